@@ -1,0 +1,1 @@
+"""The project: settings, URLs, the MQTT routing table, embedded servers. Wiring only."""

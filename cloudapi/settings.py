@@ -1,0 +1,192 @@
+"""Settings, from the environment (names: docs/configuration.md). Development works with none set."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import environ
+from csp.constants import SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- secrets and hosts -------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=True)
+
+
+def secret(name: str, *, development: str) -> str:
+    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    value: str = env.str(name, default="")
+    if value:
+        return value
+    if DEBUG:
+        return development
+    raise ImproperlyConfigured(f"{name} must be set when DEBUG is off.")
+
+
+SECRET_KEY = secret("SECRET_KEY", development="for development only, never in production")
+# Fernet keys, newest first: the first encrypts, all decrypt. Made with
+# `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
+FIELD_ENCRYPTION_KEYS = secret(
+    "FIELD_ENCRYPTION_KEYS",
+    development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
+).split(",")
+PUBLIC_URL = secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+
+# --- applications ------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "cloudapi",
+    "licenses",
+    "devices",
+    "organizations",
+    "mqtt_bridge",
+    "cloudapi.admin_app.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "cloudapi.urls"
+ASGI_APPLICATION = "cloudapi.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- database ----------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- sign-in -----------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+LOGIN_URL = "admin:login"
+
+# --- browser security --------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],  # the stock admin's icons
+        "object-src": ["'none'"],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": ["'none'"],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if not DEBUG:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+
+# --- language, time, files ---------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
+
+# --- MQTT: the server's own connection ---------------------------------------------------------
+
+MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
+MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
+MQTT_ROUTES = "cloudapi.mqtt_routes"
+BRIDGE_TICKS = ["devices.topology.sweep", "mqtt_bridge.journal.prune"]
+GATEWAY_OWNERS = "devices.topology.owners"
+TELEMETRY_SINK = "devices.telemetry.store"
+DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
+UNCLAIMED_DEVICE_CAP = env.int("UNCLAIMED_DEVICE_CAP", default=1000)
+JOURNAL_DAYS = env.int("JOURNAL_DAYS", default=30)
+JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
+
+# --- what a dock is told -----------------------------------------------------------------------
+
+DOCK_MQTT_URL = env.str("DOCK_MQTT_URL", default="")
+DOCK_MQTT_USERNAME = env.str("DOCK_MQTT_USERNAME", default="")
+DOCK_MQTT_PASSWORD = env.str("DOCK_MQTT_PASSWORD", default="")
+DJI_APP_ID = env.str("DJI_APP_ID", default="")
+DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
+DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
+NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
+NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
+CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # PROTOCOL.md §8, row 1
+
+# A device's new owner must not see these: their rows go when a device is released.
+FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -1,0 +1,1 @@
+"""DJI unlock licenses as the docks report them."""

@@ -1,0 +1,1 @@
+"""The line to the broker: protocol, routing, dispatch, the bridge process, the simulator."""

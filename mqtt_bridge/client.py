@@ -1,0 +1,102 @@
+"""MQTT clients as this project wants them: the one module that knows paho."""
+
+import socket
+import ssl
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from paho.mqtt.client import Client, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+KEEPALIVE = 10  # seconds
+PUBLISH_WINDOW = 512  # unacknowledged publishes; paho's default of 20 throttles
+DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class Address(NamedTuple):
+    """Where a broker listens and as whom to connect."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None
+    password: str | None
+
+
+def parse_url(url: str) -> Address:
+    """Read `mqtt://user:password@host:port` (`mqtts://` for TLS, `tcp://` as DJI writes it).
+
+    Raises ValueError for another scheme, a missing host or a port out of range.
+    """
+    parts = urlsplit(url)
+    scheme = {"tcp": "mqtt", "ssl": "mqtts"}.get(parts.scheme, parts.scheme)
+    if scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"Not an MQTT address: {redact_url(url)!r} (expected mqtt://host:port or mqtts://).")
+    return Address(
+        host=parts.hostname,
+        port=parts.port or DEFAULT_PORTS[scheme],
+        tls=scheme == "mqtts",
+        username=unquote(parts.username) if parts.username is not None else None,
+        password=unquote(parts.password) if parts.password is not None else None,
+    )
+
+
+def redact_url(url: str) -> str:
+    """The address without its password, for logs and messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@", 1)
+
+
+def build_client(
+    address: Address,
+    *,
+    client_id: str,
+    protocol: int = MQTTv5,
+    manual_ack: bool = False,
+    clean_start: bool = True,
+    window: int = PUBLISH_WINDOW,
+) -> Client:
+    """A paho client, not yet connected, that never reconnects by itself.
+
+    A lost connection is the owner's to replace with a new client: paho would re-send by itself what was
+    published while it was disconnected, with its expiry started anew.
+    """
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=protocol,
+        clean_session=clean_start if protocol == MQTTv311 else None,
+        manual_ack=manual_ack,
+        reconnect_on_failure=False,
+    )
+    client.max_inflight_messages_set(window)
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
+        client.tls_set_context(ssl.create_default_context())
+    client.on_socket_open = _set_nodelay
+    return client
+
+
+def _set_nodelay(_client: Client, _userdata: object, sock: socket.socket) -> None:
+    # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (RELIABILITY.md §1).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def connect_properties(*, session_expiry: int, receive_maximum: int) -> Properties:
+    """CONNECT properties: how long the broker keeps our session (seconds), how much it may send ahead."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = session_expiry
+    properties.ReceiveMaximum = receive_maximum
+    return properties
+
+
+def publish_properties(*, expiry: int) -> Properties:
+    """PUBLISH properties: after how many seconds the broker drops what it could not deliver."""
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.MessageExpiryInterval = expiry
+    return properties

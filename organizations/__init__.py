@@ -1,0 +1,1 @@
+"""Who owns devices: organizations, their members and binding codes, and who may see what."""
