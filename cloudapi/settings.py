@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "devices",
     "organizations",
     "mqtt_bridge",
-    "cloudapi.admin_app.AdminConfig",
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -168,7 +168,7 @@ LOGGING = {
 MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
-BRIDGE_TICKS = ["devices.topology.sweep", "mqtt_bridge.journal.prune"]
+BRIDGE_TICKS = {"devices.topology.sweep": 5.0, "mqtt_bridge.journal.prune": 60.0}  # seconds between two calls
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence

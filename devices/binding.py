@@ -23,6 +23,7 @@ from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
 from organizations.models import AuditEvent, BindingCode, Organization
 
+
 class BindEntry(NamedTuple):
     """One device that the dock `gateway_sn` asks to bind in its request number `request`."""
 
@@ -94,12 +95,17 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
     their keys, everything is decided in Python, then written once. Doing the same again gives the same answer.
     """
     verdicts = check(
-        [Credentials(entry.gateway_sn, entry.wanted.organization_id, entry.wanted.device_binding_code) for entry in entries],
+        [
+            Credentials(entry.gateway_sn, entry.wanted.organization_id, entry.wanted.device_binding_code)
+            for entry in entries
+        ],
         now=now,
         lock=True,
     )
     wanted = {
-        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and is_sn(entry.wanted.sn)
+        entry.wanted.sn
+        for entry, verdict in zip(entries, verdicts, strict=True)
+        if verdict.code and is_sn(entry.wanted.sn)
     }
     decision = _Decision(now=now, devices=_lock_or_create(wanted), room=_room(verdicts))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
@@ -192,7 +198,11 @@ class _Decision:
             audit.record(self._audit_event(actor, device) for device in self.bound.values())
 
     def _audit_event(self, actor: Actor, device: Device) -> AuditEvent:
-        after = {"organization": str(device.organization), "callsign": device.callsign, "code": str(device.bound_with)}
+        after = {
+            "organization": str(device.organization),
+            "callsign": device.callsign,
+            "code": str(device.bound_with),
+        }
         return audit.event(actor, "bind", device, organization_id=device.organization_id, after=after)
 
 

@@ -1,7 +1,7 @@
 """The journal of what docks said and what we answered, and the bridge's heartbeat."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone

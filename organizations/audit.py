@@ -20,7 +20,6 @@ class Actor:
     request_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
-
 def event(
     actor: Actor,
     action: str,

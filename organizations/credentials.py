@@ -77,7 +77,9 @@ def _recent_failures(gateways: set[str], now: datetime) -> defaultdict[str, set[
 
 
 def _pair_digest(organization_id: str, code_digest: str) -> str:
-    return salted_hmac("organizations.BindingFailure", f"{organization_id}\n{code_digest}", algorithm="sha256").hexdigest()
+    return salted_hmac(
+        "organizations.BindingFailure", f"{organization_id}\n{code_digest}", algorithm="sha256"
+    ).hexdigest()
 
 
 def _failure(attempt: Credentials, pair: str, now: datetime) -> BindingFailure:
