@@ -1,0 +1,1 @@
+"""The line between the MQTT broker and the Django apps."""
