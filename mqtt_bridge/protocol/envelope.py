@@ -8,11 +8,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import accumulate
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, cast
 
 import msgspec
 
+from mqtt_bridge.protocol.conversion import Shaped
 from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
+from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.topics import Channel, is_sn
 
 MAX_PAYLOAD: Final = 256 * 1024
@@ -40,14 +42,11 @@ class Envelope(msgspec.Struct, frozen=True):
     need_reply: bool
     data: Any
 
+    def __repr__(self) -> str:
+        return f"Envelope({self.method!r}, tid={self.tid!r}, bid={self.bid!r}, data={redact(self.data)!r})"
 
-@runtime_checkable
-class HasWire(Protocol):
-    """A typed message whose JSON has another shape than its fields."""
-
-    def wire(self) -> dict[str, Any]:
-        """Return `data` as DJI documents it."""
-        ...
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, redact(getattr(self, name))) for name in self.__struct_fields__]
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -126,7 +125,7 @@ def encode(
         message["gateway"] = gateway
     if need_reply is not None:
         message["need_reply"] = int(need_reply)
-    message["data"] = data.wire() if isinstance(data, HasWire) else data
+    message["data"] = data.wire() if isinstance(data, Shaped) else data
     try:
         payload = _ENCODER.encode(message)
     except (TypeError, ValueError, RecursionError) as error:
