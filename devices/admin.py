@@ -339,7 +339,9 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        listed = request.resolver_match is not None and request.resolver_match.url_name == "mqtt_bridge_exchange_changelist"
+        listed = (
+            request.resolver_match is not None and request.resolver_match.url_name == "mqtt_bridge_exchange_changelist"
+        )
         return rows.defer("payload", "reply") if listed else rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

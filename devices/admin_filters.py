@@ -9,11 +9,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from devices import attention, onboarding
+from devices import attention
 from devices.models import Device
 from devices.presence import Presence, watch
 from mqtt_bridge.dispatch import CONTROL_CHANNELS
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol import model_keys
 from organizations.tenancy import is_platform_staff, restrict
 
@@ -124,7 +124,7 @@ class MethodFilter(admin.SimpleListFilter):
     template = "admin/mqtt_bridge/exchange/method_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(method, method) for method in onboarding.METHODS]
+        return [(method, method) for method in ONBOARDING]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(method=self.value().strip()) if self.value() else queryset

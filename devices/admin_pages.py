@@ -43,9 +43,7 @@ class ReleaseForm(forms.Form):
     """Which devices go, and whether the aircraft in the docks go with them."""
 
     devices = KeyList()
-    with_aircraft = forms.BooleanField(
-        label="Release the aircraft in these docks too", required=False, initial=True
-    )
+    with_aircraft = forms.BooleanField(label="Release the aircraft in these docks too", required=False, initial=True)
 
 
 class ClearOutForm(forms.Form):

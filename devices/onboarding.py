@@ -14,16 +14,9 @@ from django.utils import timezone
 from devices import exchanges as journal
 from devices.configuration import DISABLED, NOT_CONFIGURED
 from devices.models import Device
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
 
-METHODS = (
-    "config",
-    "airport_bind_status",
-    "airport_organization_get",
-    "airport_organization_bind",
-    "update_topo",
-)
 _TITLES = {
     "config": "DJI license",
     "airport_bind_status": "Bound already?",
@@ -71,10 +64,10 @@ def onboarding(
     """
     now = now or timezone.now()
     rows = visible.filter(gateway_sn=gateway_sn).defer("payload")
-    tried = {method: row for method in METHODS if (row := rows.filter(method=method).first()) is not None}
+    tried = {method: row for method in ONBOARDING if (row := rows.filter(method=method).first()) is not None}
     bound = device is not None and device.is_bound
     steps = [_connected(device, rows.first())]
-    steps += [_step(method, tried.get(method), bound=bound) for method in METHODS]
+    steps += [_step(method, tried.get(method), bound=bound) for method in ONBOARDING]
     return Onboarding(steps, *_verdict(device, steps, now))
 
 
@@ -182,7 +175,9 @@ def _entries(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def _refusal(exchange: Exchange, code: int) -> str:
     """What the dock was told and, after it, the reason that only we know."""
     told = f"{describe(code)} ({code})" if code else "refused"
-    return f"{told[0].upper()}{told[1:]}. Why: {exchange.reason}." if exchange.reason else f"{told[0].upper()}{told[1:]}."
+    return (
+        f"{told[0].upper()}{told[1:]}. Why: {exchange.reason}." if exchange.reason else f"{told[0].upper()}{told[1:]}."
+    )
 
 
 # --- where it stands ---------------------------------------------------------------------------
