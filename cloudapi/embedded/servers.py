@@ -167,7 +167,7 @@ class Server(ABC):
         return {**os.environ, **self.program.env, "LC_ALL": "C"}
 
     def _signal_all(self, number: signal.Signals) -> list[int]:
-        """Signal the process and its children, which PostgreSQL puts into groups of their own; return these."""
+        """Signal it and its children, which PostgreSQL puts into groups of their own; return these."""
         if self.process is None or not self.is_running():
             return []
         os.kill(self.process.pid, signal.SIGSTOP)  # so that it makes no child meanwhile
