@@ -57,6 +57,7 @@ class Link:
         mqtt: str,
         session_expiry: int,
         on_message: Callable[[Incoming], None],
+        on_end: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = parse_url(url)
@@ -66,6 +67,7 @@ class Link:
             self._address, client_id=client_id, protocol=self._version, clean_start=not session_expiry
         )
         self._on_message = on_message
+        self._on_end = on_end
         self._pubacks: dict[int, asyncio.Future[int | None]] = {}
         self._connack: asyncio.Future[str] = self._loop.create_future()
         self._suback: asyncio.Future[list[int]] = self._loop.create_future()
@@ -174,6 +176,7 @@ class Link:
                 waiting.exception()  # nobody need be waiting for it
         if not self.ended.done():
             self.ended.set_result(reason)
+            self._on_end()
 
     def send(self, topic: str, payload: bytes, qos: int) -> Sent:
         """Hand a message to the socket; raises ConnectionError when there is none."""
@@ -197,12 +200,12 @@ class Link:
         self._client.loop_read()  # paho finds the socket closed and cleans up
         self._end("dropped")
 
-    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109 - bounds the farewell only
+    async def close(self, *, within: float) -> None:
         """Say DISCONNECT and wait for the socket to close."""
         if self.ended.done():
             return
         self._client.disconnect()
-        await asyncio.wait([self.ended], timeout=timeout)
+        await asyncio.wait([self.ended], timeout=within)
         if not self.ended.done():
             self.drop()
 
@@ -254,6 +257,7 @@ class Connection:
             mqtt=self._mqtt,
             session_expiry=self._session_expiry,
             on_message=self._on_message,
+            on_end=self._opened.clear,
         )
         self._link = link
         try:
@@ -263,7 +267,6 @@ class Connection:
             link.drop()
             raise
         self._opened.set()
-        link.ended.add_done_callback(lambda _ended: self._opened.clear())
 
     async def open_patiently(self, on_failure: Callable[[Exception], None]) -> None:
         """Try until connected, with growing pauses; `on_failure` hears of each failed attempt."""
@@ -302,5 +305,5 @@ class Connection:
     async def close(self) -> None:
         """End the connection as a client should; safe to call twice."""
         if self._link is not None:
-            await self._link.close(timeout=1.0)
+            await self._link.close(within=1.0)
             self._link = None
