@@ -2,14 +2,31 @@
 
 import socket
 import ssl
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
+__all__ = [
+    "KEEPALIVE",
+    "MQTT_ERR_SUCCESS",
+    "PUBLISH_WINDOW",
+    "Address",
+    "Client",
+    "build_client",
+    "connect_properties",
+    "parse_url",
+    "publish_properties",
+    "redact_url",
+    "subscriptions",
+]
+
+MQTT_ERR_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 KEEPALIVE = 10  # seconds
 PUBLISH_WINDOW = 512  # unacknowledged publishes; paho's default of 20 throttles
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -100,3 +117,9 @@ def publish_properties(*, expiry: int) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)
     properties.MessageExpiryInterval = expiry
     return properties
+
+
+def subscriptions(filters: Iterable[str], *, qos: int) -> list[tuple[str, SubscribeOptions]]:
+    """What `Client.subscribe` takes over MQTT 5; retained messages are not asked for."""
+    options = SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+    return [(topic, options) for topic in filters]

@@ -1,0 +1,8 @@
+"""Django's registration of the app."""
+
+from django.apps import AppConfig
+
+
+class DevicesConfig(AppConfig):
+    name = "devices"
+    verbose_name = "Devices"

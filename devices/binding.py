@@ -1,0 +1,252 @@
+"""Binding devices to organizations: who owns this, whose code is this, bind, release.
+
+The answers are those of PROTOCOL.md §4.1, decided in its §8; the messages are on DJI's "organization" page.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from devices import topology
+from devices.models import UNKNOWN_STATE, Device, DeviceState
+from mqtt_bridge.protocol import model_keys
+from mqtt_bridge.protocol.messages import BindDevice, BindStatus
+from mqtt_bridge.protocol.result_codes import Code
+from mqtt_bridge.protocol.topics import is_sn
+from organizations import audit
+from organizations.audit import Actor
+from organizations.credentials import Credentials, Verdict, check
+from organizations.models import AuditEvent, BindingCode, Organization
+
+class BindEntry(NamedTuple):
+    """One device that the dock `gateway_sn` asks to bind in its request number `request`."""
+
+    request: int
+    gateway_sn: str
+    wanted: BindDevice
+
+
+class BindResult(NamedTuple):
+    """DJI's `err_code` for one entry, and for the journal why and whom it concerns."""
+
+    err_code: int
+    reason: str = ""
+    organization_id: int | None = None
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+
+def bind_status(questions: Sequence[tuple[str, Sequence[str]]]) -> list[list[BindStatus]]:
+    """For each (gateway, serial numbers asked for): one entry per number, in the order asked. One query.
+
+    Whether a number is bound is told of every device; names only of the gateway's own and of its organization's
+    devices (PROTOCOL.md §8, row 30), so that nobody learns who owns what.
+    """
+    asked = {sn for gateway_sn, sns in questions for sn in (gateway_sn, *sns)}
+    known = {device.sn: device for device in Device.objects.filter(sn__in=asked).select_related("organization")}
+    return [[_status(sn, known.get(sn), known.get(gateway_sn)) for sn in sns] for gateway_sn, sns in questions]
+
+
+def _status(sn: str, device: Device | None, asking: Device | None) -> BindStatus:
+    if device is None or device.organization is None:
+        return BindStatus(sn=sn, is_device_bind_organization=False)
+    if not _may_learn_names(asking, device):
+        return BindStatus(sn=sn, is_device_bind_organization=True)
+    return BindStatus(
+        sn=sn,
+        is_device_bind_organization=True,
+        organization_id=device.organization.organization_id,
+        organization_name=device.organization.name,
+        device_callsign=device.callsign,
+    )
+
+
+def _may_learn_names(asking: Device | None, device: Device) -> bool:
+    if asking is None:
+        return False
+    return asking.pk in (device.pk, device.gateway_id) or (
+        asking.organization_id is not None and asking.organization_id == device.organization_id
+    )
+
+
+def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[tuple[Organization | None, str]]:
+    """For each pair of id and code the organization it opens, or None and the reason. Consumes nothing."""
+    answers: list[tuple[Organization | None, str]] = []
+    for verdict in check(attempts, now=now):
+        reason = verdict.code.why_unusable(now) if verdict.code else verdict.reason
+        answers.append((verdict.code.organization if verdict.code and not reason else None, reason))
+    return answers
+
+
+# --- binding -----------------------------------------------------------------------------------
+
+
+def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
+    """Bind every entry or say why not, in the order of arrival; must run in a transaction.
+
+    A constant number of statements for any number of entries: codes and devices are locked in the order of
+    their keys, everything is decided in Python, then written once. Doing the same again gives the same answer.
+    """
+    verdicts = check(
+        [Credentials(entry.gateway_sn, entry.wanted.organization_id, entry.wanted.device_binding_code) for entry in entries],
+        now=now,
+        lock=True,
+    )
+    wanted = {
+        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and is_sn(entry.wanted.sn)
+    }
+    decision = _Decision(now=now, devices=_lock_or_create(wanted), room=_room(verdicts))
+    results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
+    decision.write()
+    return results
+
+
+class _Decision:
+    """The rows of one group of bind requests while it is being decided."""
+
+    def __init__(self, *, now: datetime, devices: dict[str, Device], room: dict[int, int]) -> None:
+        self.now = now
+        self.devices = devices
+        self.room = room
+        self.paid: set[tuple[int, int]] = set()  # (request, code): a code is used once per request
+        self.used: dict[int, BindingCode] = {}
+        self.bound: dict[str, Device] = {}
+        self.touched: dict[str, Device] = {}
+        self.gateways: set[str] = set()
+
+    def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
+        code, wanted = verdict.code, entry.wanted
+        if code is None:
+            return BindResult(Code.BIND_FAILED, verdict.reason)
+        device = self.devices.get(wanted.sn)
+        reason = self._why_not(entry, device, code)
+        if device is None or reason:
+            return BindResult(Code.BIND_FAILED, reason, code.organization_id)
+        if device.organization_id is None:
+            self._take(entry, device, code)
+        elif device.organization_id != code.organization_id:
+            return BindResult(Code.BOUND_ELSEWHERE, "bound to another organization", code.organization_id)
+        self._describe(device, wanted)
+        return BindResult(Code.OK, "", code.organization_id)
+
+    def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
+        """Why this device may not be bound with this code; empty if it may, or is bound there already."""
+        if device is None:
+            return "serial number missing or malformed"
+        if entry.wanted.sn != entry.gateway_sn and not _is_aircraft(device, entry.wanted):
+            return "neither the dock that asks nor an aircraft"
+        if not device.is_enabled:
+            return "device disabled"
+        if device.organization_id == code.organization_id and code.revoked_at is None and code.organization.is_active:
+            return ""
+        if (entry.request, code.pk) not in self.paid and (unusable := code.why_unusable(self.now)):
+            return unusable
+        if device.organization_id is None and self.room.get(code.organization_id, 1) < 1:
+            return "device limit of the organization reached"
+        return ""
+
+    def _take(self, entry: BindEntry, device: Device, code: BindingCode) -> None:
+        if (entry.request, code.pk) not in self.paid:
+            self.paid.add((entry.request, code.pk))
+            code.uses += 1
+            self.used[code.pk] = code
+        if code.organization_id in self.room:
+            self.room[code.organization_id] -= 1
+        device.organization = code.organization
+        device.bound_at = self.now
+        device.bound_with = code
+        self.bound[device.sn] = device
+        if device.sn == entry.gateway_sn:
+            self.gateways.add(device.sn)
+
+    def _describe(self, device: Device, wanted: BindDevice) -> None:
+        new = (wanted.device_callsign or device.callsign, wanted.device_model_key or device.model_key)
+        if (device.callsign, device.model_key) != new or device.sn in self.bound:
+            device.callsign, device.model_key = new
+            self.touched[device.sn] = device
+
+    def write(self) -> None:
+        """One statement per kind of row, none for a kind that did not change."""
+        if self.touched:
+            Device.objects.bulk_create(
+                self.touched.values(),
+                update_conflicts=True,
+                unique_fields=["sn"],
+                update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key"],
+            )
+        if self.used:
+            BindingCode.objects.bulk_update(self.used.values(), ["uses"])
+        if self.gateways:
+            gateways = [self.devices[sn] for sn in self.gateways]
+            topology.write_presence(
+                topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in gateways
+            )
+        if self.bound:
+            actor = Actor(AuditEvent.Through.BRIDGE)
+            audit.record(self._audit_event(actor, device) for device in self.bound.values())
+
+    def _audit_event(self, actor: Actor, device: Device) -> AuditEvent:
+        after = {"organization": str(device.organization), "callsign": device.callsign, "code": str(device.bound_with)}
+        return audit.event(actor, "bind", device, organization_id=device.organization_id, after=after)
+
+
+def _lock_or_create(sns: set[str]) -> dict[str, Device]:
+    """The devices with these serial numbers, locked; those nobody heard of yet are made, unclaimed."""
+    rows = Device.objects.filter(sn__in=sns).select_related("state").lock_in_order()
+    known = {device.sn: device for device in rows}
+    if missing := sorted(sns - known.keys()):
+        Device.objects.bulk_create([Device(sn=sn) for sn in missing], ignore_conflicts=True)
+        known = {device.sn: device for device in rows.all()}
+    return known
+
+
+def _is_aircraft(device: Device, wanted: BindDevice) -> bool:
+    """Whether both the request and what we knew before say that this is an aircraft."""
+    keys = [key for key in (wanted.device_model_key, device.model_key) if key]
+    return bool(keys) and all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
+
+
+def _room(verdicts: Iterable[Verdict]) -> dict[int, int]:
+    organizations = {verdict.code.organization for verdict in verdicts if verdict.code}
+    return topology.room_in({organization.pk: organization.device_limit for organization in organizations})
+
+
+# --- release -----------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
+    """Take devices from their organization, so that another may bind them; returns those that were bound.
+
+    What the next owner must not see goes: name, position and telemetry, licenses, DJI account. The journal and
+    the audit trail stay with the organization that owned the device.
+    """
+    now = timezone.now()
+    rows = Device.objects.filter(pk__in=[device.pk for device in devices], organization__isnull=False)
+    bound = list(rows.select_related("organization").lock_in_order())
+    audit.record([_release_event(actor, device) for device in bound])
+    keys = [device.pk for device in bound]
+    # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
+    DeviceState.objects.bulk_create(
+        [DeviceState(device=device, cleared_at=now, **UNKNOWN_STATE) for device in bound],
+        update_conflicts=True,
+        unique_fields=["device"],
+        update_fields=[*UNKNOWN_STATE, "cleared_at"],
+    )
+    for label in settings.FORGOTTEN_ON_RELEASE:
+        apps.get_model(label)._default_manager.filter(device__in=keys).delete()
+    Device.objects.filter(pk__in=keys).update(
+        organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
+    )
+    return bound
+
+
+def _release_event(actor: Actor, device: Device) -> AuditEvent:
+    before = {"organization": str(device.organization), "callsign": device.callsign}
+    return audit.event(actor, "release", device, organization_id=device.organization_id, before=before)

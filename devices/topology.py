@@ -1,0 +1,207 @@
+"""Which dock carries which aircraft, and who is online.
+
+A gateway is online while it speaks; an aircraft while it speaks and its gateway does. The message is on DJI's
+"device topology" page; decisions in PROTOCOL.md §8, rows 14 to 17.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from mqtt_bridge.protocol import model_keys
+from mqtt_bridge.protocol.messages import UpdateTopo
+from mqtt_bridge.protocol.topics import is_sn
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Organization
+
+
+class Report(NamedTuple):
+    """What one gateway says about itself and what it carries."""
+
+    gateway_sn: str
+    topology: UpdateTopo
+
+
+def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
+    """Make the gateways online and carry just what they say; returns a remark on each, for the journal.
+
+    A topology replaces the one before. An aircraft without an owner joins its dock's organization; one that
+    another organization owns stays where it is. Must run in a transaction; a constant number of statements.
+    """
+    change = _Change(_lock(reports), now)
+    remarks = [change.apply(report) for report in reports]
+    change.write()
+    return remarks
+
+
+def _lock(reports: Sequence[Report]) -> dict[str, Device]:
+    """The devices concerned and those the gateways carried until now, locked; strangers are made within the cap."""
+    gateways = {report.gateway_sn for report in reports}
+    carried = {sub.sn for report in reports for sub in report.topology.sub_devices if is_sn(sub.sn)}
+    discover(gateways | carried)
+    concerned = Q(sn__in=gateways | carried) | Q(gateway__sn__in=gateways)
+    rows = Device.objects.filter(concerned).select_related("state", "organization").lock_in_order()
+    return {device.sn: device for device in rows}
+
+
+class _Change:
+    """The rows of one group of topologies while they are being changed."""
+
+    def __init__(self, devices: dict[str, Device], now: datetime) -> None:
+        self.devices = devices
+        self.now = now
+        self.changed: dict[str, Device] = {}
+        self.states: dict[str, DeviceState] = {}
+        self.adopted: list[Device] = []
+        owners = {device.organization for device in devices.values() if device.organization}
+        self.room = room_in({owner.pk: owner.device_limit for owner in owners})
+
+    def apply(self, report: Report) -> str:
+        gateway = self.devices.get(report.gateway_sn)
+        if gateway is None:
+            return "not recorded: too many unclaimed devices"
+        self._describe(gateway, report.topology.model_key)
+        self._set_online(gateway, True)
+        remarks = []
+        carried = set()
+        for sub in report.topology.sub_devices:
+            device = self.devices.get(sub.sn)
+            remark = self._why_not_carried(gateway, device)
+            if device is None or remark:
+                remarks.append(f"{sub.sn}: {remark}")
+                continue
+            carried.add(device.sn)
+            self._carry(gateway, device, sub.model_key)
+        self._detach_others(gateway, carried)
+        return "; ".join(remarks)
+
+    def _why_not_carried(self, gateway: Device, device: Device | None) -> str:
+        if device is None:
+            return "malformed serial number, or too many unclaimed devices"
+        if device.pk == gateway.pk or model_keys.domain(device.model_key) == model_keys.DOCK:
+            return "a dock cannot be carried"
+        if device.organization_id is not None and device.organization_id != gateway.organization_id:
+            return "belongs to another organization"
+        return ""
+
+    def _carry(self, gateway: Device, device: Device, model_key: str) -> None:
+        self._describe(device, model_key)
+        self._set_online(device, True)
+        if device.gateway_id != gateway.pk:
+            device.gateway = gateway
+            self.changed[device.sn] = device
+        if device.organization_id is None and gateway.organization is not None and self._has_room(gateway.organization):
+            device.organization = gateway.organization
+            device.bound_at = self.now
+            self.adopted.append(device)
+            self.changed[device.sn] = device
+
+    def _has_room(self, organization: Organization) -> bool:
+        if organization.pk not in self.room:
+            return True
+        self.room[organization.pk] -= 1
+        return self.room[organization.pk] >= 0
+
+    def _detach_others(self, gateway: Device, carried: set[str]) -> None:
+        for device in self.devices.values():
+            if device.gateway_id == gateway.pk and device.sn not in carried:
+                device.gateway = None
+                self.changed[device.sn] = device
+                self._set_online(device, False)
+
+    def _describe(self, device: Device, model_key: str) -> None:
+        if model_key and device.model_key != model_key:
+            device.model_key = model_key
+            self.changed[device.sn] = device
+
+    def _set_online(self, device: Device, online: bool) -> None:
+        self.states[device.sn] = with_presence(device, online=online, seen_at=self.now if online else None)
+
+    def write(self) -> None:
+        """One statement per kind of row, none for a kind that did not change."""
+        if self.changed:
+            Device.objects.bulk_create(
+                self.changed.values(),
+                update_conflicts=True,
+                unique_fields=["sn"],
+                update_fields=["model_key", "gateway", "organization", "bound_at"],
+            )
+        if self.states:
+            write_presence(self.states.values())
+        if self.adopted:
+            actor = Actor(AuditEvent.Through.BRIDGE)
+            audit.record(self._adoption(actor, device) for device in self.adopted)
+
+    def _adoption(self, actor: Actor, device: Device) -> AuditEvent:
+        after = {"organization": str(device.organization), "carried by": str(device.gateway)}
+        return audit.event(actor, "adopt", device, organization_id=device.organization_id, after=after)
+
+
+def room_in(limits: dict[int, int | None]) -> dict[int, int]:
+    """How many more devices each of these organizations may have; those without a limit are left out."""
+    limited = {pk: limit for pk, limit in limits.items() if limit is not None}
+    if not limited:
+        return {}
+    counts = Device.objects.filter(organization__in=limited).order_by().values_list("organization")
+    owned = dict(counts.annotate(Count("pk")))
+    return {pk: limit - owned.get(pk, 0) for pk, limit in limited.items()}
+
+
+# --- presence ----------------------------------------------------------------------------------
+
+
+def discover(sns: Iterable[str]) -> None:
+    """Make unclaimed devices of serial numbers nobody provisioned, up to UNCLAIMED_DEVICE_CAP of them."""
+    wanted = set(sns)
+    missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
+    if not missing:
+        return
+    room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.unclaimed().count())
+    new = [Device(sn=sn) for sn in missing[:room]]
+    Device.objects.bulk_create(new, ignore_conflicts=True)
+
+
+def with_presence(device: Device, *, online: bool, seen_at: datetime | None) -> DeviceState:
+    """The device's state, made if there is none, with its presence changed; not saved."""
+    state = device.state if hasattr(device, "state") else DeviceState(device=device)
+    if online and not state.online:
+        state.connected_since = seen_at
+    state.online = online
+    state.last_seen = seen_at or state.last_seen
+    return state
+
+
+def write_presence(states: Iterable[DeviceState]) -> None:
+    """Save the presence of these states in one statement."""
+    DeviceState.objects.bulk_create(
+        states,
+        update_conflicts=True,
+        unique_fields=["device"],
+        update_fields=["online", "last_seen", "connected_since"],
+    )
+
+
+def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
+    """Declare offline what was silent too long, and aircraft whose gateway is; returns how many.
+
+    Only silence the bridge listened to counts: after a restart every device gets its time to speak first.
+    """
+    now = now or timezone.now()
+    limit = now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER)
+    if listening_since > limit:
+        return 0
+    online = DeviceState.objects.filter(online=True)
+    silent = online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)).update(online=False)
+    orphaned = online.filter(device__gateway__state__online=False).values("pk")
+    return silent + DeviceState.objects.filter(pk__in=orphaned).update(online=False)
+
+
+def owners(sns: Iterable[str]) -> dict[str, int | None]:
+    """Who owns the devices with these serial numbers: primary keys of organizations. One query."""
+    return dict(Device.objects.filter(sn__in=set(sns)).values_list("sn", "organization_id"))

@@ -1,0 +1,225 @@
+"""The bridge's two connections to the broker; each lives as long as its TCP connection and is then replaced."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from mqtt_bridge.client import (
+    KEEPALIVE,
+    MQTT_ERR_SUCCESS,
+    PUBLISH_WINDOW,
+    Address,
+    Client,
+    build_client,
+    connect_properties,
+    publish_properties,
+    subscriptions,
+)
+
+SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
+RECEIVE_MAXIMUM = 512  # unacknowledged messages the broker may send ahead
+REPLY_EXPIRY = 60  # seconds; an older reply is of no use to a dock
+PUBACK_TIMEOUT = 30.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds
+
+
+class BrokerUnavailableError(Exception):
+    """No connection to the broker, or not any more; the text says why."""
+
+
+class Connection:
+    """One TCP connection to the broker with its subscriptions. `on_message` runs in the network thread."""
+
+    clean_start = True
+    session_expiry = 0
+    qos = 0
+
+    def __init__(
+        self, address: Address, *, client_id: str, filters: Sequence[str], window: int = PUBLISH_WINDOW
+    ) -> None:
+        self.lost: str = ""  # why the connection is gone, once it is
+        self.broker_window = window  # how many unacknowledged publishes the broker takes
+        self._address = address
+        self._filters = filters
+        self._ready = threading.Event()
+        self._client: Client = build_client(
+            address,
+            client_id=client_id,
+            manual_ack=self.qos > 0,
+            clean_start=self.clean_start,
+            window=window,
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+
+    def open(self) -> None:
+        """Connect and subscribe; raises BrokerUnavailableError when that fails or takes too long."""
+        properties = connect_properties(session_expiry=self.session_expiry, receive_maximum=RECEIVE_MAXIMUM)
+        try:
+            self._client.connect(
+                self._address.host,
+                self._address.port,
+                keepalive=KEEPALIVE,
+                clean_start=self.clean_start,
+                properties=properties,
+            )
+        except OSError as error:
+            raise BrokerUnavailableError(f"{self._address.host}:{self._address.port}: {error}") from None
+        self._client.loop_start()
+        if not self._ready.wait(CONNECT_TIMEOUT) or self.lost:
+            self.close()
+            raise BrokerUnavailableError(self.lost or "the broker did not answer in time")
+
+    def close(self) -> None:
+        """Disconnect; the broker keeps the session and whatever was not acknowledged."""
+        self.lost = self.lost or "closed by us"
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def check(self) -> None:
+        """Raise BrokerUnavailableError if the connection is gone."""
+        if self.lost:
+            raise BrokerUnavailableError(self.lost)
+
+    def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self.lost = f"refused: {reason}"
+            self._ready.set()
+            return
+        self.broker_window = getattr(properties, "ReceiveMaximum", 65535)
+        client.subscribe(subscriptions(self._filters, qos=self.qos))
+
+    def _on_subscribe(self, _client: Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            self.lost = f"subscription refused: {refused[0]}"
+        self._ready.set()
+
+    def _on_disconnect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self.lost = self.lost or str(reason)
+        self._ready.set()
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        raise NotImplementedError
+
+
+class Delivery:
+    """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
+
+    __slots__ = ("handled", "mid", "payload", "received_at", "replied", "retained", "topic")
+
+    def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
+        self.retained = retained
+        self.received_at = datetime.now(UTC)
+        self.handled = False
+        self.replied = True
+
+
+class ControlConnection(Connection):
+    """Requests, events, replies and topologies: QoS 1, persistent session, acknowledged by hand, in order.
+
+    MQTT wants acknowledgements in the order of arrival; a `Delivery` also belongs to the connection it came by
+    and cannot be acknowledged on another, where its packet id means something else.
+    """
+
+    clean_start = False
+    session_expiry = SESSION_EXPIRY
+    qos = 1
+
+    def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__(address, **options)
+        self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._unacknowledged: deque[Delivery] = deque()
+        self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
+        self._outstanding: dict[int, tuple[float, Delivery | None]] = {}
+        self._early: set[int] = set()  # acknowledged before publish() told us the packet id
+        self._properties = publish_properties(expiry=REPLY_EXPIRY)
+        self._client.on_publish = self._on_publish
+
+    def take(self, *, limit: int, timeout: float) -> list[Delivery]:
+        """What has arrived, at most `limit`; waits up to `timeout` seconds for the first one only."""
+        batch: list[Delivery] = []
+        with suppress(queue.Empty):
+            batch.append(self._inbox.get(timeout=timeout))
+            while len(batch) < limit:
+                batch.append(self._inbox.get_nowait())
+        return batch
+
+    def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None) -> None:
+        """Publish at QoS 1; the delivery it answers is not acknowledged before this one is."""
+        if answers is not None:
+            answers.replied = False
+        info = self._client.publish(topic, payload, qos=1, properties=self._properties)
+        if info.rc != MQTT_ERR_SUCCESS:
+            self.lost = self.lost or f"publish failed: {info.rc}"
+            return
+        with self._lock:
+            if info.mid in self._early:
+                self._early.remove(info.mid)
+                self._arrived(answers)
+            else:
+                self._outstanding[info.mid] = (monotonic(), answers)
+
+    def handled(self, deliveries: Sequence[Delivery]) -> None:
+        """These are done with on our side: acknowledge those whose answers have arrived."""
+        with self._lock:
+            for delivery in deliveries:
+                delivery.handled = True
+            self._acknowledge()
+
+    def check(self) -> None:
+        super().check()
+        with self._lock:
+            oldest = next(iter(self._outstanding.values()), None)
+        if oldest is not None and monotonic() - oldest[0] > PUBACK_TIMEOUT:
+            self.lost = f"the broker acknowledged nothing for {PUBACK_TIMEOUT:.0f} s"
+            raise BrokerUnavailableError(self.lost)
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        delivery = Delivery(
+            topic=message.topic, payload=message.payload, mid=message.mid if message.qos else 0, retained=message.retain
+        )
+        if delivery.mid:
+            with self._lock:
+                self._unacknowledged.append(delivery)
+        self._inbox.put(delivery)
+
+    def _on_publish(self, _client: Client, _userdata: Any, mid: int, _reason: Any, _properties: Any) -> None:
+        # Whatever the reason code: the broker has had it, and will not want it again.
+        with self._lock:
+            if mid not in self._outstanding:
+                self._early.add(mid)
+                return
+            _, delivery = self._outstanding.pop(mid)
+            self._arrived(delivery)
+
+    def _arrived(self, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            delivery.replied = True
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        while self._unacknowledged and self._unacknowledged[0].handled and self._unacknowledged[0].replied:
+            self._client.ack(self._unacknowledged.popleft().mid, 1)
+
+
+class TelemetryConnection(Connection):
+    """osd and state: QoS 0, apart from the control connection so that a flood cannot delay a bind."""
+
+    def __init__(self, address: Address, *, sink: Callable[[str, bytes], None], **options: Any) -> None:
+        super().__init__(address, **options)
+        self._sink = sink
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        if not message.retain:
+            self._sink(message.topic, message.payload)

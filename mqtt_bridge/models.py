@@ -1,0 +1,76 @@
+"""The journal of what docks said and what we answered, and the bridge's heartbeat."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+from django.db import models
+from django.utils import timezone
+
+from mqtt_bridge.protocol.topics import Channel
+
+
+class Exchange(models.Model):
+    """One control message of a dock and our answer to it. Secrets are redacted before they get here."""
+
+    class Outcome(models.TextChoices):
+        ANSWERED = "answered"
+        IGNORED = "ignored"
+        QUARANTINED = "quarantined"
+        ERROR = "error"
+
+    organization_path: ClassVar[str] = "organization"
+
+    gateway_sn = models.CharField("gateway SN", max_length=64)
+    organization = models.ForeignKey(
+        "organizations.Organization", models.SET_NULL, null=True, blank=True, related_name="exchanges"
+    )
+    channel = models.CharField(max_length=20, choices=[(channel.value, channel.value) for channel in Channel])
+    method = models.CharField(max_length=64, blank=True)
+    tid = models.CharField(max_length=128, blank=True)
+    bid = models.CharField(max_length=128, blank=True)
+    received_at = models.DateTimeField()
+    device_time = models.DateTimeField(null=True)
+    payload = models.TextField(blank=True)
+    reply = models.TextField(blank=True)
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ("-received_at", "-pk")
+        indexes = [
+            models.Index(fields=["gateway_sn", "-received_at"], name="exchange_gateway"),  # a dock's timeline
+            models.Index(fields=["organization", "-received_at"], name="exchange_organization"),  # a tenant's list
+            models.Index(fields=["received_at"], name="exchange_received_at"),  # pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn} {self.method or self.channel} {self.outcome}"
+
+
+class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
+    """The bridge's heartbeat."""
+
+    def current(self) -> "Heartbeat | None":
+        """The newest heartbeat there is, if a bridge ever ran."""
+        return self.order_by("-beat_at").first()
+
+
+class Heartbeat(models.Model):
+    """The last ping that went from the bridge through broker, handler and database back to it."""
+
+    STALE_AFTER: ClassVar[timedelta] = timedelta(seconds=30)  # three pings missed
+
+    instance = models.CharField(max_length=100, unique=True)
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    round_trip_ms = models.FloatField()
+    counters = models.JSONField(default=dict)
+
+    objects: ClassVar[HeartbeatQuerySet] = HeartbeatQuerySet.as_manager()  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return f"{self.instance} at {self.beat_at:%Y-%m-%d %H:%M:%S}"
+
+    def is_stale(self, now: datetime | None = None) -> bool:
+        """Whether the bridge should be taken for dead, so that nothing it last wrote is called current."""
+        return (now or timezone.now()) - self.beat_at > self.STALE_AFTER

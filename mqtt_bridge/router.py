@@ -1,0 +1,98 @@
+"""From (channel, method) to the handler: the forms that the routing table is written in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import msgspec
+from django.conf import settings
+
+from mqtt_bridge.protocol.result_codes import Code
+from mqtt_bridge.protocol.topics import Channel
+
+
+class Message(NamedTuple):
+    """One decoded message of a device: `sn` is the topic's, the only identity that is believed."""
+
+    sn: str
+    channel: Channel
+    method: str
+    tid: str
+    bid: str
+    data: Any
+    received_at: datetime
+
+
+class Reply(NamedTuple):
+    """What goes back to the device, and what only the journal learns."""
+
+    data: Any
+    reason: str = ""
+    organization_id: int | None = None  # whom the exchange concerns if nobody owns the gateway
+
+
+Handler = Callable[[Sequence[Message]], Sequence[Reply | None]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Messages of one method: the type of their data, who answers them, and what to say if that fails."""
+
+    handler: Handler
+    data: type[Any] = dict
+    failure: Any = None
+    writes: bool = True
+
+
+Routes = Mapping[tuple[Channel, str], Route]
+
+
+def failed(code: int, **output: Any) -> dict[str, Any]:
+    """The `data` of an answer that says no."""
+    return {"result": int(code), "output": output}
+
+
+def unknown_request(messages: Sequence[Message]) -> list[Reply | None]:
+    """A method we do not know is refused at once: an unanswered dock waits for 40 s before each take-off."""
+    return [Reply(failed(Code.METHOD_NOT_SUPPORTED), reason="unknown method") for _ in messages]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """`{"result": 0}`."""
+
+    result: int = 0
+
+
+def accepted(messages: Sequence[Message]) -> list[Reply | None]:
+    """Say "received" and nothing more."""
+    return [Reply(Accepted()) for _ in messages]
+
+
+def noted(messages: Sequence[Message]) -> list[Reply | None]:
+    """Journal the messages; they want no answer."""
+    return [None for _ in messages]
+
+
+# What becomes of a method that has no line in the table.
+FALLBACKS: Mapping[Channel, Route] = {
+    Channel.REQUESTS: Route(unknown_request, writes=False),
+    Channel.EVENTS: Route(accepted, writes=False),
+    Channel.STATUS: Route(accepted, writes=False),
+    Channel.SERVICES_REPLY: Route(noted, writes=False),
+    Channel.PROPERTY_SET_REPLY: Route(noted, writes=False),
+}
+
+
+@cache
+def table(module: str) -> Routes:
+    """The routing table of a module."""
+    routes: Routes = import_module(module).ROUTES
+    return routes
+
+
+def find(channel: Channel, method: str) -> Route:
+    """The route of a message, by the table that settings.MQTT_ROUTES names."""
+    return table(settings.MQTT_ROUTES).get((channel, method)) or FALLBACKS[channel]

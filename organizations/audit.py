@@ -1,0 +1,50 @@
+"""Writing the audit trail."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import models
+
+from organizations.models import AuditEvent
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts and through what; one per action, so that its rows share the request id."""
+
+    through: AuditEvent.Through
+    user: AbstractBaseUser | None = None
+    request_id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+
+
+def event(
+    actor: Actor,
+    action: str,
+    subject: models.Model,
+    *,
+    organization_id: int | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEvent:
+    """An unsaved row: `record` saves one or many."""
+    return AuditEvent(
+        request_id=actor.request_id,
+        user_id=actor.user.pk if actor.user else None,
+        through=actor.through,
+        organization_id=organization_id,
+        action=action,
+        object_type=subject._meta.label,
+        object_id=str(subject.pk),
+        object_name=str(subject)[:200],
+        before=dict(before or {}),
+        after=dict(after or {}),
+    )
+
+
+def record(events: Iterable[AuditEvent]) -> None:
+    """Save audit rows, in one statement."""
+    AuditEvent.objects.bulk_create(events)

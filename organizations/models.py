@@ -1,0 +1,265 @@
+"""Organizations, their members and binding codes, wrong codes, and the audit trail."""
+
+import secrets
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from organizations.encryption import EncryptedTextField
+from organizations.tenancy import TenantModel, TenantQuerySet
+
+# 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
+CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+CODE_LENGTH = 12  # 60 bits
+CODE_MIN_LENGTH = 8  # of a code somebody chose
+CODE_LIFETIME = timedelta(days=7)
+
+
+def new_organization_id() -> str:
+    """Eight digits, as in DJI's samples: easy to type on a remote controller."""
+    return str(secrets.randbelow(90_000_000) + 10_000_000)
+
+
+class Organization(TenantModel):
+    """A customer that owns devices."""
+
+    organization_path: ClassVar[str] = ""
+
+    organization_id = models.CharField(
+        "organization ID",
+        max_length=64,
+        unique=True,
+        default=new_organization_id,
+        validators=[RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", "Use 1 to 64 letters, digits, hyphens or underscores.")],
+        help_text="What DJI Pilot 2 asks for beside the dock. It cannot be changed later.",
+    )
+    name = models.CharField(max_length=100, help_text="Pilot 2 shows it to the technician for confirmation.")
+    is_active = models.BooleanField("active", default=True, help_text="No device binds to an inactive organization.")
+    device_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many devices, docks and aircraft together. Empty: no limit."
+    )
+    app_id = models.CharField("DJI app ID", max_length=64, blank=True)
+    app_key = EncryptedTextField("DJI app key", blank=True)
+    app_license = EncryptedTextField("DJI app license", blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.organization_id})"
+
+    def clean(self) -> None:
+        parts = (self.app_id, self.app_key, self.app_license)
+        if any(parts) and not all(parts):
+            raise ValidationError("A DJI license needs app ID, app key and app license together, or none of them.")
+
+
+class Role(models.IntegerChoices):
+    """What a member may do; each role may also do what the ones before it may."""
+
+    VIEWER = 10, "viewer: sees"
+    OPERATOR = 20, "operator: also commands docks"
+    MANAGER = 30, "manager: also members, codes, release of devices"
+
+
+class Membership(TenantModel):
+    """A user's place in an organization."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    role = models.PositiveSmallIntegerField(choices=Role, default=Role.VIEWER)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("organization", "user")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "organization"], name="one_membership_per_user_and_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization.name}"
+
+
+def normalise_code(code: str) -> str:
+    """The code as it is compared: separators and case do not count."""
+    return "".join(character for character in code if character.isalnum()).upper()
+
+
+def digest_of(code: str) -> str:
+    """Keyed digest of a binding code, 64 hexadecimal characters: all that is stored of it."""
+    return salted_hmac("organizations.BindingCode", normalise_code(code), algorithm="sha256").hexdigest()
+
+
+def generate_code() -> str:
+    """A new code as people see it: XXXX-XXXX-XXXX."""
+    letters = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+    return "-".join(letters[start : start + 4] for start in range(0, CODE_LENGTH, 4))
+
+
+class BindingCodeQuerySet(TenantQuerySet["BindingCode"]):
+    """Binding codes."""
+
+    def issue(self, *, organization: Organization, code: str | None = None, **fields: Any) -> tuple["BindingCode", str]:
+        """Make a code and return its row with the plain code, which is nowhere else.
+
+        Raises ValidationError for an own code that is too short or already taken in this organization.
+        """
+        plain = code or generate_code()
+        check_own_code(plain, organization)
+        fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
+        row = self.create(
+            organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields
+        )
+        return row, plain
+
+    def usable(self, now: datetime | None = None) -> Self:
+        """Codes that would bind a new device now."""
+        now = now or timezone.now()
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=now),
+            Q(max_uses=None) | Q(uses__lt=F("max_uses")),
+            revoked_at=None,
+            organization__is_active=True,
+        )
+
+
+def check_own_code(code: str, organization: Organization) -> None:
+    """Raise ValidationError if this code may not be used in this organization."""
+    if len(normalise_code(code)) < CODE_MIN_LENGTH:
+        raise ValidationError(f"A code needs at least {CODE_MIN_LENGTH} letters or digits.")
+    if BindingCode.objects.filter(organization=organization, digest=digest_of(code)).exists():
+        raise ValidationError("This organization already has, or had, this code. Choose another.")
+
+
+class BindingCode(TenantModel):
+    """What a technician types into Pilot 2 to bind a dock to an organization. The code itself is not stored."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")
+    label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
+    digest = models.CharField(max_length=64, editable=False)
+    hint = models.CharField("ends in", max_length=4, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    max_uses = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A dock with its aircraft is one use. Empty: no limit."
+    )
+    uses = models.PositiveIntegerField(default=0, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[BindingCodeQuerySet] = BindingCodeQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "digest"], name="one_binding_code_per_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or 'code'} …{self.hint}"
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why this code binds no new device now, in words; empty if it does."""
+        if not self.organization.is_active:
+            return "organization inactive"
+        if self.revoked_at is not None:
+            return "code revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "code expired"
+        if self.max_uses is not None and self.uses >= self.max_uses:
+            return "code used up"
+        return ""
+
+
+class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
+    """Wrong pairs of organization id and binding code."""
+
+    LIMIT = 5
+    WINDOW = timedelta(minutes=10)
+
+    def recent(self, now: datetime) -> Self:
+        """What counts towards a lock-out at this moment."""
+        return self.filter(last_at__gt=now - self.WINDOW)
+
+    def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", dict[str, Any]]:
+        """Gateways with too many different wrong pairs, as `{"gateway_sn": ..., "pairs": ...}`."""
+        counted = self.recent(now).order_by().values("gateway_sn").annotate(pairs=models.Count("pk"))
+        return counted.filter(pairs__gte=self.LIMIT)
+
+
+class BindingFailure(models.Model):
+    """One wrong pair of organization id and code that a gateway tried.
+
+    A dock repeats an unanswered request, so the same pair again is the same row, not a further guess.
+    """
+
+    gateway_sn = models.CharField("gateway SN", max_length=64)
+    organization_id_tried = models.CharField("organization ID tried", max_length=64, blank=True)
+    pair_digest = models.CharField(max_length=64, editable=False)
+    reason = models.CharField(max_length=64)
+    first_at = models.DateTimeField(auto_now_add=True)
+    last_at = models.DateTimeField()
+
+    objects: ClassVar[BindingFailureQuerySet] = BindingFailureQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-last_at",)
+        constraints = [
+            models.UniqueConstraint(fields=["gateway_sn", "pair_digest"], name="one_failure_per_gateway_and_pair"),
+        ]
+        indexes = [
+            models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn}: {self.reason}"
+
+
+class AuditEvent(TenantModel):
+    """Who did what, through what, to which object; rows of one action share a request id."""
+
+    class Through(models.TextChoices):
+        ADMIN = "admin"
+        API = "api"
+        BRIDGE = "bridge"
+        COMMAND = "command"
+
+    at = models.DateTimeField(default=timezone.now)
+    request_id = models.UUIDField(default=uuid.uuid4)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    through = models.CharField(max_length=10, choices=Through)
+    organization = models.ForeignKey(
+        Organization, models.SET_NULL, null=True, blank=True, related_name="audit_events"
+    )
+    action = models.CharField(max_length=40)
+    object_type = models.CharField(max_length=60)
+    object_id = models.CharField(max_length=64)
+    object_name = models.CharField(max_length=200, blank=True)
+    before = models.JSONField(default=dict, blank=True)
+    after = models.JSONField(default=dict, blank=True)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "-at"], name="audit_event_object"),  # history of a row
+            models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_name}"
