@@ -268,7 +268,7 @@ class Connection:
             raise
         self._opened.set()
 
-    async def open_patiently(self, on_failure: Callable[[Exception], None]) -> None:
+    async def open_patiently(self, on_failure: Callable[[Exception], object]) -> None:
         """Try until connected, with growing pauses; `on_failure` hears of each failed attempt."""
         pause, longest = self._backoff
         while True:

@@ -1,6 +1,7 @@
 """A DJI dock with its aircraft, from the MQTT connection to telemetry."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -76,6 +77,13 @@ class Command(NamedTuple):
 Handler = Callable[["Dock", Command], Awaitable[Mapping[str, Any] | None]]
 
 
+class Patience(NamedTuple):
+    """How often a question is sent (None: until answered) and after how many seconds again (None: never)."""
+
+    attempts: int | None
+    repeat_after: float | None
+
+
 class _Open(NamedTuple):
     question: Question
     channel: str
@@ -130,6 +138,7 @@ class Dock:
         self.telemetry = Telemetry(self.options.latitude, self.options.longitude, number)
         self.connection = self._build_connection(mqtt_url)
         self._manners = Manners(misbehave)
+        self._endless = Patience(None, self.options.reply_timeout)
         self._on_step = on_step
         self._open: dict[str, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -188,7 +197,7 @@ class Dock:
             raise TimeoutError(f"{self.sn}: {what} within {seconds} s; last: {where}.") from None
 
     def enter_code(self, organization_id: str, binding_code: str) -> None:
-        """Type other values into Pilot 2 and try again: a flow that stopped starts over at the bind status."""
+        """Type other values into Pilot 2: a flow that stopped starts over at the bind status."""
         self.organization_id = organization_id
         self.binding_code = binding_code
         self._settled.clear()
@@ -205,19 +214,19 @@ class Dock:
         if self.is_onboarded:
             await self.announce()
             if on:
-                self._send_state(self.aircraft.sn, self.telemetry.aircraft_state())
+                with contextlib.suppress(ConnectionError):  # it starts anew with the next connection
+                    self._send_state(self.aircraft.sn, self.telemetry.aircraft_state())
 
-    async def request(
-        self, method: str, data: Json | None, *, attempts: int | None = -1, repeat_after: float | None = -1
-    ) -> Json:
+    async def request(self, method: str, data: Json | None, *, patience: "Patience | None" = None) -> Json:
         """Ask the cloud and return the answer's `data`; raises NoAnswerError.
 
-        `attempts` (None: no limit) and `repeat_after` (seconds; None: never) default to the dock's options.
+        Without `patience` the dock's options say how often and when it repeats itself.
         """
-        return await self._ask("requests", method, data, attempts=attempts, repeat_after=repeat_after)
+        default = Patience(self.options.attempts, self.options.reply_timeout)
+        return await self._ask("requests", method, data, patience or default)
 
     async def send_event(
-        self, method: str, data: Any, *, bid: str = "", need_reply: bool = True, tid: str = ""
+        self, method: str, data: Any, *, bid: str = "", need_reply: bool = True
     ) -> Json | None:
         """Send an event; with `need_reply` repeat it until `events_reply` comes, and return its `data`.
 
@@ -225,14 +234,14 @@ class Dock:
         """
         extra = {"need_reply": int(need_reply)}
         if need_reply:
-            return await self._ask("events", method, data, bid=bid, attempts=None, extra=extra)
-        await self._say("events", self._envelope(method, data, tid=tid, bid=bid) | extra)
+            return await self._ask("events", method, data, self._endless, bid=bid, extra=extra)
+        await self._say("events", self._envelope(method, data, bid=bid) | extra)
         return None
 
     async def announce(self) -> bool:
         """Tell the topology (`update_topo`) until it is answered; False if the cloud objects."""
         data = self._topology()
-        reply = await self._ask("status", "update_topo", data, attempts=None)
+        reply = await self._ask("status", "update_topo", data, self._endless)
         if reply.get("result") != 0:
             return self.note("update_topo", "refused", f"result {reply.get('result')}")
         return self.note("update_topo", "ok", f"aircraft {'on' if data['sub_devices'] else 'off'}")
@@ -273,7 +282,11 @@ class Dock:
                 self.note("connect", "ok")
                 pause = await self._while_connected(self._visit())
                 self._onboarded.clear()
+                self._settled.clear()
                 await asyncio.sleep(pause)
+        except Exception:
+            log.exception("%s: a fault in the simulator itself", self.sn)
+            raise
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -385,14 +398,11 @@ class Dock:
         channel: str,
         method: str,
         data: Any,
+        patience: "Patience",
         *,
         bid: str = "",
-        attempts: int | None = -1,
-        repeat_after: float | None = -1,
         extra: Json | None = None,
     ) -> Json:
-        attempts = self.options.attempts if attempts == -1 else attempts
-        repeat_after = self.options.reply_timeout if repeat_after == -1 else repeat_after
         message = self._envelope(method, data, bid=bid) | (extra or {})
         if channel == "status":
             del message["gateway"]
@@ -402,12 +412,12 @@ class Dock:
         self._open[question.tid] = _Open(question, REPLIES[channel], answer)
         try:
             sendings = 0
-            while attempts is None or sendings < attempts:
+            while patience.attempts is None or sendings < patience.attempts:
                 sendings += 1
                 message["timestamp"] = time.time_ns() // 1_000_000
                 for _ in range(self._manners.copies):
                     await self._say(channel, message, question)
-                await asyncio.wait([answer], timeout=repeat_after)
+                await asyncio.wait([answer], timeout=patience.repeat_after)
                 if answer.done():
                     return answer.result()
         finally:

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 from mqtt_bridge.simulator import onboarding
-from mqtt_bridge.simulator.dock import Dock, Options, Step
+from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
 from mqtt_bridge.simulator.ledger import Ledger
 
 SN_DIGITS = 5
@@ -160,7 +159,7 @@ class Fleet:
             method, data = "airport_organization_bind", onboarding.bind_data(dock)
         else:
             method, data = "airport_bind_status", onboarding.status_data(dock)
-        await dock.request(method, data, attempts=None, repeat_after=repeat_after)
+        await dock.request(method, data, patience=Patience(None, repeat_after))
         latencies.append(time.monotonic() - asked)
 
 
@@ -194,8 +193,3 @@ def run_in_thread(fleet: Fleet) -> Iterator[asyncio.AbstractEventLoop]:
             if not ended.done():
                 loop.call_soon_threadsafe(stop.set)
             ended.result()
-
-
-def without_onboarding(options: Options) -> Options:
-    """The same options for docks that only connect, as load tests want them."""
-    return replace(options, onboard=False)

@@ -52,7 +52,7 @@ class Telemetry:
     def dock_frames(self, sub_device: Json | None, *, online: bool, mode_code: int = 0) -> list[Json]:
         """The dock's osd of one beat, in partial frames as docks send them."""
         self.frames += 1
-        place = {
+        place: Json = {
             "mode_code": mode_code,
             "cover_state": 0,
             "putter_state": 0,
