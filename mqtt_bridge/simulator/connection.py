@@ -178,9 +178,9 @@ class Link:
             self.ended.set_result(reason)
             self._on_end()
 
-    def send(self, topic: str, payload: bytes, qos: int) -> Sent:
+    def send(self, topic: str, payload: bytes, qos: int, retain: bool) -> Sent:
         """Hand a message to the socket; raises ConnectionError when there is none."""
-        info = self._client.publish(topic, payload, qos)
+        info = self._client.publish(topic, payload, qos, retain)
         if info.rc != 0:
             raise ConnectionError("Not connected to the broker.")
         if qos == 0:
@@ -287,15 +287,15 @@ class Connection:
         """Wait until the connection ends, and return why (at once when there is none)."""
         return await asyncio.shield(self._link.ended) if self._link else "never opened"
 
-    def send(self, topic: str, payload: bytes, qos: int = 1) -> Sent:
+    def send(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> Sent:
         """Hand a message to the socket; raises ConnectionError when not connected."""
         if self._link is None or not self.is_open:
             raise ConnectionError("Not connected to the broker.")
-        return self._link.send(topic, payload, qos)
+        return self._link.send(topic, payload, qos, retain)
 
-    async def publish(self, topic: str, payload: bytes, qos: int = 1) -> int:
+    async def publish(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> int:
         """Send and wait for the PUBACK; returns its reason code, raises ConnectionError."""
-        return await self.send(topic, payload, qos).acknowledged()
+        return await self.send(topic, payload, qos, retain=retain).acknowledged()
 
     def drop(self) -> None:
         """Cut the connection without a word, as a lost network does."""

@@ -1,6 +1,7 @@
 """Many docks in one process, and the load they can make together."""
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +50,8 @@ class Fleet:
         options: Options | None = None,
         on_step: Callable[[Dock, Step], None] | None = None,
     ) -> None:
+        if count < 1:
+            raise ValueError(f"A fleet has at least one dock, not {count}.")
         self.ledger = Ledger()
         self.stagger = stagger
         url_of = mqtt_url if callable(mqtt_url) else lambda _sn: mqtt_url
@@ -168,6 +171,30 @@ def _report(requests: int, latencies: list[float], seconds: float) -> LoadReport
     last = len(ordered) - 1
     p50, p95 = ordered[round(last * 0.5)], ordered[round(last * 0.95)]
     return LoadReport(requests, len(latencies), seconds, p50, p95, ordered[-1])
+
+
+async def run_until_signal(fleet: Fleet, *, onboarded_within: float | None = None) -> bool:
+    """Run a fleet until SIGTERM or SIGINT and return whether all docks were onboarded then.
+
+    With `onboarded_within` (seconds) it also ends as soon as each dock is onboarded or waits for a person,
+    and when that time is over. Only for the main thread.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ended = asyncio.ensure_future(stop.wait())
+    settled = ended
+    if onboarded_within is not None:
+        settled = asyncio.ensure_future(fleet.settled(onboarded_within))
+    fleet.start()
+    try:
+        await asyncio.wait([ended, settled], return_when=asyncio.FIRST_COMPLETED)
+        return all(dock.is_onboarded for dock in fleet.docks)
+    finally:
+        ended.cancel()
+        settled.cancel()
+        await asyncio.gather(ended, settled, return_exceptions=True)
+        await fleet.stop()
 
 
 @contextmanager
