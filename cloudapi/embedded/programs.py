@@ -1,4 +1,4 @@
-"""Finds Mosquitto, Redis, PostgreSQL and Chromium; what the machine lacks is fetched from its own apt, without root."""
+"""Finds Mosquitto, Redis, PostgreSQL and Chromium; fetches what is missing through the machine's own apt."""
 
 import argparse
 import contextlib
@@ -17,9 +17,8 @@ from pathlib import Path
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 LISTS_ARE_FRESH = 24 * 3600  # seconds; an older index may name packages that the mirror has dropped
 
-# Packages that the loader must not see twice (the C library belongs to the machine), and big ones that only
-# the compiler of queries inside PostgreSQL needs, which our private servers switch off.
-NEVER_EXTRACTED = re.compile(r"libc6$|libc-|libllvm|libz3-|libgl1-mesa-dri$|lib.*-perl$|lib(pam-)?systemd")
+# The C library belongs to the machine's loader. LLVM compiles queries or shaders, 100 MB we can do without.
+NEVER_EXTRACTED = re.compile(r"libc6$|libc-|libllvm|libz3-|libgl1-mesa-dri$|lib.*-perl$")
 
 # Chromium draws no letter without fonts; a bare machine has neither them nor a configuration that finds ours.
 FONTS = """\
@@ -29,42 +28,72 @@ FONTS = """\
   <dir prefix="relative">usr/share/fonts</dir>
   <dir>/usr/share/fonts</dir>
   <dir prefix="xdg">fonts</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 """
 
 
 class ProgramMissingError(RuntimeError):
-    """A program is neither installed nor fetchable; the text says what to install."""
+    """A program is neither installed nor could it be fetched; the text says what to install."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """An executable and the environment variables to add when it is run (empty for an installed one)."""
+    """An executable and the environment variables to add when it is run (none for an installed one)."""
 
     path: Path
     env: dict[str, str] = field(default_factory=dict)
     root: Path | None = None  # of the extracted tree; None when the program is installed on the machine
 
+    def moved_to(self, root: Path) -> "Program":
+        """Return the same program in a copy of its extracted tree."""
+        if self.root is None:
+            return self
+        env = {name: value.replace(str(self.root), str(root)) for name, value in self.env.items()}
+        return Program(root / self.path.relative_to(self.root), env, root)
+
 
 @dataclass(frozen=True)
 class Source:
-    """How a program is called, where its packages put it, and which Debian packages these are."""
+    """How a program is called, which Debian packages hold it, and how to see that it runs."""
 
     names: tuple[str, ...]
-    extracted: str  # glob below the extracted tree
+    extracted: str  # its place below the extracted tree, a glob
     packages: tuple[str, ...]
+    trial: tuple[str, ...]  # arguments of a first run,
+    answer: str  # and what that must print
     beside: tuple[str, ...] = ()  # what must lie in the same folder
 
 
 SOURCES = {
-    "mosquitto": Source(("mosquitto",), "usr/sbin/mosquitto", ("mosquitto",)),
-    "redis": Source(("redis-server",), "usr/bin/redis-server", ("redis-server", "redis-tools")),
-    "postgresql": Source(("postgres",), "usr/lib/postgresql/*/bin/postgres", ("postgresql",), ("initdb",)),
+    "mosquitto": Source(
+        names=("mosquitto",),
+        extracted="usr/sbin/mosquitto",
+        packages=("mosquitto",),
+        trial=("-h",),
+        answer="mosquitto version",
+    ),
+    "redis": Source(
+        names=("redis-server",),
+        extracted="usr/bin/redis-server",
+        packages=("redis-server", "redis-tools"),  # the first holds a link into the second
+        trial=("--version",),
+        answer="Redis server",
+    ),
+    "postgresql": Source(
+        names=("postgres",),
+        extracted="usr/lib/postgresql/*/bin/postgres",
+        packages=("postgresql",),
+        trial=("--version",),
+        answer="PostgreSQL",
+        beside=("initdb",),
+    ),
     "chromium": Source(
-        ("chromium", "google-chrome"),
-        "usr/lib/chromium/chromium",
-        ("chromium", "chromium-common", "fonts-dejavu-core"),
+        names=("chromium", "google-chrome"),
+        extracted="usr/lib/chromium/chromium",
+        packages=("chromium", "chromium-common", "fonts-dejavu-core"),
+        trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"),
+        answer="<html",
     ),
 }
 
@@ -75,27 +104,25 @@ def find(name: str, *, search_path: str | None = None, cache: Path = CACHE) -> P
     `search_path` is written like PATH and replaces the places where installed programs are looked for; the
     environment variable PROGRAMS_PATH does the same. Raises ProgramMissingError.
     """
-    source = SOURCES[name]
     path = search_path if search_path is not None else os.environ.get("PROGRAMS_PATH", default_search_path())
-    return installed(source, path) or cached(name, cache) or fetch(name, cache)
+    return installed(name, path) or cached(name, cache) or fetch(name, cache)
 
 
 def default_search_path() -> str:
-    """PATH, then the folders where Debian keeps servers that are not meant for PATH, newest PostgreSQL first."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_major_version, reverse=True)
+    """Return PATH, then the folders where Debian keeps servers, newest PostgreSQL first."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=_major_version, reverse=True)
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *map(str, versions)])
 
 
 def _major_version(folder: Path) -> float:
-    with contextlib.suppress(ValueError):
-        return float(folder.parent.name)
-    return 0
+    return float(folder.parent.name)
 
 
-def installed(source: Source, search_path: str) -> Program | None:
-    """Look the program up; links are followed, because PostgreSQL finds its other files from its real place."""
-    for name in source.names:
-        if (found := shutil.which(name, path=search_path)) is None:
+def installed(name: str, search_path: str) -> Program | None:
+    """Look the program up; a link is followed where other files must lie beside the real one."""
+    source = SOURCES[name]
+    for executable in source.names:
+        if (found := shutil.which(executable, path=search_path)) is None:
             continue
         path = Path(found).resolve() if source.beside else Path(found)
         if all((path.parent / other).exists() for other in source.beside):
@@ -109,11 +136,12 @@ def cached(name: str, cache: Path) -> Program | None:
 
 
 def _home(cache: Path) -> Path:
-    """The folder of this machine's programs: a checkout may be mounted into containers of other systems."""
+    """The folder for this kind of machine: a checkout may be mounted into containers of other systems."""
+    system = platform.system()
     with contextlib.suppress(OSError):
         release = platform.freedesktop_os_release()
-        return cache / "programs" / f"{release['ID']}-{release.get('VERSION_ID', 'x')}-{platform.machine()}"
-    return cache / "programs" / platform.machine()
+        system = f"{release['ID']}-{release.get('VERSION_ID', 'rolling')}"
+    return cache / "programs" / f"{system}-{platform.machine()}"
 
 
 def _extracted(name: str, root: Path) -> Program | None:
@@ -121,8 +149,8 @@ def _extracted(name: str, root: Path) -> Program | None:
     if path is None:
         return None
     libraries = sorted({str(library.parent) for library in root.rglob("*.so*")})
-    inherited = os.environ.get("LD_LIBRARY_PATH")
-    env = {"LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])])}
+    inherited = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
+    env = {"LD_LIBRARY_PATH": os.pathsep.join(libraries + inherited)}
     if (fonts := root / "fonts.conf").exists():
         env["FONTCONFIG_FILE"] = str(fonts)
     return Program(path, env, root)
@@ -144,19 +172,14 @@ def fetch(name: str, cache: Path) -> Program:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         try:
-            _extract(_download(name, cache, unfinished), unfinished)
-            if (unfinished / "usr/share/fonts").exists():
-                (unfinished / "fonts.conf").write_text(FONTS)
-            _check_runs(name, unfinished)
-        except (subprocess.CalledProcessError, OSError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            raise ProgramMissingError(
-                _what_to_install(name, f"fetching it failed: {said.strip()}")
-            ) from error
+            _download(name, _Apt(home / "apt"), unfinished)
+            _extract(unfinished)
+            _try_out(name, unfinished)
+        except (subprocess.SubprocessError, OSError) as error:
+            reason = str(getattr(error, "stderr", None) or error).strip()
+            raise ProgramMissingError(_what_to_install(name, f"fetching it failed: {reason}")) from error
         unfinished.rename(home / name)
-    program = cached(name, cache)
-    assert program is not None  # noqa: S101  (_check_runs has just run it)
-    return program
+        return _existing(name, home / name)
 
 
 def _what_to_install(name: str, reason: str) -> str:
@@ -171,37 +194,48 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _download(name: str, cache: Path, folder: Path) -> list[Path]:
-    apt = _Apt(cache / "apt")
+def _download(name: str, apt: "_Apt", folder: Path) -> None:
     apt.update()
-    packages = apt.resolve(SOURCES[name].packages)
-    apt.run("apt-get", "download", *packages, cwd=folder)
-    return sorted(folder.glob("*.deb"))
+    apt.run("apt-get", "download", *apt.resolve(SOURCES[name].packages), cwd=folder)
 
 
-def _extract(packages: list[Path], root: Path) -> None:
-    for package in packages:
-        subprocess.run(
-            ["dpkg-deb", "-x", str(package), str(root)], check=True, capture_output=True, text=True
-        )  # noqa: S603, S607
+def _extract(folder: Path) -> None:
+    for package in sorted(folder.glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(folder)])
         package.unlink()
+    if (folder / "usr/share/fonts").exists():
+        (folder / "fonts.conf").write_text(FONTS)
 
 
-def _check_runs(name: str, root: Path) -> None:
-    program = _extracted(name, root)
-    if program is None:
-        raise OSError("its packages do not hold the program")
-    command = [str(program.path), "--version"]
+def _existing(name: str, root: Path) -> Program:
+    if (program := _extracted(name, root)) is None:
+        raise FileNotFoundError(f"the packages do not hold {SOURCES[name].extracted}")
+    return program
+
+
+def _try_out(name: str, root: Path) -> None:
+    """Run the program once: a library that apt believes installed may be missing all the same."""
+    program, source = _existing(name, root), SOURCES[name]
     result = subprocess.run(  # noqa: S603
-        command, env={**os.environ, **program.env}, capture_output=True, text=True, check=False, timeout=60
+        [program.path, *source.trial],
+        env={**os.environ, **program.env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    # Mosquitto does not know --version and exits with an error; only a failing loader matters here.
-    if "shared libraries" in result.stderr or "symbol lookup" in result.stderr:
-        raise OSError(result.stderr)
+    if source.answer not in result.stdout:
+        raise OSError(f"it does not run on this machine: {result.stderr[-2000:]}")
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    environment = {**os.environ, "LC_ALL": "C"}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=environment)  # noqa: S603
+    return result.stdout
 
 
 class _Apt:
-    """The machine's apt with its own sources and keys, but lists and caches of ours: no root, no touched system."""
+    """The machine's apt, its sources and keys, with lists and caches of ours: no root needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -209,22 +243,17 @@ class _Apt:
             "Dir::State::lists": folder / "lists",
             "Dir::Cache": folder / "cache",
             "APT::Sandbox::User": "",  # root's apt would drop to a user who may not enter the checkout
+            "APT::Update::Error-Mode": "any",  # else an update that reached nothing counts as done
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
         }
 
-    def run(self, *command: str, cwd: Path | None = None) -> str:
-        options = [argument for key, value in self.options.items() for argument in ("-o", f"{key}={value}")]
-        return subprocess.run(  # noqa: S603
-            [command[0], *options, *command[1:]],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
-        ).stdout
+    def run(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
+        options = [option for key, value in self.options.items() for option in ("-o", f"{key}={value}")]
+        return _run([command, *options, *arguments], cwd)
 
     def update(self) -> None:
+        """Get the package lists, once a day."""
         stamp = self.folder / "updated"
         if stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_ARE_FRESH:
             return
@@ -233,13 +262,13 @@ class _Apt:
         try:
             self.run("apt-get", "update")
         except subprocess.CalledProcessError as error:
-            # One dead source of many is no reason to stop: the others may have what we need.
+            # One dead source of several is no reason to stop: the others may have what we need.
             sys.stderr.write(error.stderr)
         else:
             stamp.touch()
 
     def resolve(self, packages: tuple[str, ...]) -> list[str]:
-        """Return the packages themselves and those of their dependencies that are libraries and missing here."""
+        """Return the packages, and of their dependencies the libraries that this machine lacks."""
         named = {actual for package in packages for actual in self._versioned(package)}
         plan = self.run("apt-get", "-s", "install", "--no-install-recommends", *sorted(named))
         missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
@@ -253,7 +282,7 @@ class _Apt:
 
 
 def main() -> int:
-    """Make sure that the named programs are there; one line for each."""
+    """Make sure that the named programs are there; print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="+", choices=sorted(SOURCES), metavar="program")
     for name in parser.parse_args().programs:
