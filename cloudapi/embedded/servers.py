@@ -182,7 +182,7 @@ class Mosquitto(Server):
     """An MQTT broker that queues enough for a whole fault test.
 
     Without `username` and `password` everybody may come in. With `persistence` sessions and queued messages
-    survive `stop`, and `kill` but for the last second. `config` is added to its configuration file.
+    survive `stop`, and `kill` but for the last two seconds. `config` is added to its configuration file.
     """
 
     program_name = "mosquitto"
@@ -258,8 +258,8 @@ class Redis(Server):
 
     def answers(self, pid: int) -> bool:
         """Compare the process id it tells."""
-        line = f"process_id:{pid}\r\n".encode()
-        return line in _exchange(self.port, b"INFO server\r\n", enough=lambda answer: line in answer)
+        answer = _exchange(self.port, b"INFO server\r\n", enough=lambda answer: b"\r\nuptime_" in answer)
+        return f"process_id:{pid}\r\n".encode() in answer
 
 
 class PostgreSQL(Server):
@@ -284,7 +284,7 @@ class PostgreSQL(Server):
         super().__init__(port=port, program=program)
         self.data = self.directory / "data"
         self.token = secrets.token_hex(8)
-        speed = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        speed = {} if durable else {"fsync": "off", "full_page_writes": "off"}  # safe but for power cuts
         self.settings = {
             "listen_addresses": HOST,
             "unix_socket_directories": "",
@@ -352,6 +352,7 @@ class PostgreSQL(Server):
             raise ServerError(f"the user {self.user} may not run {self.program.path}")
         copy = self.directory / "program"
         shutil.copytree(self.program.root, copy, symlinks=True)
+        copy.chmod(0o755)
         return self.program.moved_to(copy)
 
 
