@@ -103,11 +103,9 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
         lock=True,
     )
     wanted = {
-        entry.wanted.sn
-        for entry, verdict in zip(entries, verdicts, strict=True)
-        if verdict.code and is_sn(entry.wanted.sn)
+        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and _may_exist(entry)
     }
-    decision = _Decision(now=now, devices=_lock_or_create(wanted), room=_room(verdicts))
+    decision = _Decision(now=now, devices=_lock(wanted), room=_room(verdicts))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -144,7 +142,7 @@ class _Decision:
     def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
         if device is None:
-            return "serial number missing or malformed"
+            return "neither the dock that asks nor an aircraft" if entry.wanted.sn else "serial number missing"
         if entry.wanted.sn != entry.gateway_sn and not _is_aircraft(device, entry.wanted):
             return "neither the dock that asks nor an aircraft"
         if not device.is_enabled:
@@ -179,13 +177,16 @@ class _Decision:
 
     def write(self) -> None:
         """One statement per kind of row, none for a kind that did not change."""
-        if self.touched:
+        known = [device for device in self.touched.values() if device.pk is not None]
+        if known:
             Device.objects.bulk_create(
-                self.touched.values(),
+                known,
                 update_conflicts=True,
                 unique_fields=["sn"],
                 update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key"],
             )
+        # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
+        Device.objects.bulk_create(device for device in self.touched.values() if device.pk is None)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
         if self.gateways:
@@ -206,14 +207,24 @@ class _Decision:
         return audit.event(actor, "bind", device, organization_id=device.organization_id, after=after)
 
 
-def _lock_or_create(sns: set[str]) -> dict[str, Device]:
-    """The devices with these serial numbers, locked; those nobody heard of yet are made, unclaimed."""
+def _lock(sns: set[str]) -> dict[str, Device]:
+    """The devices with these serial numbers, locked; for those nobody heard of yet a row that is not saved."""
     rows = Device.objects.filter(sn__in=sns).select_related("state").lock_in_order()
     known = {device.sn: device for device in rows}
-    if missing := sorted(sns - known.keys()):
-        Device.objects.bulk_create([Device(sn=sn) for sn in missing], ignore_conflicts=True)
-        known = {device.sn: device for device in rows.all()}
-    return known
+    return {sn: known.get(sn) or _stranger(sn) for sn in sns}
+
+
+def _stranger(sn: str) -> Device:
+    device = Device(sn=sn)
+    DeviceState(device=device)  # becomes `device.state`, which would cost a query to find missing
+    return device
+
+
+def _may_exist(entry: BindEntry) -> bool:
+    """Whether to record a device of this name: the dock that asks, or what it calls an aircraft."""
+    named = entry.wanted
+    is_aircraft = model_keys.domain(named.device_model_key) == model_keys.AIRCRAFT
+    return is_sn(named.sn) and (named.sn == entry.gateway_sn or is_aircraft)
 
 
 def _is_aircraft(device: Device, wanted: BindDevice) -> bool:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Exchange
@@ -235,10 +235,12 @@ def _call(group: Sequence[Handled]) -> Sequence[Reply | None]:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether trying again may help: a deadlock, a connection that broke and came back.
+    """Whether trying again may help: a deadlock, a row somebody else made, a connection that broke and came back.
 
     Raises DatabaseUnavailableError if the database does not answer now.
     """
+    if isinstance(error, IntegrityError):
+        return True
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     connection.close()

@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from django.utils.crypto import salted_hmac
 
-from organizations.models import BindingCode, BindingFailure, BindingFailureQuerySet, Organization, digest_of
+from organizations.models import (
+    BindingCode,
+    BindingFailure,
+    BindingFailureQuerySet,
+    Organization,
+    digest_of,
+    normalise_code,
+)
 
 WRONG = "organization ID and code do not belong together"
 LOCKED_OUT = "gateway locked out after too many wrong codes"
@@ -47,9 +54,9 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
             verdicts.append(Verdict(codes[key]))
         else:
             verdicts.append(Verdict(None, WRONG))
-            pair = _pair_digest(*key)
-            known.add(pair)
-            failures.append(_failure(attempt, pair, now))
+            if normalise_code(attempt.code):  # nothing typed is no guess
+                known.add(pair := _pair_digest(*key))
+                failures.append(_failure(attempt, pair, now))
     _record(failures)
     return verdicts
 

@@ -89,7 +89,7 @@ class TenantAdmin(admin.ModelAdmin[Any]):
         """The primary key of the organization that this row belongs to."""
         path = self.model.organization_path
         if not path:
-            return obj.pk
+            return int(obj.pk)
         value: Any = obj
         for name in path.split("__"):
             value = getattr(value, name) if value is not None else None

@@ -1,0 +1,1 @@
+"""Private servers and in-process stand-ins, for the demo, the tests and the benchmarks."""

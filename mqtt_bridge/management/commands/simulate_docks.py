@@ -1,0 +1,45 @@
+"""Simulated docks for any broker, until SIGTERM or Ctrl-C."""
+
+import asyncio
+from argparse import ArgumentParser, BooleanOptionalAction
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from mqtt_bridge.simulator.dock import Dock, Options, Step
+from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
+from mqtt_bridge.simulator.misbehaviour import MISBEHAVIOURS
+
+BUILT_WITH = ("count", "mqtt_url", "organization_id", "binding_code", "sn_prefix", "aircraft_on", "misbehave")
+
+
+class Command(BaseCommand):
+    help = "Runs docks that bind themselves to an organization and then report, until SIGTERM or Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--count", type=int, default=1, help="docks, each with its aircraft")
+        add("--mqtt-url", required=True, help="mqtt://user:password@host:port, or mqtts://")
+        add("--organization-id", default="", help="what a technician types into Pilot 2")
+        add("--binding-code", default="", help="what a technician types into Pilot 2")
+        add("--sn-prefix", default="SIMDOCK", help="five digits follow; the aircraft's ends in A")
+        add("--aircraft", dest="aircraft_on", action=BooleanOptionalAction, default=True, help="powered on")
+        add("--rate", type=float, default=0.5, help="osd beats per second of each device; 0 for none")
+        add("--misbehave", action="append", default=[], choices=MISBEHAVIOURS)
+        add("--exit-when-onboarded", action="store_true", help="fail if a dock does not get there")
+        add("--timeout", type=float, default=60.0, help="seconds, for --exit-when-onboarded")
+
+    def handle(self, **options: Any) -> None:
+        def print_step(dock: Dock, step: Step) -> None:
+            self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
+
+        try:
+            chosen = {name: options[name] for name in BUILT_WITH}
+            fleet = Fleet(**chosen, options=Options(osd_rate=options["rate"]), on_step=print_step)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        within = options["timeout"] if options["exit_when_onboarded"] else None
+        onboarded = asyncio.run(run_until_signal(fleet, onboarded_within=within))
+        self.stdout.write("\n".join(fleet.report()))
+        if within is not None and not onboarded:
+            raise CommandError("Not all docks were onboarded.")

@@ -1,0 +1,222 @@
+"""Many docks in one process, and the load they can make together."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
+from mqtt_bridge.simulator.ledger import Ledger
+
+SN_DIGITS = 5
+
+
+class LoadReport(NamedTuple):
+    """What became of a load; times in seconds."""
+
+    requests: int
+    answered: int
+    seconds: float
+    p50: float
+    p95: float
+    longest: float
+
+
+class Fleet:
+    """`count` docks, each with its aircraft, sharing one ledger.
+
+    Serial numbers are the prefix and a number of five digits from `first` on (`SIMDOCK00001`); the aircraft's
+    has an `A` behind it (`SIMDOCK00001A`). `mqtt_url` may be a function of the dock's serial number, for
+    brokers where each dock has its own password. Docks start `stagger` seconds apart.
+    """
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        mqtt_url: str | Callable[[str], str],
+        organization_id: str = "",
+        binding_code: str = "",
+        sn_prefix: str = "SIMDOCK",
+        first: int = 1,
+        aircraft_on: bool = True,
+        stagger: float = 0.01,
+        misbehave: Iterable[str] = (),
+        options: Options | None = None,
+        on_step: Callable[[Dock, Step], None] | None = None,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"A fleet has at least one dock, not {count}.")
+        self.ledger = Ledger()
+        self.stagger = stagger
+        url_of = mqtt_url if callable(mqtt_url) else lambda _sn: mqtt_url
+        names = list(misbehave)
+        self.docks = [
+            Dock(
+                url_of(sn),
+                sn,
+                aircraft_sn=f"{sn}A",
+                organization_id=organization_id,
+                binding_code=binding_code,
+                aircraft_on=aircraft_on,
+                misbehave=names,
+                options=options,
+                ledger=self.ledger,
+                on_step=on_step,
+                number=number,
+            )
+            for number in range(first, first + count)
+            for sn in [f"{sn_prefix}{number:0{SN_DIGITS}d}"]
+        ]
+
+    def dock(self, sn: str) -> Dock:
+        """The dock with this serial number; raises KeyError."""
+        for dock in self.docks:
+            if dock.sn == sn:
+                return dock
+        raise KeyError(sn)
+
+    def start(self) -> None:
+        """Start all docks on the running loop."""
+        for place, dock in enumerate(self.docks):
+            dock.start(after=place * self.stagger)
+
+    async def stop(self) -> None:
+        """Disconnect and end all docks; raises the first thing that went wrong inside one."""
+        ends = await asyncio.gather(*(dock.stop() for dock in self.docks), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, live until `stop` is set, end."""
+        self.start()
+        try:
+            await stop.wait()
+        finally:
+            await self.stop()
+
+    async def onboarded(self, seconds: float) -> None:
+        """Wait until all docks are onboarded; raises TimeoutError naming the first that is not."""
+        deadline = time.monotonic() + seconds
+        for dock in self.docks:
+            await dock.onboarded(max(0.0, deadline - time.monotonic()))
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait until each dock is onboarded or waits for a person; returns whether all are onboarded."""
+        deadline = time.monotonic() + seconds
+        return all([await dock.settled(max(0.0, deadline - time.monotonic())) for dock in self.docks])
+
+    def summary(self) -> dict[str, Counter[str]]:
+        """For each step the number of docks by the step's latest outcome."""
+        found: dict[str, Counter[str]] = {}
+        for dock in self.docks:
+            for name, outcome in {step.name: step.outcome for step in dock.steps}.items():
+                found.setdefault(name, Counter())[outcome] += 1
+        return found
+
+    def report(self) -> list[str]:
+        """The summary and the ledger as lines for people."""
+        lines = [
+            f"{name}: {', '.join(f'{times} {outcome}' for outcome, times in outcomes.most_common())}"
+            for name, outcomes in self.summary().items()
+        ]
+        onboarded = sum(dock.is_onboarded for dock in self.docks)
+        return [*lines, f"{onboarded} of {len(self.docks)} docks onboarded", self.ledger.summary()]
+
+    async def send_load(
+        self, *, requests: int, rate: float, repeat_after: float | None = 3.0, seconds: float = 60.0
+    ) -> LoadReport:
+        """Send bind-status and bind requests in turn, spread over the docks, and wait for the answers.
+
+        `rate` is per second over the whole fleet; `repeat_after` (seconds) repeats what is unanswered, None
+        never does. Ends when all are answered, or `seconds` after the start. A request that finds no
+        connection waits for one. Docks built with `Options(onboard=False)` say nothing else meanwhile.
+        """
+        start = time.monotonic()
+        latencies: list[float] = []
+        pending: set[asyncio.Task[None]] = set()
+        try:
+            async with asyncio.timeout(seconds):
+                for place in range(requests):
+                    await asyncio.sleep(max(0.0, start + place / rate - time.monotonic()))
+                    task = asyncio.ensure_future(self._load(place, repeat_after, latencies))
+                    pending.add(task)
+                    task.add_done_callback(pending.discard)
+                await asyncio.gather(*pending)
+        except TimeoutError:
+            for task in list(pending):
+                task.cancel()
+        return _report(requests, latencies, time.monotonic() - start)
+
+    async def _load(self, place: int, repeat_after: float | None, latencies: list[float]) -> None:
+        # Each dock takes its turn; in every other round they bind.
+        dock = self.docks[place % len(self.docks)]
+        asked = time.monotonic()
+        if place // len(self.docks) % 2:
+            method, data = "airport_organization_bind", onboarding.bind_data(dock)
+        else:
+            method, data = "airport_bind_status", onboarding.status_data(dock)
+        await dock.request(method, data, patience=Patience(None, repeat_after))
+        latencies.append(time.monotonic() - asked)
+
+
+def _report(requests: int, latencies: list[float], seconds: float) -> LoadReport:
+    ordered = sorted(latencies) or [0.0]
+    last = len(ordered) - 1
+    p50, p95 = ordered[round(last * 0.5)], ordered[round(last * 0.95)]
+    return LoadReport(requests, len(latencies), seconds, p50, p95, ordered[-1])
+
+
+async def run_until_signal(fleet: Fleet, *, onboarded_within: float | None = None) -> bool:
+    """Run a fleet until SIGTERM or SIGINT and return whether all docks were onboarded then.
+
+    With `onboarded_within` (seconds) it also ends as soon as each dock is onboarded or waits for a person,
+    and when that time is over. Only for the main thread.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ended = asyncio.ensure_future(stop.wait())
+    settled = ended
+    if onboarded_within is not None:
+        settled = asyncio.ensure_future(fleet.settled(onboarded_within))
+    fleet.start()
+    try:
+        await asyncio.wait([ended, settled], return_when=asyncio.FIRST_COMPLETED)
+        return all(dock.is_onboarded for dock in fleet.docks)
+    finally:
+        ended.cancel()
+        settled.cancel()
+        await asyncio.gather(ended, settled, return_exceptions=True)
+        await fleet.stop()
+
+
+@contextmanager
+def run_in_thread(fleet: Fleet) -> Iterator[asyncio.AbstractEventLoop]:
+    """Run a fleet beside the calling thread and yield its loop; at the end stop it and raise what failed.
+
+    From outside: `loop.call_soon_threadsafe(dock.enter_code, organization_id, code)` and
+    `asyncio.run_coroutine_threadsafe(fleet.onboarded(30), loop).result()`.
+    """
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await fleet.run(stop)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="docks") as pool:
+        ended = pool.submit(asyncio.run, main())
+        loop, stop = started.result()
+        try:
+            yield loop
+        finally:
+            if not ended.done():
+                loop.call_soon_threadsafe(stop.set)
+            ended.result()

@@ -1,0 +1,186 @@
+"""The asyncio connection against a real Mosquitto."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cloudapi.embedded import programs
+from mqtt_bridge.simulator.connection import Connection, Incoming, RefusedError
+from tests.mqtt_bridge.simulator.cloud import until
+from tests.mqtt_bridge.simulator.conftest import Broker, free_port
+
+pytestmark = pytest.mark.asyncio
+Connect = Callable[..., Connection]
+
+
+@pytest_asyncio.fixture
+async def connection(broker: Broker) -> AsyncIterator[Connect]:
+    """Build connections that are closed at the end; `heard` on each holds what came."""
+    made: list[Connection] = []
+
+    def make(url: str = broker.url, **changes: Any) -> Connection:
+        heard: list[Incoming] = []
+        given: dict[str, Any] = {"client_id": f"c{len(made)}", "topics": ["echo/#"], "timeout": 3}
+        one = Connection(url, on_message=heard.append, **{**given, **changes})
+        one.heard = heard  # type: ignore[attr-defined]
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that knows the user dock1 with the password right."""
+    program = programs.find("mosquitto")
+    passwords = tmp_path / "passwords"
+    tool = next(program.path.parents[1].glob("bin/mosquitto_passwd"))
+    command = [str(tool), "-c", "-b", str(passwords), "dock1", "right"]
+    subprocess.run(command, env=program.env, check=True, stdout=subprocess.DEVNULL)
+    broker = Broker(tmp_path, f"password_file {passwords}\nallow_anonymous false\n")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_message_comes_back(connection: Connect, mqtt: str, qos: int) -> None:
+    one: Any = connection(mqtt=mqtt)
+    await one.open()
+    assert await one.publish("echo/a", b"payload", qos) == 0
+    await until(lambda: bool(one.heard))
+    assert one.heard[0][:3] == ("echo/a", b"payload", qos)
+
+
+async def test_puback_says_when_nobody_listens(connection: Connect) -> None:
+    one = connection()
+    await one.open()
+    assert await one.publish("nobody/listens", b"", 1) == 0x10
+
+
+@pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
+async def test_wrong_password_is_reported(connection: Connect, guarded_broker: Broker, mqtt: str) -> None:
+    url = guarded_broker.url.replace("mqtt://", "mqtt://dock1:{}@")
+    with pytest.raises(RefusedError, match="Not authorized"):
+        await connection(url.format("wrong"), mqtt=mqtt).open()
+    await connection(url.format("right"), mqtt=mqtt).open()
+
+
+async def test_no_broker_is_an_oserror(connection: Connect) -> None:
+    with pytest.raises(OSError, match="refused"):
+        await connection(f"mqtt://127.0.0.1:{free_port()}").open()
+
+
+async def test_peer_that_says_nothing_times_out(connection: Connect) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TimeoutError):
+            await connection(f"mqtt://127.0.0.1:{port}", timeout=0.1).open()
+
+
+async def test_denied_subscription_is_reported(connection: Connect, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic read other/#\n")
+    broker = Broker(tmp_path, f"acl_file {rules}\n")
+    broker.start()
+    # Mosquitto 2.0 grants subscriptions that its file of rules will never serve, except patterns.
+    one = connection(broker.url, topics=["$share"])
+    with pytest.raises(ConnectionError):
+        await one.open()
+    broker.stop()
+
+
+async def test_send_without_connection_is_an_error(connection: Connect) -> None:
+    with pytest.raises(ConnectionError, match="Not connected"):
+        connection().send("echo/a", b"")
+
+
+async def test_lost_connection_fails_what_waits_for_a_puback(connection: Connect, own_broker: Broker) -> None:
+    one = connection(own_broker.url)
+    await one.open()
+    sent = one.send("echo/a", b"")
+    own_broker.stop()
+    await one.wait_lost()
+    with pytest.raises(ConnectionError, match="before the broker acknowledged"):
+        await sent.acknowledged()
+    assert not one.is_open
+
+
+async def test_patience_outlasts_a_broker_that_comes_later(connection: Connect, own_broker: Broker) -> None:
+    own_broker.stop()
+    failures: list[Exception] = []
+    one = connection(own_broker.url, backoff=(0.02, 0.05))
+    opening = asyncio.ensure_future(one.open_patiently(failures.append))
+    await until(lambda: len(failures) > 2)
+    await asyncio.to_thread(own_broker.start)
+    await opening
+    assert one.is_open
+
+
+@pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
+@pytest.mark.parametrize(("expiry", "kept"), [(60, 1), (0, 0)])
+async def test_session_keeps_messages_only_if_asked(connection: Connect, mqtt: str, expiry: int, kept: int) -> None:
+    away: Any = connection(mqtt=mqtt, client_id=f"away-{mqtt}-{expiry}", session_expiry=expiry)
+    await away.open()
+    away.drop()
+    other = connection(topics=["other"])
+    await other.open()
+    await other.publish("echo/kept", b"")
+    await away.open()
+    await away.publish("echo/later", b"")
+    await until(lambda: any(message.topic == "echo/later" for message in away.heard))
+    assert [message.topic for message in away.heard].count("echo/kept") == kept
+    await away.close()
+
+
+async def test_drop_is_noticed_and_can_be_opened_again(connection: Connect) -> None:
+    one = connection()
+    await one.open()
+    one.drop()
+    assert await one.wait_lost()
+    await one.open()
+    assert await one.publish("echo/a", b"") == 0
+
+
+async def test_fault_in_a_handler_does_not_break_the_connection(connection: Connect) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+
+    def fail(_incoming: Incoming) -> None:
+        raise ZeroDivisionError
+
+    one = connection()
+    one._on_message = fail
+    await one.open()
+    await one.publish("echo/a", b"")
+    await one.publish("echo/b", b"")
+    await until(lambda: len(faults) == 2)
+    assert one.is_open
+
+
+async def test_many_messages_at_once_all_arrive(connection: Connect) -> None:
+    one: Any = connection()
+    await one.open()
+    sent = [one.send("echo/a", str(number).encode()) for number in range(2000)]
+    await asyncio.gather(*(each.acknowledged() for each in sent))
+    await until(lambda: len(one.heard) == 2000)
+    assert [int(message.payload) for message in one.heard] == list(range(2000))
+
+
+async def test_bad_address_and_version_are_refused_at_once(connection: Connect) -> None:
+    with pytest.raises(ValueError, match="Not an MQTT address"):
+        connection("http://x")
+    with pytest.raises(ValueError, match="Unknown MQTT version '4'"):
+        connection(mqtt="4")
