@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "devices",
     "organizations",
     "mqtt_bridge",
-    "django.contrib.admin",
+    "cloudapi.admin_app.DockCloudAdminConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
