@@ -60,7 +60,7 @@ class DeviceChangeList(ChangeList):
         super().get_results(request)
         mine = Q() if is_platform_staff(request.user) else Q(organization__in=roles(request)) | Q(organization=None)
         carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
-        self.result_list = devices = list(self.result_list.prefetch_related(carried))  # type: ignore[assignment]
+        self.result_list = devices = list(self.result_list.prefetch_related(carried))
         now_watched = watch()
         visible = restrict(Exchange.objects.all(), request.user)
         refused = attention.refusals(devices, visible, now_watched.now)
@@ -74,7 +74,7 @@ class DeviceChangeList(ChangeList):
             )
 
 
-class AddDeviceForm(forms.ModelForm[Device]):
+class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A device that nobody connected yet; DJI's product is a choice, the device corrects it when it connects."""
 
     model_key = forms.ChoiceField(
@@ -192,7 +192,7 @@ class DeviceAdmin(DevicePages):
         return self.readonly_fields if managed else (*self.readonly_fields, "is_enabled")
 
     def formfield_for_foreignkey(
-        self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "organization" and field is not None and not is_platform_staff(request.user):
@@ -283,7 +283,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        return int(self.object_list.order_by()[: self.CAP].count())  # type: ignore[union-attr]
+        rows: Any = self.object_list
+        return int(rows.order_by()[: self.CAP].count())
 
 
 class ExchangeChangeList(ChangeList):
@@ -292,7 +293,7 @@ class ExchangeChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.is_capped = self.result_count >= CappedPaginator.CAP
-        self.result_list = rows = list(self.result_list)  # type: ignore[assignment]
+        self.result_list = rows = list(self.result_list)
         devices = restrict(Device.objects.filter(sn__in={row.gateway_sn for row in rows}), request.user)
         by_sn = {device.sn: device for device in devices}
         for row in rows:
@@ -417,7 +418,7 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(admin.ModelAdmin[Heartbeat]):
+class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The bridge's pulse, for platform staff."""
 
     list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip_ms")

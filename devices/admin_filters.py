@@ -65,6 +65,8 @@ class KindFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
+        if value == "dock":
+            return queryset.docks()  # type: ignore[attr-defined,no-any-return]
         if value in self.KINDS:
             return queryset.filter(model_key__startswith=f"{self.KINDS[str(value)][1]}-")
         if value == "unknown":

@@ -24,7 +24,7 @@ NOT_MANAGER = "only a manager of its organization may do this"
 NAMED = 20  # devices that a message lists by name
 
 
-class KeyList(forms.CharField):
+class KeyList(forms.Field):
     """Primary keys in one hidden field, so that any number fits Django's limit on fields."""
 
     widget = forms.HiddenInput
