@@ -10,6 +10,15 @@ from cloudapi import attention
 from cloudapi.attention import BridgeStatus
 
 PRODUCT = "Dock Cloud"
+# What is used all day comes first; apps that are not named here come last, under their own names.
+APPS = {
+    "devices": "Devices",
+    "licenses": "Unlock licenses",
+    "mqtt_bridge": "Journal",
+    "organizations": "Organizations",
+    "auth": "Users",
+    "axes": "Sign-in protection",
+}
 
 
 class DockCloudAdminSite(AdminSite):
@@ -30,6 +39,13 @@ class DockCloudAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         overview = attention.overview(request.user, bridge=_bridge(request))
         return super().index(request, {"attention": overview, **(extra_context or {})})
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
+            app["name"] = APPS.get(app["app_label"], app["name"])
+        order = list(APPS)
+        return sorted(apps, key=lambda app: order.index(app["app_label"]) if app["app_label"] in APPS else len(order))
 
 
 def _bridge(request: HttpRequest) -> BridgeStatus:

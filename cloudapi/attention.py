@@ -19,6 +19,7 @@ from organizations.tenancy import Principal, is_platform_staff, restrict
 
 WRONG_CODES_PER_HOUR = 20  # more over all gateways look like somebody guessing
 ROWS = 10  # of the tables
+SEVERAL = 2  # docks offline in one organization look like a site or a network, not like a dock
 DAY = timedelta(hours=24)
 
 DEVICES = "admin:devices_device_changelist"
@@ -95,12 +96,13 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
         offline=Count("pk", filter=OFFLINE),
         longest=Min("state__last_seen", filter=OFFLINE),
     )
-    items = [*_license_items(user), *_exchange_items(user, now), *_code_items(user, now)]
-    if is_platform_staff(user):
-        items += _platform_items(now)
+    items = [*_guess_items(now), *_platform_items()] if is_platform_staff(user) else []
+    items += _license_items(user)
+    if not bridge.is_stale:
+        items += _offline_items(counts, now)
+    items += [*_exchange_items(user, now), *_code_items(user, now)]
     if bridge.is_stale:
         return Overview(True, _tiles_unknown(counts), *_sorted(items))
-    items += _offline_items(counts, now)
     return Overview(
         False,
         _tiles(counts),
@@ -108,7 +110,7 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
         offline=list(
             _docks(user).filter(OFFLINE).select_related("organization", "state").order_by("-state__last_seen")[:ROWS]
         ),
-        organizations=list(_organizations_with_docks_offline(user)) if is_platform_staff(user) else [],
+        organizations=list(_organizations_with_several_offline(user)) if is_platform_staff(user) else [],
     )
 
 
@@ -153,13 +155,13 @@ def _offline_items(counts: dict[str, Any], now: datetime) -> list[Item]:
     ]
 
 
-def _organizations_with_docks_offline(user: Principal) -> Iterable[Any]:
+def _organizations_with_several_offline(user: Principal) -> Iterable[Any]:
     is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
     is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
     rows = Organization.objects.visible_to(user).annotate(
         docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
     )
-    return rows.filter(offline__gt=0).order_by("-offline", "name")[:ROWS]
+    return rows.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:ROWS]
 
 
 # --- everything else -----------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def _code_items(user: Principal, now: datetime) -> list[Item]:
     return items
 
 
-def _platform_items(now: datetime) -> list[Item]:
+def _guess_items(now: datetime) -> list[Item]:
     items = []
     locked = BindingFailure.objects.locked_out(now).count()
     if locked:
@@ -226,6 +228,11 @@ def _platform_items(now: datetime) -> list[Item]:
         level = Level.WARNING if wrong > WRONG_CODES_PER_HOUR else Level.NOTICE
         detail = "over all gateways" + (": somebody may be guessing" if level == Level.WARNING else "")
         items.append(Item(level, _plural(wrong, "wrong code", "wrong codes") + " in the last hour", detail, FAILURES))
+    return items
+
+
+def _platform_items() -> list[Item]:
+    items = []
     unclaimed = Device.objects.unclaimed().filter(is_enabled=True).count()
     if unclaimed:
         text = _plural(unclaimed, "device belongs", "devices belong") + " to nobody"

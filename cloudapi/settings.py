@@ -140,6 +140,7 @@ if not DEBUG:
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "cloudapi.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"

@@ -233,7 +233,7 @@ class BindingCodeAdmin(TenantAdmin):
 
     add_role = change_role = delete_role = Role.MANAGER
 
-    list_display = ("__str__", "organization", "state", "used", "expires_at", "created_by", "created")
+    list_display = ("name", "organization__name", "ends_in", "used", "expires_at", "state")
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("label", "hint", "organization__name")
@@ -320,6 +320,14 @@ class BindingCodeAdmin(TenantAdmin):
         codes.revoke([code], actor=actor(request))
         self.message_user(request, f"{code} is revoked: it binds nothing any more. Bound devices stay bound.")
         return HttpResponseRedirect(reverse("admin:organizations_bindingcode_change", args=[pk]))
+
+    @admin.display(ordering="label", description="label")
+    def name(self, obj: BindingCode) -> str:
+        return obj.label or "no label"
+
+    @admin.display(ordering="hint")
+    def ends_in(self, obj: BindingCode) -> str:
+        return f"…{obj.hint}"
 
     @admin.display
     def state(self, obj: BindingCode) -> SafeString:

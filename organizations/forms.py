@@ -105,7 +105,7 @@ class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
     """A new binding code."""
 
     code = forms.CharField(
-        label="own code",
+        label="Own code",
         required=False,
         max_length=64,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
