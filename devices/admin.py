@@ -32,7 +32,7 @@ from devices.admin_pages import DevicePages
 from devices.models import Device
 from devices.onboarding import onboarding
 from devices.presence import watch
-from devices.templatetags.moments import ago
+from devices.templatetags.moments import ago, exact
 from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
@@ -46,8 +46,16 @@ NOTHING = "–"
 
 def device_link(device: Device) -> SafeString:
     """Callsign and serial number, linked to the device's page."""
-    url = reverse("admin:devices_device_change", args=[device.pk])
-    return format_html('<a href="{}">{}</a>', url, device)
+    return format_html('<a href="{}">{}</a>', page_of(device), device)
+
+
+def short_link(device: Device) -> SafeString:
+    """The callsign alone, linked, the serial number on hover: for a narrow column."""
+    return format_html('<a href="{}" title="{}">{}</a>', page_of(device), device.sn, device.callsign or device.sn)
+
+
+def page_of(device: Device) -> str:
+    return reverse("admin:devices_device_change", args=[device.pk])
 
 
 # --- devices -------------------------------------------------------------------------------------
@@ -109,7 +117,7 @@ class DeviceAdmin(DevicePages):
     change_role = Role.OPERATOR
 
     list_display = (
-        "presence", "device", "product", "owner", "carriage", "last_seen", "firmware", "attention", "bound_since",
+        "presence", "device", "attention", "last_seen", "owner", "product", "carriage", "firmware", "bound_since",
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
@@ -121,7 +129,11 @@ class DeviceAdmin(DevicePages):
     show_full_result_count = False
     search_fields = ("sn", "callsign", "organization__name", "organization__organization_id")
     search_help_text = "Serial number, callsign or organization"
-    ordering = (Case(When(model_key__startswith="3-", then=0), default=1).asc(), "callsign", "sn")
+    ordering = (
+        Case(When(organization=None, then=2), When(model_key__startswith="3-", then=0), default=1).asc(),
+        "callsign",
+        "sn",
+    )
     actions = ("release_selected", "enable_selected", "disable_selected")
     readonly_fields = ("sn", "product", "organization", "bound_at", "bound_with", "created")
 
@@ -131,6 +143,9 @@ class DeviceAdmin(DevicePages):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeviceChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Devices", **(extra_context or {})})
 
     # --- columns -------------------------------------------------------------------------------
 
@@ -155,9 +170,9 @@ class DeviceAdmin(DevicePages):
     @admin.display(description="carries / in dock")
     def carriage(self, device: Any) -> SafeString | str:
         if device.gateway is not None:
-            return format_html("in {}", device_link(device.gateway)) if device.may_name_gateway else "in a dock"
+            return format_html("in {}", short_link(device.gateway)) if device.may_name_gateway else "in a dock"
         bound = [aircraft for aircraft in device.visibly_carried if aircraft.is_bound]
-        return format_html_join(", ", "{}", ((device_link(aircraft),) for aircraft in bound)) or NOTHING
+        return format_html_join(", ", "{}", ((short_link(aircraft),) for aircraft in bound)) or NOTHING
 
     @admin.display(description="last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: Device) -> SafeString:
@@ -359,11 +374,9 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="received")
     def received_at_shown(self, exchange: Exchange) -> SafeString:
+        moment = exchange.received_at.astimezone(UTC)
         return format_html(
-            '<time datetime="{}" title="{}">{:%Y-%m-%d %H:%M:%S}</time>',
-            exchange.received_at.isoformat(),
-            exchange.received_at.isoformat(),
-            exchange.received_at.astimezone(UTC),
+            '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
         )
 
     @admin.display(description="gateway")
