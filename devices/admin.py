@@ -74,9 +74,11 @@ class DeviceChangeList(ChangeList):
         refused = attention.refusals(devices, visible, now_watched.now)
         for device in devices:
             device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = attention.reasons(device, refused.get(device.sn))
+            device.needs = attention.needs(device, refused.get(device.sn))
             if any(not aircraft.is_bound for aircraft in device.visibly_carried):
-                device.needs.append("carries an aircraft that is not bound")
+                device.needs.append(
+                    attention.Need("aircraft not bound", "it carries an aircraft that belongs to nobody")
+                )
             device.may_name_gateway = is_platform_staff(request.user) or (
                 device.gateway is not None and device.gateway.organization_id in roles(request)
             )
@@ -117,7 +119,7 @@ class DeviceAdmin(DevicePages):
     change_role = Role.OPERATOR
 
     list_display = (
-        "presence", "device", "attention", "last_seen", "owner", "product", "carriage", "firmware", "bound_since",
+        "presence", "device", "attention", "last_seen", "owner", "product", "carriage", "bound_since",
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
@@ -135,7 +137,7 @@ class DeviceAdmin(DevicePages):
         "sn",
     )
     actions = ("release_selected", "enable_selected", "disable_selected")
-    readonly_fields = ("sn", "product", "organization", "bound_at", "bound_with", "created")
+    readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
     class Media:
         css = {"all": ["devices/devices.css"]}
@@ -159,9 +161,10 @@ class DeviceAdmin(DevicePages):
             return format_html('<span class="device-name">{}</span>', device.sn)
         return format_html('<span class="device-name">{}</span> <small>{}</small>', device.callsign, device.sn)
 
-    @admin.display(description="product", ordering="model_key")
-    def product(self, device: Device) -> str:
-        return device.model_name
+    @admin.display(description="product, firmware", ordering="model_key")
+    def product(self, device: Device) -> SafeString:
+        version = device.state.firmware_version if hasattr(device, "state") else ""
+        return format_html("{} <small>{}</small>", device.model_name, version)
 
     @admin.display(description="organization", ordering="organization__name")
     def owner(self, device: Device) -> str:
@@ -178,13 +181,11 @@ class DeviceAdmin(DevicePages):
     def last_seen(self, device: Device) -> SafeString:
         return ago(device.state.last_seen if hasattr(device, "state") else None)
 
-    @admin.display(description="firmware", ordering="state__firmware_version")
-    def firmware(self, device: Device) -> str:
-        return (device.state.firmware_version if hasattr(device, "state") else "") or NOTHING
-
     @admin.display(description="needs attention")
-    def attention(self, device: Any) -> SafeString | str:
-        return format_html_join("", '<span class="needs">{}</span>', ((text,) for text in device.needs)) or ""
+    def attention(self, device: Any) -> SafeString:
+        return format_html_join(
+            "", '<span class="needs" title="{}">{}</span>', ((need.detail, need.words) for need in device.needs)
+        )
 
     @admin.display(description="bound", ordering=Coalesce(F("bound_at"), Value(EPOCH)))
     def bound_since(self, device: Device) -> SafeString:
@@ -264,7 +265,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
-        "needs": attention.reasons(device, refused.get(device.sn)),
+        "needs": attention.needs(device, refused.get(device.sn)),
         "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",
@@ -285,7 +286,8 @@ def clock(skew_ms: int | None) -> str:
     """How right the device's clock is, in words; empty if it never told the time."""
     if skew_ms is None:
         return ""
-    return attention.clock_error(skew_ms) or f"right to {abs(skew_ms) / 1000:.1f} s"
+    side = "ahead" if skew_ms > 0 else "behind"
+    return attention.clock_error(skew_ms) or f"{abs(skew_ms) / 1000:.1f} s {side}"
 
 
 # --- the journal -----------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ class ReadOnlyAdmin(TenantAdmin):
 class ExchangeAdmin(ReadOnlyAdmin):
     """The journal: what docks said and what we answered, for the organization it concerned."""
 
-    list_display = ("received_at_shown", "gateway", "said", "outcome_shown", "reason", "owner")
+    list_display = ("received_at_shown", "gateway", "said", "outcome_shown", "owner", "reason")
     list_display_links = ("received_at_shown",)
     list_filter = (
         "outcome", MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
@@ -348,7 +350,9 @@ class ExchangeAdmin(ReadOnlyAdmin):
     ordering = ("-received_at", "-pk")
     sortable_by = ()
     actions = None
-    fields = ("received_at", "device_time", "channel", "method", "tid", "bid", "organization")
+    show_facets = admin.ShowFacets.NEVER  # they count the whole journal
+    readonly_fields = ("received", "device_clock")
+    fields = ("received", "device_clock", "channel", "method", "tid", "bid", "organization")
 
     class Media:
         css = {"all": ["devices/devices.css"]}
@@ -362,6 +366,9 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ExchangeChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Journal", **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -378,6 +385,14 @@ class ExchangeAdmin(ReadOnlyAdmin):
         return format_html(
             '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
         )
+
+    @admin.display(description="received")
+    def received(self, exchange: Exchange) -> str:
+        return exact(exchange.received_at)
+
+    @admin.display(description="by the device's clock")
+    def device_clock(self, exchange: Exchange) -> str:
+        return exact(exchange.device_time)
 
     @admin.display(description="gateway")
     def gateway(self, exchange: Any) -> SafeString | str:

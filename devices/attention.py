@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
@@ -14,18 +14,25 @@ REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
 ATTEMPTS = ("airport_organization_get", "airport_organization_bind")
 
 
-def reasons(device: Device, refusal: Exchange | None) -> list[str]:
-    """Why this device needs attention, in words; `refusal` is what `refusals` found for it."""
+class Need(NamedTuple):
+    """One thing that is wrong: a few words for a list, and what more there is to say."""
+
+    words: str
+    detail: str = ""
+
+
+def needs(device: Device, refusal: Exchange | None) -> list[Need]:
+    """Why this device needs attention; `refusal` is what `refusals` found for it."""
     found = []
     if not device.is_enabled:
-        found.append("disabled")
+        found.append(Need("disabled", "it gets no DJI license and cannot be bound"))
     if refusal is not None and (device.bound_at is None or refusal.received_at > device.bound_at):
-        found.append(f"last binding refused: {refusal.reason or refusal.outcome}")
+        found.append(Need("binding refused", refusal.reason or f"message {refusal.outcome}"))
     if device.gateway_id is not None and device.organization_id is None:
-        found.append("aircraft in a dock, but not bound")
+        found.append(Need("not bound", "a dock carries it, but it belongs to nobody"))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
-        found.append(skew)
+        found.append(Need(skew, "its clock should be set by the time server that we name to it"))
     return found
 
 
@@ -59,7 +66,7 @@ def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: date
 
 
 def needing(devices: DeviceQuerySet, exchanges: QuerySet[Exchange], now: datetime) -> DeviceQuerySet:
-    """The devices for which `reasons` has something to say."""
+    """The devices for which `needs` has something to say."""
     annotated = devices.annotate(
         attempt=_last_attempt(exchanges, now),
         refused_at=Subquery(exchanges.filter(_refused(), pk=OuterRef("attempt")).values("received_at")[:1]),

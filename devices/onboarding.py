@@ -80,7 +80,7 @@ def _connected(device: Device | None, last: Exchange | None) -> Step:
     if not times:
         words = "Nothing was ever heard of this gateway."
         return Step("Connected", "", Status.MISSING, words)
-    return Step("Connected", "", Status.DONE, "The gateway speaks to our broker; this is when it last did.", max(times))
+    return Step("Connected", "", Status.DONE, "It spoke to our broker; this is when it last did.", max(times))
 
 
 def _step(method: str, exchange: Exchange | None, *, bound: bool) -> Step:
@@ -138,9 +138,10 @@ def _bind(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
     entries = [(str(entry.get("sn") or "?"), entry.get("err_code")) for entry in _entries(reply, "err_infos")]
     refused = [(sn, code) for sn, code in entries if code]
     if refused:
-        words = "; ".join(f"{sn}: {describe(code)} ({code})" for sn, code in refused if isinstance(code, int))
+        told = "; ".join(f"{sn} {code}, {describe(code)}" for sn, code in refused if isinstance(code, int))
         bound = ", ".join(sn for sn, code in entries if not code)
-        return True, f"Refused. {words}. Why: {exchange.reason}." + (f" Bound: {bound}." if bound else "")
+        why = f"Refused: {exchange.reason}." if exchange.reason else "Refused."
+        return True, f"{why} The dock was told: {told}." + (f" Bound: {bound}." if bound else "")
     if exchange.reason or _result(reply):
         return True, _refusal(exchange, _result(reply))
     return False, f"Bound: {', '.join(sn for sn, _ in entries)}."
