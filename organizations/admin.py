@@ -233,7 +233,7 @@ class BindingCodeAdmin(TenantAdmin):
 
     add_role = change_role = delete_role = Role.MANAGER
 
-    list_display = ("name", "organization__name", "ends_in", "used", "expires_at", "state")
+    list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("label", "hint", "organization__name")
