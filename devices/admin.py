@@ -6,13 +6,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 from django.forms.widgets import Script
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -40,6 +42,7 @@ from organizations.tenancy import is_platform_staff, restrict
 from organizations.tenant_admin import TenantAdmin, TenantFilter, may, roles
 
 RECENT = 20  # exchanges and audit events on a device's page
+HISTORY = 500  # audit events on the page of a device's history
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTHING = "–"
 
@@ -76,9 +79,7 @@ class DeviceChangeList(ChangeList):
             device.presence = now_watched.presence(getattr(device, "state", None))
             device.needs = attention.needs(device, refused.get(device.sn))
             if any(not aircraft.is_bound for aircraft in device.visibly_carried):
-                device.needs.append(
-                    attention.Need("aircraft not bound", "it carries an aircraft that belongs to nobody")
-                )
+                device.needs.append(attention.Need("aircraft not bound", "an aircraft in it belongs to nobody"))
             device.may_name_gateway = is_platform_staff(request.user) or (
                 device.gateway is not None and device.gateway.organization_id in roles(request)
             )
@@ -119,7 +120,7 @@ class DeviceAdmin(DevicePages):
     change_role = Role.OPERATOR
 
     list_display = (
-        "presence", "device", "attention", "last_seen", "owner", "product", "carriage", "bound_since",
+        "last_seen", "device", "attention", "owner", "product", "carriage", "bound_since",
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
@@ -151,9 +152,10 @@ class DeviceAdmin(DevicePages):
 
     # --- columns -------------------------------------------------------------------------------
 
-    @admin.display(description="presence", ordering="state__online")
-    def presence(self, device: Any) -> SafeString:
-        return presence_word(device.presence)
+    @admin.display(description="last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
+    def last_seen(self, device: Any) -> SafeString:
+        seen = device.state.last_seen if hasattr(device, "state") else None
+        return format_html("{} <small>{}</small>", presence_word(device.presence), ago(seen) if seen else "")
 
     @admin.display(description="device", ordering="callsign")
     def device(self, device: Device) -> SafeString:
@@ -176,10 +178,6 @@ class DeviceAdmin(DevicePages):
             return format_html("in {}", short_link(device.gateway)) if device.may_name_gateway else "in a dock"
         bound = [aircraft for aircraft in device.visibly_carried if aircraft.is_bound]
         return format_html_join(", ", "{}", ((short_link(aircraft),) for aircraft in bound)) or NOTHING
-
-    @admin.display(description="last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
-    def last_seen(self, device: Device) -> SafeString:
-        return ago(device.state.last_seen if hasattr(device, "state") else None)
 
     @admin.display(description="needs attention")
     def attention(self, device: Any) -> SafeString:
@@ -234,11 +232,21 @@ class DeviceAdmin(DevicePages):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
         bound = [format_html("{} is bound: release it first", device) for device in objs if device.is_bound]
-        return deleted, counts, missing, [*protected, *bound]
+        return deleted, counts, set() if bound else missing, [*protected, *bound]
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """The audit trail on the device's page; the admin's own log does not know whose device it was then."""
-        return HttpResponseRedirect(reverse("admin:devices_device_change", args=[object_id]) + "#audit")
+        """The audit trail: the admin's own log does not know whose device it was then."""
+        device = self.get_object(request, unquote(object_id))
+        if device is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Who did what to {device}",
+            "opts": self.opts,
+            "object": device,
+            "events": audit_trail(request, device)[:HISTORY],
+        }
+        return TemplateResponse(request, "admin/devices/device/history.html", context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
@@ -260,7 +268,6 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
     is_aircraft = model_keys.domain(device.model_key) == model_keys.AIRCRAFT
     gateway = visible_devices.filter(pk=device.gateway_id).first() if device.gateway_id else None
     refused = attention.refusals([device], visible, now_watched.now)
-    events = restrict(AuditEvent.objects.all(), request.user).select_related("user", "organization")
     return {
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
@@ -275,11 +282,17 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "is_aircraft": is_aircraft,
         "onboarding": None if is_aircraft else onboarding(device.sn, device=device, visible=visible),
         "recent": visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT],
-        "events": events.filter(object_type=device._meta.label, object_id=str(device.pk))[:RECENT],
+        "events": audit_trail(request, device)[:RECENT],
         "properties": exchanges.indented(state.properties) if state and state.properties else "",
         "may_release": device.is_bound and may(request, Role.MANAGER, device.organization_id),
         "shown_at": now_watched.now,
     }
+
+
+def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
+    """What was done to this device, as far as it concerned organizations of this user."""
+    events: QuerySet[AuditEvent] = restrict(AuditEvent.objects.select_related("user"), request.user)
+    return events.filter(object_type=device._meta.label, object_id=str(device.pk))
 
 
 def clock(skew_ms: int | None) -> str:
@@ -409,9 +422,6 @@ class ExchangeAdmin(ReadOnlyAdmin):
     @admin.display(description="organization")
     def owner(self, exchange: Exchange) -> str:
         return exchange.organization.name if exchange.organization else NOTHING
-
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:mqtt_bridge_exchange_change", args=[object_id]))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:

@@ -16,6 +16,8 @@ from devices.configuration import DISABLED, NOT_CONFIGURED
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
+from organizations.credentials import LOCKED_OUT, WRONG
+from organizations.models import BindingFailureQuerySet
 
 _TITLES = {
     "config": "DJI license",
@@ -88,7 +90,7 @@ def _step(method: str, exchange: Exchange | None, *, bound: bool) -> Step:
     if exchange is None:
         if bound and method in ("airport_organization_get", "airport_organization_bind"):
             return Step(title, method, Status.SKIPPED, "Bound already.")
-        return Step(title, method, Status.MISSING, "Not in the journal.")
+        return Step(title, method, Status.MISSING, "Not among the messages that you may see.")
     failed, words = _outcome(exchange)
     status = Status.FAILED if failed else Status.DONE
     return Step(title, method, status, words, exchange.received_at, exchange)
@@ -140,8 +142,7 @@ def _bind(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
     if refused:
         told = "; ".join(f"{sn} {code}, {describe(code)}" for sn, code in refused if isinstance(code, int))
         bound = ", ".join(sn for sn, code in entries if not code)
-        why = f"Refused: {exchange.reason}." if exchange.reason else "Refused."
-        return True, f"{why} The dock was told: {told}." + (f" Bound: {bound}." if bound else "")
+        return True, f"{_why(exchange)} The dock was told: {told}." + (f" Bound: {bound}." if bound else "")
     if exchange.reason or _result(reply):
         return True, _refusal(exchange, _result(reply))
     return False, f"Bound: {', '.join(sn for sn, _ in entries)}."
@@ -174,11 +175,30 @@ def _entries(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _refusal(exchange: Exchange, code: int) -> str:
-    """What the dock was told and, after it, the reason that only we know."""
-    told = f"{describe(code)} ({code})" if code else "refused"
-    return (
-        f"{told[0].upper()}{told[1:]}. Why: {exchange.reason}." if exchange.reason else f"{told[0].upper()}{told[1:]}."
-    )
+    """The reason, which only we know, what to do about it, and what the dock was told."""
+    told = f" The dock was told: {code}, {describe(code)}." if code else ""
+    return _why(exchange) + told
+
+
+def _why(exchange: Exchange) -> str:
+    """Why it was refused, and what to do about it where we know."""
+    if not exchange.reason:
+        return "Refused."
+    advice = next((advice for reason, advice in _ADVICE.items() if reason in exchange.reason), "")
+    return f"Refused: {exchange.reason}.{advice}"
+
+
+_ADVICE = {
+    WRONG: " Check both letter by letter; in the ID upper and lower case count.",
+    LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
+    "code expired": " Issue a new code.",
+    "code used up": " Issue a new code.",
+    "code revoked": " Issue a new code.",
+    "organization inactive": " Activate the organization.",
+    "bound to another organization": " Its owner has to release it first.",
+    "device disabled": " Enable the device.",
+    "device limit": " Raise the limit of the organization, or release a device.",
+}
 
 
 # --- where it stands ---------------------------------------------------------------------------

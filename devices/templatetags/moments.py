@@ -1,6 +1,7 @@
 """Times as people read them: how long ago, the exact moment on hover."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django import template
 from django.utils import timezone
@@ -13,9 +14,9 @@ register = template.Library()
 
 
 @register.filter
-def ago(moment: datetime | None) -> SafeString:
-    """A `<time>` element: "3 min ago", with the moment to the second in its title; "–" for None."""
-    if moment is None:
+def ago(moment: Any) -> SafeString:
+    """A `<time>` element: "3 min ago", with the moment to the second in its title; "–" for anything else."""
+    if not isinstance(moment, datetime):
         return format_html("{}", "–")
     seconds = (timezone.now() - moment).total_seconds()
     words = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"

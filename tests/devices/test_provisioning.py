@@ -1,0 +1,54 @@
+"""Enabling, disabling and clearing out devices."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from devices.provisioning import clear_out, set_enabled
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+NOW = timezone.now()
+
+
+def by(user=None):
+    return Actor(AuditEvent.Through.ADMIN, user)
+
+
+def test_disabling_is_audited_for_those_that_change(dock, aircraft, alice):
+    Device.objects.filter(pk=aircraft.pk).update(is_enabled=False)
+    assert set_enabled([dock, aircraft], enabled=False, actor=by(alice)) == [dock]
+    event = AuditEvent.objects.get(action="disable")
+    assert (event.user, event.organization, event.object_id) == (alice, dock.organization, str(dock.pk))
+    assert not Device.objects.filter(is_enabled=True).exists()
+
+
+def unclaimed(sn, *, days, **fields):
+    device = Device.objects.create(sn=sn, **fields)
+    DeviceState.objects.create(device=device, last_seen=NOW - timedelta(days=days))
+    Device.objects.filter(pk=device.pk).update(created=NOW - timedelta(days=30))
+    return device
+
+
+def test_only_old_unclaimed_enabled_devices_are_cleared_out(dock):
+    Device.objects.filter(pk=dock.pk).update(created=NOW - timedelta(days=30))
+    DeviceState.objects.filter(device=dock).update(last_seen=NOW - timedelta(days=20))
+    unclaimed("OLD", days=9)
+    unclaimed("FRESH", days=1)
+    unclaimed("SHUT-OUT", days=9, is_enabled=False)
+    Device.objects.create(sn="JUST-ADDED")
+    assert clear_out(days=7, now=NOW, actor=by()) == 1
+    assert set(Device.objects.values_list("sn", flat=True)) == {dock.sn, "FRESH", "SHUT-OUT", "JUST-ADDED"}
+    assert AuditEvent.objects.get(action="delete").object_name == "OLD"
+
+
+def test_clearing_out_takes_a_constant_number_of_queries(django_assert_num_queries):
+    for number in range(30):
+        unclaimed(f"OLD{number}", days=9)
+    Device.objects.filter(sn="OLD7").update(gateway=Device.objects.get(sn="OLD8"))
+    with django_assert_num_queries(11) as captured:
+        assert clear_out(days=7, now=NOW, actor=by()) == 30
+    assert len(captured) == 11
