@@ -12,6 +12,7 @@ from django.db import DataError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from mqtt_bridge.bulk import append
 from mqtt_bridge.dispatch import Handled
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.journal import redact
@@ -31,7 +32,7 @@ def write(handled: Sequence[Handled]) -> None:
     owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))({item.sn for item in handled})
     rows = [_row(item, owners.get(item.sn)) for item in handled]
     try:
-        Exchange.objects.bulk_create(rows)
+        append(Exchange, rows)
     except DataError:
         _write_singly(rows)
 
