@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 
 def append(model: type[models.Model], rows: Iterable[models.Model]) -> None:
@@ -20,9 +20,11 @@ def append(model: type[models.Model], rows: Iterable[models.Model]) -> None:
     quoted = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     names = [(field.attname, isinstance(field, models.JSONField)) for field in fields]
     table = connection.ops.quote_name(model._meta.db_table)
-    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({quoted}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row([_value(getattr(row, name), is_json) for name, is_json in names])
+    # Django wraps the errors of its own statements only, and COPY is psycopg's.
+    with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
+        with cursor.copy(f"COPY {table} ({quoted}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row([_value(getattr(row, name), is_json) for name, is_json in names])
 
 
 def _value(value: Any, is_json: bool) -> Any:
