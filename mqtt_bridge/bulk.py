@@ -21,10 +21,14 @@ def append(model: type[models.Model], rows: Iterable[models.Model]) -> None:
     names = [(field.attname, isinstance(field, models.JSONField)) for field in fields]
     table = connection.ops.quote_name(model._meta.db_table)
     # Django wraps the errors of its own statements only, and COPY is psycopg's.
-    with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
-        with cursor.copy(f"COPY {table} ({quoted}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row([_value(getattr(row, name), is_json) for name, is_json in names])
+    with (
+        transaction.atomic(),
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {table} ({quoted}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row([_value(getattr(row, name), is_json) for name, is_json in names])
 
 
 def _value(value: Any, is_json: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 from django.conf import settings
-from django.db import DataError
+from django.db import DataError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -41,7 +41,8 @@ def _write_singly(rows: Iterable[Exchange]) -> None:
     """Save all rows but those that the database refuses, which must not keep the others out."""
     for row in rows:
         try:
-            row.save(force_insert=True)
+            with transaction.atomic():
+                row.save(force_insert=True)
         except DataError:
             logger.exception("A journal row of %s is lost", row.gateway_sn)
 
