@@ -1,0 +1,73 @@
+"""Products by model key, `domain-type-sub_type` (DJI: product support)."""
+
+import re
+from typing import Final
+
+AIRCRAFT: Final = 0
+PAYLOAD: Final = 1
+REMOTE_CONTROLLER: Final = 2
+DOCK: Final = 3
+
+# Types repeat across domains (67, 89 and 99 are aircraft and cameras), so the key is always the whole triple.
+PRODUCTS: Final[dict[str, str]] = {
+    "3-1-0": "DJI Dock",
+    "3-2-0": "DJI Dock 2",
+    "3-3-0": "DJI Dock 3",
+    "0-60-0": "Matrice 300 RTK",
+    "0-67-0": "Matrice 30",
+    "0-67-1": "Matrice 30T",
+    "0-77-0": "Mavic 3E",
+    "0-77-1": "Mavic 3T",
+    "0-77-2": "Mavic 3M",
+    "0-77-3": "Mavic 3TA",
+    "0-89-0": "Matrice 350 RTK",
+    "0-91-0": "Matrice 3D",
+    "0-91-1": "Matrice 3TD",
+    "0-99-0": "Matrice 4E",
+    "0-99-1": "Matrice 4T",
+    "0-100-0": "Matrice 4D",
+    "0-100-1": "Matrice 4TD",
+    "0-103-0": "Matrice 400",
+    "2-56-0": "DJI Smart Controller Enterprise",
+    "2-119-0": "DJI RC Plus",
+    "2-144-0": "DJI RC Pro Enterprise",
+    "2-174-0": "DJI RC Plus 2",
+    "1-20-0": "Z30",
+    "1-26-0": "XT2",
+    "1-39-0": "FPV camera",
+    "1-41-0": "XTS",
+    "1-42-0": "H20",
+    "1-43-0": "H20T",
+    "1-50-65535": "P1",
+    "1-52-0": "M30 camera",
+    "1-53-0": "M30T camera",
+    "1-61-0": "H20N",
+    "1-66-0": "Mavic 3E camera",
+    "1-67-0": "Mavic 3T camera",
+    "1-68-0": "Mavic 3M camera",
+    "1-80-0": "M3D camera",
+    "1-81-0": "M3TD camera",
+    "1-82-0": "H30",
+    "1-83-0": "H30T",
+    "1-88-0": "M4E camera",
+    "1-89-0": "M4T camera",
+    "1-98-0": "M4D camera",
+    "1-99-0": "M4TD camera",
+    "1-129-0": "M3TA camera",
+    "1-165-0": "Dock camera",
+    "1-176-0": "Vision assist camera",
+    "1-90742-0": "L1",
+}
+
+_TRIPLE = re.compile(r"([0-9]{1,8})-[0-9]+-[0-9]+")
+
+
+def name(model_key: str) -> str:
+    """Name the product; the key itself where we do not know it, for new ones appear twice a year."""
+    return PRODUCTS.get(model_key, model_key)
+
+
+def domain(model_key: str) -> int | None:
+    """Read the domain, also of an unknown product; None if this is no triple of numbers."""
+    triple = _TRIPLE.fullmatch(model_key)
+    return int(triple[1]) if triple else None

@@ -1,0 +1,88 @@
+"""MQTT topics of docks: which device, which channel."""
+
+import re
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
+
+SN_PATTERN: Final = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
+_SN = re.compile(SN_PATTERN)
+
+
+class Channel(StrEnum):
+    """The part of a topic after the serial number."""
+
+    OSD = "osd"
+    STATE = "state"
+    SERVICES = "services"
+    SERVICES_REPLY = "services_reply"
+    EVENTS = "events"
+    EVENTS_REPLY = "events_reply"
+    REQUESTS = "requests"
+    REQUESTS_REPLY = "requests_reply"
+    PROPERTY_SET = "property/set"
+    PROPERTY_SET_REPLY = "property/set_reply"
+    STATUS = "status"
+    STATUS_REPLY = "status_reply"
+
+
+class Topic(NamedTuple):
+    """Who a message is from or to (the topic is the identity, not the payload), and on which channel."""
+
+    sn: str
+    channel: Channel
+
+
+# The topology lives under "sys", everything else under "thing".
+_PREFIXES: Final[dict[Channel, str]] = {
+    channel: "sys/product/" if channel in (Channel.STATUS, Channel.STATUS_REPLY) else "thing/product/"
+    for channel in Channel
+}
+_CHANNELS: Final[dict[tuple[str, str], Channel]] = {
+    (prefix.partition("/")[0], channel.value): channel for channel, prefix in _PREFIXES.items()
+}
+_REPLIES: Final[dict[Channel, Channel]] = {
+    Channel.SERVICES: Channel.SERVICES_REPLY,
+    Channel.EVENTS: Channel.EVENTS_REPLY,
+    Channel.REQUESTS: Channel.REQUESTS_REPLY,
+    Channel.PROPERTY_SET: Channel.PROPERTY_SET_REPLY,
+    Channel.STATUS: Channel.STATUS_REPLY,
+}
+
+CONTROL_FILTERS: Final[tuple[str, ...]] = (
+    "sys/product/+/status",
+    "thing/product/+/requests",
+    "thing/product/+/events",
+    "thing/product/+/services_reply",
+    "thing/product/+/property/set_reply",
+)
+TELEMETRY_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/osd", "thing/product/+/state")
+
+
+def is_sn(text: str) -> bool:
+    """Say whether the text may be a serial number: 1 to 64 letters, digits, `_` and `-`, in ASCII."""
+    return _SN.match(text) is not None
+
+
+def parse(topic: str) -> Topic:
+    """Split a topic of either direction; RemoteProtocolError "topic_unknown" for any other."""
+    parts = topic.split("/", 3)
+    if len(parts) == 4:
+        root, product, sn, rest = parts
+        channel = _CHANNELS.get((root, rest))
+        if channel is not None and product == "product" and _SN.match(sn):
+            return Topic(sn, channel)
+    raise RemoteProtocolError("topic_unknown", f"{len(topic)} characters")
+
+
+def build(channel: Channel, sn: str) -> str:
+    """Name the topic of a device's channel; LocalProtocolError if the serial number is none."""
+    if not is_sn(sn):
+        raise LocalProtocolError("no topic for this: not a serial number")
+    return f"{_PREFIXES[channel]}{sn}/{channel.value}"
+
+
+def reply_channel(channel: Channel) -> Channel | None:
+    """Name the channel that answers this one; None for telemetry and for answers."""
+    return _REPLIES.get(channel)
