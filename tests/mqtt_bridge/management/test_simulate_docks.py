@@ -70,8 +70,9 @@ async def test_signal_ends_it_in_good_order(broker: Mosquitto, number: signal.Si
         process = await start(f"--mqtt-url={broker.url}", *RIGHT, "--sn-prefix=TEST", "--no-aircraft")
         assert process.stdout is not None
         async with asyncio.timeout(20):
-            while b"update_topo" not in await process.stdout.readline():
-                pass
+            async for line in process.stdout:
+                if b"update_topo" in line:
+                    break
         process.send_signal(number)
         out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
