@@ -24,6 +24,11 @@ def broker() -> Iterator[Mosquitto]:
         yield broker
 
 
+# The lines must come at once, whatever the environment says of buffering.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+ENVIRONMENT["DJANGO_SETTINGS_MODULE"] = "tests.mqtt_bridge.management.bare_settings"
+
+
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -31,7 +36,7 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
         "simulate_docks",
         *arguments,
         cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.mqtt_bridge.management.bare_settings"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

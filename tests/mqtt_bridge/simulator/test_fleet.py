@@ -1,6 +1,8 @@
 """Many docks in one process."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -52,6 +54,15 @@ async def test_fifty_docks_are_onboarded_in_one_process(cloud: Cloud, make_fleet
     assert fleet.summary()["update_topo"] == {"ok": 50}
     assert fleet.ledger.complaints == []
     assert "50 of 50 docks onboarded" in fleet.report()
+
+
+async def test_descriptors_beyond_those_of_select_do(cloud: Cloud, make_fleet: MakeFleet) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1024):
+            stack.callback(os.close, os.dup(0))
+        fleet = make_fleet(count=2)
+        await fleet.onboarded(5)
+        await fleet.stop()
 
 
 async def test_summary_shows_where_docks_stopped(cloud: Cloud, make_fleet: MakeFleet) -> None:
