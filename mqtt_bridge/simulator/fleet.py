@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mqtt_bridge.simulator import onboarding
 from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
@@ -182,8 +182,8 @@ async def run_until_signal(fleet: Fleet, *, onboarded_within: float | None = Non
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ended = asyncio.ensure_future(stop.wait())
-    settled: asyncio.Future[Any] = ended
+    ended: asyncio.Future[bool] = asyncio.ensure_future(stop.wait())
+    settled = ended
     if onboarded_within is not None:
         settled = asyncio.ensure_future(fleet.settled(onboarded_within))
     fleet.start()
