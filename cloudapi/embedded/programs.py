@@ -73,6 +73,14 @@ SOURCES = {
         trial=("-h",),
         answer="mosquitto version",
     ),
+    "mosquitto-clients": Source(
+        names=("mosquitto_pub",),
+        extracted="usr/bin/mosquitto_pub",
+        packages=("mosquitto-clients",),
+        trial=("--help",),
+        answer="mosquitto_pub",
+        beside=("mosquitto_sub",),
+    ),
     "redis": Source(
         names=("redis-server",),
         extracted="usr/bin/redis-server",
