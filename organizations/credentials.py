@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from organizations.models import (
@@ -17,6 +18,7 @@ from organizations.models import (
 )
 
 WRONG = "organization ID and code do not belong together"
+KEPT = timedelta(days=30)
 LOCKED_OUT = "gateway locked out after too many wrong codes"
 
 
@@ -122,3 +124,9 @@ def _organizations_named(ids: set[str]) -> dict[str, int]:
     if not ids:
         return {}
     return dict(Organization.objects.filter(organization_id__in=ids).values_list("organization_id", "pk"))
+
+
+def prune(**_tick: object) -> int:
+    """Delete wrong pairs that nobody needs any more; returns how many went."""
+    deleted, _ = BindingFailure.objects.filter(last_at__lt=timezone.now() - KEPT).delete()
+    return deleted

@@ -180,3 +180,13 @@ def test_reading_requests_cost_one_query_however_many(dock):
         return len(captured)
 
     assert queries(1) == queries(100) == 1
+
+
+def test_fault_in_the_decoder_is_an_answered_error(routes, monkeypatch):
+    def break_down(*_args):
+        raise RecursionError
+
+    routes[Channel.REQUESTS, "echo"] = Route(echo, data=object)
+    monkeypatch.setattr(dispatch, "decode_data", break_down)
+    [item] = handle(delivery())
+    assert (item.outcome, bool(item.reply)) == ("error", True)
