@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "devices",
     "organizations",
     "mqtt_bridge",
-    "django.contrib.admin",
+    "cloudapi.admin_app.DockCloudAdminConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -140,6 +140,7 @@ if not DEBUG:
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "cloudapi.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"

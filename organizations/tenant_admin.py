@@ -49,12 +49,12 @@ def may(request: HttpRequest, role: Role | None, organization_id: int | None = N
 class TenantFilter(admin.RelatedFieldListFilter):
     """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Any:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
         rows = restrict(field.remote_field.model._default_manager.all(), request.user)
         return [(str(row.pk), str(row)) for row in rows]
 
 
-class TenantAdmin(admin.ModelAdmin[Any]):
+class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Lists, choices and permissions of a model with an `organization_path`, by `Membership.role`.
 
     The four roles say from which role on a member may do a thing; None leaves it to platform staff. Every
@@ -73,8 +73,8 @@ class TenantAdmin(admin.ModelAdmin[Any]):
         return visible
 
     def formfield_for_foreignkey(
-        self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> "ModelChoiceField[Any] | None":
         related = db_field.remote_field.model
         if "queryset" not in kwargs and hasattr(related, "organization_path"):
             kwargs["queryset"] = restrict(related._default_manager.all(), request.user)
@@ -118,7 +118,7 @@ class TenantAdmin(admin.ModelAdmin[Any]):
 
     # --- the audit trail -------------------------------------------------------------------
 
-    def save_model(self, request: HttpRequest, obj: models.Model, form: ModelForm[Any], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: models.Model, form: "ModelForm[Any]", change: bool) -> None:
         super().save_model(request, obj, form, change)
         if change and not form.changed_data:
             return
