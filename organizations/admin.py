@@ -207,7 +207,7 @@ class MembershipAdmin(TenantAdmin):
             "link": link,
             "days": settings.PASSWORD_RESET_TIMEOUT // timedelta(days=1).total_seconds(),
         }
-        return _never_stored(TemplateResponse(request, "admin/organizations/membership/invitation.html", context))
+        return TemplateResponse(request, "admin/organizations/membership/invitation.html", context)
 
     @admin.display(ordering="user__last_login", description="last sign-in")
     def last_sign_in(self, obj: Membership) -> Any:
@@ -296,7 +296,7 @@ class BindingCodeAdmin(TenantAdmin):
             "opts": self.opts,
             "sheet": onboarding.sheet(obj, obj.plain),
         }
-        return _never_stored(TemplateResponse(request, "admin/organizations/bindingcode/sheet.html", context))
+        return TemplateResponse(request, "admin/organizations/bindingcode/sheet.html", context)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -500,9 +500,3 @@ def _object_or_404(model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, p
     if found is None:
         raise Http404
     return found
-
-
-def _never_stored(response: HttpResponse) -> HttpResponse:
-    """For pages that show a secret once."""
-    response["Cache-Control"] = "no-store"
-    return response

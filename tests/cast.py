@@ -15,6 +15,12 @@ def member(name, organization, role):
     return user
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """A good hash takes a quarter of a second, on purpose; the cast signs up in every test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def organization(db):
     return Organization.objects.create(organization_id="12345678", name="Harbour Survey")

@@ -15,7 +15,7 @@ from devices.models import Device
 from organizations import codes
 from organizations.audit import Actor
 from organizations.codes import State
-from organizations.models import AuditEvent, BindingCode, normalise_code
+from organizations.models import AuditEvent, BindingCode, digest_of, normalise_code
 
 LIST = "/admin/organizations/bindingcode/"
 SHEET = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}")
@@ -57,7 +57,7 @@ def test_the_answer_is_the_sheet_and_is_not_cached(page, organization, alice):
     response = ask(page, organization)
     row = BindingCode.objects.get()
     assert response.status_code == 200
-    assert response["Cache-Control"] == "no-store"
+    assert "no-store" in response["Cache-Control"]
     assert SHEET.search(response.content.decode())
     assert (row.label, row.max_uses, row.created_by) == ("Pier 7", 1, alice)
 
@@ -89,8 +89,8 @@ def test_the_code_is_shown_once_and_stored_nowhere(page, organization):
     plain = SHEET.search(ask(page, organization).content.decode()).group()
     row = BindingCode.objects.get()
     assert row.hint == plain[-4:]
-    for url in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}{row.pk}/history/", f"{LIST}?q={plain}", "/admin/"):
-        text = page.get(url).content.decode().replace(f'value="{plain}"', "").replace(f"q={plain}", "")
+    for url in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}{row.pk}/history/", "/admin/organizations/auditevent/"):
+        text = page.get(url).content.decode()
         assert plain not in text
         assert normalise_code(plain) not in text
     assert_not_in_database(plain, normalise_code(plain))
@@ -105,8 +105,7 @@ def assert_not_in_database(*secrets):
 def test_an_own_code_counts_in_any_spelling(page, organization):
     response = ask(page, organization, code="harbour-2026")
     assert "harbour-2026" in response.content.decode()
-    row = BindingCode.objects.get()
-    assert row == BindingCode.objects.get(digest=BindingCode.objects.get(hint="2026").digest)
+    assert BindingCode.objects.get().digest == digest_of("HARBOUR 2026")
     assert_not_in_database("harbour-2026", "HARBOUR2026")
 
 
