@@ -37,17 +37,18 @@ check: $(DEV)
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py check --fail-level WARNING
-	DEBUG=false SECRET_KEY="$$($(SECRET))" FIELD_ENCRYPTION_KEYS="$$($(SECRET))" \
-	ALLOWED_HOSTS=docks.example.com PUBLIC_URL=https://docks.example.com \
-	DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
+	@echo "manage.py check --deploy, in an environment like production's"
+	@env DEBUG=false SECRET_KEY="$$($(RANDOM))$$($(RANDOM))" FIELD_ENCRYPTION_KEYS="$$($(RANDOM))" \
+		ALLOWED_HOSTS=docks.example.com PUBLIC_URL=https://docks.example.com \
+		DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# 32 random bytes in base64, also the form of a Fernet key; as good as production's, so that the check is fair
-SECRET = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'
+# 32 random bytes in base64, the form of a Fernet key
+RANDOM = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'
 
 # One that works is kept, half of one is made again.
 $(VENV)/made:
