@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from cloudapi.embedded import programs
 from cloudapi.embedded.servers import Mosquitto
@@ -74,6 +82,47 @@ async def test_peer_that_says_nothing_times_out(connection: Connect) -> None:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await connection(f"mqtt://127.0.0.1:{port}", timeout=0.1).open()
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker of the tests")])
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "certificate").write_bytes(certificate.public_bytes(pem))
+    (folder / "key").write_bytes(key.private_bytes(pem, *plain))
+    return folder / "certificate", folder / "key"
+
+
+async def test_burst_over_tls_arrives_whole(
+    connection: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    listener = f"listener {port} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}"
+    with Mosquitto(config=listener) as broker:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        one: Any = connection(f"mqtts://127.0.0.1:{port}")
+        await one.open()
+        plain = connection(broker.url, topics=["other"])
+        await plain.open()
+        for _ in range(200):
+            plain.send("echo/a", b"x" * 100)
+        await until(lambda: len(one.heard) == 200)
+        await one.close()
+        await plain.close()
 
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
