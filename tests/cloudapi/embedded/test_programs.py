@@ -94,6 +94,14 @@ def test_program_that_does_not_run_is_not_kept(repository, tmp_path, monkeypatch
 
 
 @needs_apt
+def test_program_that_runs_no_longer_is_fetched_again(repository, tmp_path):
+    broken = programs.find("greet", cache=tmp_path / "cache")
+    (broken.root / "usr/lib/greeting/text.so").unlink()
+    assert not programs.runs("greet", broken)
+    assert greeting(programs.fetch("greet", tmp_path / "cache")) == "hello"
+
+
+@needs_apt
 def test_failed_download_says_what_to_install(repository, tmp_path):
     (repository / "greet-server.deb").unlink()
     with pytest.raises(programs.ProgramMissingError, match="apt-get install greet-server"):
