@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "devices",
     "organizations",
     "mqtt_bridge",
-    "cloudapi.admin_app.AdminConfig",
+    "cloudapi.admin_app.DockCloudAdminConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -140,6 +140,7 @@ if not DEBUG:
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "cloudapi.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
@@ -153,7 +154,7 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage",
     },
 }
-WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 LOGGING = {
     "version": 1,
@@ -168,7 +169,11 @@ LOGGING = {
 MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
-BRIDGE_TICKS = ["devices.topology.sweep", "mqtt_bridge.journal.prune"]
+BRIDGE_TICKS = {  # seconds between two calls
+    "devices.topology.sweep": 5.0,
+    "mqtt_bridge.journal.prune": 60.0,
+    "organizations.credentials.prune": 3600.0,
+}
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence

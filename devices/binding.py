@@ -23,6 +23,7 @@ from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
 from organizations.models import AuditEvent, BindingCode, Organization
 
+
 class BindEntry(NamedTuple):
     """One device that the dock `gateway_sn` asks to bind in its request number `request`."""
 
@@ -37,6 +38,14 @@ class BindResult(NamedTuple):
     err_code: int
     reason: str = ""
     organization_id: int | None = None
+
+
+class Finding(NamedTuple):
+    """The organization that an id and a code open, or why none, and for the journal whom the attempt concerns."""
+
+    organization: Organization | None
+    reason: str
+    organization_id: int | None
 
 
 # --- questions ---------------------------------------------------------------------------------
@@ -75,13 +84,16 @@ def _may_learn_names(asking: Device | None, device: Device) -> bool:
     )
 
 
-def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[tuple[Organization | None, str]]:
-    """For each pair of id and code the organization it opens, or None and the reason. Consumes nothing."""
-    answers: list[tuple[Organization | None, str]] = []
-    for verdict in check(attempts, now=now):
-        reason = verdict.code.why_unusable(now) if verdict.code else verdict.reason
-        answers.append((verdict.code.organization if verdict.code and not reason else None, reason))
-    return answers
+def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[Finding]:
+    """For each pair of id and code the organization it opens. Consumes nothing, but notes what is wrong."""
+    return [_finding(verdict, now) for verdict in check(attempts, now=now)]
+
+
+def _finding(verdict: Verdict, now: datetime) -> Finding:
+    if verdict.code is None:
+        return Finding(None, verdict.reason, verdict.organization_id)
+    reason = verdict.code.why_unusable(now)
+    return Finding(None if reason else verdict.code.organization, reason, verdict.organization_id)
 
 
 # --- binding -----------------------------------------------------------------------------------
@@ -94,14 +106,17 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
     their keys, everything is decided in Python, then written once. Doing the same again gives the same answer.
     """
     verdicts = check(
-        [Credentials(entry.gateway_sn, entry.wanted.organization_id, entry.wanted.device_binding_code) for entry in entries],
+        [
+            Credentials(entry.gateway_sn, entry.wanted.organization_id, entry.wanted.device_binding_code)
+            for entry in entries
+        ],
         now=now,
         lock=True,
     )
     wanted = {
-        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and is_sn(entry.wanted.sn)
+        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and _may_exist(entry)
     }
-    decision = _Decision(now=now, devices=_lock_or_create(wanted), room=_room(verdicts))
+    decision = _Decision(now=now, devices=_lock(wanted), room=_room(verdicts))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -123,7 +138,7 @@ class _Decision:
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
         if code is None:
-            return BindResult(Code.BIND_FAILED, verdict.reason)
+            return BindResult(Code.BIND_FAILED, verdict.reason, verdict.organization_id)
         device = self.devices.get(wanted.sn)
         reason = self._why_not(entry, device, code)
         if device is None or reason:
@@ -138,7 +153,7 @@ class _Decision:
     def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
         if device is None:
-            return "serial number missing or malformed"
+            return "neither the dock that asks nor an aircraft" if entry.wanted.sn else "serial number missing"
         if entry.wanted.sn != entry.gateway_sn and not _is_aircraft(device, entry.wanted):
             return "neither the dock that asks nor an aircraft"
         if not device.is_enabled:
@@ -173,13 +188,16 @@ class _Decision:
 
     def write(self) -> None:
         """One statement per kind of row, none for a kind that did not change."""
-        if self.touched:
+        known = [device for device in self.touched.values() if device.pk is not None]
+        if known:
             Device.objects.bulk_create(
-                self.touched.values(),
+                known,
                 update_conflicts=True,
                 unique_fields=["sn"],
                 update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key"],
             )
+        # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
+        Device.objects.bulk_create(device for device in self.touched.values() if device.pk is None)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
         if self.gateways:
@@ -192,18 +210,32 @@ class _Decision:
             audit.record(self._audit_event(actor, device) for device in self.bound.values())
 
     def _audit_event(self, actor: Actor, device: Device) -> AuditEvent:
-        after = {"organization": str(device.organization), "callsign": device.callsign, "code": str(device.bound_with)}
+        after = {
+            "organization": str(device.organization),
+            "callsign": device.callsign,
+            "code": str(device.bound_with),
+        }
         return audit.event(actor, "bind", device, organization_id=device.organization_id, after=after)
 
 
-def _lock_or_create(sns: set[str]) -> dict[str, Device]:
-    """The devices with these serial numbers, locked; those nobody heard of yet are made, unclaimed."""
+def _lock(sns: set[str]) -> dict[str, Device]:
+    """The devices with these serial numbers, locked; for those nobody heard of yet a row that is not saved."""
     rows = Device.objects.filter(sn__in=sns).select_related("state").lock_in_order()
     known = {device.sn: device for device in rows}
-    if missing := sorted(sns - known.keys()):
-        Device.objects.bulk_create([Device(sn=sn) for sn in missing], ignore_conflicts=True)
-        known = {device.sn: device for device in rows.all()}
-    return known
+    return {sn: known.get(sn) or _stranger(sn) for sn in sns}
+
+
+def _stranger(sn: str) -> Device:
+    device = Device(sn=sn)
+    DeviceState(device=device)  # becomes `device.state`, which would cost a query to find missing
+    return device
+
+
+def _may_exist(entry: BindEntry) -> bool:
+    """Whether to record a device of this name: the dock that asks, or what it calls an aircraft."""
+    named = entry.wanted
+    is_aircraft = model_keys.domain(named.device_model_key) == model_keys.AIRCRAFT
+    return is_sn(named.sn) and (named.sn == entry.gateway_sn or is_aircraft)
 
 
 def _is_aircraft(device: Device, wanted: BindDevice) -> bool:

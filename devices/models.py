@@ -1,6 +1,5 @@
 """Docks, aircraft and remote controllers, their state and their DJI account."""
 
-
 from typing import Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
@@ -40,17 +39,29 @@ class Device(TenantModel):
         validators=[RegexValidator(SN_PATTERN, "1 to 64 letters, digits, hyphens or underscores, no leading sign.")],
     )
     model_key = models.CharField(
-        max_length=32, blank=True, help_text="DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device."
+        max_length=32,
+        blank=True,
+        help_text="DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device.",
     )
     organization = models.ForeignKey(
-        Organization, models.PROTECT, null=True, blank=True, related_name="devices", help_text="Empty: unclaimed."
+        Organization,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="devices",
+        help_text="Empty: unclaimed.",
     )
     callsign = models.CharField(max_length=128, blank=True)
     is_enabled = models.BooleanField(
         "enabled", default=True, help_text="A disabled device gets no DJI license and cannot be bound."
     )
     gateway = models.ForeignKey(
-        "self", models.SET_NULL, null=True, blank=True, related_name="carried", help_text="The dock that carries it."
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="carried",
+        help_text="The dock that carries it.",
     )
     bound_at = models.DateTimeField(null=True, blank=True, editable=False)
     bound_with = models.ForeignKey(

@@ -42,7 +42,8 @@ class UnlockLicense(TenantModel):
         ordering = ("device", "device_model_domain", "license_id")
         constraints = [
             models.UniqueConstraint(
-                fields=["device", "device_model_domain", "license_id"], name="one_license_per_device_and_domain"
+                fields=["device", "device_model_domain", "license_id"],
+                name="one_license_per_device_and_domain",
             ),
         ]
 

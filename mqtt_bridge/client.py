@@ -3,11 +3,11 @@
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from paho.mqtt.client import Client, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -18,6 +18,7 @@ __all__ = [
     "PUBLISH_WINDOW",
     "Address",
     "Client",
+    "MQTTProtocolVersion",
     "build_client",
     "connect_properties",
     "parse_url",
@@ -72,7 +73,7 @@ def build_client(
     address: Address,
     *,
     client_id: str,
-    protocol: int = MQTTv5,
+    protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
     manual_ack: bool = False,
     clean_start: bool = True,
     window: int = PUBLISH_WINDOW,
@@ -86,7 +87,7 @@ def build_client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=protocol,
-        clean_session=clean_start if protocol == MQTTv311 else None,
+        clean_session=clean_start if protocol == MQTTProtocolVersion.MQTTv311 else None,
         manual_ack=manual_ack,
         reconnect_on_failure=False,
     )
@@ -99,14 +100,14 @@ def build_client(
     return client
 
 
-def _set_nodelay(_client: Client, _userdata: object, sock: socket.socket) -> None:
+def _set_nodelay(_client: Client, _userdata: object, sock: Any) -> None:
     # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (RELIABILITY.md §1).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def connect_properties(*, session_expiry: int, receive_maximum: int) -> Properties:
     """CONNECT properties: how long the broker keeps our session (seconds), how much it may send ahead."""
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session_expiry
     properties.ReceiveMaximum = receive_maximum
     return properties
@@ -114,7 +115,7 @@ def connect_properties(*, session_expiry: int, receive_maximum: int) -> Properti
 
 def publish_properties(*, expiry: int) -> Properties:
     """PUBLISH properties: after how many seconds the broker drops what it could not deliver."""
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.MessageExpiryInterval = expiry
     return properties
 

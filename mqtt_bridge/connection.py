@@ -187,7 +187,10 @@ class ControlConnection(Connection):
 
     def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
         delivery = Delivery(
-            topic=message.topic, payload=message.payload, mid=message.mid if message.qos else 0, retained=message.retain
+            topic=message.topic,
+            payload=message.payload,
+            mid=message.mid if message.qos else 0,
+            retained=message.retain,
         )
         if delivery.mid:
             with self._lock:

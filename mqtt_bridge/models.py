@@ -1,12 +1,22 @@
 """The journal of what docks said and what we answered, and the bridge's heartbeat."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from mqtt_bridge.protocol.topics import Channel
+
+# The methods of DJI's "dock access to cloud" page, in its order.
+ONBOARDING = (
+    "config",
+    "airport_bind_status",
+    "airport_organization_get",
+    "airport_organization_bind",
+    "update_topo",
+)
 
 
 class Exchange(models.Model):
@@ -41,6 +51,12 @@ class Exchange(models.Model):
             models.Index(fields=["gateway_sn", "-received_at"], name="exchange_gateway"),  # a dock's timeline
             models.Index(fields=["organization", "-received_at"], name="exchange_organization"),  # a tenant's list
             models.Index(fields=["received_at"], name="exchange_received_at"),  # pruning
+            # the last message of each step of an onboarding: few rows among millions
+            models.Index(
+                fields=["gateway_sn", "method", "-received_at"],
+                condition=Q(method__in=ONBOARDING),
+                name="exchange_onboarding",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.conf import settings
 
+from mqtt_bridge.protocol.messages import EventAck, ResultReply
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
 
@@ -42,7 +43,7 @@ class Route:
     """Messages of one method: the type of their data, who answers them, and what to say if that fails."""
 
     handler: Handler
-    data: type[Any] = dict
+    data: type[msgspec.Struct] | None = None  # None: as it came
     failure: Any = None
     writes: bool = True
 
@@ -50,9 +51,9 @@ class Route:
 Routes = Mapping[tuple[Channel, str], Route]
 
 
-def failed(code: int, **output: Any) -> dict[str, Any]:
+def failed(code: int, **output: Any) -> ResultReply:
     """The `data` of an answer that says no."""
-    return {"result": int(code), "output": output}
+    return ResultReply(int(code), output)
 
 
 def unknown_request(messages: Sequence[Message]) -> list[Reply | None]:
@@ -60,15 +61,9 @@ def unknown_request(messages: Sequence[Message]) -> list[Reply | None]:
     return [Reply(failed(Code.METHOD_NOT_SUPPORTED), reason="unknown method") for _ in messages]
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """`{"result": 0}`."""
-
-    result: int = 0
-
-
 def accepted(messages: Sequence[Message]) -> list[Reply | None]:
     """Say "received" and nothing more."""
-    return [Reply(Accepted()) for _ in messages]
+    return [Reply(EventAck()) for _ in messages]
 
 
 def noted(messages: Sequence[Message]) -> list[Reply | None]:

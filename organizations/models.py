@@ -119,9 +119,7 @@ class BindingCodeQuerySet(TenantQuerySet["BindingCode"]):
         plain = code or generate_code()
         check_own_code(plain, organization)
         fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
-        row = self.create(
-            organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields
-        )
+        row = self.create(organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields)
         return row, plain
 
     def usable(self, now: datetime | None = None) -> Self:
@@ -195,7 +193,7 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
         """What counts towards a lock-out at this moment."""
         return self.filter(last_at__gt=now - self.WINDOW)
 
-    def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", dict[str, Any]]:
+    def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", Any]:
         """Gateways with too many different wrong pairs, as `{"gateway_sn": ..., "pairs": ...}`."""
         counted = self.recent(now).order_by().values("gateway_sn").annotate(pairs=models.Count("pk"))
         return counted.filter(pairs__gte=self.LIMIT)
@@ -242,9 +240,7 @@ class AuditEvent(TenantModel):
     request_id = models.UUIDField(default=uuid.uuid4)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     through = models.CharField(max_length=10, choices=Through)
-    organization = models.ForeignKey(
-        Organization, models.SET_NULL, null=True, blank=True, related_name="audit_events"
-    )
+    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, blank=True, related_name="audit_events")
     action = models.CharField(max_length=40)
     object_type = models.CharField(max_length=60)
     object_id = models.CharField(max_length=64)

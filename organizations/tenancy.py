@@ -14,7 +14,8 @@ class TenantQuerySet(models.QuerySet[T]):
 
     def visible_to(self, principal: Principal) -> Self:
         """What this user may see: everything for platform staff, else the rows of the user's organizations."""
-        return restrict(self, principal)
+        restricted: Self = restrict(self, principal)
+        return restricted
 
 
 class TenantModel(models.Model):

@@ -238,9 +238,7 @@ def _license(entry: object) -> License | None:
     common = read.common_fields
     if common.license_id is None:
         return None
-    common = msgspec.structs.replace(
-        common, begin_time=_seconds(common.begin_time), end_time=_seconds(common.end_time)
-    )
+    common = msgspec.structs.replace(common, begin_time=_seconds(common.begin_time), end_time=_seconds(common.end_time))
     return msgspec.structs.replace(read, common_fields=common, raw=entry)
 
 

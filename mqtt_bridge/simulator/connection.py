@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from mqtt_bridge.client import KEEPALIVE, build_client, connect_properties, parse_url
+from mqtt_bridge.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
 
-PROTOCOLS = {"3.1.1": 4, "5": 5}  # to paho's numbers
+PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 RECEIVE_MAXIMUM = 512
 FAILURE = 0x80  # reason codes from here on mean "no" (MQTT 5, 2.4)
 
@@ -157,9 +157,7 @@ class Link:
         # Later, so that a fault in a handler cannot leave paho in the middle of a packet.
         self._loop.call_soon(self._on_message, incoming)
 
-    def _disconnected(
-        self, _client: object, _data: object, _flags: object, reason: Any, _props: object
-    ) -> None:
+    def _disconnected(self, _client: object, _data: object, _flags: object, reason: Any, _props: object) -> None:
         self._end(str(reason))
 
     def _end(self, reason: str) -> None:

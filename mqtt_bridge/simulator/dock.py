@@ -139,7 +139,7 @@ class Dock:
         self.connection = self._build_connection(mqtt_url)
         self._manners = Manners(misbehave)
         self._endless = Patience(None, self.options.reply_timeout)
-        self._on_step = on_step
+        self.on_step = on_step
         self._open: dict[str, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
@@ -225,9 +225,7 @@ class Dock:
         default = Patience(self.options.attempts, self.options.reply_timeout)
         return await self._ask("requests", method, data, patience or default)
 
-    async def send_event(
-        self, method: str, data: Any, *, bid: str = "", need_reply: bool = True
-    ) -> Json | None:
+    async def send_event(self, method: str, data: Any, *, bid: str = "", need_reply: bool = True) -> Json | None:
         """Send an event; with `need_reply` repeat it until `events_reply` comes, and return its `data`.
 
         Progress of a command carries the command's `bid`.
@@ -250,8 +248,8 @@ class Dock:
         """Write a step into the history; returns whether its outcome is "ok"."""
         step = Step(time.time(), name, outcome, detail)
         self.steps.append(step)
-        if self._on_step is not None:
-            self._on_step(self, step)
+        if self.on_step is not None:
+            self.on_step(self, step)
         return outcome == "ok"
 
     def topic(self, channel: str) -> str:

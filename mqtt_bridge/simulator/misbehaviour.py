@@ -109,9 +109,7 @@ class Manners:
         ordered = sorted(names, key=lambda name: name == "no-method")
         for name in ordered:
             if name not in MISBEHAVIOURS:
-                raise ValueError(
-                    f"Unknown misbehaviour {name!r}: expected one of {', '.join(MISBEHAVIOURS)}."
-                )
+                raise ValueError(f"Unknown misbehaviour {name!r}: expected one of {', '.join(MISBEHAVIOURS)}.")
         chosen = self._chosen = [MISBEHAVIOURS[name] for name in ordered]
         self.silent = any(one.silent for one in chosen)
         self.copies = max((one.copies for one in chosen), default=1)

@@ -39,9 +39,7 @@ class Cloud:
 
     def __init__(self, url: str) -> None:
         topics = ["sys/product/+/status", *(f"thing/product/+/{channel}" for channel in CHANNELS)]
-        self.connection = Connection(
-            url, client_id=f"cloud-{uuid.uuid4()}", topics=topics, on_message=self._hear
-        )
+        self.connection = Connection(url, client_id=f"cloud-{uuid.uuid4()}", topics=topics, on_message=self._hear)
         self.bound: dict[str, Json] = {}
         self.heard: list[tuple[str, bytes]] = []
         self.change: Callable[[Json], Json] = lambda reply: reply

@@ -177,9 +177,7 @@ async def test_send_without_connection_is_an_error(connection: Connect) -> None:
         connection().send("echo/a", b"")
 
 
-async def test_lost_connection_fails_what_waits_for_a_puback(
-    connection: Connect, own_broker: Mosquitto
-) -> None:
+async def test_lost_connection_fails_what_waits_for_a_puback(connection: Connect, own_broker: Mosquitto) -> None:
     one = connection(own_broker.url)
     await one.open()
     sent = one.send("echo/a", b"")
@@ -190,9 +188,7 @@ async def test_lost_connection_fails_what_waits_for_a_puback(
     assert not one.is_open
 
 
-async def test_patience_outlasts_a_broker_that_comes_later(
-    connection: Connect, own_broker: Mosquitto
-) -> None:
+async def test_patience_outlasts_a_broker_that_comes_later(connection: Connect, own_broker: Mosquitto) -> None:
     own_broker.kill()
     failures: list[Exception] = []
     one = connection(own_broker.url, backoff=(0.02, 0.05))
@@ -205,9 +201,7 @@ async def test_patience_outlasts_a_broker_that_comes_later(
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
 @pytest.mark.parametrize(("expiry", "kept"), [(60, 1), (0, 0)])
-async def test_session_keeps_messages_only_if_asked(
-    connection: Connect, mqtt: str, expiry: int, kept: int
-) -> None:
+async def test_session_keeps_messages_only_if_asked(connection: Connect, mqtt: str, expiry: int, kept: int) -> None:
     away: Any = connection(mqtt=mqtt, client_id=f"away-{mqtt}-{expiry}", session_expiry=expiry)
     await away.open()
     away.drop()

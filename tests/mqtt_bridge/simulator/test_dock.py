@@ -39,24 +39,18 @@ async def step(dock: Dock, name: str, outcome: str) -> str:
 
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
-async def test_onboarding_goes_through_all_steps_in_order(
-    cloud: Cloud, make_dock: MakeDock, mqtt: str
-) -> None:
+async def test_onboarding_goes_through_all_steps_in_order(cloud: Cloud, make_dock: MakeDock, mqtt: str) -> None:
     dock = make_dock(mqtt=mqtt)
     await dock.onboarded(3)
     asked = [
-        json.loads(payload)["method"]
-        for topic, payload in cloud.heard
-        if topic.endswith(("/requests", "/status"))
+        json.loads(payload)["method"] for topic, payload in cloud.heard if topic.endswith(("/requests", "/status"))
     ]
     assert asked == FLOW
     assert [step.name for step in dock.steps] == ["connect", *FLOW]
     assert dock.ledger.complaints == []
 
 
-async def test_bind_request_names_dock_and_aircraft_with_their_models(
-    cloud: Cloud, make_dock: MakeDock
-) -> None:
+async def test_bind_request_names_dock_and_aircraft_with_their_models(cloud: Cloud, make_dock: MakeDock) -> None:
     await make_dock(callsign="Roof").onboarded(3)
     [bind] = cloud.messages("requests", "airport_organization_bind")
     assert bind["data"]["bind_devices"] == [
@@ -115,9 +109,7 @@ async def test_bound_devices_skip_get_and_bind(cloud: Cloud, make_dock: MakeDock
     assert [message["method"] for message in cloud.messages("requests")] == ["config", "airport_bind_status"]
 
 
-async def test_wrong_code_stops_the_flow_until_a_person_enters_another(
-    cloud: Cloud, make_dock: MakeDock
-) -> None:
+async def test_wrong_code_stops_the_flow_until_a_person_enters_another(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(binding_code="WRONG")
     assert not await dock.settled(3)
     assert dock.steps[-1][1:] == ("airport_organization_get", "refused", "result 210230")
@@ -178,9 +170,7 @@ async def test_refused_dock_does_not_announce_itself(cloud: Cloud, make_dock: Ma
 async def test_unanswered_request_is_repeated_with_the_same_ids(cloud: Cloud, make_dock: MakeDock) -> None:
     answer = cloud.answers["airport_organization_get"]
     silences = iter([True])
-    cloud.answers["airport_organization_get"] = lambda message: (
-        None if next(silences, False) else answer(message)
-    )
+    cloud.answers["airport_organization_get"] = lambda message: None if next(silences, False) else answer(message)
     dock = make_dock()
     await dock.onboarded(3)
     first, second = cloud.messages("requests", "airport_organization_get")
@@ -205,9 +195,7 @@ async def test_onboarded_says_how_far_it_came(cloud: Cloud, make_dock: MakeDock)
         await dock.onboarded(0.5)
 
 
-async def test_aircraft_switched_off_leaves_the_topology_and_falls_silent(
-    cloud: Cloud, make_dock: MakeDock
-) -> None:
+async def test_aircraft_switched_off_leaves_the_topology_and_falls_silent(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
     await dock.onboarded(3)
     await dock.power_aircraft(False)
@@ -354,9 +342,7 @@ async def test_stop_says_goodbye_and_frees_the_number(cloud: Cloud, make_dock: M
     await until(lambda: dock.connection.is_open)
 
 
-async def spoil(
-    cloud: Cloud, make_dock: MakeDock, change: Callable[[dict[str, Any]], dict[str, Any]]
-) -> Ledger:
+async def spoil(cloud: Cloud, make_dock: MakeDock, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Ledger:
     """The ledger after one request whose answer was spoilt."""
     dock = make_dock(onboard=False)
     await step(dock, "connect", "ok")

@@ -78,9 +78,7 @@ async def test_fleet_that_is_stuck_names_the_dock(cloud: Cloud, make_fleet: Make
         await fleet.onboarded(0.2)
 
 
-async def test_each_dock_may_have_its_own_address(
-    broker: Mosquitto, cloud: Cloud, make_fleet: MakeFleet
-) -> None:
+async def test_each_dock_may_have_its_own_address(broker: Mosquitto, cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=2, mqtt_url=lambda sn: broker.url.replace("//", f"//{sn}:secret@"))
     await fleet.onboarded(5)
     assert "SIMDOCK00002:secret@" in fleet.dock("SIMDOCK00002").connection.url

@@ -108,9 +108,7 @@ LITERAL = ["colon-timestamp", "string-timestamp", "odd-model-key", "bad-model-ke
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", LITERAL)
-async def test_harmless_misbehaviour_does_not_stop_the_dock(
-    cloud: Cloud, make_dock: MakeDock, name: str
-) -> None:
+async def test_harmless_misbehaviour_does_not_stop_the_dock(cloud: Cloud, make_dock: MakeDock, name: str) -> None:
     dock = make_dock(misbehave=[name])
     await dock.onboarded(3)
     assert dock.ledger.complaints == []

@@ -1,0 +1,256 @@
+"""What needs a person now: the dashboard's answer, for platform staff and for a member's own organizations."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+from django.utils.timesince import timesince
+
+from devices.models import Device, DeviceQuerySet
+from mqtt_bridge.models import Exchange, Heartbeat
+from organizations import codes
+from organizations.models import BindingCode, BindingFailure, Organization
+from organizations.tenancy import Principal, is_platform_staff, restrict
+
+WRONG_CODES_PER_HOUR = 20  # more over all gateways look like somebody guessing
+ROWS = 10  # of the tables
+SEVERAL = 2  # docks offline in one organization look like a site or a network, not like a dock
+DAY = timedelta(hours=24)
+
+DEVICES = "admin:devices_device_changelist"
+EXCHANGES = "admin:mqtt_bridge_exchange_changelist"
+CODES = "admin:organizations_bindingcode_changelist"
+FAILURES = "admin:organizations_bindingfailure_changelist"
+ORGANIZATIONS = "admin:organizations_organization_changelist"
+# Docks as people count them: bound and not switched off on purpose.
+DOCKS = "kind=dock&claimed=yes&is_enabled__exact=1"
+
+
+class Level(IntEnum):
+    """How urgent: work has stopped; something is wrong; good to know."""
+
+    CRITICAL = 3
+    WARNING = 2
+    NOTICE = 1
+
+
+class Item(NamedTuple):
+    """One line of the dashboard: what, and the list (a URL's name and query) that shows the rows."""
+
+    level: Level
+    text: str
+    detail: str = ""
+    view: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A count of docks and the query of the device list that shows them."""
+
+    kind: str
+    count: int
+    text: str
+    query: str
+
+
+@dataclass(frozen=True)
+class BridgeStatus:
+    """Whether the bridge's ping came back lately; if not, nobody knows any device's state."""
+
+    is_stale: bool
+    beat_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The dashboard: problems by urgency, notices, tiles and tables."""
+
+    is_stale: bool
+    tiles: list[Tile]
+    problems: list[Item] = field(default_factory=list)
+    notices: list[Item] = field(default_factory=list)
+    offline: Sequence[Device] = ()
+    organizations: Sequence[Any] = ()
+
+
+def bridge_status(now: datetime | None = None) -> BridgeStatus:
+    """How the bridge is. One query."""
+    heartbeat = Heartbeat.objects.current()
+    if heartbeat is None:
+        return BridgeStatus(is_stale=True, beat_at=None)
+    return BridgeStatus(heartbeat.is_stale(now), heartbeat.beat_at)
+
+
+def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = None) -> Overview:
+    """What this user should know now; a constant number of queries, whatever the number of devices."""
+    now = now or timezone.now()
+    counts = _docks(user).aggregate(
+        total=Count("pk"),
+        online=Count("pk", filter=ONLINE),
+        offline=Count("pk", filter=OFFLINE),
+        longest=Min("state__last_seen", filter=OFFLINE),
+    )
+    items = [*_guess_items(now), *_platform_items()] if is_platform_staff(user) else []
+    items += _license_items(user)
+    if not bridge.is_stale:
+        items += _offline_items(counts, now)
+    items += [*_exchange_items(user, now), *_code_items(user, now)]
+    if bridge.is_stale:
+        return Overview(True, _tiles_unknown(counts), *_sorted(items))
+    return Overview(
+        False,
+        _tiles(counts),
+        *_sorted(items),
+        offline=list(
+            _docks(user).filter(OFFLINE).select_related("organization", "state").order_by("-state__last_seen")[:ROWS]
+        ),
+        organizations=list(_organizations_with_several_offline(user)) if is_platform_staff(user) else [],
+    )
+
+
+# --- docks ---------------------------------------------------------------------------------------
+
+ONLINE = Q(state__online=True)
+OFFLINE = Q(state__online=False, state__last_seen__isnull=False)
+
+
+def _docks(user: Principal) -> DeviceQuerySet:
+    return Device.objects.docks().filter(is_enabled=True).exclude(organization=None).visible_to(user)
+
+
+def _tiles(counts: dict[str, Any]) -> list[Tile]:
+    never = counts["total"] - counts["online"] - counts["offline"]
+    tiles = [
+        Tile("bad" if counts["offline"] else "", counts["offline"], "docks offline", f"{DOCKS}&presence=offline"),
+        Tile("good", counts["online"], "docks online", f"{DOCKS}&presence=online"),
+    ]
+    if never:
+        tiles.append(Tile("", never, "never connected", f"{DOCKS}&presence=never"))
+    return [*tiles, Tile("", counts["total"], "docks in all", DOCKS)]
+
+
+def _tiles_unknown(counts: dict[str, Any]) -> list[Tile]:
+    return [Tile("unknown", counts["total"], "docks, states unknown", DOCKS)]
+
+
+def _offline_items(counts: dict[str, Any], now: datetime) -> list[Item]:
+    offline = counts["offline"]
+    if not offline:
+        return []
+    longest = f"the longest for {timesince(counts['longest'], now)}"
+    return [
+        Item(
+            Level.CRITICAL,
+            _plural(offline, "dock is", "docks are") + " offline",
+            longest,
+            DEVICES,
+            f"{DOCKS}&presence=offline",
+        )
+    ]
+
+
+def _organizations_with_several_offline(user: Principal) -> Iterable[Any]:
+    is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
+    is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
+    rows = Organization.objects.visible_to(user).annotate(
+        docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
+    )
+    return rows.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:ROWS]
+
+
+# --- everything else -----------------------------------------------------------------------------
+
+
+def _license_items(user: Principal) -> list[Item]:
+    if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
+        return []
+    without = Q(app_id="") | Q(app_key="") | Q(app_license="")
+    count = Organization.objects.visible_to(user).filter(without, is_active=True).count()
+    if not count:
+        return []
+    text = _plural(count, "organization has", "organizations have") + " no DJI license"
+    detail = "their docks are refused when they connect, and the server has none for all"
+    return [Item(Level.CRITICAL, text, detail, ORGANIZATIONS, "license=missing&is_active__exact=1")]
+
+
+def _exchange_items(user: Principal, now: datetime) -> list[Item]:
+    refused = Q(method="airport_organization_bind", outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="")
+    lately = restrict(Exchange.objects.filter(received_at__gt=now - DAY), user)
+    counts = lately.aggregate(
+        refused=Count("pk", filter=refused),
+        quarantined=Count("pk", filter=Q(outcome=Exchange.Outcome.QUARANTINED)),
+        failed=Count("pk", filter=Q(outcome=Exchange.Outcome.ERROR)),
+    )
+    items = []
+    if counts["failed"]:
+        text = _plural(counts["failed"], "message", "messages") + " failed on our side"
+        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome__exact=error"))
+    if counts["refused"]:
+        text = _plural(counts["refused"], "bind was", "binds were") + " refused"
+        query = "method__exact=airport_organization_bind&outcome__exact=answered"
+        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, query))
+    if counts["quarantined"]:
+        text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"
+        items.append(
+            Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome__exact=quarantined")
+        )
+    return items
+
+
+def _code_items(user: Principal, now: datetime) -> list[Item]:
+    visible = BindingCode.objects.visible_to(user).filter(organization__is_active=True)
+    expiring = codes.in_state(visible, codes.State.EXPIRING, now).count()
+    used_up = codes.in_state(visible, codes.State.USED_UP, now).count()
+    items = []
+    if expiring:
+        text = _plural(expiring, "binding code expires", "binding codes expire") + " within 3 days"
+        items.append(Item(Level.NOTICE, text, "not used up yet", CODES, "state=expiring"))
+    if used_up:
+        text = _plural(used_up, "binding code is", "binding codes are") + " used up"
+        items.append(Item(Level.NOTICE, text, "no further dock binds with them", CODES, "state=used-up"))
+    return items
+
+
+def _guess_items(now: datetime) -> list[Item]:
+    items = []
+    locked = BindingFailure.objects.locked_out(now).count()
+    if locked:
+        text = _plural(locked, "gateway is", "gateways are") + " locked out after wrong codes"
+        items.append(Item(Level.CRITICAL, text, "a technician may be waiting beside it", FAILURES, "locked=yes"))
+    wrong = BindingFailure.objects.filter(last_at__gt=now - timedelta(hours=1)).count()
+    if wrong:
+        level = Level.WARNING if wrong > WRONG_CODES_PER_HOUR else Level.NOTICE
+        detail = "over all gateways" + (": somebody may be guessing" if level == Level.WARNING else "")
+        items.append(Item(level, _plural(wrong, "wrong code", "wrong codes") + " in the last hour", detail, FAILURES))
+    return items
+
+
+def _platform_items() -> list[Item]:
+    items = []
+    unclaimed = Device.objects.unclaimed().filter(is_enabled=True).count()
+    if unclaimed:
+        text = _plural(unclaimed, "device belongs", "devices belong") + " to nobody"
+        items.append(Item(Level.NOTICE, text, "they spoke to us and were not bound", DEVICES, "claimed=no"))
+    if not settings.DOCK_MQTT_URL:
+        text = "Onboarding sheets lack the MQTT gateway address"
+        items.append(Item(Level.WARNING, text, "set DOCK_MQTT_URL, DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD"))
+    return items
+
+
+def _sorted(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Problems, the most urgent first, and notices."""
+    ordered = sorted(items, key=lambda item: -item.level)
+    return (
+        [item for item in ordered if item.level > Level.NOTICE],
+        [item for item in ordered if item.level == Level.NOTICE],
+    )
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

@@ -1,0 +1,53 @@
+"""Which handler answers which message of a dock. Read it like a urlconf.
+
+A `Route` names the handler, the type of the message's `data`, what to answer when the message is malformed or
+the handler fails, and whether the handler writes (then it runs in a transaction). A method without a line here
+gets the fallback of its channel in `mqtt_bridge/router.py`: an unknown request is refused at once, an event
+that wants a reply gets one, the rest is journalled.
+"""
+
+from devices import mqtt as devices
+from mqtt_bridge.protocol.messages import (
+    BindRequest,
+    BindStatusRequest,
+    ConfigRequest,
+    OrganizationGetRequest,
+    UpdateTopo,
+)
+from mqtt_bridge.protocol.result_codes import Code
+from mqtt_bridge.protocol.topics import Channel
+from mqtt_bridge.router import Route, accepted, failed
+
+ROUTES = {
+    # the onboarding, in its order
+    (Channel.REQUESTS, "config"): Route(
+        devices.config,
+        ConfigRequest,
+        failure=failed(Code.ILLEGAL_ARGUMENT),
+        writes=False,
+    ),
+    (Channel.REQUESTS, "airport_bind_status"): Route(
+        devices.airport_bind_status,
+        BindStatusRequest,
+        failure=failed(Code.BIND_STATUS_FAILED, bind_status=[]),
+        writes=False,
+    ),
+    (Channel.REQUESTS, "airport_organization_get"): Route(
+        devices.airport_organization_get,
+        OrganizationGetRequest,
+        failure=failed(Code.ORGANIZATION_GET_FAILED),
+    ),
+    (Channel.REQUESTS, "airport_organization_bind"): Route(
+        devices.airport_organization_bind,
+        BindRequest,
+        failure=failed(Code.BIND_FAILED, err_infos=[]),
+    ),
+    (Channel.STATUS, "update_topo"): Route(
+        devices.update_topo,
+        UpdateTopo,
+        failure=failed(Code.ILLEGAL_ARGUMENT),
+    ),
+    # asked before each take-off; DJI's FAQ wants nothing but a result
+    (Channel.REQUESTS, "flight_areas_get"): Route(accepted, writes=False),
+    (Channel.REQUESTS, "offline_map_get"): Route(accepted, writes=False),
+}

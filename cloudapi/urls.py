@@ -1,0 +1,24 @@
+"""Where each page is."""
+
+from django.contrib import admin
+from django.contrib.auth.views import PasswordResetConfirmView
+from django.urls import path, reverse_lazy
+from django.views.generic import RedirectView
+
+from cloudapi import health
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path(
+        "welcome/<uidb64>/<token>/",
+        PasswordResetConfirmView.as_view(
+            success_url=reverse_lazy("admin:login"),
+            extra_context={"site_header": admin.site.site_header, "site_title": admin.site.site_title},
+        ),
+        name="password_reset_confirm",
+    ),
+    path("admin/", admin.site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+]

@@ -1,0 +1,471 @@
+"""Devices, their state, their release, and the journal, as people see them."""
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from devices import attention, exchanges, topology
+from devices.admin_filters import (
+    AttentionFilter,
+    ChannelFilter,
+    ClaimedFilter,
+    FirmwareFilter,
+    KindFilter,
+    MethodFilter,
+    PresenceFilter,
+)
+from devices.admin_pages import DevicePages
+from devices.models import Device
+from devices.onboarding import onboarding
+from devices.presence import watch
+from devices.templatetags.moments import ago, exact
+from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.protocol import mode_codes, model_keys
+from organizations.models import AuditEvent, Organization, Role
+from organizations.tenancy import is_platform_staff, restrict
+from organizations.tenant_admin import TenantAdmin, TenantFilter, may, roles
+
+RECENT = 20  # exchanges and audit events on a device's page
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING = "–"
+
+
+def device_link(device: Device) -> SafeString:
+    """Callsign and serial number, linked to the device's page."""
+    return format_html('<a href="{}">{}</a>', page_of(device), device)
+
+
+def short_link(device: Device) -> SafeString:
+    """The callsign alone, linked, the serial number on hover: for a narrow column."""
+    return format_html('<a href="{}" title="{}">{}</a>', page_of(device), device.sn, device.callsign or device.sn)
+
+
+def page_of(device: Device) -> str:
+    return reverse("admin:devices_device_change", args=[device.pk])
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+class DeviceChangeList(ChangeList):
+    """One page of devices with what their rows show besides their own columns, in a constant number of queries."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        mine = Q() if is_platform_staff(request.user) else Q(organization__in=roles(request)) | Q(organization=None)
+        carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
+        self.result_list = devices = list(self.result_list.prefetch_related(carried))
+        now_watched = watch()
+        visible = restrict(Exchange.objects.all(), request.user)
+        refused = attention.refusals(devices, visible, now_watched.now)
+        for device in devices:
+            device.presence = now_watched.presence(getattr(device, "state", None))
+            device.needs = attention.needs(device, refused.get(device.sn))
+            if any(not aircraft.is_bound for aircraft in device.visibly_carried):
+                device.needs.append(
+                    attention.Need("aircraft not bound", "it carries an aircraft that belongs to nobody")
+                )
+            device.may_name_gateway = is_platform_staff(request.user) or (
+                device.gateway is not None and device.gateway.organization_id in roles(request)
+            )
+
+
+class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A device that nobody connected yet; DJI's product is a choice, the device corrects it when it connects."""
+
+    model_key = forms.ChoiceField(
+        label="Product",
+        required=False,
+        choices=[
+            ("", "the device will say"),
+            *(
+                (key, f"{name} ({key})")
+                for key, name in model_keys.PRODUCTS.items()
+                if model_keys.domain(key) != model_keys.PAYLOAD
+            ),
+        ],
+    )
+
+    class Meta:
+        model = Device
+        fields = ("sn", "model_key", "organization", "callsign")
+
+    def clean_organization(self) -> Organization | None:
+        owner: Organization | None = self.cleaned_data["organization"]
+        if owner is not None and topology.room_in({owner.pk: owner.device_limit}).get(owner.pk, 1) < 1:
+            raise forms.ValidationError("This organization has as many devices as it may have.")
+        return owner
+
+
+@admin.register(Device)
+class DeviceAdmin(DevicePages):
+    """The list an operator looks at all day, and a device's page. Managers add, operators rename."""
+
+    add_role = Role.MANAGER
+    change_role = Role.OPERATOR
+
+    list_display = (
+        "presence", "device", "attention", "last_seen", "owner", "product", "carriage", "bound_since",
+    )  # fmt: skip
+    list_display_links = ("device",)
+    list_filter = (
+        PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), FirmwareFilter,
+    )  # fmt: skip
+    list_select_related = ("organization", "state", "gateway")
+    list_per_page = 100
+    list_max_show_all = 1000
+    show_full_result_count = False
+    search_fields = ("sn", "callsign", "organization__name", "organization__organization_id")
+    search_help_text = "Serial number, callsign or organization"
+    ordering = (
+        Case(When(organization=None, then=2), When(model_key__startswith="3-", then=0), default=1).asc(),
+        "callsign",
+        "sn",
+    )
+    actions = ("release_selected", "enable_selected", "disable_selected")
+    readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
+
+    class Media:
+        css = {"all": ["devices/devices.css"]}
+        js = [Script("devices/refresh.js", type="module")]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeviceChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Devices", **(extra_context or {})})
+
+    # --- columns -------------------------------------------------------------------------------
+
+    @admin.display(description="presence", ordering="state__online")
+    def presence(self, device: Any) -> SafeString:
+        return presence_word(device.presence)
+
+    @admin.display(description="device", ordering="callsign")
+    def device(self, device: Device) -> SafeString:
+        if not device.callsign:
+            return format_html('<span class="device-name">{}</span>', device.sn)
+        return format_html('<span class="device-name">{}</span> <small>{}</small>', device.callsign, device.sn)
+
+    @admin.display(description="product, firmware", ordering="model_key")
+    def product(self, device: Device) -> SafeString:
+        version = device.state.firmware_version if hasattr(device, "state") else ""
+        return format_html("{} <small>{}</small>", device.model_name, version)
+
+    @admin.display(description="organization", ordering="organization__name")
+    def owner(self, device: Device) -> str:
+        return device.organization.name if device.organization else "unclaimed"
+
+    @admin.display(description="carries / in dock")
+    def carriage(self, device: Any) -> SafeString | str:
+        if device.gateway is not None:
+            return format_html("in {}", short_link(device.gateway)) if device.may_name_gateway else "in a dock"
+        bound = [aircraft for aircraft in device.visibly_carried if aircraft.is_bound]
+        return format_html_join(", ", "{}", ((short_link(aircraft),) for aircraft in bound)) or NOTHING
+
+    @admin.display(description="last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
+    def last_seen(self, device: Device) -> SafeString:
+        return ago(device.state.last_seen if hasattr(device, "state") else None)
+
+    @admin.display(description="needs attention")
+    def attention(self, device: Any) -> SafeString:
+        return format_html_join(
+            "", '<span class="needs" title="{}">{}</span>', ((need.detail, need.words) for need in device.needs)
+        )
+
+    @admin.display(description="bound", ordering=Coalesce(F("bound_at"), Value(EPOCH)))
+    def bound_since(self, device: Device) -> SafeString:
+        return ago(device.bound_at)
+
+    # --- one device ------------------------------------------------------------------------------
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs if change else {**kwargs, "form": AddDeviceForm})
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return ("sn", "model_key", "organization", "callsign")
+        return ("callsign", "is_enabled", *self.readonly_fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return ()
+        managed = may(request, Role.MANAGER, obj.organization_id)
+        return self.readonly_fields if managed else (*self.readonly_fields, "is_enabled")
+
+    def formfield_for_foreignkey(
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "organization" and field is not None and not is_platform_staff(request.user):
+            field.required = True  # only platform staff would see an unclaimed device again
+        return field
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The device, locked while it is being saved: the bridge writes to the same row."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None and request.method == "POST":
+            return self.get_queryset(request).filter(pk=found.pk).lock_in_order().first()  # type: ignore[attr-defined]
+        return found
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change and obj.organization_id is not None:
+            obj.bound_at = timezone.now()
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Platform staff may delete what nobody owns; everything else is released first."""
+        return super().has_delete_permission(request, obj) and getattr(obj, "organization_id", None) is None
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
+        bound = [format_html("{} is bound: release it first", device) for device in objs if device.is_bound]
+        return deleted, counts, missing, [*protected, *bound]
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The audit trail on the device's page; the admin's own log does not know whose device it was then."""
+        return HttpResponseRedirect(reverse("admin:devices_device_change", args=[object_id]) + "#audit")
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if context.get("original") is not None:
+            context.update(device_page(request, context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def presence_word(presence: Any) -> SafeString:
+    """The presence as a coloured word with a mark that does not need the colour."""
+    return format_html('<span class="presence presence-{}">{}</span>', presence.value, presence.label)
+
+
+def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
+    """What a device's page shows beside the form, as far as this user may see it."""
+    now_watched = watch()
+    state = getattr(device, "state", None)
+    visible = restrict(Exchange.objects.all(), request.user)
+    visible_devices = restrict(Device.objects.all(), request.user)
+    is_aircraft = model_keys.domain(device.model_key) == model_keys.AIRCRAFT
+    gateway = visible_devices.filter(pk=device.gateway_id).first() if device.gateway_id else None
+    refused = attention.refusals([device], visible, now_watched.now)
+    events = restrict(AuditEvent.objects.all(), request.user).select_related("user", "organization")
+    return {
+        "state": state,
+        "presence": presence_word(now_watched.presence(state)),
+        "bridge_alive": now_watched.bridge_alive,
+        "needs": attention.needs(device, refused.get(device.sn)),
+        "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
+        "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
+        "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",
+        "clock": clock(state.clock_skew_ms) if state else "",
+        "gateway": device_link(gateway) if gateway else "",
+        "carried": [device_link(aircraft) for aircraft in visible_devices.filter(gateway=device).order_by("sn")],
+        "is_aircraft": is_aircraft,
+        "onboarding": None if is_aircraft else onboarding(device.sn, device=device, visible=visible),
+        "recent": visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT],
+        "events": events.filter(object_type=device._meta.label, object_id=str(device.pk))[:RECENT],
+        "properties": exchanges.indented(state.properties) if state and state.properties else "",
+        "may_release": device.is_bound and may(request, Role.MANAGER, device.organization_id),
+        "shown_at": now_watched.now,
+    }
+
+
+def clock(skew_ms: int | None) -> str:
+    """How right the device's clock is, in words; empty if it never told the time."""
+    if skew_ms is None:
+        return ""
+    side = "ahead" if skew_ms > 0 else "behind"
+    return attention.clock_error(skew_ms) or f"{abs(skew_ms) / 1000:.1f} s {side}"
+
+
+# --- the journal -----------------------------------------------------------------------------------
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than people page: the journal has millions of rows."""
+
+    CAP = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: self.CAP].count())
+
+
+class ExchangeChangeList(ChangeList):
+    """One page of the journal with the devices its gateways are now, where the user may see them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_capped = self.result_count >= CappedPaginator.CAP
+        self.result_list = rows = list(self.result_list)
+        devices = restrict(Device.objects.filter(sn__in={row.gateway_sn for row in rows}), request.user)
+        by_sn = {device.sn: device for device in devices}
+        for row in rows:
+            row.device = by_sn.get(row.gateway_sn)
+
+
+class ReadOnlyAdmin(TenantAdmin):
+    """History: nobody changes it, platform staff neither."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Exchange)
+class ExchangeAdmin(ReadOnlyAdmin):
+    """The journal: what docks said and what we answered, for the organization it concerned."""
+
+    list_display = ("received_at_shown", "gateway", "said", "outcome_shown", "owner", "reason")
+    list_display_links = ("received_at_shown",)
+    list_filter = (
+        "outcome", MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
+        ("organization", TenantFilter),
+    )  # fmt: skip
+    list_select_related = ("organization",)
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
+    paginator = CappedPaginator
+    search_fields = ("gateway_sn", "tid")
+    search_help_text = "Serial number of the gateway, or a tid, in full"
+    ordering = ("-received_at", "-pk")
+    sortable_by = ()
+    actions = None
+    show_facets = admin.ShowFacets.NEVER  # they count the whole journal
+    readonly_fields = ("received", "device_clock")
+    fields = ("received", "device_clock", "channel", "method", "tid", "bid", "organization")
+
+    class Media:
+        css = {"all": ["devices/devices.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        listed = (
+            request.resolver_match is not None and request.resolver_match.url_name == "mqtt_bridge_exchange_changelist"
+        )
+        return rows.defer("payload", "reply") if listed else rows
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ExchangeChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Journal", **(extra_context or {})})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Exact values, which an index finds: a search for a part would read millions of rows."""
+        term = search_term.strip()
+        if term:
+            queryset = queryset.filter(Q(gateway_sn__in={term, term.upper()}) | Q(tid=term))
+        return queryset, False
+
+    @admin.display(description="received")
+    def received_at_shown(self, exchange: Exchange) -> SafeString:
+        moment = exchange.received_at.astimezone(UTC)
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
+        )
+
+    @admin.display(description="received")
+    def received(self, exchange: Exchange) -> str:
+        return exact(exchange.received_at)
+
+    @admin.display(description="by the device's clock")
+    def device_clock(self, exchange: Exchange) -> str:
+        return exact(exchange.device_time)
+
+    @admin.display(description="gateway")
+    def gateway(self, exchange: Any) -> SafeString | str:
+        return device_link(exchange.device) if exchange.device else exchange.gateway_sn
+
+    @admin.display(description="method")
+    def said(self, exchange: Exchange) -> SafeString | str:
+        return exchange.method or format_html("<em>{}</em>", exchange.channel)
+
+    @admin.display(description="outcome")
+    def outcome_shown(self, exchange: Exchange) -> SafeString:
+        return outcome_word(exchange)
+
+    @admin.display(description="organization")
+    def owner(self, exchange: Exchange) -> str:
+        return exchange.organization.name if exchange.organization else NOTHING
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:mqtt_bridge_exchange_change", args=[object_id]))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if context.get("original") is not None:
+            context.update(exchange_page(request, context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def outcome_word(exchange: Exchange) -> SafeString:
+    """The outcome as a coloured word; an answer that refuses something is no success."""
+    refused = exchange.outcome == Exchange.Outcome.ANSWERED and bool(exchange.reason)
+    return format_html(
+        '<span class="outcome outcome-{}">{}</span>', "remark" if refused else exchange.outcome, exchange.outcome
+    )
+
+
+def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
+    """What the page of one journal row shows."""
+    device = restrict(Device.objects.select_related("state", "organization"), request.user)
+    found = device.filter(sn=exchange.gateway_sn).first()
+    visible = restrict(Exchange.objects.all(), request.user)
+    return {
+        "title": f"{exchange.method or exchange.channel} from {exchange.gateway_sn}",
+        "outcome": outcome_word(exchange),
+        "gateway": device_link(found) if found else exchange.gateway_sn,
+        "said": exchanges.pretty(exchange.payload),
+        "answered": exchanges.pretty(exchange.reply),
+        "said_codes": exchanges.codes(exchange.payload),
+        "answered_codes": exchanges.codes(exchange.reply),
+        # Where the gateway itself may not be seen, this is the only place that tells how far it came.
+        "onboarding": None if found else onboarding(exchange.gateway_sn, device=None, visible=visible),
+    }
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The bridge's pulse, for platform staff."""
+
+    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip_ms")
+
+    @admin.display(description="alive", boolean=True)
+    def is_alive(self, heartbeat: Heartbeat) -> bool:
+        return not heartbeat.is_stale()
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return is_platform_staff(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
+        return is_platform_staff(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
+        return False

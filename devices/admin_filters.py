@@ -1,0 +1,148 @@
+"""What the lists of devices and of the journal can be narrowed by."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from devices import attention
+from devices.models import Device
+from devices.presence import Presence, watch
+from mqtt_bridge.dispatch import CONTROL_CHANNELS
+from mqtt_bridge.models import ONBOARDING, Exchange
+from mqtt_bridge.protocol import model_keys
+from organizations.tenancy import is_platform_staff, restrict
+
+MAX_FIRMWARES = 100
+
+Lookups = list[tuple[str, str]]
+
+
+class PresenceFilter(admin.SimpleListFilter):
+    title = "presence"
+    parameter_name = "presence"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(str(value), str(label)) for value, label in Presence.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in Presence.values:
+            return queryset
+        return queryset.filter(watch().matching(str(self.value())))
+
+
+class AttentionFilter(admin.SimpleListFilter):
+    title = "attention"
+    parameter_name = "attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [("yes", "needs attention")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() != "yes":
+            return queryset
+        seen = restrict(Exchange.objects.all(), request.user)
+        needing: QuerySet[Any] = attention.needing(queryset, seen, timezone.now())  # type: ignore[arg-type]
+        return needing
+
+
+class KindFilter(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    KINDS = {
+        "dock": ("dock", model_keys.DOCK),
+        "aircraft": ("aircraft", model_keys.AIRCRAFT),
+        "remote-controller": ("remote controller", model_keys.REMOTE_CONTROLLER),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(value, label) for value, (label, _) in self.KINDS.items()] + [("unknown", "unknown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value == "dock":
+            return queryset.docks()  # type: ignore[attr-defined,no-any-return]
+        if value in self.KINDS:
+            return queryset.filter(model_key__startswith=f"{self.KINDS[str(value)][1]}-")
+        if value == "unknown":
+            known = Q()
+            for _, domain in self.KINDS.values():
+                known |= Q(model_key__startswith=f"{domain}-")
+            return queryset.exclude(known)
+        return queryset
+
+
+class ClaimedFilter(admin.SimpleListFilter):
+    """For platform staff: nobody else sees unclaimed devices."""
+
+    title = "claimed"
+    parameter_name = "claimed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [("yes", "yes"), ("no", "no")] if is_platform_staff(request.user) else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("yes", "no"):
+            return queryset.filter(organization__isnull=self.value() == "no")
+        return queryset
+
+
+class FirmwareFilter(admin.SimpleListFilter):
+    """Firmware versions of the devices that the user may see."""
+
+    title = "firmware"
+    parameter_name = "firmware"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        versions = restrict(Device.objects.all(), request.user).exclude(state__firmware_version="")
+        names = versions.order_by("-state__firmware_version").values_list("state__firmware_version", flat=True)
+        return [(name, name) for name in names.distinct()[:MAX_FIRMWARES] if name]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state__firmware_version=self.value()) if self.value() else queryset
+
+
+class ChannelFilter(admin.SimpleListFilter):
+    title = "channel"
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(channel.value, channel.value) for channel in sorted(CONTROL_CHANNELS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(channel=self.value()) if self.value() else queryset
+
+
+class MethodFilter(admin.SimpleListFilter):
+    """A method that is typed, for docks send more of them than anybody lists."""
+
+    title = "method"
+    parameter_name = "method"
+    template = "admin/mqtt_bridge/exchange/method_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(method, method) for method in ONBOARDING]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(method=self.value().strip()) if self.value() else queryset
+
+    def value(self) -> str:
+        return str(super().value() or "")
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        yield {
+            "value": self.value(),
+            "suggestions": [value for value, _ in self.lookup_choices],
+            "others": [
+                (name, value)
+                for name, values in changelist.filter_params.items()
+                if name != self.parameter_name
+                for value in values
+            ],
+            "query": changelist.query,
+        }

@@ -1,0 +1,80 @@
+"""What docks ask and tell about themselves: the handlers named in `cloudapi/mqtt_routes.py`.
+
+A handler takes the messages of one method and returns their replies, in the same order.
+"""
+
+from collections.abc import Sequence
+
+from django.utils import timezone
+
+from devices import binding, topology
+from devices.binding import BindEntry
+from devices.configuration import configurations
+from mqtt_bridge.protocol.messages import (
+    BindOutput,
+    BindReply,
+    BindStatusOutput,
+    BindStatusReply,
+    ErrInfo,
+    OrganizationGetOutput,
+    OrganizationGetReply,
+    ResultReply,
+    TopoReply,
+)
+from mqtt_bridge.protocol.result_codes import Code
+from mqtt_bridge.router import Message, Reply, failed
+from organizations.credentials import Credentials
+
+
+def config(messages: Sequence[Message]) -> list[Reply]:
+    """`config`: the DJI license and the time server."""
+    answers = configurations([message.sn for message in messages])
+    return [Reply(answer.reply or failed(Code.ILLEGAL_ARGUMENT), answer.reason) for answer in answers]
+
+
+def airport_bind_status(messages: Sequence[Message]) -> list[Reply]:
+    """`airport_bind_status`: which of these devices are bound, and where."""
+    answers = binding.bind_status(
+        [(message.sn, [device.sn for device in message.data.devices]) for message in messages]
+    )
+    return [Reply(BindStatusReply(Code.OK, BindStatusOutput(entries))) for entries in answers]
+
+
+def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
+    """`airport_organization_get`: the name of the organization that an id and a code open."""
+    attempts = [
+        Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
+    ]
+    findings = binding.find_organizations(attempts, now=timezone.now())
+    return [Reply(_name(finding), finding.reason, finding.organization_id) for finding in findings]
+
+
+def _name(finding: binding.Finding) -> OrganizationGetReply | ResultReply:
+    if finding.organization is None:
+        return failed(Code.ORGANIZATION_GET_FAILED)
+    return OrganizationGetReply(Code.OK, OrganizationGetOutput(finding.organization.name))
+
+
+def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
+    """`airport_organization_bind`: bind a dock and its aircraft; success is per device."""
+    entries = [
+        BindEntry(number, message.sn, wanted)
+        for number, message in enumerate(messages)
+        for wanted in message.data.bind_devices
+    ]
+    results = iter(binding.bind(entries, now=timezone.now()))
+    replies = []
+    for message in messages:
+        outcomes = [(wanted, next(results)) for wanted in message.data.bind_devices]
+        errors = [ErrInfo(wanted.sn, result.err_code) for wanted, result in outcomes]
+        reasons = [f"{wanted.sn or '?'}: {result.reason}" for wanted, result in outcomes if result.reason]
+        concerned = outcomes[0][1].organization_id
+        replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned))
+    return replies
+
+
+def update_topo(messages: Sequence[Message]) -> list[Reply]:
+    """`update_topo`: what a gateway is and carries now."""
+    reports = [topology.Report(message.sn, message.data) for message in messages]
+    remarks = topology.update(reports, now=timezone.now())
+    return [Reply(TopoReply(), remark) for remark in remarks]

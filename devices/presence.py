@@ -1,0 +1,66 @@
+"""Who is there: what may truthfully be said about a device's connection at this moment."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from devices.models import DeviceState
+from mqtt_bridge.models import Heartbeat
+
+SWEEP_SLACK = timedelta(seconds=15)  # the sweep for silent devices comes every five seconds; it may be late
+
+
+class Presence(models.TextChoices):
+    """What we know about a device's connection."""
+
+    ONLINE = "online", "online"
+    OFFLINE = "offline", "offline"
+    UNKNOWN = "unknown", "unknown"
+    NEVER = "never", "never seen"
+
+
+class Watch(NamedTuple):
+    """Whether anybody listens to the devices now: while nobody does, nothing is known of those seen before."""
+
+    now: datetime
+    bridge_alive: bool
+
+    def presence(self, state: DeviceState | None) -> Presence:
+        """What may be said of a device in this state; None is a device that never spoke."""
+        if state is None or (state.last_seen is None and not state.online):
+            return Presence.NEVER
+        if not self.bridge_alive:
+            return Presence.UNKNOWN
+        if not state.online:
+            return Presence.OFFLINE
+        # Nobody declared it offline, yet it is silent too long: the bridge has just come back and gives it time.
+        silent = state.last_seen is not None and state.last_seen < self._limit()
+        return Presence.UNKNOWN if silent else Presence.ONLINE
+
+    def matching(self, presence: str, path: str = "state__") -> Q:
+        """The same as a condition on devices."""
+        seen = Q(**{f"{path}last_seen__isnull": False}) | Q(**{f"{path}online": True})
+        online = Q(**{f"{path}online": True})
+        silent = Q(**{f"{path}last_seen__lt": self._limit()})
+        nothing = Q(pk__in=[])
+        conditions = {
+            Presence.NEVER: ~seen | Q(**{f"{path}pk__isnull": True}),
+            Presence.UNKNOWN: online & silent if self.bridge_alive else seen,
+            Presence.ONLINE: online & ~silent if self.bridge_alive else nothing,
+            Presence.OFFLINE: seen & ~online if self.bridge_alive else nothing,
+        }
+        return conditions[Presence(presence)]
+
+    def _limit(self) -> datetime:
+        return self.now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER) - SWEEP_SLACK
+
+
+def watch(now: datetime | None = None) -> Watch:
+    """The watch as it is now; one query."""
+    now = now or timezone.now()
+    heartbeat = Heartbeat.objects.current()
+    return Watch(now, heartbeat is not None and not heartbeat.is_stale(now))

@@ -1,0 +1,30 @@
+"""Times as people read them: how long ago, the exact moment on hover."""
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from devices.attention import duration
+
+register = template.Library()
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString:
+    """A `<time>` element: "3 min ago", with the moment to the second in its title; "–" for None."""
+    if moment is None:
+        return format_html("{}", "–")
+    seconds = (timezone.now() - moment).total_seconds()
+    words = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(timespec="seconds"), exact(moment), words
+    )
+
+
+@register.filter
+def exact(moment: datetime | None) -> str:
+    """The moment in UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "–"

@@ -1,0 +1,223 @@
+"""The bridge process: one active bridge between the broker and the database.
+
+It fails by stopping to serve: whatever breaks (broker, database, lock), both connections are closed, nothing
+unfinished is acknowledged, and `run` begins anew. The broker's session is the inbox, the rows are the dedupe.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+import msgspec
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from mqtt_bridge import dispatch, journal
+from mqtt_bridge.client import PUBLISH_WINDOW, parse_url, redact_url
+from mqtt_bridge.connection import BrokerUnavailableError, ControlConnection, Delivery, TelemetryConnection
+from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
+from mqtt_bridge.lock import active_lock
+from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.protocol import topics
+from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.telemetry import TelemetryBuffer
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256  # messages handled together at most; a batch never waits to fill
+IDLE = 0.2  # seconds without a message until the timer is looked at
+STANDBY_INTERVAL = 1.0  # seconds between two tries to become the active bridge
+PING_INTERVAL = 10.0  # seconds
+MAX_BACKOFF = 5.0  # seconds
+
+
+class LockLostError(Exception):
+    """Another bridge may be active now."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """What the bridge sends to itself."""
+
+    instance: str
+    sent: float  # seconds on this process's monotonic clock
+
+
+class Bridge:
+    """Everything one bridge process needs; `run` returns after `stop`."""
+
+    def __init__(self, *, url: str, client_id: str) -> None:
+        self.counters: Counter[str] = Counter()
+        self._address = parse_url(url)
+        self._shown_url = redact_url(url)
+        self._client_id = client_id
+        self._ping_topic = f"bridge/{client_id}/ping"
+        self._instance = f"{client_id}-{id(self):x}"
+        self._started_at = timezone.now()
+        self._stop = threading.Event()
+        self._lock = active_lock()
+        self._limiter = RateLimiter()
+        self._window = PUBLISH_WINDOW
+
+    def stop(self) -> None:
+        """Ask `run` to end; may be called from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Be the active bridge or stand by for it, until stopped."""
+        backoff = STANDBY_INTERVAL / 10
+        while not self._stop.is_set():
+            began = monotonic()
+            try:
+                if self._lock.acquire():
+                    self._serve()
+                    continue
+                backoff = STANDBY_INTERVAL
+            except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
+                logger.warning("Not serving: %s: %s", type(error).__name__.removesuffix("Error"), error)
+                backoff = 0.2 if monotonic() - began > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
+            finally:
+                self._lock.release()
+            self._stop.wait(backoff)
+
+    def _serve(self) -> None:
+        """Serve until stopped; raises when the broker, the database or the lock is gone."""
+        with self._connections() as (control, telemetry, buffer):
+            logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
+            timer = Timer(self, control)
+            while not self._stop.is_set():
+                deliveries = control.take(limit=BATCH, timeout=IDLE)
+                if deliveries:
+                    self._handle(control, buffer, deliveries)
+                control.check()
+                telemetry.check()
+                timer.run()
+
+    @contextmanager
+    def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryConnection, TelemetryBuffer]]:
+        control = ControlConnection(
+            self._address,
+            client_id=self._client_id,
+            filters=[*topics.CONTROL_FILTERS, self._ping_topic],
+            window=self._window,
+        )
+        buffer = TelemetryBuffer(self.counters)
+        telemetry = TelemetryConnection(
+            self._address,
+            client_id=f"{self._client_id}-telemetry",
+            filters=topics.TELEMETRY_FILTERS,
+            sink=buffer.add,
+        )
+        control.open()
+        try:
+            if control.broker_window < self._window:
+                # The broker cuts off who publishes more than it said it would take.
+                self._window = control.broker_window
+                raise BrokerUnavailableError(f"the broker takes {self._window} publishes at a time: adapting")
+            telemetry.open()
+            buffer.start()
+            try:
+                yield control, telemetry, buffer
+            finally:
+                telemetry.close()
+                buffer.stop()
+        finally:
+            control.close()
+
+    def _handle(self, control: ControlConnection, buffer: TelemetryBuffer, deliveries: Sequence[Delivery]) -> None:
+        """Handle, commit, publish, journal; only then may the batch be acknowledged."""
+        handled: list[Handled] = []
+        try:
+            wanted = [delivery for delivery in deliveries if not self._is_ping(delivery) and self._is_allowed(delivery)]
+            for wave in dispatch.handle(wanted):
+                for item in wave:
+                    if item.reply:
+                        control.publish(item.reply_topic, item.reply, answers=item.delivery)
+                handled += wave
+            journal.write(handled)
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailableError(str(error)) from error
+        control.handled(deliveries)
+        buffer.note_seen({item.sn for item in handled}, deliveries[-1].received_at)
+        self._count(deliveries, handled)
+
+    def _is_allowed(self, delivery: Delivery) -> bool:
+        """Whether this sender may still speak; judged by the topic alone, before anything is parsed."""
+        parts = delivery.topic.split("/", 3)
+        allowed = self._limiter.allow(parts[2] if len(parts) > 2 else "")
+        if not allowed:
+            self.counters["rate_limited"] += 1
+        return allowed
+
+    def _count(self, deliveries: Sequence[Delivery], handled: Sequence[Handled]) -> None:
+        self.counters["received"] += len(deliveries)
+        self.counters.update(item.outcome for item in handled)
+
+    def _is_ping(self, delivery: Delivery) -> bool:
+        """Whether this is our own ping; if so the heartbeat is written."""
+        if delivery.topic != self._ping_topic:
+            return False
+        try:
+            ping = msgspec.json.decode(delivery.payload, type=Ping)
+        except msgspec.DecodeError:
+            return True
+        if ping.instance == self._instance:
+            self._beat(round_trip_ms=(monotonic() - ping.sent) * 1000)
+        return True
+
+    def _beat(self, *, round_trip_ms: float) -> None:
+        values = {
+            "started_at": self._started_at,
+            "beat_at": timezone.now(),
+            "round_trip_ms": round_trip_ms,
+            "counters": dict(self.counters),
+        }
+        Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
+
+    def ping(self, control: ControlConnection) -> None:
+        """Send ourselves a message: that it comes back is the only proof that the bridge works."""
+        control.publish(self._ping_topic, msgspec.json.encode(Ping(self._instance, monotonic())))
+
+    def check_lock(self) -> None:
+        """Raise LockLostError if another bridge may have become the active one."""
+        if not self._lock.is_held():
+            raise LockLostError("the lock of the active bridge is gone")
+
+
+class Timer:
+    """What the active bridge does from time to time, between two batches."""
+
+    def __init__(self, bridge: Bridge, control: ControlConnection) -> None:
+        self._bridge = bridge
+        self._control = control
+        self._listening_since = timezone.now()
+        self._due: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Do what is due."""
+        if self._is_due("lock", STANDBY_INTERVAL):
+            self._bridge.check_lock()
+        if self._is_due("ping", PING_INTERVAL):
+            self._bridge.ping(self._control)
+        for path, interval in settings.BRIDGE_TICKS.items():
+            if self._is_due(path, interval):
+                self._tick(path)
+
+    def _tick(self, path: str) -> None:
+        try:
+            import_string(path)(listening_since=self._listening_since)
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailableError(str(error)) from error
+        except Exception:
+            logger.exception("%s failed; docks are answered all the same", path)
+
+    def _is_due(self, name: str, interval: float) -> bool:
+        now = monotonic()
+        if now < self._due.get(name, 0.0):
+            return False
+        self._due[name] = now + interval
+        return True

@@ -1,0 +1,256 @@
+"""A batch of messages to their handlers and the answers back, without a broker.
+
+A batch is cut into waves: wave k holds each device's k-th message, so that one device's messages stay in
+order. Inside a wave the messages of one (channel, method) go to their handler together, which makes the number
+of queries depend on the kinds of messages, not on their number.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+
+from mqtt_bridge.connection import Delivery
+from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol import envelope as envelopes
+from mqtt_bridge.protocol import topics
+from mqtt_bridge.protocol.envelope import Envelope
+from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
+from mqtt_bridge.protocol.messages import decode_data
+from mqtt_bridge.protocol.result_codes import Code
+from mqtt_bridge.protocol.topics import Channel
+from mqtt_bridge.router import Message, Reply, Route, failed, find
+
+logger = logging.getLogger(__name__)
+
+CONTROL_CHANNELS = frozenset(
+    {Channel.REQUESTS, Channel.EVENTS, Channel.STATUS, Channel.SERVICES_REPLY, Channel.PROPERTY_SET_REPLY}
+)
+
+
+class DatabaseUnavailableError(Exception):
+    """The database does not answer: nothing of the batch may be acknowledged."""
+
+
+class Handled:
+    """What became of one delivery: who it was from, the answer to publish, the facts for the journal."""
+
+    __slots__ = (
+        "channel", "delivery", "envelope", "message", "method", "organization_id",
+        "outcome", "parsed", "reason", "reply", "reply_data", "reply_topic", "route", "sn",
+    )  # fmt: skip
+
+    def __init__(self, delivery: Delivery, sn: str, channel: Channel) -> None:
+        self.delivery = delivery
+        self.sn = sn
+        self.channel = channel
+        self.method = ""
+        self.envelope: Envelope | None = None
+        self.parsed = False
+        self.message: Message | None = None
+        self.route: Route | None = None
+        self.outcome: str = Exchange.Outcome.IGNORED
+        self.reason = ""
+        self.organization_id: int | None = None
+        self.reply = b""
+        self.reply_data: Any = None
+        self.reply_topic = ""
+
+    def answer(self, reply: Reply | None) -> None:
+        """Note the handler's reply; it goes out if the sender wants one."""
+        if reply is None:
+            return
+        self.reason = reply.reason
+        self.organization_id = reply.organization_id
+        if not self._wants_reply():
+            return
+        try:
+            self._encode(reply.data)
+            self.outcome = Exchange.Outcome.ANSWERED
+        except ProtocolError as error:
+            self.refuse(Exchange.Outcome.ERROR, f"reply cannot be sent: {error}", _failure(self.route))
+
+    def refuse(self, outcome: str, reason: str, failure: Any) -> None:
+        """Note that the message was not understood or failed, and say so to the sender if that is possible."""
+        self.outcome = outcome
+        self.reason = reason
+        if self._wants_reply():
+            self._encode(failure)
+
+    def _wants_reply(self) -> bool:
+        if self.envelope is None or topics.reply_channel(self.channel) is None:
+            return False
+        return self.channel is not Channel.EVENTS or self.envelope.need_reply
+
+    def _encode(self, data: Any) -> None:
+        assert self.envelope is not None  # noqa: S101  (_wants_reply said so)
+        channel = topics.reply_channel(self.channel)
+        assert channel is not None  # noqa: S101
+        self.reply_topic = topics.build(channel, self.sn)
+        self.reply_data = data
+        self.reply = envelopes.encode(
+            tid=self.envelope.tid,
+            bid=self.envelope.bid,
+            method=self.method,
+            timestamp=time.time_ns() // 1_000_000,
+            gateway=self.sn,
+            data=data,
+        )
+
+
+def handle(deliveries: Sequence[Delivery]) -> Iterator[list[Handled]]:
+    """Handle a batch; yields what is decided and committed, wave by wave, ready to be published.
+
+    Raises DatabaseUnavailableError as soon as the database does not answer; what was yielded before stands.
+    """
+    decoded = [item for delivery in deliveries if (item := _decode(delivery)) is not None]
+    refused = [item for item in decoded if item.message is None]
+    if refused:
+        yield refused
+    for wave in _waves([item for item in decoded if item.message is not None]):
+        _handle_wave(wave)
+        yield wave
+
+
+def _decode(delivery: Delivery) -> Handled | None:
+    """Read one delivery; None for a topic that no device may use."""
+    try:
+        sn, channel = topics.parse(delivery.topic)
+    except RemoteProtocolError:
+        return None
+    if channel not in CONTROL_CHANNELS:
+        return None
+    item = Handled(delivery, sn, channel)
+    if delivery.retained:
+        item.reason = "retained message"
+        return item
+    try:
+        item.envelope = envelopes.decode(delivery.payload, channel=channel)
+        item.parsed = True
+        item.method = item.envelope.method
+        item.route = find(channel, item.method)
+        data = item.envelope.data if item.route.data is None else decode_data(item.route.data, item.envelope.data)
+    except RemoteProtocolError as error:
+        _quarantine(item, error)
+    except Exception:
+        # A fault of ours: the broker would send the message again and again if it stopped the bridge.
+        logger.exception("The decoder failed on a message of %s", sn)
+        item.refuse(Exchange.Outcome.ERROR, "decoder failed", _failure(item.route))
+    else:
+        item.message = Message(
+            sn, channel, item.method, item.envelope.tid, item.envelope.bid, data, delivery.received_at
+        )
+    return item
+
+
+def _quarantine(item: Handled, error: RemoteProtocolError) -> None:
+    """Refuse what cannot be read, with the answer its method has for that."""
+    item.envelope = item.envelope or error.envelope
+    if item.envelope is not None:
+        item.method = item.envelope.method
+        item.route = find(item.channel, item.method)
+    item.refuse(Exchange.Outcome.QUARANTINED, f"{error.reason}: {error.detail}", _failure(item.route))
+
+
+def _failure(route: Route | None) -> Any:
+    if route is None or route.failure is None:
+        return failed(Code.ILLEGAL_ARGUMENT)
+    return route.failure
+
+
+def _waves(items: Sequence[Handled]) -> Iterator[list[Handled]]:
+    """Wave k: each device's k-th message."""
+    waves: list[list[Handled]] = []
+    seen: defaultdict[str, int] = defaultdict(int)
+    for item in items:
+        position = seen[item.sn]
+        seen[item.sn] += 1
+        if position == len(waves):
+            waves.append([])
+        waves[position].append(item)
+    yield from waves
+
+
+def _handle_wave(wave: Sequence[Handled]) -> None:
+    groups: defaultdict[tuple[Channel, str], list[Handled]] = defaultdict(list)
+    for item in wave:
+        groups[item.channel, item.method].append(item)
+    reading = [group for group in groups.values() if not _route(group).writes]
+    writing = [group for group in groups.values() if _route(group).writes]
+    for group in reading:
+        _attempt([group], writes=False)
+    if writing:
+        _attempt(writing, writes=True)
+
+
+def _route(group: Sequence[Handled]) -> Route:
+    route = group[0].route
+    assert route is not None  # noqa: S101  (decoded messages have one)
+    return route
+
+
+def _attempt(groups: Sequence[list[Handled]], *, writes: bool, again: bool = True) -> None:
+    """Handle these groups in one transaction; if that fails, in smaller parts down to a single message.
+
+    The one message that still fails is quarantined and answered, so that no message harms another.
+    """
+    try:
+        replies = _run(groups, writes=writes)
+    except Exception as error:
+        if again and _is_transient(error):
+            _attempt(groups, writes=writes, again=False)
+        elif len(parts := _parts(groups)) > 1:
+            for part in parts:
+                _attempt(part, writes=writes)
+        else:
+            _give_up(groups[0][0], error)
+        return
+    for group, answers in zip(groups, replies, strict=True):
+        for item, reply in zip(group, answers, strict=True):
+            item.answer(reply)
+
+
+def _parts(groups: Sequence[list[Handled]]) -> list[list[list[Handled]]]:
+    if len(groups) > 1:
+        return [[group] for group in groups]
+    return [[[item]] for item in groups[0]]
+
+
+def _give_up(item: Handled, error: Exception) -> None:
+    logger.error("No handler could cope with %s of %s", item.method, item.sn, exc_info=error)
+    item.refuse(Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}", _failure(item.route))
+
+
+def _run(groups: Sequence[Sequence[Handled]], *, writes: bool) -> list[Sequence[Reply | None]]:
+    if not writes:
+        return [_call(group) for group in groups]
+    with transaction.atomic():
+        return [_call(group) for group in groups]
+
+
+def _call(group: Sequence[Handled]) -> Sequence[Reply | None]:
+    replies = _route(group).handler([item.message for item in group if item.message is not None])
+    if len(replies) != len(group):
+        raise RuntimeError(f"{len(group)} messages got {len(replies)} replies")
+    return replies
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether trying again may help: a deadlock, a row somebody else made, a connection that broke and came back.
+
+    Raises DatabaseUnavailableError if the database does not answer now.
+    """
+    if isinstance(error, IntegrityError):
+        return True
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    connection.close()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (OperationalError, InterfaceError) as gone:
+        raise DatabaseUnavailableError(str(gone)) from error
+    return True

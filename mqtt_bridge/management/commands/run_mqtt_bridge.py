@@ -1,0 +1,26 @@
+"""`manage.py run_mqtt_bridge`: the process between the broker and the database."""
+
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from mqtt_bridge.bridge import Bridge
+
+
+class Command(BaseCommand):
+    """Build the bridge, run it until SIGTERM or SIGINT, exit 0."""
+
+    help = "Answer docks: bridge MQTT and the database until SIGTERM. Start a second one as a stand-by."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        connections.settings["default"]["CONN_MAX_AGE"] = None  # opening one costs 8 ms per batch
+        try:
+            bridge = Bridge(url=settings.MQTT_URL, client_id=settings.MQTT_CLIENT_ID)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: bridge.stop())
+        bridge.run()

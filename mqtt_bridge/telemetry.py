@@ -1,0 +1,114 @@
+"""Telemetry on its way to the database: merged per device in memory, handed over once a second."""
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.utils.module_loading import import_string
+
+from mqtt_bridge.protocol import envelope as envelopes
+from mqtt_bridge.protocol import topics
+from mqtt_bridge.protocol.errors import RemoteProtocolError
+from mqtt_bridge.rate_limit import RateLimiter
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL = 1.0  # seconds
+BACKLOG = 100_000  # messages kept when the database is slow; the oldest go first
+
+
+@dataclass
+class Frame:
+    """What one device said since the last flush; later values win."""
+
+    sn: str
+    received_at: datetime
+    timestamp: int | None = None  # the device's clock at the newest message, ms
+    data: dict[str, Any] = field(default_factory=dict)
+    data_since: datetime | None = None  # when the oldest message in `data` arrived
+
+
+Sink = Callable[[Sequence[Frame]], None]
+
+
+class TelemetryBuffer:
+    """Takes messages from the network thread, writes them from a thread of its own.
+
+    Losing all of it harms nothing: the next osd frame of a device comes within two seconds.
+    """
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._messages: deque[tuple[str, bytes, datetime]] = deque(maxlen=BACKLOG)
+        self._seen: deque[tuple[str, datetime]] = deque(maxlen=BACKLOG)
+        self._limiter = RateLimiter()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def add(self, topic: str, payload: bytes) -> None:
+        """Take one osd or state message; returns at once."""
+        self._messages.append((topic, payload, datetime.now(UTC)))
+
+    def note_seen(self, sns: Iterable[str], at: datetime) -> None:
+        """These gateways spoke on the control connection."""
+        self._seen.extend((sn, at) for sn in sns)
+
+    def _run(self) -> None:
+        sink = cast("Sink", import_string(settings.TELEMETRY_SINK))
+        while not self._stop.wait(FLUSH_INTERVAL):
+            self._flush(sink)
+        self._flush(sink)
+
+    def _flush(self, sink: Sink) -> None:
+        frames = self._merge()
+        if not frames:
+            return
+        close_old_connections()
+        try:
+            sink(frames)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Telemetry of %d devices is dropped: %s", len(frames), error)
+
+    def _merge(self) -> list[Frame]:
+        """Everything that waits, one frame per device."""
+        frames: dict[str, Frame] = {}
+        for _ in range(len(self._messages)):
+            topic, payload, received_at = self._messages.popleft()
+            self._merge_message(frames, topic, payload, received_at)
+        for _ in range(len(self._seen)):
+            sn, at = self._seen.popleft()
+            frame = frames.setdefault(sn, Frame(sn, at))
+            frame.received_at = max(frame.received_at, at)
+        return list(frames.values())
+
+    def _merge_message(self, frames: dict[str, Frame], topic: str, payload: bytes, received_at: datetime) -> None:
+        try:
+            sn, channel = topics.parse(topic)
+            if not self._limiter.allow(sn):
+                self._counters["rate_limited"] += 1
+                return
+            envelope = envelopes.decode(payload, channel=channel)
+        except RemoteProtocolError:
+            self._counters["telemetry_refused"] += 1
+            return
+        self._counters["telemetry"] += 1
+        frame = frames.setdefault(sn, Frame(sn, received_at))
+        frame.received_at = received_at
+        frame.timestamp = envelope.timestamp or frame.timestamp
+        if isinstance(envelope.data, dict):
+            frame.data.update(envelope.data)
+            frame.data_since = frame.data_since or received_at

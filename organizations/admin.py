@@ -1,0 +1,502 @@
+"""The admin of organizations, members, users, binding codes, wrong codes and the audit trail."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.forms import ModelForm
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from organizations import audit, codes, fleet, lockouts, members, onboarding
+from organizations.forms import BindingCodeForm, MembershipForm, OrganizationForm, RoleForm
+from organizations.models import AuditEvent, BindingCode, BindingFailure, Membership, Organization, Role
+from organizations.tenancy import is_platform_staff
+from organizations.tenant_admin import TenantAdmin, TenantFilter, actor, may, roles
+
+SHOWN = 50  # rows of a table inside a page
+
+
+class LicenseFilter(admin.SimpleListFilter):
+    """Whose DJI license the docks of an organization get."""
+
+    title = "DJI license"
+    parameter_name = "license"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+        return [("own", "its own"), ("missing", "none of its own")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        missing = Q(app_id="") | Q(app_key="") | Q(app_license="")
+        if self.value() == "own":
+            return queryset.exclude(missing)
+        return queryset.filter(missing) if self.value() == "missing" else queryset
+
+
+@admin.register(Organization)
+class OrganizationAdmin(TenantAdmin):
+    """Customers: platform staff may everything, a manager the name."""
+
+    change_role = Role.MANAGER
+
+    list_display = ("name", "organization_id", "is_active", "docks", "docks_online", "aircraft", "limit")
+    list_filter = ("is_active", LicenseFilter)
+    search_fields = ("name", "organization_id")
+    staff_fieldsets = (
+        (None, {"fields": ("name", "organization_id", "is_active", "device_limit")}),
+        (
+            "Own DJI license",
+            {
+                "description": "Only if this organization has its own app at DJI; else leave all three empty.",
+                "fields": ("license_state", "app_id", "app_key", "app_license", "clear_license"),
+            },
+        ),
+    )
+    overview = ("Members and binding codes", {"fields": ("members", "binding_codes")})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return fleet.with_counts(super().get_queryset(request))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        if is_platform_staff(request.user):
+            return (*self.staff_fieldsets, *([self.overview] if obj else []))
+        fields = ("name", "organization_id", "is_active", "device_limit", "license_state")
+        return ((None, {"fields": fields}), self.overview)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        computed = ("license_state", "members", "binding_codes")
+        if not is_platform_staff(request.user):
+            return (*computed, "organization_id", "is_active", "device_limit")
+        return (*computed, "organization_id") if obj else computed
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        # The secrets are fields of staff's form only, so that nobody else can post them.
+        if is_platform_staff(request.user):
+            kwargs["form"] = OrganizationForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    @admin.display(ordering="docks")
+    def docks(self, obj: Any) -> int:
+        return int(obj.docks)
+
+    @admin.display(ordering="docks_online", description="online")
+    def docks_online(self, obj: Any) -> str:
+        return str(obj.docks_online) if obj.is_bridge_alive else "unknown"
+
+    @admin.display(ordering="aircraft")
+    def aircraft(self, obj: Any) -> int:
+        return int(obj.aircraft)
+
+    @admin.display(ordering="device_limit", description="device limit")
+    def limit(self, obj: Organization) -> str:
+        return "none" if obj.device_limit is None else str(obj.device_limit)
+
+    @admin.display(description="DJI license")
+    def license_state(self, obj: Organization) -> str:
+        if obj.app_license:
+            return "Its own."
+        if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
+            return "The one of the server's settings."
+        return "None: docks are refused until there is one here or in the server's settings."
+
+    @admin.display(description="members")
+    def members(self, obj: Organization) -> SafeString:
+        rows = obj.memberships.select_related("user").order_by("-role", "user__username")[:SHOWN]
+        return render_to_string("admin/organizations/organization/members.html", {"rows": rows, "organization": obj})
+
+    @admin.display(description="binding codes")
+    def binding_codes(self, obj: Organization) -> SafeString:
+        rows = obj.binding_codes.select_related("organization")[:SHOWN]
+        now = timezone.now()
+        context = {"rows": [(row, row.why_unusable(now)) for row in rows], "organization": obj}
+        return render_to_string("admin/organizations/organization/binding_codes.html", context)
+
+
+@admin.register(Membership)
+class MembershipAdmin(TenantAdmin):
+    """Who belongs to an organization. A manager keeps the last manager; platform staff may remove her too."""
+
+    add_role = change_role = delete_role = Role.MANAGER
+    actions = None  # a bulk deletion could take all managers at once
+
+    list_display = ("user", "organization", "role", "last_sign_in")
+    list_filter = ("role", ("organization", TenantFilter))
+    list_select_related = ("user", "organization")
+    search_fields = ("user__username", "organization__name")
+    change_form_template = "admin/organizations/membership/change_form.html"
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if not change:
+            return super().get_form(request, obj, change, form=MembershipForm, **kwargs)
+        form: Any = super().get_form(request, obj, change, form=RoleForm, **kwargs)
+        form.keeps_manager = not is_platform_staff(request.user)
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+        return ("user", "organization", "role", "last_sign_in") if obj else ("username", "organization", "role")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+        return ("user", "organization", "last_sign_in") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        allowed = super().has_delete_permission(request, obj)
+        kept = obj is not None and not is_platform_staff(request.user) and members.is_last_manager(obj)
+        return allowed and not kept
+
+    def get_urls(self) -> list[URLPattern]:
+        invite = path(
+            "<int:pk>/invite/", self.admin_site.admin_view(self.invite), name="organizations_membership_invite"
+        )
+        return [invite, *super().get_urls()]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        added = members.add(
+            actor=actor(request), organization=obj.organization, username=form.cleaned_data["username"], role=obj.role
+        )
+        obj.pk = added.pk
+        obj.user = added.user
+
+    def response_add(self, request: HttpRequest, obj: Membership, post_url_continue: Any = None) -> HttpResponse:
+        if members.may_invite(actor(request), obj.user):
+            return self._invitation(request, obj)
+        return super().response_add(request, obj, post_url_continue)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        membership = self.get_object(request, object_id)
+        invitable = (
+            membership is not None
+            and self.has_change_permission(request, membership)
+            and members.may_invite(actor(request), membership.user)
+        )
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "invitable": invitable})
+
+    @method_decorator(require_POST)
+    def invite(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Answer with a fresh link to set a first password."""
+        membership = _object_or_404(self, request, pk)
+        if not (
+            self.has_change_permission(request, membership) and members.may_invite(actor(request), membership.user)
+        ):
+            raise PermissionDenied
+        return self._invitation(request, membership)
+
+    def _invitation(self, request: HttpRequest, membership: Membership) -> HttpResponse:
+        link = members.invite(membership.user, actor=actor(request), organization=membership.organization)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Invite {membership.user}",
+            "opts": self.opts,
+            "membership": membership,
+            "link": link,
+            "days": settings.PASSWORD_RESET_TIMEOUT // timedelta(days=1).total_seconds(),
+        }
+        return TemplateResponse(request, "admin/organizations/membership/invitation.html", context)
+
+    @admin.display(ordering="user__last_login", description="last sign-in")
+    def last_sign_in(self, obj: Membership) -> Any:
+        return obj.user.last_login or ("never" if obj.user.has_usable_password() else "invited, no password yet")
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Whether a code still binds, or why not."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
+        return codes.State.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return codes.in_state(queryset, self.value()) if self.value() in codes.State.values else queryset  # type: ignore[arg-type]
+
+
+@admin.register(BindingCode)
+class BindingCodeAdmin(TenantAdmin):
+    """Binding codes: made once with their onboarding sheet, then edited or revoked."""
+
+    add_role = change_role = delete_role = Role.MANAGER
+
+    list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
+    list_filter = (StateFilter, ("organization", TenantFilter))
+    list_select_related = ("organization", "created_by")
+    search_fields = ("label", "hint", "organization__name")
+    actions = ("revoke_selected",)
+    form = BindingCodeForm
+    change_form_template = "admin/organizations/bindingcode/change_form.html"
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if change:
+            kwargs["form"] = ModelForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+        if obj is None:
+            return ("organization", "label", "code", "expires_at", "max_uses")
+        shown = ("organization", "label", "hint", "state", "expires_at", "max_uses", "uses")
+        return (*shown, "revoked_at", "created_by", "created", "devices")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+        if obj is None:
+            return ()
+        return ("organization", "hint", "state", "uses", "revoked_at", "created_by", "created", "devices")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Revoking is offered, deleting many at once is not: the codes are the history of who bound what."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.devices.exists())
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = path(
+            "<int:pk>/revoke/", self.admin_site.admin_view(self.revoke), name="organizations_bindingcode_revoke"
+        )
+        return [revoke, *super().get_urls()]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        wanted = form.cleaned_data
+        row, plain = codes.issue(
+            actor=actor(request),
+            organization=obj.organization,
+            code=wanted["code"] or None,
+            label=obj.label,
+            expires_at=wanted["expires_at"],
+            max_uses=wanted["max_uses"],
+        )
+        obj.pk = row.pk
+        obj.refresh_from_db()
+        obj.plain = plain  # for the sheet that answers this request, and nowhere else
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Onboarding sheet",
+            "opts": self.opts,
+            "sheet": onboarding.sheet(obj, obj.plain),
+        }
+        return TemplateResponse(request, "admin/organizations/bindingcode/sheet.html", context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= {"show_save_and_add_another": False}
+        if kwargs.get("add"):
+            context |= {"show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.action(description="Revoke selected codes", permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[BindingCode]) -> None:
+        allowed = [code for code in queryset if self.has_change_permission(request, code)]
+        self.message_user(request, f"{codes.revoke(allowed, actor=actor(request))} code(s) revoked.")
+
+    @method_decorator(require_POST)
+    def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Revoke one code and go back to its page."""
+        code = _object_or_404(self, request, pk)
+        if not self.has_change_permission(request, code):
+            raise PermissionDenied
+        codes.revoke([code], actor=actor(request))
+        self.message_user(request, f"{code} is revoked: it binds nothing any more. Bound devices stay bound.")
+        return HttpResponseRedirect(reverse("admin:organizations_bindingcode_change", args=[pk]))
+
+    @admin.display(ordering="label", description="label")
+    def name(self, obj: BindingCode) -> str:
+        return obj.label or "no label"
+
+    @admin.display(ordering="hint")
+    def ends_in(self, obj: BindingCode) -> str:
+        return f"…{obj.hint}"
+
+    @admin.display
+    def state(self, obj: BindingCode) -> SafeString:
+        why = obj.why_unusable(timezone.now())
+        return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or "usable")
+
+    @admin.display(ordering="uses", description="uses")
+    def used(self, obj: BindingCode) -> str:
+        return f"{obj.uses} of {obj.max_uses}" if obj.max_uses is not None else f"{obj.uses}, no limit"
+
+    @admin.display(description="devices bound with it")
+    def devices(self, obj: BindingCode) -> SafeString:
+        context = {"devices": obj.devices.order_by("sn")[:SHOWN], "code": obj}
+        return render_to_string("admin/organizations/bindingcode/devices.html", context)
+
+
+class LockedOutFilter(admin.SimpleListFilter):
+    """Gateways that must wait."""
+
+    title = "lock-out"
+    parameter_name = "locked"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+        return [("yes", "locked out now")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() != "yes":
+            return queryset
+        locked = BindingFailure.objects.locked_out(timezone.now())
+        return queryset.filter(gateway_sn__in=locked.values("gateway_sn"))
+
+
+class ReadOnlyAdmin(TenantAdmin):
+    """Rows that are history: read and searched, never edited."""
+
+    actions: Any = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(BindingFailure)
+class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
+    """Wrong codes, for platform staff: they belong to no organization."""
+
+    list_display = ("gateway_sn", "organization_id_tried", "reason", "first_at", "last_at")
+    list_filter = (LockedOutFilter, "last_at")
+    search_fields = ("gateway_sn", "organization_id_tried")
+    actions = ("clear_lockout",)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return is_platform_staff(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: BindingFailure | None = None) -> bool:
+        return is_platform_staff(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: BindingFailure | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: BindingFailure | None = None) -> bool:
+        return False
+
+    @admin.action(description="Let these gateways try again (clear lock-out)", permissions=["view"])
+    def clear_lockout(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> None:
+        cleared = lockouts.clear(queryset.values_list("gateway_sn", flat=True), actor=actor(request))
+        self.message_user(request, f"{cleared} gateway(s) may try again.", messages.SUCCESS)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Who did what, for platform staff and for the managers of the organization."""
+
+    view_role = Role.MANAGER
+
+    list_display = ("at", "user", "through", "action", "object_name", "object_kind", "organization")
+    list_filter = ("at", "through", ("organization", TenantFilter))
+    list_select_related = ("user", "organization")
+    search_fields = ("action", "object_name", "=object_id", "user__username")
+    fields = (*list_display, "object_id", "before", "after", "same_request")
+    readonly_fields = ("object_kind", "same_request")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """A manager of one organization who only views another sees the trail of the first alone."""
+        visible = super().get_queryset(request)
+        if is_platform_staff(request.user):
+            return visible
+        return visible.filter(organization__in=[pk for pk in roles(request) if may(request, self.view_role, pk)])
+
+    @admin.display(ordering="object_type", description="what")
+    def object_kind(self, obj: AuditEvent) -> str:
+        return obj.object_type.rpartition(".")[2]
+
+    @admin.display(description="same action")
+    def same_request(self, obj: AuditEvent) -> SafeString:
+        address = reverse("admin:organizations_auditevent_changelist")
+        return format_html('<a href="{}?request_id={}">all rows of this action</a>', address, obj.request_id)
+
+
+# Rights come from Membership.role, never from Django's groups or permissions.
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
+    """Everybody who may sign in; platform staff only."""
+
+    list_display = ("username", "email", "is_active", "is_superuser", "last_login", "organizations")
+    list_filter = ("is_active", "is_superuser", "memberships__role")
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        (
+            "Rights",
+            {
+                "description": "Everything else follows from the memberships.",
+                "fields": ("is_active", "is_staff", "is_superuser"),
+            },
+        ),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return is_platform_staff(request.user)
+
+    has_add_permission = has_module_permission
+
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return is_platform_staff(request.user)
+
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("memberships__organization")
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._audit(request, "add", obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._audit(request, "change", obj, message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for user in queryset:
+            self._audit(request, "delete", user)
+        return super().log_deletions(request, queryset)
+
+    def _audit(self, request: HttpRequest, action: str, user: User, message: Any = None) -> None:
+        after = {"changed": message} if message else {}
+        audit.record([audit.event(actor(request), action, user, organization_id=None, after=after)])
+
+    @admin.display(description="member of")
+    def organizations(self, obj: User) -> str:
+        return ", ".join(membership.organization.name for membership in obj.memberships.all())
+
+
+def _object_or_404(model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, pk: int) -> Any:
+    """The row if this user may see it; else 404, as if there were none."""
+    found = model_admin.get_object(request, str(pk))
+    if found is None:
+        raise Http404
+    return found

@@ -1,0 +1,71 @@
+"""Binding codes: issue, revoke, and in which state they are."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import BindingCode, BindingCodeQuerySet, Organization
+
+SOON = timedelta(days=3)
+
+
+class State(models.TextChoices):
+    """How people sort codes; one that expires soon is usable too."""
+
+    USABLE = "usable", "usable"
+    EXPIRING = "expiring", "usable, expires within 3 days"
+    USED_UP = "used-up", "used up"
+    EXPIRED = "expired", "expired"
+    REVOKED = "revoked", "revoked"
+
+
+def in_state(codes: BindingCodeQuerySet, state: str, now: datetime | None = None) -> BindingCodeQuerySet:
+    """The codes in this state; a revoked code is nothing else, an expired one not used up too."""
+    now = now or timezone.now()
+    live = codes.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+    if state == State.USABLE:
+        return codes.usable(now)
+    if state == State.EXPIRING:
+        return codes.usable(now).filter(expires_at__lte=now + SOON)
+    if state == State.USED_UP:
+        return live.filter(uses__gte=F("max_uses"))
+    if state == State.EXPIRED:
+        return codes.filter(expires_at__lte=now, revoked_at=None)
+    return codes.exclude(revoked_at=None)
+
+
+def issue(
+    *, actor: Actor, organization: Organization, code: str | None = None, **fields: Any
+) -> tuple[BindingCode, str]:
+    """Make a code, audited; returns its row and the plain code, which is stored nowhere.
+
+    Raises ValidationError for an own code that is too short or already taken in this organization.
+    """
+    with transaction.atomic():
+        row, plain = BindingCode.objects.issue(organization=organization, code=code, created_by=actor.user, **fields)
+        after = {"label": row.label, "expires_at": _text(row.expires_at), "max_uses": row.max_uses}
+        audit.record([audit.event(actor, "issue", row, organization_id=organization.pk, after=after)])
+    return row, plain
+
+
+def revoke(codes: Iterable[BindingCode], *, actor: Actor) -> int:
+    """Let these codes bind nothing any more, audited; returns how many were not revoked before."""
+    with transaction.atomic():
+        locked = BindingCode.objects.select_for_update().order_by("pk")
+        rows = list(locked.filter(pk__in=[code.pk for code in codes], revoked_at=None))
+        BindingCode.objects.filter(pk__in=[row.pk for row in rows]).update(revoked_at=timezone.now())
+        audit.record(
+            audit.event(actor, "revoke", row, organization_id=row.organization_id, before={"uses": row.uses})
+            for row in rows
+        )
+    return len(rows)
+
+
+def _text(value: datetime | None) -> str | None:
+    return value.isoformat() if value else None

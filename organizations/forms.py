@@ -1,0 +1,147 @@
+"""Forms of the admin: write-only secrets, members by name, codes with an own wording."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from django import forms
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from organizations import members
+from organizations.models import CODE_LIFETIME, BindingCode, Membership, Organization, check_own_code
+
+
+class WriteOnlyField(forms.CharField):
+    """A secret that is typed and never shown; left empty it stays as it is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
+        super().__init__(required=False, widget=widget, **kwargs)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(data)
+
+
+class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """Platform staff's form of an organization."""
+
+    app_key = WriteOnlyField(label="DJI app key", help_text="Never shown. Leave empty to keep what is stored.")
+    app_license = WriteOnlyField(label="DJI app license", help_text="Never shown. Leave empty to keep what is stored.")
+    clear_license = forms.BooleanField(
+        label="Remove the own DJI license",
+        required=False,
+        help_text="Docks of this organization then get the license of the server's settings.",
+    )
+
+    class Meta:
+        model = Organization
+        fields = ["organization_id", "name", "is_active", "device_limit", "app_id", "app_key", "app_license"]
+
+    def clean_app_key(self) -> str:
+        return str(self.cleaned_data["app_key"] or self.instance.app_key)
+
+    def clean_app_license(self) -> str:
+        return str(self.cleaned_data["app_license"] or self.instance.app_license)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("clear_license"):
+            cleaned |= {"app_id": "", "app_key": "", "app_license": ""}
+        return cleaned
+
+
+class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A new member, named and not picked: nobody sees a list of the platform's users."""
+
+    username = forms.CharField(
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        help_text="A new name makes a new user; you then get a link, shown once, to set the first password.",
+    )
+
+    class Meta:
+        model = Membership
+        fields = ["username", "organization", "role"]
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        members.find_user(username)
+        return username
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        name, organization = cleaned.get("username"), cleaned.get("organization")
+        if name and Membership.objects.filter(user__username__iexact=name, organization=organization).exists():
+            self.add_error("username", "This user is a member of this organization already.")
+        return cleaned
+
+
+class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A member's role; `keeps_manager` is set by the admin for everybody but platform staff."""
+
+    keeps_manager = True
+
+    class Meta:
+        model = Membership
+        fields = ["role"]
+
+    def clean_role(self) -> int:
+        role: int = self.cleaned_data["role"]
+        stored = Membership.objects.select_for_update().get(pk=self.instance.pk)
+        if self.keeps_manager and role < stored.role and members.is_last_manager(stored):
+            raise ValidationError("An organization keeps its last manager. Name another one first.")
+        return role
+
+
+def default_expiry() -> datetime:
+    """When a new code expires unless somebody says otherwise."""
+    return (timezone.now() + CODE_LIFETIME).replace(second=0, microsecond=0)
+
+
+class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A new binding code."""
+
+    code = forms.CharField(
+        label="Own code",
+        required=False,
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        help_text="Leave empty to have one made. An own one needs 8 or more letters and digits; "
+        "hyphens and case do not count. A short or well-known word can be guessed.",
+    )
+    expires_at = forms.SplitDateTimeField(
+        label="Expires at (UTC)",
+        initial=default_expiry,
+        required=False,
+        widget=AdminSplitDateTime(),
+        help_text="Empty: never.",
+    )
+    max_uses = forms.IntegerField(
+        label="How many uses",
+        initial=1,
+        required=False,
+        min_value=1,
+        help_text="A dock with its aircraft is one use. Empty: no limit.",
+    )
+
+    class Meta:
+        model = BindingCode
+        fields = ["organization", "label", "code", "expires_at", "max_uses"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("code") and cleaned.get("organization"):
+            try:
+                check_own_code(cleaned["code"], cast("Organization", cleaned["organization"]))
+            except ValidationError as error:
+                self.add_error("code", error)
+        return cleaned
+
+    def clean_expires_at(self) -> datetime | None:
+        expires: datetime | None = self.cleaned_data["expires_at"]
+        if expires is not None and expires <= timezone.now():
+            raise ValidationError("This time is over already.")
+        return expires

@@ -1,0 +1,154 @@
+"""The admin of rows that belong to organizations: what a member sees and may do there."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.forms import ModelChoiceField, ModelForm
+from django.http import HttpRequest
+
+from mqtt_bridge.protocol.journal import MASK, is_secret
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Membership, Organization, Role
+from organizations.tenancy import is_platform_staff, restrict
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Who acts in this request; the same for the whole request, so that its audit rows share their id."""
+    if not hasattr(request, "_actor"):
+        user = request.user if request.user.is_authenticated else None
+        request._actor = Actor(AuditEvent.Through.ADMIN, user=user)  # type: ignore[attr-defined]
+    found: Actor = request._actor  # type: ignore[attr-defined]
+    return found
+
+
+def roles(request: HttpRequest) -> dict[int, int]:
+    """The user's role by organization, asked once per request."""
+    if not hasattr(request, "_roles"):
+        rows = Membership.objects.filter(user=request.user.pk).values_list("organization_id", "role")
+        request._roles = dict(rows)  # type: ignore[attr-defined]
+    found: dict[int, int] = request._roles  # type: ignore[attr-defined]
+    return found
+
+
+def may(request: HttpRequest, role: Role | None, organization_id: int | None = None, *, anywhere: bool = False) -> bool:
+    """Whether the user has at least this role in that organization, or with `anywhere` in any.
+
+    Platform staff may everything; a role of None is theirs alone.
+    """
+    if is_platform_staff(request.user):
+        return True
+    if role is None or not request.user.is_active:
+        return False
+    if anywhere:
+        return any(held >= role for held in roles(request).values())
+    return organization_id is not None and roles(request).get(organization_id, 0) >= role
+
+
+class TenantFilter(admin.RelatedFieldListFilter):
+    """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
+        rows = restrict(field.remote_field.model._default_manager.all(), request.user)
+        return [(str(row.pk), str(row)) for row in rows]
+
+
+class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
+    """Lists, choices and permissions of a model with an `organization_path`, by `Membership.role`.
+
+    The four roles say from which role on a member may do a thing; None leaves it to platform staff. Every
+    change made in a form is audited.
+    """
+
+    view_role: Role | None = Role.VIEWER
+    add_role: Role | None = None
+    change_role: Role | None = None
+    delete_role: Role | None = None
+
+    # --- which rows ------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        visible: models.QuerySet[Any] = restrict(super().get_queryset(request), request.user)
+        return visible
+
+    def formfield_for_foreignkey(
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> "ModelChoiceField[Any] | None":
+        related = db_field.remote_field.model
+        if "queryset" not in kwargs and hasattr(related, "organization_path"):
+            kwargs["queryset"] = restrict(related._default_manager.all(), request.user)
+            if related is Organization and not is_platform_staff(request.user):
+                held = [pk for pk in roles(request) if may(request, self.add_role, pk)]
+                kwargs["queryset"] = kwargs["queryset"].filter(pk__in=held)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    # --- who may -------------------------------------------------------------------------------
+
+    def organization_of(self, obj: models.Model) -> int | None:
+        """The primary key of the organization that this row belongs to."""
+        path = self.model.organization_path
+        if not path:
+            return int(obj.pk)
+        value: Any = obj
+        for name in path.split("__"):
+            value = getattr(value, name) if value is not None else None
+        key: int | None = value.pk if value is not None else None
+        return key
+
+    def _may(self, request: HttpRequest, role: Role | None, obj: models.Model | None) -> bool:
+        if obj is None:
+            return may(request, role, anywhere=True)
+        return may(request, role, self.organization_of(obj))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, self.view_role, None)
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may(request, self.view_role, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, self.add_role, None)
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may(request, self.change_role, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may(request, self.delete_role, obj)
+
+    # --- the audit trail -------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: models.Model, form: "ModelForm[Any]", change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and not form.changed_data:
+            return
+        before = {name: form.initial.get(name) for name in form.changed_data} if change else {}
+        after = {name: form.cleaned_data.get(name) for name in form.changed_data}
+        self._audit(request, "change" if change else "add", obj, _writable(before), _writable(after))
+
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        self._audit(request, "delete", obj, {}, {})
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for obj in queryset:
+            self._audit(request, "delete", obj, {}, {})
+        super().delete_queryset(request, queryset)
+
+    def _audit(
+        self, request: HttpRequest, action: str, obj: models.Model, before: dict[str, Any], after: dict[str, Any]
+    ) -> None:
+        organization_id = self.organization_of(obj)
+        if action == "delete" and isinstance(obj, Organization):
+            organization_id = None  # its row is about to go
+        event = audit.event(actor(request), action, obj, organization_id=organization_id, before=before, after=after)
+        audit.record([event])
+
+
+def _writable(values: dict[str, Any]) -> dict[str, Any]:
+    """Form values as JSON, secrets masked."""
+    return {name: MASK if is_secret(name) else _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

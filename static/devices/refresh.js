@@ -1,0 +1,53 @@
+// Keeps what a page shows of devices current: fetches the page again every five seconds and swaps the rows of
+// the list and whatever is marked data-refresh. It waits while somebody selects rows, marks text or is inside.
+
+const INTERVAL = 5000;
+const PARTS = "#result_list > tbody, [data-refresh][id]";
+
+const note = (text, stale) => {
+  for (const line of document.querySelectorAll("[data-refreshed]")) {
+    line.textContent = text;
+    line.classList.toggle("stale", stale);
+  }
+};
+
+const isBusy = () =>
+  document.hidden ||
+  document.querySelector("input.action-select:checked") !== null ||
+  !document.getSelection().isCollapsed ||
+  [...document.querySelectorAll(PARTS)].some((part) => part.contains(document.activeElement));
+
+function swap(fresh) {
+  const hasList = (page) => page.querySelector("#result_list") !== null;
+  if (hasList(fresh) !== hasList(document)) {
+    location.reload(); // the list became empty, or has rows again
+    return;
+  }
+  for (const part of document.querySelectorAll(PARTS)) {
+    const next = fresh.querySelector(part.id ? `#${part.id}` : "#result_list > tbody");
+    if (next === null) continue;
+    // The admin's script holds on to the check boxes: they stay, the cells around them change.
+    for (const box of part.querySelectorAll("input.action-select")) {
+      next.querySelector(`input.action-select[value="${CSS.escape(box.value)}"]`)?.replaceWith(box);
+    }
+    part.replaceChildren(...next.childNodes);
+  }
+}
+
+let updated = new Date();
+async function refresh() {
+  if (isBusy()) return;
+  try {
+    const response = await fetch(location.href, { headers: { "X-Refresh": "1" }, redirect: "error" });
+    if (!response.ok) throw new Error(response.statusText);
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (isBusy()) return;
+    swap(fresh);
+    updated = new Date();
+    note(`Updated ${updated.toLocaleTimeString()}`, false);
+  } catch {
+    note(`Not updated since ${updated.toLocaleTimeString()}: the server does not answer, or you are signed out.`, true);
+  }
+}
+
+if (document.querySelector("[data-refreshed]")) setInterval(refresh, INTERVAL);

@@ -1,0 +1,91 @@
+"""The admin in a browser, as an operator uses it."""
+
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+QR = ".sheet svg.qr path"
+
+
+def issue(page, organization, label="North gate"):
+    page.goto("/admin/organizations/bindingcode/add/")
+    page.select_option("#id_organization", label=organization)
+    page.fill("#id_label", label)
+    page.click("input[name=_save]")
+    page.wait_for_selector(".sheet")
+
+
+def test_from_an_organization_to_its_sheet(page, sign_in, staff, settings):
+    settings.DOCK_MQTT_URL = "ssl://mqtt.example.org:8883"
+    sign_in(staff)
+    page.goto("/admin/organizations/organization/add/")
+    page.fill("#id_organization_id", "11223344")
+    page.fill("#id_name", "Harbour Survey")
+    page.click("input[name=_save]")
+    page.wait_for_selector(".messagelist .success")
+    issue(page, "Harbour Survey (11223344)")
+    text = page.inner_text(".sheet")
+    assert "ssl://mqtt.example.org:8883" in text
+    assert "11223344" in text
+    assert re.search(r"[2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4}", text)
+
+
+@pytest.mark.usefixtures("organization")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_qr_code_is_black_on_white_in_both_modes(page, sign_in, alice, scheme):
+    page.emulate_media(color_scheme=scheme)
+    sign_in(alice)
+    issue(page, "Harbour Survey (12345678)")
+    box = page.locator(QR).bounding_box()
+    assert box["width"] > 100
+    fill = "element => getComputedStyle(element).fill"
+    assert page.eval_on_selector(QR, fill) == "rgb(0, 0, 0)"
+    assert page.eval_on_selector(".sheet svg.qr rect", fill) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.usefixtures("organization")
+def test_print_prints_the_sheet_alone(page, sign_in, alice):
+    page.add_init_script("window.print = () => { window.printed = true; }")
+    sign_in(alice)
+    issue(page, "Harbour Survey (12345678)")
+    page.click("[data-print]")
+    assert page.evaluate("window.printed") is True
+    page.emulate_media(media="print")
+    assert page.is_visible(".sheet")
+    for chrome in ("#header", "#nav-sidebar", ".messagelist", "[data-print]"):
+        assert not page.is_visible(chrome)
+
+
+@pytest.mark.usefixtures("dock")
+def test_the_dashboard_fits_a_phone(page, sign_in, alice):
+    page.set_viewport_size({"width": 390, "height": 844})
+    sign_in(alice)
+    assert page.is_visible(".bridge-banner")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.usefixtures("bob")
+def test_lists_and_forms_break_no_policy(page, sign_in, staff, code):
+    sign_in(staff)
+    for path in (
+        "organizations/organization/",
+        "organizations/bindingcode/",
+        f"organizations/bindingcode/{code[0].pk}/change/",
+        "organizations/membership/add/",
+        "organizations/auditevent/",
+        "auth/user/add/",
+    ):
+        page.goto(f"/admin/{path}")
+        assert page.is_visible("#content")
+
+
+def test_an_inline_script_would_be_reported(page, sign_in, alice, complaints):
+    sign_in(alice)
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.x = 1'}))"
+    )
+    assert page.evaluate("window.x") is None
+    assert any("Content Security Policy" in complaint for complaint in complaints)
+    complaints.clear()

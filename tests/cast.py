@@ -1,0 +1,74 @@
+"""The cast of the tests, as pytest fixtures: Alice manages, Bob views, Charlie belongs elsewhere."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from organizations.models import BindingCode, Membership, Organization, Role
+
+
+def member(name, organization, role):
+    """A user of the admin with one membership."""
+    user = get_user_model().objects.create_user(name, f"{name}@example.org", "right password", is_staff=True)
+    Membership.objects.create(user=user, organization=organization, role=role)
+    return user
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """A good hash takes a quarter of a second, on purpose; the cast signs up in every test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def organization(db):
+    return Organization.objects.create(organization_id="12345678", name="Harbour Survey")
+
+
+@pytest.fixture
+def other_organization(db):
+    return Organization.objects.create(organization_id="87654321", name="Northern Grid")
+
+
+@pytest.fixture
+def alice(organization):
+    return member("alice", organization, Role.MANAGER)
+
+
+@pytest.fixture
+def bob(organization):
+    return member("bob", organization, Role.VIEWER)
+
+
+@pytest.fixture
+def charlie(other_organization):
+    return member("charlie", other_organization, Role.MANAGER)
+
+
+@pytest.fixture
+def staff(db):
+    """Platform staff, who may everything."""
+    return get_user_model().objects.create_superuser("root", "root@example.org", "right password")
+
+
+@pytest.fixture
+def code(organization):
+    """A binding code of Alice's organization that anybody may use: (row, plain code)."""
+    return BindingCode.objects.issue(organization=organization, label="harbour")
+
+
+@pytest.fixture
+def dock(organization):
+    device = Device.objects.create(
+        sn="DOCK0001", model_key="3-2-0", organization=organization, callsign="Pier 7", bound_at=timezone.now()
+    )
+    DeviceState.objects.create(device=device, online=True, last_seen=timezone.now(), latitude=53.5, longitude=9.9)
+    return device
+
+
+@pytest.fixture
+def aircraft(dock):
+    return Device.objects.create(
+        sn="DRONE0001", model_key="0-91-0", organization=dock.organization, callsign="Gull", gateway=dock
+    )

@@ -1,0 +1,149 @@
+"""Every page of every registered model opens, for whom it should, and shows nothing of other organizations."""
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from organizations.models import Organization
+from organizations.tenancy import restrict
+from tests.world import world  # noqa: F401
+
+REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
+OURS = [model for model in REGISTERED if model._meta.app_label not in ("auth", "axes")]
+each_model = pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model._meta.label)
+each_of_ours = pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.label)
+each_visitor = pytest.mark.parametrize("visitor", ["staff", "alice", "bob"])
+
+
+def address(model, page, *args):
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+@pytest.fixture
+def visit(client, request, world):  # noqa: F811
+    def visit(visitor, url, data=None):
+        client.force_login(request.getfixturevalue(visitor))
+        return client.get(url, data or {})
+
+    return visit
+
+
+@pytest.mark.usefixtures("world")
+@each_of_ours
+def test_the_sweep_has_a_row_to_open(model):
+    assert model._default_manager.exists(), "add a row to tests/world.py"
+
+
+@each_visitor
+@each_model
+def test_lists_and_forms_open(visit, visitor, model):
+    for page in ("changelist", "add"):
+        response = visit(visitor, address(model, page))
+        assert response.status_code in ((200, 403) if visitor != "staff" or page == "add" else (200,)), page
+
+
+@each_visitor
+@each_model
+def test_pages_of_a_row_open(visit, visitor, model, organization):
+    rows = model._default_manager.all()
+    if hasattr(model, "organization_path"):
+        rows = rows.filter(**{model.organization_path: organization} if model.organization_path else {})
+    row = rows.order_by("pk").first()
+    for page in ("change", "history", "delete") if row else ():
+        response = visit(visitor, address(model, page, row.pk))
+        assert response.status_code in (200, 302, 403), page
+        if visitor == "staff" and page != "delete":
+            assert response.status_code == 200, page
+
+
+@each_of_ours
+def test_lists_can_be_searched_and_sorted(visit, model):
+    columns = len(admin.site._registry[model].list_display)
+    for query in [{"q": "HARBOUR"}, *({"o": str(number)} for number in range(1, columns + 1))]:
+        assert visit("staff", address(model, "changelist"), query).status_code == 200, query
+
+
+@each_of_ours
+def test_every_filter_value_works(visit, model):
+    response = visit("staff", address(model, "changelist"))
+    changelist = response.context["cl"]
+    for spec in changelist.filter_specs:
+        for choice in spec.choices(changelist):
+            if "query_string" in choice:
+                assert visit("staff", address(model, "changelist") + choice["query_string"]).status_code == 200
+
+
+@each_of_ours
+def test_a_stranger_sees_nothing_of_another_organization_in_lists(visit, model):
+    for query in ({}, {"q": "NORTHERN"}):
+        text = visit("alice", address(model, "changelist"), query).content.decode()
+        assert "Northern Grid" not in text
+        assert "87654321" not in text
+        assert "charlie" not in text.replace('value="NORTHERN"', "")
+        assert "NORTHERNDOCK" not in text
+
+
+@each_of_ours
+def test_a_stranger_finds_no_choice_of_another_organization(visit, model):
+    text = visit("alice", address(model, "add")).content.decode()
+    assert "Northern Grid" not in text
+    assert "NORTHERNDOCK" not in text
+    assert "charlie" not in text
+
+
+@each_of_ours
+def test_a_stranger_opens_no_row_of_another_organization(visit, model, other_organization):
+    if not hasattr(model, "organization_path"):
+        pytest.skip("belongs to no organization")
+    path = model.organization_path
+    foreign = model._default_manager.filter(**{path: other_organization} if path else {"pk": other_organization.pk})
+    for row in foreign:
+        for page in ("change", "history", "delete"):
+            response = visit("alice", address(model, page, row.pk))
+            assert response.status_code in (302, 403, 404), page
+            assert b"Northern" not in response.content
+
+
+@each_of_ours
+def test_autocomplete_offers_nothing_of_another_organization(visit, model):
+    for field in model._meta.get_fields():
+        if not (field.many_to_one and hasattr(field.remote_field.model, "organization_path")):
+            continue
+        query = {"app_label": model._meta.app_label, "model_name": model._meta.model_name, "field_name": field.name}
+        response = visit("alice", reverse("admin:autocomplete"), query)
+        assert response.status_code in (200, 403)
+        assert b"Northern" not in response.content
+        assert b"NORTHERN" not in response.content
+
+
+@pytest.mark.usefixtures("world")
+def test_the_rule_hides_what_the_sweep_looks_for(alice):
+    assert list(restrict(Organization.objects.all(), alice).values_list("name", flat=True)) == ["Harbour Survey"]
+
+
+@each_of_ours
+def test_bob_sees_no_button_that_saves(visit, model, organization):
+    if not hasattr(model, "organization_path"):
+        pytest.skip("belongs to no organization")
+    path = model.organization_path
+    row = model._default_manager.filter(**{path: organization} if path else {"pk": organization.pk}).first()
+    response = visit("bob", address(model, "change", row.pk))
+    assert response.status_code in (200, 302, 403)
+    assert b'name="_save"' not in response.content
+
+
+def test_a_visitor_without_rights_is_sent_to_sign_in(client, db):
+    response = client.get("/admin/organizations/organization/")
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+def test_a_form_without_csrf_token_is_refused(alice, organization):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    response = client.post(address(Organization, "change", organization.pk), {"name": "Stolen", "_save": "1"})
+    assert response.status_code == 403
+    organization.refresh_from_db()
+    assert organization.name == "Harbour Survey"

@@ -1,0 +1,208 @@
+"""The dashboard: what needs a person now, and nothing that is not true."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from cloudapi import attention
+from cloudapi.attention import Level
+from devices.models import Device, DeviceState
+from mqtt_bridge.models import Exchange, Heartbeat
+from organizations.models import BindingCode, BindingFailure, Organization
+
+
+@pytest.fixture(autouse=True)
+def _license(settings):
+    settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE = "1", "key", "license"
+    settings.DOCK_MQTT_URL = "ssl://mqtt.example.org:8883"
+
+
+@pytest.fixture
+def bridge(db):
+    now = timezone.now()
+    return Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
+
+
+@pytest.fixture
+def offline(organization):
+    return add_dock(organization, "PIER", online=False, last_seen=timezone.now() - timedelta(days=2))
+
+
+def add_dock(organization, sn, **state):
+    device = Device.objects.create(sn=sn, model_key="3-2-0", organization=organization)
+    if state:
+        DeviceState.objects.create(device=device, **state)
+    return device
+
+
+def overview(user):
+    return attention.overview(user, bridge=attention.bridge_status())
+
+
+def texts(items):
+    return [item.text for item in items]
+
+
+def tiles(found):
+    return {tile.text: tile.count for tile in found.tiles}
+
+
+@pytest.mark.usefixtures("bridge", "dock", "offline")
+def test_docks_are_counted_by_presence(alice, organization):
+    add_dock(organization, "NEW")
+    found = overview(alice)
+    assert tiles(found) == {"docks offline": 1, "docks online": 1, "never connected": 1, "docks in all": 3}
+    assert [device.sn for device in found.offline] == ["PIER"]
+
+
+@pytest.mark.usefixtures("bridge", "offline")
+def test_an_offline_dock_is_a_problem_and_says_since_when(alice):
+    (problem,) = overview(alice).problems
+    assert problem.text == "1 dock is offline"
+    assert problem.detail == "the longest for 2\xa0days"
+    assert "presence=offline" in problem.query
+
+
+@pytest.mark.usefixtures("bridge", "aircraft")
+def test_an_aircraft_in_its_dock_is_no_dock_offline(alice):
+    assert tiles(overview(alice))["docks in all"] == 1
+
+
+@pytest.mark.usefixtures("bridge", "offline")
+def test_a_dock_switched_off_on_purpose_needs_nobody(alice):
+    Device.objects.update(is_enabled=False)
+    assert overview(alice).problems == []
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("silence", [None, timedelta(minutes=5)])
+def test_nobody_is_declared_offline_while_the_bridge_is_stale(alice, silence):
+    if silence:
+        beat_at = timezone.now() - silence
+        Heartbeat.objects.create(instance="bridge", started_at=beat_at, beat_at=beat_at, round_trip_ms=4)
+    found = overview(alice)
+    assert found.is_stale
+    assert tiles(found) == {"docks, states unknown": 1}
+    assert found.problems == []
+    assert list(found.offline) == []
+
+
+@pytest.mark.usefixtures("bridge", "offline")
+def test_a_member_of_another_organization_sees_none_of_it(charlie, organization, code):
+    Exchange.objects.create(
+        organization=organization, gateway_sn="PIER", received_at=timezone.now(), outcome="quarantined"
+    )
+    BindingFailure.objects.create(gateway_sn="PIER", pair_digest="1", reason="wrong", last_at=timezone.now())
+    Device.objects.create(sn="STRANGER", model_key="3-1-0")
+    BindingCode.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    found = overview(charlie)
+    assert tiles(found)["docks in all"] == 0
+    assert (found.problems, found.notices, list(found.offline), list(found.organizations)) == ([], [], [], [])
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_gateway_locked_out_comes_first(staff, offline):
+    for number in range(5):
+        BindingFailure.objects.create(
+            gateway_sn="GUESSER", pair_digest=str(number), reason="wrong", last_at=timezone.now()
+        )
+    assert texts(overview(staff).problems)[:2] == [
+        "1 gateway is locked out after wrong codes",
+        "1 dock is offline",
+    ]
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize(("wrong", "level"), [(20, Level.NOTICE), (21, Level.WARNING)])
+def test_many_wrong_codes_over_all_gateways_raise_an_alert(staff, wrong, level):
+    rows = [
+        BindingFailure(gateway_sn=f"G{number}", pair_digest="1", reason="wrong", last_at=timezone.now())
+        for number in range(wrong)
+    ]
+    BindingFailure.objects.bulk_create(rows)
+    found = overview(staff)
+    (item,) = [*found.problems, *found.notices]
+    assert (item.text, item.level) == (f"{wrong} wrong codes in the last hour", level)
+
+
+@pytest.mark.usefixtures("bridge")
+def test_refused_binds_and_quarantined_messages_of_a_day_are_counted(alice, organization):
+    now = timezone.now()
+    common = {"organization": organization, "gateway_sn": "G", "channel": "requests"}
+    bind = {**common, "method": "airport_organization_bind", "outcome": "answered"}
+    Exchange.objects.create(**bind, reason="code expired", received_at=now)
+    Exchange.objects.create(**bind, reason="", received_at=now)
+    Exchange.objects.create(**bind, reason="code expired", received_at=now - timedelta(hours=25))
+    Exchange.objects.create(**common, outcome="quarantined", received_at=now)
+    assert texts(overview(alice).problems) == ["1 bind was refused", "1 message was not understood"]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_codes_about_to_expire_or_used_up_are_good_to_know(alice, organization):
+    now = timezone.now()
+    for days, uses in ((1, 0), (2, 0), (6, 0), (6, 1), (-1, 1)):
+        row, _ = BindingCode.objects.issue(organization=organization, max_uses=1, expires_at=now + timedelta(days=days))
+        BindingCode.objects.filter(pk=row.pk).update(uses=uses)
+    found = overview(alice)
+    assert texts(found.notices) == ["2 binding codes expire within 3 days", "1 binding code is used up"]
+    assert found.problems == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_an_organization_without_dji_license_is_a_problem(staff, alice, organization, other_organization, settings):
+    settings.DJI_APP_LICENSE = ""
+    organization.app_id, organization.app_key, organization.app_license = "1", "key", "license"
+    organization.save()
+    assert texts(overview(staff).problems) == ["1 organization has no DJI license"]
+    assert overview(alice).problems == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_unclaimed_devices_are_for_platform_staff(staff, alice):
+    Device.objects.create(sn="STRANGER", model_key="3-1-0")
+    assert texts(overview(staff).notices) == ["1 device belongs to nobody"]
+    assert overview(alice).notices == []
+
+
+@pytest.mark.usefixtures("bridge", "dock")
+def test_the_page_says_that_nothing_needs_her(client, alice):
+    client.force_login(alice)
+    assert "Nothing needs you now." in client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("offline")
+def test_every_page_says_that_the_bridge_is_gone(client, alice):
+    client.force_login(alice)
+    for page in ("/admin/", "/admin/organizations/bindingcode/"):
+        text = client.get(page).content.decode()
+        assert "No connection to the docks." in text
+        assert "Nothing needs you now." not in text
+
+
+@pytest.mark.usefixtures("bridge")
+def test_no_banner_while_the_bridge_lives(client, alice):
+    client.force_login(alice)
+    assert "No connection to the docks." not in client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("bridge", "dock", "offline")
+@pytest.mark.parametrize("visitor", ["staff", "alice"])
+def test_the_dashboard_asks_a_constant_number_of_queries(client, request, visitor, organization):
+    client.force_login(request.getfixturevalue(visitor))
+    client.get("/admin/")
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        client.get("/admin/")
+    for number in range(15):
+        other = Organization.objects.create(name=f"Customer {number}")
+        for sn in ("A", "B"):
+            add_dock(other, f"{sn}{number}", online=False, last_seen=timezone.now())
+        add_dock(organization, f"C{number}", online=False, last_seen=timezone.now())
+        BindingCode.objects.issue(organization=organization, expires_at=timezone.now() + timedelta(days=1))
+    with CaptureQueriesContext(connection) as many:
+        client.get("/admin/")
+    assert len(many) == len(few) <= 20

@@ -1,0 +1,69 @@
+"""Telemetry into the state of devices."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from devices import telemetry
+from devices.binding import release
+from devices.models import Device, DeviceState
+from mqtt_bridge.telemetry import Frame
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def frame(sn, at=None, **data):
+    at = at or datetime.now(UTC)
+    return Frame(sn, at, timestamp=int(at.timestamp() * 1000) + 2500, data=data, data_since=at)
+
+
+def test_partial_frames_are_merged(dock):
+    telemetry.store([frame(dock.sn, mode_code=0, cover_state=1)])
+    telemetry.store([frame(dock.sn, mode_code=4, latitude=22.5, longitude=113.9)])
+    state = DeviceState.objects.get(device=dock)
+    assert state.properties == {"mode_code": 4, "cover_state": 1, "latitude": 22.5, "longitude": 113.9}
+    assert (state.mode_code, state.latitude, state.longitude) == (4, 22.5, 113.9)
+    assert state.clock_skew_ms == pytest.approx(2500, abs=2)
+
+
+def test_any_word_of_an_unknown_device_makes_it_known_and_online():
+    telemetry.store([frame("DOCK9")])
+    device = Device.objects.get(sn="DOCK9")
+    assert (device.organization, device.state.online) == (None, True)
+
+
+def test_position_out_of_range_is_not_taken(dock):
+    telemetry.store([frame(dock.sn, latitude=95.0, longitude=9.0)])
+    assert DeviceState.objects.get(device=dock).latitude == 53.5
+
+
+def test_properties_stop_growing_at_64_kib(dock):
+    telemetry.store([frame(dock.sn, small=1)])
+    telemetry.store([frame(dock.sn, large="x" * 70_000, mode_code=3)])
+    state = DeviceState.objects.get(device=dock)
+    assert (state.properties, state.mode_code) == ({"small": 1}, 3)
+
+
+def test_telemetry_of_the_former_owner_that_arrives_after_the_release_is_dropped(dock, alice):
+    before = datetime.now(UTC) - timedelta(milliseconds=500)
+    release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
+    telemetry.store([frame(dock.sn, at=before, latitude=22.5, longitude=113.9)])
+    state = DeviceState.objects.get(device=dock)
+    assert (state.latitude, state.properties) == (None, {})
+
+
+def test_hundred_devices_cost_as_many_queries_as_one(organization):
+    Device.objects.bulk_create(Device(sn=f"DOCK{number}") for number in range(100))
+
+    def queries(count):
+        with CaptureQueriesContext(connection) as captured:
+            telemetry.store([frame(f"DOCK{number}", mode_code=1) for number in range(count)])
+        writes = [query for query in captured if query["sql"].startswith(("INSERT", "UPDATE"))]
+        return len(captured), len(writes)
+
+    assert queries(1) == queries(100)
+    assert queries(100)[1] == 1

@@ -1,0 +1,120 @@
+"""Topology and presence."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices import topology
+from devices.models import Device, DeviceState
+from devices.topology import Report
+from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
+from organizations.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def report(gateway_sn, *aircraft):
+    subs = [SubDevice(sn=sn, domain="0", type=91, sub_type=0, index="A") for sn in aircraft]
+    return Report(gateway_sn, UpdateTopo(domain="3", type=2, sub_type=0, sub_devices=subs))
+
+
+def update(*reports):
+    with transaction.atomic():
+        return topology.update(reports, now=timezone.now())
+
+
+def test_strangers_are_recorded_unclaimed_and_online():
+    assert update(report("DOCK9", "DRONE9")) == [""]
+    dock, aircraft = Device.objects.get(sn="DOCK9"), Device.objects.get(sn="DRONE9")
+    assert (dock.organization, dock.model_key, dock.state.online) == (None, "3-2-0", True)
+    assert (aircraft.gateway, aircraft.model_key, aircraft.state.online) == (dock, "0-91-0", True)
+
+
+def test_aircraft_without_an_owner_joins_the_organization_of_its_dock(dock):
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").organization == dock.organization
+    assert AuditEvent.objects.get(action="adopt").organization == dock.organization
+
+
+def test_aircraft_of_another_organization_stays_there(dock, other_organization):
+    Device.objects.create(sn="DRONE9", organization=other_organization, model_key="0-91-0")
+    [remark] = update(report(dock.sn, "DRONE9"))
+    assert "another organization" in remark
+    foreign = Device.objects.get(sn="DRONE9")
+    assert (foreign.organization, foreign.gateway) == (other_organization, None)
+
+
+def test_adoption_keeps_the_device_limit(dock, organization):
+    organization.device_limit = 1
+    organization.save()
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").organization is None
+
+
+def test_no_sub_devices_put_the_aircraft_offline_and_leave_the_dock_online(dock, aircraft):
+    update(report(dock.sn, aircraft.sn))
+    update(report(dock.sn))
+    aircraft = Device.objects.get(pk=aircraft.pk)
+    assert (aircraft.state.online, aircraft.gateway) == (False, None)
+    assert Device.objects.get(pk=dock.pk).state.online
+
+
+def test_another_aircraft_replaces_the_one_before(dock, aircraft):
+    update(report(dock.sn, "DRONE9"))
+    aircraft.refresh_from_db()
+    assert aircraft.gateway is None
+    assert list(dock.carried.values_list("sn", flat=True)) == ["DRONE9"]
+
+
+def test_dock_cannot_be_carried_by_another_dock(dock):
+    Device.objects.create(sn="DOCK9", model_key="3-2-0", organization=dock.organization)
+    assert "cannot be carried" in update(report(dock.sn, "DOCK9"))[0]
+
+
+def test_unclaimed_devices_are_capped(settings):
+    settings.UNCLAIMED_DEVICE_CAP = 3
+    update(*(report(f"STRANGER{number}") for number in range(9)))
+    assert Device.objects.unclaimed().count() == 3
+    assert "too many unclaimed" in update(report("STRANGER99"))[0]
+
+
+def test_hundred_topologies_cost_as_many_queries_as_one(dock):
+    def queries(prefix, count):
+        with CaptureQueriesContext(connection) as captured:
+            update(*(report(f"{prefix}{number}", f"{prefix}{number}A") for number in range(count)))
+        return len(captured)
+
+    assert queries("X", 1) == queries("Y", 100)
+
+
+def silent_for(device, seconds):
+    seen = timezone.now() - timedelta(seconds=seconds)
+    DeviceState.objects.update_or_create(device=device, defaults={"online": True, "last_seen": seen})
+
+
+def test_silence_of_a_minute_puts_a_device_offline(dock):
+    silent_for(dock, 61)
+    topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
+    assert not DeviceState.objects.get(device=dock).online
+
+
+def test_device_that_spoke_stays_online(dock):
+    silent_for(dock, 30)
+    topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
+    assert DeviceState.objects.get(device=dock).online
+
+
+def test_silence_that_nobody_listened_to_does_not_count(dock):
+    silent_for(dock, 3600)
+    topology.sweep(listening_since=timezone.now() - timedelta(seconds=30))
+    assert DeviceState.objects.get(device=dock).online
+
+
+def test_aircraft_goes_offline_with_its_dock(dock, aircraft):
+    silent_for(dock, 61)
+    silent_for(aircraft, 1)
+    topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
+    assert not DeviceState.objects.get(device=aircraft).online

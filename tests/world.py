@@ -1,0 +1,46 @@
+"""One row of every model that the admin shows, in Alice's organization and in Charlie's."""
+
+import pytest
+from django.utils import timezone
+
+from devices.models import Device, DeviceAccount, DeviceState
+from licenses.models import LicenseList, UnlockLicense
+from mqtt_bridge.models import Exchange, Heartbeat
+from organizations import audit, codes
+from organizations.models import AuditEvent, BindingFailure
+
+
+def furnish(organization, user, prefix):
+    """Give an organization a row of everything."""
+    now = timezone.now()
+    actor = audit.Actor(AuditEvent.Through.COMMAND, user=user)
+    code, _ = codes.issue(actor=actor, organization=organization, label=f"{prefix} code", max_uses=2)
+    dock = Device.objects.create(
+        sn=f"{prefix}DOCK", model_key="3-2-0", organization=organization, callsign=f"{prefix} dock", bound_with=code
+    )
+    DeviceState.objects.create(device=dock, online=False, last_seen=now)
+    DeviceAccount.objects.create(device=dock, username=f"{prefix}@example.org")
+    Exchange.objects.create(
+        gateway_sn=dock.sn,
+        organization=organization,
+        channel="requests",
+        method="airport_organization_bind",
+        received_at=now,
+        payload="{}",
+        outcome=Exchange.Outcome.ANSWERED,
+        reason="code used up",
+    )
+    UnlockLicense.objects.create(
+        device=dock, device_model_domain=3, license_id=1, type=0, name=f"{prefix} license", begin_time=now
+    )
+    LicenseList.objects.create(device=dock, device_model_domain=3, complete=True, fetched_at=now)
+
+
+@pytest.fixture
+def world(organization, other_organization, alice, bob, charlie):
+    furnish(organization, alice, "HARBOUR")
+    furnish(other_organization, charlie, "NORTHERN")
+    Device.objects.create(sn="STRANGER", model_key="3-1-0")
+    now = timezone.now()
+    BindingFailure.objects.create(gateway_sn="GUESSER", pair_digest="0" * 64, reason="wrong", last_at=now)
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
