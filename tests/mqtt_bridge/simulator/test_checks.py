@@ -52,9 +52,7 @@ LICENSE = {"app_id": "1", "app_key": "k", "app_license": "l", "ntp_server_host":
         ("airport_organization_get", {"result": 210230, "output": {}}),
         (
             "airport_organization_bind",
-            err_infos(
-                {"sn": "DOCK1", "err_code": 0}, {"sn": "AIR1", "err_code": 0}, {"sn": "", "err_code": 1}
-            ),
+            err_infos({"sn": "DOCK1", "err_code": 0}, {"sn": "AIR1", "err_code": 0}, {"sn": "", "err_code": 1}),
         ),
         ("update_topo", {"result": 0}),
     ],

@@ -135,9 +135,7 @@ async def test_refused_status_is_asked_again(cloud: Cloud, make_dock: MakeDock) 
     await dock.onboarded(3)
 
 
-async def test_bound_dock_goes_on_though_its_new_aircraft_is_refused(
-    cloud: Cloud, make_dock: MakeDock
-) -> None:
+async def test_bound_dock_goes_on_though_its_new_aircraft_is_refused(cloud: Cloud, make_dock: MakeDock) -> None:
     cloud.bound = {"DOCK1": {}}
     dock = make_dock(binding_code="WRONG")
     await dock.onboarded(3)
