@@ -80,7 +80,9 @@ async def test_requests_carry_the_documented_envelope(cloud: Cloud, make_dock: M
     assert topology["data"]["sub_devices"][0]["sn"] == "AIRCRAFT1"
 
 
-@pytest.mark.parametrize("reply", [{"result": 200001}, {"result": 0}, {**LICENSE, "app_id": ""}])
+@pytest.mark.parametrize(
+    "reply", [{"result": 200001}, {"result": 0}, {**LICENSE, "app_id": ""}, {**LICENSE, "result": 200001}]
+)
 async def test_without_a_license_the_dock_disconnects_and_comes_again(
     cloud: Cloud, make_dock: MakeDock, reply: dict[str, Any]
 ) -> None:
@@ -131,6 +133,13 @@ async def test_refused_status_is_asked_again(cloud: Cloud, make_dock: MakeDock) 
     await step(dock, "airport_bind_status", "refused")
     cloud.answers["airport_bind_status"] = answer
     await dock.onboarded(3)
+
+
+async def test_bound_dock_goes_on_though_its_new_aircraft_is_refused(cloud: Cloud, make_dock: MakeDock) -> None:
+    cloud.bound = {"DOCK1": {}}
+    dock = make_dock(binding_code="WRONG")
+    await dock.onboarded(3)
+    assert outcomes(dock)["airport_organization_get"] == "refused"
 
 
 async def test_refused_aircraft_is_reported_and_the_dock_goes_on(cloud: Cloud, make_dock: MakeDock) -> None:
@@ -382,6 +391,19 @@ async def test_reply_that_is_not_json_is_complained_about(cloud: Cloud, make_doc
     await cloud.connection.publish("thing/product/DOCK1/requests_reply", b'{"tid": "x",}')
     await until(lambda: bool(dock.ledger.complaints))
     assert dock.ledger.complaints[0].text.startswith("Not JSON")
+
+
+async def test_answer_on_the_wrong_topic_is_none(cloud: Cloud, make_dock: MakeDock) -> None:
+    cloud.answers["config"] = lambda _message: None
+    dock = make_dock(onboard=False)
+    await step(dock, "connect", "ok")
+    asking = asyncio.ensure_future(dock.request("config", {}))
+    [message] = await cloud.wait_for("requests")
+    cloud.reply("thing/product/DOCK1/events", message, LICENSE)
+    await until(lambda: bool(dock.ledger.complaints))
+    assert dock.ledger.complaints[0].text == "The answer came on events_reply instead of requests_reply."
+    assert len(dock.ledger.unanswered()) == 1
+    asking.cancel()
 
 
 async def test_retained_message_is_complained_about(cloud: Cloud, make_dock: MakeDock) -> None:
