@@ -19,6 +19,7 @@ APPS = {
     "auth": "Users",
     "axes": "Sign-in protection",
 }
+ALL_DAY = ("Device", "Exchange", "BindingCode", "Organization")
 
 
 class DockCloudAdminSite(AdminSite):
@@ -29,11 +30,13 @@ class DockCloudAdminSite(AdminSite):
     site_url = None
     index_title = "What needs me now?"
     empty_value_display = "–"
+    enable_nav_sidebar = False  # busy lists need its room; the menu at the top has what is used all day
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         if context["has_permission"]:
             context["bridge"] = _bridge(request)
+            context["all_day"] = ALL_DAY
         return context
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

@@ -24,6 +24,7 @@ from organizations.models import BindingCode, Membership, Organization, Role, di
 
 HOST = "127.0.0.1"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
+BROKER_USER = "demo"
 SN_PREFIX = "DEMODOCK"
 ONBOARDING_TIMEOUT = 30.0  # seconds
 # organization ID, name, a binding code without end, members
@@ -49,8 +50,8 @@ def run(*, port: int, docks: int, say: Say) -> None:
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
     _check_port(port)
-    with Mosquitto() as broker:
-        _configure(broker.url)
+    with Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
+        _configure(broker.port)
         call_command("migrate", verbosity=0)
         prepare()
         fleet = _fleet(broker.url, docks)
@@ -70,10 +71,14 @@ def _check_port(port: int) -> None:
             raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
 
 
-def _configure(broker_url: str) -> None:
+def _configure(port: int) -> None:
     """Tell the settings what the environment did not."""
-    dock_url = broker_url.replace("mqtt://", "tcp://", 1)
-    for name, value in {**WHAT_A_DOCK_IS_TOLD, "DOCK_MQTT_URL": dock_url, "DOCK_MQTT_USERNAME": "demo"}.items():
+    dock_account = {
+        "DOCK_MQTT_URL": f"tcp://{HOST}:{port}",
+        "DOCK_MQTT_USERNAME": BROKER_USER,
+        "DOCK_MQTT_PASSWORD": PASSWORD,
+    }
+    for name, value in (WHAT_A_DOCK_IS_TOLD | dock_account).items():
         if not getattr(settings, name):
             setattr(settings, name, value)
 

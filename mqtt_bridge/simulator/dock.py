@@ -321,9 +321,9 @@ class Dock:
                 outcome = Outcome.UNANSWERED
             if outcome is Outcome.BOUND:
                 self._onboarded.set()
-                self._report()
             if outcome is not Outcome.UNANSWERED:
                 self._settled.set()
+                self._report()  # bound or waiting for a person: it is there, and says so
             await self._wait_for_person(self.options.retry_delay if outcome is Outcome.UNANSWERED else None)
 
     async def _wait_for_person(self, at_most: float | None) -> None:
