@@ -354,10 +354,7 @@ class LockedOutFilter(admin.SimpleListFilter):
         return [("yes", "locked out now")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() != "yes":
-            return queryset
-        locked = BindingFailure.objects.locked_out(timezone.now())
-        return queryset.filter(gateway_sn__in=locked.values("gateway_sn"))
+        return queryset.filter(gateway_sn__in=_locked_out()) if self.value() == "yes" else queryset
 
 
 class ReadOnlyAdmin(TenantAdmin):
@@ -379,10 +376,17 @@ class ReadOnlyAdmin(TenantAdmin):
 class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Wrong codes, for platform staff: they belong to no organization."""
 
-    list_display = ("gateway_sn", "organization_id_tried", "reason", "first_at", "last_at")
+    list_display = ("gateway_sn", "is_locked_out", "organization_id_tried", "first_at", "last_at")
     list_filter = (LockedOutFilter, "last_at")
     search_fields = ("gateway_sn", "organization_id_tried")
     actions = ("clear_lockout",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
+        return super().get_queryset(request).annotate(is_locked=Q(gateway_sn__in=_locked_out()))
+
+    @admin.display(boolean=True, ordering="is_locked", description="gateway locked out")
+    def is_locked_out(self, obj: Any) -> bool:
+        return bool(obj.is_locked)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)
@@ -492,6 +496,11 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
     @admin.display(description="member of")
     def organizations(self, obj: User) -> str:
         return ", ".join(membership.organization.name for membership in obj.memberships.all())
+
+
+def _locked_out() -> QuerySet[Any, Any]:
+    """Serial numbers of the gateways that must wait now."""
+    return BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
 
 
 def _object_or_404(model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, pk: int) -> Any:

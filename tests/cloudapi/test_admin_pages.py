@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.test import Client
 from django.urls import reverse
 
 from organizations.models import Organization
@@ -12,6 +13,8 @@ REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 OURS = [model for model in REGISTERED if model._meta.app_label not in ("auth", "axes")]
 each_model = pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model._meta.label)
 each_of_ours = pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.label)
+OWNED = [model for model in OURS if hasattr(model, "organization_path")]
+each_owned_model = pytest.mark.parametrize("model", OWNED, ids=lambda model: model._meta.label)
 each_visitor = pytest.mark.parametrize("visitor", ["staff", "alice", "bob"])
 
 
@@ -79,7 +82,7 @@ def test_a_stranger_sees_nothing_of_another_organization_in_lists(visit, model):
         text = visit("alice", address(model, "changelist"), query).content.decode()
         assert "Northern Grid" not in text
         assert "87654321" not in text
-        assert "charlie" not in text.replace('value="NORTHERN"', "")
+        assert "charlie" not in text
         assert "NORTHERNDOCK" not in text
 
 
@@ -91,10 +94,8 @@ def test_a_stranger_finds_no_choice_of_another_organization(visit, model):
     assert "charlie" not in text
 
 
-@each_of_ours
+@each_owned_model
 def test_a_stranger_opens_no_row_of_another_organization(visit, model, other_organization):
-    if not hasattr(model, "organization_path"):
-        pytest.skip("belongs to no organization")
     path = model.organization_path
     foreign = model._default_manager.filter(**{path: other_organization} if path else {"pk": other_organization.pk})
     for row in foreign:
@@ -121,10 +122,8 @@ def test_the_rule_hides_what_the_sweep_looks_for(alice):
     assert list(restrict(Organization.objects.all(), alice).values_list("name", flat=True)) == ["Harbour Survey"]
 
 
-@each_of_ours
+@each_owned_model
 def test_bob_sees_no_button_that_saves(visit, model, organization):
-    if not hasattr(model, "organization_path"):
-        pytest.skip("belongs to no organization")
     path = model.organization_path
     row = model._default_manager.filter(**{path: organization} if path else {"pk": organization.pk}).first()
     response = visit("bob", address(model, "change", row.pk))
@@ -139,8 +138,6 @@ def test_a_visitor_without_rights_is_sent_to_sign_in(client, db):
 
 
 def test_a_form_without_csrf_token_is_refused(alice, organization):
-    from django.test import Client
-
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
     response = client.post(address(Organization, "change", organization.pk), {"name": "Stolen", "_save": "1"})
