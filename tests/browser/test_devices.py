@@ -1,0 +1,128 @@
+"""The pages of devices as an operator uses them: they refresh themselves, and release asks first."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from mqtt_bridge.models import Exchange, Heartbeat
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+LIST = "/admin/devices/device/"
+PATIENCE = 12_000  # ms: two refreshes
+
+
+@pytest.fixture
+def bridge(db):
+    now = timezone.now()
+    return Heartbeat.objects.create(
+        instance="bridge", started_at=now, beat_at=now + timedelta(minutes=5), round_trip_ms=2
+    )
+
+
+def lose(dock):
+    DeviceState.objects.filter(device=dock).update(online=False)
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_list_refreshes_itself_and_keeps_its_filter(page, sign_in, alice, dock, aircraft):
+    sign_in(alice)
+    page.goto(f"{LIST}?kind=dock")
+    page.wait_for_selector("#result_list .presence-online")
+    lose(dock)
+    page.wait_for_selector("#result_list .presence-offline", timeout=PATIENCE)
+    assert page.locator("#result_list tbody tr").count() == 1
+    assert "kind=dock" in page.url
+    assert page.locator("[data-refreshed]").inner_text().startswith("Updated")
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_list_waits_while_rows_are_selected_and_actions_work_after_a_refresh(page, sign_in, alice, dock):
+    sign_in(alice)
+    page.goto(LIST)
+    page.check("input.action-select")
+    lose(dock)
+    page.wait_for_timeout(6_000)
+    assert page.locator("#result_list .presence-online").count() == 1
+    page.uncheck("input.action-select")
+    page.click("h1")  # leave the table
+    page.wait_for_selector("#result_list .presence-offline", timeout=PATIENCE)
+    page.check("input.action-select")
+    assert page.locator(".action-counter").inner_text() == "1 of 1 selected"
+    page.select_option("select[name=action]", "disable_selected")
+    page.click("button[name=index]")
+    page.wait_for_selector(".messagelist .success")
+    assert not Device.objects.get(pk=dock.pk).is_enabled
+
+
+def test_a_list_that_cannot_be_refreshed_says_so(page, sign_in, alice, dock, complaints):
+    sign_in(alice)
+    page.goto(LIST)
+    page.context.clear_cookies()
+    page.wait_for_selector("[data-refreshed].stale", timeout=PATIENCE)
+    complaints.clear()  # the refused redirect to the sign-in page
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_page_of_a_dock_follows_its_state(page, sign_in, alice, dock):
+    sign_in(alice)
+    page.goto(f"{LIST}{dock.pk}/change/")
+    page.fill("#id_callsign", "half typed")
+    page.wait_for_selector("#state-panel .presence-online")
+    lose(dock)
+    page.wait_for_selector("#state-panel .presence-offline", timeout=PATIENCE)
+    assert page.input_value("#id_callsign") == "half typed"
+
+
+def test_releasing_asks_first_and_takes_the_aircraft_too(page, sign_in, alice, dock, aircraft):
+    sign_in(alice)
+    page.goto(f"{LIST}{dock.pk}/change/")
+    page.click("text=Release from Harbour Survey")
+    assert page.is_checked("#id_with_aircraft")
+    assert "Gull" in page.inner_text("#content")
+    page.click("text=Release 1 device")
+    page.wait_for_selector(".messagelist .success")
+    assert not Device.objects.exclude(organization=None).exists()
+
+
+def test_hostile_text_runs_nothing(page, sign_in, alice, dock):
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+    Device.objects.filter(pk=dock.pk).update(callsign=evil)
+    row = Exchange.objects.create(
+        gateway_sn=dock.sn,
+        organization=dock.organization,
+        channel="requests",
+        method="config",
+        received_at=timezone.now(),
+        outcome="answered",
+        reason=evil,
+        payload=evil,
+        reply=evil,
+    )
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    sign_in(alice)
+    for url in (LIST, f"{LIST}{dock.pk}/change/", f"/admin/mqtt_bridge/exchange/{row.pk}/change/"):
+        page.goto(url)
+        assert "onerror" in page.inner_text("body")
+    assert dialogs == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_is_wider_than_the_screen(page, sign_in, alice, dock, width):
+    Exchange.objects.create(
+        gateway_sn=dock.sn,
+        organization=dock.organization,
+        channel="requests",
+        method="config",
+        received_at=timezone.now(),
+        outcome="answered",
+        payload='{"text": "' + "x" * 2000 + '"}',
+    )
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(alice)
+    journal = "/admin/mqtt_bridge/exchange/"
+    for url in (LIST, f"{LIST}{dock.pk}/change/", journal, f"{journal}{Exchange.objects.get().pk}/change/"):
+        page.goto(url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, url
