@@ -193,7 +193,7 @@ def _exchange_items(user: Principal, now: datetime) -> list[Item]:
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome__exact=error"))
     if counts["refused"]:
         text = _plural(counts["refused"], "bind was", "binds were") + " refused"
-        query = "method__exact=airport_organization_bind&outcome__exact=answered"
+        query = "method=airport_organization_bind&outcome__exact=answered"
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, query))
     if counts["quarantined"]:
         text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"

@@ -382,7 +382,8 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
     actions = ("clear_lockout",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
-        return super().get_queryset(request).annotate(is_locked=Q(gateway_sn__in=_locked_out()))
+        rows: QuerySet[BindingFailure] = super().get_queryset(request)
+        return rows.annotate(is_locked=Q(gateway_sn__in=_locked_out()))
 
     @admin.display(boolean=True, ordering="is_locked", description="gateway locked out")
     def is_locked_out(self, obj: Any) -> bool:

@@ -1,6 +1,8 @@
 """The dashboard: what needs a person now, and nothing that is not true."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -12,6 +14,7 @@ from cloudapi.attention import Level
 from devices.models import Device, DeviceState
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.models import BindingCode, BindingFailure, Organization
+from tests.world import world  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +189,21 @@ def test_every_page_says_that_the_bridge_is_gone(client, alice):
 def test_no_banner_while_the_bridge_lives(client, alice):
     client.force_login(alice)
     assert "No connection to the docks." not in client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("visitor", ["staff", "alice", "bob"])
+def test_every_link_of_the_dashboard_opens(client, request, visitor, settings):
+    settings.DJI_APP_LICENSE = ""
+    for number in range(5):
+        BindingFailure.objects.create(gateway_sn="G", pair_digest=str(number), reason="wrong", last_at=timezone.now())
+    BindingCode.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    client.force_login(request.getfixturevalue(visitor))
+    text = client.get("/admin/").content.decode()
+    links = {unescape(link) for link in re.findall(r'href="(/admin/[^"]+)"', text)} - {"/admin/logout/"}
+    assert any("?" in link for link in links)
+    for link in links:
+        assert client.get(link).status_code == 200, link  # a filter that a list does not know redirects to ?e=1
 
 
 @pytest.mark.usefixtures("bridge", "dock", "offline")
