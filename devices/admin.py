@@ -152,7 +152,7 @@ class DeviceAdmin(DevicePages):
 
     # --- columns -------------------------------------------------------------------------------
 
-    @admin.display(description="last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
+    @admin.display(description="presence, last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: Any) -> SafeString:
         seen = device.state.last_seen if hasattr(device, "state") else None
         return format_html("{} <small>{}</small>", presence_word(device.presence), ago(seen) if seen else "")
@@ -347,7 +347,7 @@ class ReadOnlyAdmin(TenantAdmin):
 class ExchangeAdmin(ReadOnlyAdmin):
     """The journal: what docks said and what we answered, for the organization it concerned."""
 
-    list_display = ("received_at_shown", "gateway", "said", "outcome_shown", "owner", "reason")
+    list_display = ("received_at_shown", "gateway", "said", "became", "owner")
     list_display_links = ("received_at_shown",)
     list_filter = (
         "outcome", MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
@@ -415,9 +415,9 @@ class ExchangeAdmin(ReadOnlyAdmin):
     def said(self, exchange: Exchange) -> SafeString | str:
         return exchange.method or format_html("<em>{}</em>", exchange.channel)
 
-    @admin.display(description="outcome")
-    def outcome_shown(self, exchange: Exchange) -> SafeString:
-        return outcome_word(exchange)
+    @admin.display(description="outcome and reason")
+    def became(self, exchange: Exchange) -> SafeString:
+        return format_html("{} {}", outcome_word(exchange), exchange.reason)
 
     @admin.display(description="organization")
     def owner(self, exchange: Exchange) -> str:
