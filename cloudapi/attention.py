@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 
 from devices.models import Device, DeviceQuerySet
+from devices.presence import Presence, Watch
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import codes
 from organizations.models import BindingCode, BindingFailure, Organization
@@ -90,11 +91,14 @@ def bridge_status(now: datetime | None = None) -> BridgeStatus:
 def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = None) -> Overview:
     """What this user should know now; a constant number of queries, whatever the number of devices."""
     now = now or timezone.now()
+    watch = Watch(now, bridge_alive=not bridge.is_stale)
+    offline = watch.matching(Presence.OFFLINE)
     counts = _docks(user).aggregate(
         total=Count("pk"),
-        online=Count("pk", filter=ONLINE),
-        offline=Count("pk", filter=OFFLINE),
-        longest=Min("state__last_seen", filter=OFFLINE),
+        online=Count("pk", filter=watch.matching(Presence.ONLINE)),
+        offline=Count("pk", filter=offline),
+        never=Count("pk", filter=watch.matching(Presence.NEVER)),
+        longest=Min("state__last_seen", filter=offline),
     )
     items = [*_guess_items(now), *_platform_items()] if is_platform_staff(user) else []
     items += _license_items(user)
@@ -108,7 +112,7 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
         _tiles(counts),
         *_sorted(items),
         offline=list(
-            _docks(user).filter(OFFLINE).select_related("organization", "state").order_by("-state__last_seen")[:ROWS]
+            _docks(user).filter(offline).select_related("organization", "state").order_by("-state__last_seen")[:ROWS]
         ),
         organizations=list(_organizations_with_several_offline(user)) if is_platform_staff(user) else [],
     )
@@ -116,20 +120,20 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
 
 # --- docks ---------------------------------------------------------------------------------------
 
-ONLINE = Q(state__online=True)
-OFFLINE = Q(state__online=False, state__last_seen__isnull=False)
-
 
 def _docks(user: Principal) -> DeviceQuerySet:
     return Device.objects.docks().filter(is_enabled=True).exclude(organization=None).visible_to(user)
 
 
 def _tiles(counts: dict[str, Any]) -> list[Tile]:
-    never = counts["total"] - counts["online"] - counts["offline"]
+    never = counts["never"]
+    silent = counts["total"] - counts["online"] - counts["offline"] - never
     tiles = [
         Tile("bad" if counts["offline"] else "", counts["offline"], "docks offline", f"{DOCKS}&presence=offline"),
         Tile("good", counts["online"], "docks online", f"{DOCKS}&presence=online"),
     ]
+    if silent:
+        tiles.append(Tile("unknown", silent, "docks not heard yet", f"{DOCKS}&presence=unknown"))
     if never:
         tiles.append(Tile("", never, "never connected", f"{DOCKS}&presence=never"))
     return [*tiles, Tile("", counts["total"], "docks in all", DOCKS)]

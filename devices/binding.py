@@ -276,6 +276,7 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
     Device.objects.filter(pk__in=keys).update(
         organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
     )
+    Device.objects.filter(gateway__in=keys).update(gateway=None)
     return bound
 
 

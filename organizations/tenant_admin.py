@@ -70,7 +70,11 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         visible: models.QuerySet[Any] = restrict(super().get_queryset(request), request.user)
-        return visible
+        if self.view_role == Role.VIEWER or is_platform_staff(request.user):
+            return visible
+        # Whoever may look in one organization and not in another sees the rows of the first alone.
+        held = [pk for pk in roles(request) if may(request, self.view_role, pk)]
+        return visible.filter(**{f"{self.model.organization_path or 'pk'}__in": held})
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any

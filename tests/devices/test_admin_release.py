@@ -71,12 +71,10 @@ def test_release_forgets_and_keeps_what_the_page_says(client, alice, lived_in):
     assert (event.user, event.organization, event.through) == (alice, lived_in.organization, "admin")
 
 
-def test_the_aircraft_goes_too_only_if_it_is_ticked(client, alice, dock, aircraft):
-    release(client, alice, dock)
-    assert Device.objects.get(pk=aircraft.pk).is_bound
-    Device.objects.filter(pk=dock.pk).update(organization=aircraft.organization)
-    release(client, alice, dock, with_aircraft="on")
-    assert not Device.objects.get(pk=aircraft.pk).is_bound
+@pytest.mark.parametrize(("ticked", "stays"), [({}, True), ({"with_aircraft": "on"}, False)])
+def test_the_aircraft_goes_too_only_if_it_is_ticked(client, alice, dock, aircraft, ticked, stays):
+    release(client, alice, dock, **ticked)
+    assert Device.objects.get(pk=aircraft.pk).is_bound is stays
 
 
 def test_the_action_on_the_list_asks_first(client, alice, dock):

@@ -68,3 +68,9 @@ def test_release_is_audited(lived_in, alice):
 def test_unclaimed_device_is_not_released_again(lived_in, alice):
     released(lived_in, alice)
     assert released(lived_in, alice) == []
+
+
+def test_aircraft_that_stays_is_no_longer_carried_by_the_released_dock(lived_in, aircraft, alice):
+    released(lived_in, alice)
+    aircraft.refresh_from_db()
+    assert (aircraft.gateway, aircraft.organization) == (None, alice.memberships.get().organization)
