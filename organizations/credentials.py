@@ -1,7 +1,7 @@
 """Checking what a technician typed: organization id and binding code, with the lock-out of guessers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -48,8 +48,9 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     `BindingCode.why_unusable`. With `lock`, codes and organizations stay locked until the transaction ends.
     Every new wrong pair counts towards its gateway's lock-out, within one message too.
     """
-    codes = _find_codes(attempts, lock=lock)
-    keys = [(attempt.organization_id.strip(), digest_of(attempt.code)) for attempt in attempts]
+    digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
+    keys = [(attempt.organization_id.strip(), digests[attempt.code]) for attempt in attempts]
+    codes = _find_codes(keys, lock=lock)
     named = _organizations_named({key[0] for key in keys if key not in codes})
     wrong = _recent_failures({attempt.gateway_sn for attempt in attempts}, now)
     verdicts, failures = [], []
@@ -69,11 +70,12 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     return verdicts
 
 
-def _find_codes(attempts: Iterable[Credentials], *, lock: bool) -> dict[tuple[str, str], BindingCode]:
+def _find_codes(keys: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], BindingCode]:
+    """The codes by (organization id, digest)."""
     rows = (
         BindingCode.objects.filter(
-            digest__in={digest_of(attempt.code) for attempt in attempts},
-            organization__organization_id__in={attempt.organization_id.strip() for attempt in attempts},
+            digest__in={digest for _, digest in keys},
+            organization__organization_id__in={organization_id for organization_id, _ in keys},
         )
         .select_related("organization")
         .order_by("organization_id", "pk")
