@@ -32,6 +32,10 @@ Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 
+# ValueError: text with lone surrogates, numbers with more digits than Python converts.
+_UNUSABLE: Final = (msgspec.ValidationError, RemoteProtocolError, ValueError)
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A part that may be unusable without spoiling the rest: what cannot be read takes its default.
 
@@ -75,7 +79,7 @@ def fill(type_: type[T], data: dict[str, Any]) -> T:
     """Convert an object field by field, in one quick step if every value has its documented type."""
     try:
         return msgspec.convert(data, type_, strict=False)
-    except msgspec.ValidationError:
+    except _UNUSABLE:
         return _fill_leniently(type_, data)
 
 
@@ -125,7 +129,7 @@ def _fill_leniently(type_: type[T], data: dict[str, Any]) -> T:
             continue
         try:
             values[field.name] = _convert(field.type, value)
-        except (msgspec.ValidationError, RemoteProtocolError):
+        except _UNUSABLE:
             if field.required or not issubclass(type_, Entry):
                 raise RemoteProtocolError("data_invalid", f"{field.encode_name} is unusable") from None
     return type_(**values)

@@ -7,7 +7,6 @@ trailing commas, numbers as text. Limits exist because a payload is written by a
 import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import accumulate
 from typing import Any, Final, cast
 
 import msgspec
@@ -79,7 +78,7 @@ _ESCAPED_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89a-fA-F]")
 _NOT_A_NUMBER = re.compile(rb"NaN|Infinity")
 
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS: Final = [1 if byte in b"[{" else -1 for byte in range(256)]
+_AS_PARENTHESES: Final = bytes.maketrans(b"[]{}", b"()()")
 
 _WITHOUT_METHOD: Final = frozenset(
     (Channel.OSD, Channel.STATE, Channel.PROPERTY_SET, Channel.PROPERTY_SET_REPLY),
@@ -174,13 +173,24 @@ def _refuse_structure(payload: bytes, channel: Channel) -> None:
     max_nodes = MAX_SERVICES_REPLY_NODES if channel is Channel.SERVICES_REPLY else MAX_NODES
     if payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH and len(payload) <= max_nodes:
         return
-    outside = _STRINGS.sub(b"", payload)
-    brackets = outside.translate(None, delete=_NOT_BRACKETS)
-    nodes = outside.count(b",") + brackets.count(b"{") + brackets.count(b"[") + 1
+    outside = _outside_strings(payload)
+    brackets = outside.translate(_AS_PARENTHESES, delete=_NOT_BRACKETS)
+    nodes = outside.count(b",") + brackets.count(b"(") + 1
     if nodes > max_nodes:
         raise RemoteProtocolError("too_many_nodes", f"about {nodes} values, at most {max_nodes}")
-    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH:
+    levels = 0
+    while b"()" in brackets and levels <= MAX_DEPTH:  # what does not balance is left to the parser
+        brackets = brackets.replace(b"()", b"")
+        levels += 1
+    if levels > MAX_DEPTH:
         raise RemoteProtocolError("too_deep", f"more than {MAX_DEPTH} levels")
+
+
+def _outside_strings(payload: bytes) -> bytes:
+    """Drop the strings; without a backslash every quotation mark opens or closes one."""
+    if b"\\" in payload:
+        return _STRINGS.sub(b"", payload)
+    return b"".join(payload.split(b'"')[::2])
 
 
 def _refuse_nul(payload: bytes) -> None:
@@ -204,13 +214,14 @@ def _parse(payload: bytes) -> dict[str, Any]:
 
 def _explain(payload: bytes, error: Exception) -> RemoteProtocolError:
     """Find the most helpful reason why this is not JSON."""
-    outside = _STRINGS.sub(b"", payload)
+    outside = _outside_strings(payload)
     checks: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("empty", lambda: not payload.strip()),
         ("nul_character", lambda: b"\0" in payload),
         ("byte_order_mark", lambda: payload.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))),
         ("not_utf8", lambda: not _is_utf8(payload)),
         ("not_a_number", lambda: _NOT_A_NUMBER.search(outside) is not None),
+        ("too_deep", lambda: isinstance(error, RecursionError)),
         ("number_out_of_range", lambda: isinstance(error, msgspec.ValidationError)),
         ("lone_surrogate", lambda: _ESCAPED_SURROGATE.search(payload) is not None),
     )
