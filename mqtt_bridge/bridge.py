@@ -70,12 +70,17 @@ class Bridge:
     def run(self) -> None:
         """Be the active bridge or stand by for it, until stopped."""
         backoff = STANDBY_INTERVAL / 10
+        standing_by = False
         while not self._stop.is_set():
             began = monotonic()
             try:
                 if self._lock.acquire():
+                    standing_by = False
                     self._serve()
                     continue
+                if not standing_by:
+                    logger.info("Standing by until the lock of the active bridge is free")
+                    standing_by = True
                 backoff = STANDBY_INTERVAL
             except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
                 logger.warning("Not serving: %s: %s", type(error).__name__.removesuffix("Error"), error)
