@@ -138,9 +138,7 @@ def test_method_that_is_there_is_not_inferred():
     assert read(method="new_thing", data={"devices": []}).method == "new_thing"
 
 
-@pytest.mark.parametrize(
-    "channel", [Channel.OSD, Channel.STATE, Channel.PROPERTY_SET, Channel.PROPERTY_SET_REPLY]
-)
+@pytest.mark.parametrize("channel", [Channel.OSD, Channel.STATE, Channel.PROPERTY_SET, Channel.PROPERTY_SET_REPLY])
 def test_channels_without_method_have_none(channel):
     assert read(channel, method="config").method == ""
 

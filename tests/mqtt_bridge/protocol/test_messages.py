@@ -157,9 +157,7 @@ def test_topology_drops_secrets_and_is_written_as_documented():
 
 
 def test_topology_takes_numbers_as_text_and_the_old_version_field():
-    topo = decode_data(
-        UpdateTopo, {"domain": 3, "type": "1", "version": 1, "sub_devices": [{"sn": "A", "version": 2}]}
-    )
+    topo = decode_data(UpdateTopo, {"domain": 3, "type": "1", "version": 1, "sub_devices": [{"sn": "A", "version": 2}]})
     assert (topo.model_key, topo.thing_version, topo.sub_devices[0].thing_version) == ("3-1-0", "1", "2")
 
 
