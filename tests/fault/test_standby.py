@@ -7,7 +7,7 @@ import pytest
 
 from tests.fault import promise
 from tests.fault.load import RATE, size, under_load
-from tests.fault.unsafe_bridge import command
+from tests.fault.altered_bridge import command
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
@@ -54,5 +54,5 @@ def test_standby_takes_over_and_no_request_is_lost(stack, report):
 
 def test_broker_sees_two_at_once_without_the_lock(postgres_stack):
     for _ in range(2):
-        postgres_stack.start_bridge(command=command("lock"))
+        postgres_stack.start_bridge(command=command("no_lock"))
     assert TWO_AT_ONCE in postgres_stack.broker.log.read_text()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fault import promise
 from tests.fault.load import RATE, size, under_load
-from tests.fault.unsafe_bridge import command
+from tests.fault.altered_bridge import command
 
 pytestmark = pytest.mark.fault
 
