@@ -62,8 +62,9 @@ def no_rate_limit():
 
 def retained_messages():
     """Ask for retained messages and take them for new ones."""
-    from mqtt_bridge import connection
     from paho.mqtt.subscribeoptions import SubscribeOptions
+
+    from mqtt_bridge import connection
 
     connection.subscriptions = lambda filters, *, qos: [(topic, SubscribeOptions(qos=qos)) for topic in filters]
     delivery = connection.Delivery

@@ -44,6 +44,8 @@ class Load:
 
     def finish(self, *, at_least, grace):
         """Stop when `at_least` requests are sent; wait for the missing answers, at most `grace` seconds."""
+        if self._is_over:
+            return
         self._at_least = at_least
         self._is_over = True
         self._sending.result(timeout=at_least / self.rate + 30)

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from tests.fault import promise
-from tests.fault.load import size, under_load
 from tests.fault.altered_bridge import command
+from tests.fault.load import size, under_load
 
 pytestmark = pytest.mark.fault
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.fault import promise
-from tests.fault.load import RATE, size, under_load
 from tests.fault.altered_bridge import command
+from tests.fault.load import RATE, size, under_load
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
