@@ -168,7 +168,11 @@ LOGGING = {
 MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
-BRIDGE_TICKS = {"devices.topology.sweep": 5.0, "mqtt_bridge.journal.prune": 60.0}  # seconds between two calls
+BRIDGE_TICKS = {  # seconds between two calls
+    "devices.topology.sweep": 5.0,
+    "mqtt_bridge.journal.prune": 60.0,
+    "organizations.credentials.prune": 3600.0,
+}
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence

@@ -40,6 +40,14 @@ class BindResult(NamedTuple):
     organization_id: int | None = None
 
 
+class Finding(NamedTuple):
+    """The organization that an id and a code open, or why none, and for the journal whom the attempt concerns."""
+
+    organization: Organization | None
+    reason: str
+    organization_id: int | None
+
+
 # --- questions ---------------------------------------------------------------------------------
 
 
@@ -76,13 +84,16 @@ def _may_learn_names(asking: Device | None, device: Device) -> bool:
     )
 
 
-def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[tuple[Organization | None, str]]:
-    """For each pair of id and code the organization it opens, or None and the reason. Consumes nothing."""
-    answers: list[tuple[Organization | None, str]] = []
-    for verdict in check(attempts, now=now):
-        reason = verdict.code.why_unusable(now) if verdict.code else verdict.reason
-        answers.append((verdict.code.organization if verdict.code and not reason else None, reason))
-    return answers
+def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[Finding]:
+    """For each pair of id and code the organization it opens. Consumes nothing, but notes what is wrong."""
+    return [_finding(verdict, now) for verdict in check(attempts, now=now)]
+
+
+def _finding(verdict: Verdict, now: datetime) -> Finding:
+    if verdict.code is None:
+        return Finding(None, verdict.reason, verdict.organization_id)
+    reason = verdict.code.why_unusable(now)
+    return Finding(None if reason else verdict.code.organization, reason, verdict.organization_id)
 
 
 # --- binding -----------------------------------------------------------------------------------
@@ -127,7 +138,7 @@ class _Decision:
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
         if code is None:
-            return BindResult(Code.BIND_FAILED, verdict.reason)
+            return BindResult(Code.BIND_FAILED, verdict.reason, verdict.organization_id)
         device = self.devices.get(wanted.sn)
         reason = self._why_not(entry, device, code)
         if device is None or reason:

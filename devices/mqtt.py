@@ -18,11 +18,12 @@ from mqtt_bridge.protocol.messages import (
     ErrInfo,
     OrganizationGetOutput,
     OrganizationGetReply,
+    ResultReply,
     TopoReply,
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.router import Message, Reply, failed
-from organizations.credentials import Credentials, organizations_named
+from organizations.credentials import Credentials
 
 
 def config(messages: Sequence[Message]) -> list[Reply]:
@@ -44,17 +45,14 @@ def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
     attempts = [
         Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
     ]
-    named = organizations_named(attempt.organization_id for attempt in attempts)
-    replies = []
-    found = binding.find_organizations(attempts, now=timezone.now())
-    for attempt, (organization, reason) in zip(attempts, found, strict=True):
-        answer = (
-            OrganizationGetReply(Code.OK, OrganizationGetOutput(organization.name))
-            if organization
-            else failed(Code.ORGANIZATION_GET_FAILED)
-        )
-        replies.append(Reply(answer, reason, named.get(attempt.organization_id.strip())))
-    return replies
+    findings = binding.find_organizations(attempts, now=timezone.now())
+    return [Reply(_name(finding), finding.reason, finding.organization_id) for finding in findings]
+
+
+def _name(finding: binding.Finding) -> OrganizationGetReply | ResultReply:
+    if finding.organization is None:
+        return failed(Code.ORGANIZATION_GET_FAILED)
+    return OrganizationGetReply(Code.OK, OrganizationGetOutput(finding.organization.name))
 
 
 def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
@@ -64,14 +62,13 @@ def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
         for number, message in enumerate(messages)
         for wanted in message.data.bind_devices
     ]
-    named = organizations_named(entry.wanted.organization_id for entry in entries)
     results = iter(binding.bind(entries, now=timezone.now()))
     replies = []
     for message in messages:
         outcomes = [(wanted, next(results)) for wanted in message.data.bind_devices]
         errors = [ErrInfo(wanted.sn, result.err_code) for wanted, result in outcomes]
         reasons = [f"{wanted.sn or '?'}: {result.reason}" for wanted, result in outcomes if result.reason]
-        concerned = named.get(outcomes[0][0].organization_id.strip())
+        concerned = outcomes[0][1].organization_id
         replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned))
     return replies
 

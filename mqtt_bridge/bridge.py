@@ -91,7 +91,7 @@ class Bridge:
 
     def _serve(self) -> None:
         """Serve until stopped; raises when the broker, the database or the lock is gone."""
-        with self._connections() as (control, buffer):
+        with self._connections() as (control, telemetry, buffer):
             logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
             timer = Timer(self, control)
             while not self._stop.is_set():
@@ -99,10 +99,11 @@ class Bridge:
                 if deliveries:
                     self._handle(control, buffer, deliveries)
                 control.check()
+                telemetry.check()
                 timer.run()
 
     @contextmanager
-    def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryBuffer]]:
+    def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryConnection, TelemetryBuffer]]:
         control = ControlConnection(
             self._address,
             client_id=self._client_id,
@@ -125,7 +126,7 @@ class Bridge:
             telemetry.open()
             buffer.start()
             try:
-                yield control, buffer
+                yield control, telemetry, buffer
             finally:
                 telemetry.close()
                 buffer.stop()
@@ -216,6 +217,8 @@ class Timer:
             import_string(path)(listening_since=self._listening_since)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
+        except Exception:
+            logger.exception("%s failed; docks are answered all the same", path)
 
     def _is_due(self, name: str, interval: float) -> bool:
         now = monotonic()

@@ -18,6 +18,7 @@ __all__ = [
     "PUBLISH_WINDOW",
     "Address",
     "Client",
+    "MQTTProtocolVersion",
     "build_client",
     "connect_properties",
     "parse_url",

@@ -135,6 +135,10 @@ def _decode(delivery: Delivery) -> Handled | None:
         data = item.envelope.data if item.route.data is None else decode_data(item.route.data, item.envelope.data)
     except RemoteProtocolError as error:
         _quarantine(item, error)
+    except Exception:
+        # A fault of ours: the broker would send the message again and again if it stopped the bridge.
+        logger.exception("The decoder failed on a message of %s", sn)
+        item.refuse(Exchange.Outcome.ERROR, "decoder failed", _failure(item.route))
     else:
         item.message = Message(
             sn, channel, item.method, item.envelope.tid, item.envelope.bid, data, delivery.received_at

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import msgspec
 from django.conf import settings
-from django.db import DataError
+from django.db import DataError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from mqtt_bridge.bulk import append
 from mqtt_bridge.dispatch import Handled
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.journal import redact
@@ -31,7 +32,7 @@ def write(handled: Sequence[Handled]) -> None:
     owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))({item.sn for item in handled})
     rows = [_row(item, owners.get(item.sn)) for item in handled]
     try:
-        Exchange.objects.bulk_create(rows)
+        append(Exchange, rows)
     except DataError:
         _write_singly(rows)
 
@@ -40,7 +41,8 @@ def _write_singly(rows: Iterable[Exchange]) -> None:
     """Save all rows but those that the database refuses, which must not keep the others out."""
     for row in rows:
         try:
-            row.save(force_insert=True)
+            with transaction.atomic():
+                row.save(force_insert=True)
         except DataError:
             logger.exception("A journal row of %s is lost", row.gateway_sn)
 

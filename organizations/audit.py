@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
+from mqtt_bridge.bulk import append
 from organizations.models import AuditEvent
 
 
@@ -46,4 +47,4 @@ def event(
 
 def record(events: Iterable[AuditEvent]) -> None:
     """Save audit rows, in one statement."""
-    AuditEvent.objects.bulk_create(events)
+    append(AuditEvent, events)

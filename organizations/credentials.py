@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from organizations.models import (
@@ -17,6 +18,7 @@ from organizations.models import (
 )
 
 WRONG = "organization ID and code do not belong together"
+KEPT = timedelta(days=30)
 LOCKED_OUT = "gateway locked out after too many wrong codes"
 
 
@@ -29,9 +31,13 @@ class Credentials(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The code's row if id and code belong together, else why not (for the journal, never for the device)."""
+    """The code's row if id and code belong together, else why not; for the journal, never for the device.
+
+    `organization_id` is the primary key of the organization that the id names, whatever the code.
+    """
 
     code: BindingCode | None
+    organization_id: int | None
     reason: str = ""
 
 
@@ -43,17 +49,19 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     Every new wrong pair counts towards its gateway's lock-out, within one message too.
     """
     codes = _find_codes(attempts, lock=lock)
+    keys = [(attempt.organization_id.strip(), digest_of(attempt.code)) for attempt in attempts]
+    named = _organizations_named({key[0] for key in keys if key not in codes})
     wrong = _recent_failures({attempt.gateway_sn for attempt in attempts}, now)
     verdicts, failures = [], []
-    for attempt in attempts:
-        key = (attempt.organization_id.strip(), digest_of(attempt.code))
-        known = wrong[attempt.gateway_sn]
+    for attempt, key in zip(attempts, keys, strict=True):
+        code, known = codes.get(key), wrong[attempt.gateway_sn]
+        concerned = code.organization_id if code else named.get(key[0])
         if len(known) >= BindingFailureQuerySet.LIMIT:
-            verdicts.append(Verdict(None, LOCKED_OUT))
-        elif key in codes:
-            verdicts.append(Verdict(codes[key]))
+            verdicts.append(Verdict(None, concerned, LOCKED_OUT))
+        elif code:
+            verdicts.append(Verdict(code, concerned))
         else:
-            verdicts.append(Verdict(None, WRONG))
+            verdicts.append(Verdict(None, concerned, WRONG))
             if normalise_code(attempt.code):  # nothing typed is no guess
                 known.add(pair := _pair_digest(*key))
                 failures.append(_failure(attempt, pair, now))
@@ -112,7 +120,13 @@ def _record(failures: Sequence[BindingFailure]) -> None:
     )
 
 
-def organizations_named(ids: Iterable[str]) -> dict[str, int]:
-    """Primary keys of the organizations with these ids: whom a journal row concerns."""
-    rows = Organization.objects.filter(organization_id__in={text.strip() for text in ids})
-    return dict(rows.values_list("organization_id", "pk"))
+def _organizations_named(ids: set[str]) -> dict[str, int]:
+    if not ids:
+        return {}
+    return dict(Organization.objects.filter(organization_id__in=ids).values_list("organization_id", "pk"))
+
+
+def prune(**_tick: object) -> int:
+    """Delete wrong pairs that nobody needs any more; returns how many went."""
+    deleted, _ = BindingFailure.objects.filter(last_at__lt=timezone.now() - KEPT).delete()
+    return deleted

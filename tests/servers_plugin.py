@@ -1,8 +1,8 @@
 """A pytest plugin: real servers, told to Django through the environment before it reads its settings.
 
-A conftest.py would come too late, pytest-django loads the settings before it. PostgreSQL is started once a run,
-pytest-django makes a database in it for every worker. Redis and Mosquitto know neither databases nor tenants
-that would keep two workers apart, so every process that runs tests gets its own; they start in 30 ms.
+A conftest.py would come too late: pytest-django loads the settings before it. PostgreSQL is started once a
+run, and pytest-django makes a database in it for every worker. Redis and Mosquitto could not keep two workers
+apart, so every process that runs tests gets its own; they start in 30 ms.
 A server whose variable is set already is not started.
 """
 

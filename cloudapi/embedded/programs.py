@@ -73,6 +73,14 @@ SOURCES = {
         trial=("-h",),
         answer="mosquitto version",
     ),
+    "mosquitto-clients": Source(
+        names=("mosquitto_pub",),
+        extracted="usr/bin/mosquitto_pub",
+        packages=("mosquitto-clients",),
+        trial=("--help",),
+        answer="mosquitto_pub",
+        beside=("mosquitto_sub",),
+    ),
     "redis": Source(
         names=("redis-server",),
         extracted="usr/bin/redis-server",
@@ -91,7 +99,8 @@ SOURCES = {
     "chromium": Source(
         names=("chromium", "google-chrome"),
         extracted="usr/lib/chromium/chromium",
-        packages=("chromium", "chromium-common", "fonts-dejavu-core"),
+        # The last is for Playwright's driver: run that in the program's environment, too.
+        packages=("chromium", "chromium-common", "fonts-dejavu-core", "libatomic1"),
         trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"),
         answer="<html",
     ),
@@ -166,15 +175,17 @@ def fetch(name: str, cache: Path) -> Program:
     home = _home(cache)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home / "lock"):
-        if program := cached(name, cache):
+        if (program := cached(name, cache)) and runs(name, program):
             return program
         unfinished = home / f"{name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in (unfinished, home / name):
+            shutil.rmtree(folder, ignore_errors=True)
         unfinished.mkdir()
         try:
             _download(name, _Apt(home / "apt"), unfinished)
             _extract(unfinished)
-            _try_out(name, unfinished)
+            if complaint := _complaint(name, _existing(name, unfinished)):
+                raise OSError(complaint)
         except (subprocess.SubprocessError, OSError) as error:
             reason = str(getattr(error, "stderr", None) or error).strip()
             raise ProgramMissingError(_what_to_install(name, f"fetching it failed: {reason}")) from error
@@ -213,9 +224,13 @@ def _existing(name: str, root: Path) -> Program:
     return program
 
 
-def _try_out(name: str, root: Path) -> None:
-    """Run the program once: a library that apt believes installed may be missing all the same."""
-    program, source = _existing(name, root), SOURCES[name]
+def runs(name: str, program: Program) -> bool:
+    """Try it out: libraries of the machine that a fetched program counts on may be gone."""
+    return not _complaint(name, program)
+
+
+def _complaint(name: str, program: Program) -> str:
+    source = SOURCES[name]
     result = subprocess.run(  # noqa: S603
         [program.path, *source.trial],
         env={**os.environ, **program.env},
@@ -224,8 +239,9 @@ def _try_out(name: str, root: Path) -> None:
         check=False,
         timeout=60,
     )
-    if source.answer not in result.stdout:
-        raise OSError(f"it does not run on this machine: {result.stderr[-2000:]}")
+    if source.answer in result.stdout:
+        return ""
+    return f"it does not run on this machine: {result.stderr[-2000:]}"
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:
@@ -282,12 +298,15 @@ class _Apt:
 
 
 def main() -> int:
-    """Make sure that the named programs are there; print one line for each."""
+    """Make sure that the named programs are there and run; print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="+", choices=sorted(SOURCES), metavar="program")
     for name in parser.parse_args().programs:
         try:
-            sys.stdout.write(f"{name}: {find(name).path}\n")
+            program = find(name)
+            if program.root and not runs(name, program):
+                program = fetch(name, CACHE)
+            sys.stdout.write(f"{name}: {program.path}\n")
         except ProgramMissingError as error:
             sys.stderr.write(f"{error}\n")
             return 1

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
@@ -15,7 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import psycopg
 
@@ -25,6 +26,8 @@ HOST = "127.0.0.1"
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0  # seconds, then SIGKILL
 PORT_ATTEMPTS = 10
+JUST_MADE = 60.0  # seconds
+PREFIX = "dock-cloud-server-"
 POLL = 0.02  # seconds
 
 
@@ -47,7 +50,9 @@ class Server(ABC):
         self.program = program or programs.find(self.program_name)
         self.is_port_fixed = port is not None
         self.port = port or 0
-        self.directory = Path(tempfile.mkdtemp(prefix=f"dock-cloud-{self.program_name}-"))
+        _remove_abandoned_data()
+        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.claim = _claim(self.directory)
         self.log = self.directory / "server.log"  # of the latest start
         self.user: pwd.struct_passwd | None = None  # who runs it, None for ourselves
         self.process: subprocess.Popen[bytes] | None = None
@@ -131,6 +136,7 @@ class Server(ABC):
         """Stop it and remove its data."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self.claim.close()
 
     def is_running(self) -> bool:
         """Tell whether its process is there, answering or not."""
@@ -182,7 +188,7 @@ class Mosquitto(Server):
     """An MQTT broker that queues enough for a whole fault test.
 
     Without `username` and `password` everybody may come in. With `persistence` sessions and queued messages
-    survive `stop`, and `kill` but for the last second. `config` is added to its configuration file.
+    survive `stop`, and `kill` but for the last two seconds. `config` is added to its configuration file.
     """
 
     program_name = "mosquitto"
@@ -258,8 +264,8 @@ class Redis(Server):
 
     def answers(self, pid: int) -> bool:
         """Compare the process id it tells."""
-        line = f"process_id:{pid}\r\n".encode()
-        return line in _exchange(self.port, b"INFO server\r\n", enough=lambda answer: line in answer)
+        answer = _exchange(self.port, b"INFO server\r\n", enough=lambda answer: b"\r\nuptime_" in answer)
+        return f"process_id:{pid}\r\n".encode() in answer
 
 
 class PostgreSQL(Server):
@@ -284,7 +290,7 @@ class PostgreSQL(Server):
         super().__init__(port=port, program=program)
         self.data = self.directory / "data"
         self.token = secrets.token_hex(8)
-        speed = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        speed = {} if durable else {"fsync": "off", "full_page_writes": "off"}  # safe but for power cuts
         self.settings = {
             "listen_addresses": HOST,
             "unix_socket_directories": "",
@@ -344,15 +350,23 @@ class PostgreSQL(Server):
         )
 
     def _reachable(self) -> programs.Program:
-        """Return the program, copied when its user may not enter the checkout that it was fetched into."""
+        """Return the program, linked elsewhere when its user may not enter the checkout with it."""
         with contextlib.suppress(PermissionError):
             if self._run([str(self.program.path), "--version"]).returncode == 0:
                 return self.program
         if self.program.root is None:
             raise ServerError(f"the user {self.user} may not run {self.program.path}")
         copy = self.directory / "program"
-        shutil.copytree(self.program.root, copy, symlinks=True)
+        shutil.copytree(self.program.root, copy, symlinks=True, copy_function=_link)
+        copy.chmod(0o755)
         return self.program.moved_to(copy)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 def _unprivileged_user() -> pwd.struct_passwd:
@@ -366,6 +380,27 @@ def _mosquitto_hash(password: str) -> str:
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
     return f"$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _claim(directory: Path) -> IO[str]:
+    """Lock a file in the directory; it is free again when we end or close the file."""
+    claim = (directory / "claim").open("a")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        claim.close()
+        raise
+    return claim
+
+
+def _remove_abandoned_data() -> None:
+    """Remove what servers left whose owners were killed before they could."""
+    for claim in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/claim"):
+        # Who has just made the directory may not have locked the file yet; neither may strangers' be touched.
+        with contextlib.suppress(OSError):
+            if time.time() - claim.stat().st_mtime > JUST_MADE:
+                _claim(claim.parent).close()
+                shutil.rmtree(claim.parent, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from mqtt_bridge.client import KEEPALIVE, build_client, connect_properties, parse_url
+from mqtt_bridge.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
 
-PROTOCOLS = {"3.1.1": 4, "5": 5}  # to paho's numbers
+PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 RECEIVE_MAXIMUM = 512
 FAILURE = 0x80  # reason codes from here on mean "no" (MQTT 5, 2.4)
 

@@ -139,7 +139,7 @@ class Dock:
         self.connection = self._build_connection(mqtt_url)
         self._manners = Manners(misbehave)
         self._endless = Patience(None, self.options.reply_timeout)
-        self._on_step = on_step
+        self.on_step = on_step
         self._open: dict[str, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
@@ -248,8 +248,8 @@ class Dock:
         """Write a step into the history; returns whether its outcome is "ok"."""
         step = Step(time.time(), name, outcome, detail)
         self.steps.append(step)
-        if self._on_step is not None:
-            self._on_step(self, step)
+        if self.on_step is not None:
+            self.on_step(self, step)
         return outcome == "ok"
 
     def topic(self, channel: str) -> str:

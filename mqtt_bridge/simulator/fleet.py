@@ -182,7 +182,7 @@ async def run_until_signal(fleet: Fleet, *, onboarded_within: float | None = Non
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ended = asyncio.ensure_future(stop.wait())
+    ended: asyncio.Future[bool] = asyncio.ensure_future(stop.wait())
     settled = ended
     if onboarded_within is not None:
         settled = asyncio.ensure_future(fleet.settled(onboarded_within))

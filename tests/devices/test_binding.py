@@ -216,7 +216,7 @@ def test_thousand_guesses_then_the_right_code(code):
 
 def test_organization_is_found_by_id_and_code_and_the_code_not_used(code, organization):
     found = binding.find_organizations([Credentials("DOCK1", "12345678", code[1])], now=timezone.now())
-    assert found == [(organization, "")]
+    assert found == [(organization, "", organization.pk)]
     assert BindingCode.objects.get().uses == 0
 
 
@@ -226,9 +226,9 @@ def test_organization_is_found_by_id_and_code_and_the_code_not_used(code, organi
 )
 def test_no_organization_is_found_by_a_wrong_pair(code, other_organization, organization_id, typed):
     attempt = Credentials("DOCK1", organization_id, code[1] if typed is None else typed)
-    [(found, reason)] = binding.find_organizations([attempt], now=timezone.now())
-    assert found is None
-    assert reason
+    [finding] = binding.find_organizations([attempt], now=timezone.now())
+    assert finding.organization is None
+    assert finding.reason
 
 
 def test_dock_learns_its_own_name_and_that_of_its_aircraft(dock, aircraft):

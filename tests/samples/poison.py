@@ -101,6 +101,18 @@ _SIZE = [
     Poison("lists and objects nested in turn", E, _message(b'[{"a":' * 16 + b"1" + b"}]" * 16), "too_deep"),
     Poison("brackets hidden in text", E, _message(b'["]",' * 40 + b"1" + b',"["]' * 40), "too_deep"),
     Poison("brackets in text only", E, _message(b'"' + b"[" * 1000 + b'"', method="x"), ACCEPTED),
+    Poison(
+        "brackets after an escaped quotation mark",
+        E,
+        _message(b'"\\"' + b"[" * 40 + b"]" * 40 + b'\\""', method="x"),
+        ACCEPTED,
+    ),
+    Poison(
+        "nesting between escaped quotation marks",
+        E,
+        _message(b'["\\"",' * 40 + b"1" + b',"\\""]' * 40, method="x"),
+        "too_deep",
+    ),
     Poison("nested beyond any stack in osd", O, b'{"data":' + b"[" * 99_999, "too_many_nodes"),
     Poison("25,000 numbers", R, _message(b"[" + b"1," * 24_999 + b"1]"), "too_many_nodes"),
     Poison("50,000 empty entries to bind", R, _data({"bind_devices": [{}] * 50_000}), "too_many_nodes"),

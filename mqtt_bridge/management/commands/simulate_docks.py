@@ -15,6 +15,7 @@ BUILT_WITH = ("count", "mqtt_url", "organization_id", "binding_code", "sn_prefix
 
 class Command(BaseCommand):
     help = "Runs docks that bind themselves to an organization and then report, until SIGTERM or Ctrl-C."
+    requires_system_checks = ()  # docks need nothing of the server, not even its database
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
@@ -32,6 +33,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         def print_step(dock: Dock, step: Step) -> None:
             self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
+            self.stdout.flush()  # a pipe would get it in blocks
 
         try:
             chosen = {name: options[name] for name in BUILT_WITH}

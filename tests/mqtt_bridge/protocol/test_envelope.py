@@ -51,7 +51,7 @@ def test_envelope_cannot_be_changed():
 
 def test_repr_shows_no_binding_code():
     envelope = read(data={"device_binding_code": "ABCD-EFGH", "organization_id": "12345678"})
-    assert "ABCD-EFGH" not in repr(envelope)
+    assert "ABCD-EFGH" not in repr(envelope) + str(envelope.__rich_repr__())
     assert "12345678" in repr(envelope)
 
 

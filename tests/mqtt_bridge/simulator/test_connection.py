@@ -1,7 +1,7 @@
 """The asyncio connection against a real Mosquitto."""
 
 import asyncio
-import subprocess
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ import pytest
 import pytest_asyncio
 
 from cloudapi.embedded import programs
+from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge.simulator.connection import Connection, Incoming, RefusedError
 from tests.mqtt_bridge.simulator.cloud import until
-from tests.mqtt_bridge.simulator.conftest import Broker, free_port
 
 pytestmark = pytest.mark.asyncio
 Connect = Callable[..., Connection]
 
 
 @pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connect]:
+async def connection(broker: Mosquitto) -> AsyncIterator[Connect]:
     """Build connections that are closed at the end; `heard` on each holds what came."""
     made: list[Connection] = []
 
@@ -37,17 +37,9 @@ async def connection(broker: Broker) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that knows the user dock1 with the password right."""
-    program = programs.find("mosquitto")
-    passwords = tmp_path / "passwords"
-    tool = next(program.path.parents[1].glob("bin/mosquitto_passwd"))
-    command = [str(tool), "-c", "-b", str(passwords), "dock1", "right"]
-    subprocess.run(command, env=program.env, check=True, stdout=subprocess.DEVNULL)
-    broker = Broker(tmp_path, f"password_file {passwords}\nallow_anonymous false\n")
-    broker.start()
-    yield broker
-    broker.stop()
+def guarded_broker() -> Iterator[Mosquitto]:
+    with Mosquitto(username="dock1", password="right") as broker:
+        yield broker
 
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
@@ -67,16 +59,10 @@ async def test_puback_says_when_nobody_listens(connection: Connect) -> None:
 
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
-async def test_wrong_password_is_reported(connection: Connect, guarded_broker: Broker, mqtt: str) -> None:
-    url = guarded_broker.url.replace("mqtt://", "mqtt://dock1:{}@")
+async def test_wrong_password_is_reported(connection: Connect, guarded_broker: Mosquitto, mqtt: str) -> None:
     with pytest.raises(RefusedError, match="Not authorized"):
-        await connection(url.format("wrong"), mqtt=mqtt).open()
-    await connection(url.format("right"), mqtt=mqtt).open()
-
-
-async def test_no_broker_is_an_oserror(connection: Connect) -> None:
-    with pytest.raises(OSError, match="refused"):
-        await connection(f"mqtt://127.0.0.1:{free_port()}").open()
+        await connection(guarded_broker.url.replace("right", "wrong"), mqtt=mqtt).open()
+    await connection(guarded_broker.url, mqtt=mqtt).open()
 
 
 async def test_peer_that_says_nothing_times_out(connection: Connect) -> None:
@@ -90,16 +76,27 @@ async def test_peer_that_says_nothing_times_out(connection: Connect) -> None:
             await connection(f"mqtt://127.0.0.1:{port}", timeout=0.1).open()
 
 
-async def test_denied_subscription_is_reported(connection: Connect, tmp_path: Path) -> None:
-    rules = tmp_path / "rules"
-    rules.write_text("topic read other/#\n")
-    broker = Broker(tmp_path, f"acl_file {rules}\n")
-    broker.start()
-    # Mosquitto 2.0 grants subscriptions that its file of rules will never serve, except patterns.
-    one = connection(broker.url, topics=["$share"])
-    with pytest.raises(ConnectionError):
-        await one.open()
-    broker.stop()
+@pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
+async def test_denied_subscription_is_reported(connection: Connect, tmp_path: Path, mqtt: str) -> None:
+    access = {
+        "publishClientSend": True,
+        "publishClientReceive": True,
+        "subscribe": False,
+        "unsubscribe": True,
+    }
+    rules = tmp_path / "dynamic-security.json"
+    rules.write_text(json.dumps({"defaultACLAccess": {**access, "subscribe": False}}))
+    plugin = next(programs.find("mosquitto").path.parents[1].rglob("mosquitto_dynamic_security.so"))
+    with Mosquitto(config=f"plugin {plugin}\nplugin_opt_config_file {rules}") as broker:
+        one = connection(broker.url, mqtt=mqtt)
+        with pytest.raises(RefusedError, match="denied the subscription to echo/#"):
+            await one.open()
+
+
+async def test_no_broker_at_the_address_is_an_oserror(connection: Connect, own_broker: Mosquitto) -> None:
+    own_broker.kill()
+    with pytest.raises(OSError, match="refused"):
+        await connection(own_broker.url).open()
 
 
 async def test_send_without_connection_is_an_error(connection: Connect) -> None:
@@ -107,19 +104,19 @@ async def test_send_without_connection_is_an_error(connection: Connect) -> None:
         connection().send("echo/a", b"")
 
 
-async def test_lost_connection_fails_what_waits_for_a_puback(connection: Connect, own_broker: Broker) -> None:
+async def test_lost_connection_fails_what_waits_for_a_puback(connection: Connect, own_broker: Mosquitto) -> None:
     one = connection(own_broker.url)
     await one.open()
     sent = one.send("echo/a", b"")
-    own_broker.stop()
+    own_broker.kill()
     await one.wait_lost()
     with pytest.raises(ConnectionError, match="before the broker acknowledged"):
         await sent.acknowledged()
     assert not one.is_open
 
 
-async def test_patience_outlasts_a_broker_that_comes_later(connection: Connect, own_broker: Broker) -> None:
-    own_broker.stop()
+async def test_patience_outlasts_a_broker_that_comes_later(connection: Connect, own_broker: Mosquitto) -> None:
+    own_broker.kill()
     failures: list[Exception] = []
     one = connection(own_broker.url, backoff=(0.02, 0.05))
     opening = asyncio.ensure_future(one.open_patiently(failures.append))

@@ -1,6 +1,8 @@
 """Many docks in one process."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -8,16 +10,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from tests.mqtt_bridge.simulator.cloud import CODE, ORGANIZATION, Cloud, until
-from tests.mqtt_bridge.simulator.conftest import QUICK, Broker
+from tests.mqtt_bridge.simulator.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio
 MakeFleet = Callable[..., Fleet]
 
 
 @pytest_asyncio.fixture
-async def make_fleet(broker: Broker) -> AsyncIterator[MakeFleet]:
+async def make_fleet(broker: Mosquitto) -> AsyncIterator[MakeFleet]:
     fleets: list[Fleet] = []
 
     def make(**changes: Any) -> Fleet:
@@ -53,6 +56,15 @@ async def test_fifty_docks_are_onboarded_in_one_process(cloud: Cloud, make_fleet
     assert "50 of 50 docks onboarded" in fleet.report()
 
 
+async def test_descriptors_beyond_those_of_select_do(cloud: Cloud, make_fleet: MakeFleet) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1024):
+            stack.callback(os.close, os.dup(0))
+        fleet = make_fleet(count=2)
+        await fleet.onboarded(5)
+        await fleet.stop()
+
+
 async def test_summary_shows_where_docks_stopped(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=3, binding_code="WRONG")
     assert not await fleet.settled(3)
@@ -66,7 +78,7 @@ async def test_fleet_that_is_stuck_names_the_dock(cloud: Cloud, make_fleet: Make
         await fleet.onboarded(0.2)
 
 
-async def test_each_dock_may_have_its_own_address(broker: Broker, cloud: Cloud, make_fleet: MakeFleet) -> None:
+async def test_each_dock_may_have_its_own_address(broker: Mosquitto, cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=2, mqtt_url=lambda sn: broker.url.replace("//", f"//{sn}:secret@"))
     await fleet.onboarded(5)
     assert "SIMDOCK00002:secret@" in fleet.dock("SIMDOCK00002").connection.url
@@ -110,13 +122,13 @@ async def test_load_without_repeats_reports_what_is_lost(cloud: Cloud, make_flee
     assert len(fleet.ledger.unanswered()) == 2
 
 
-async def test_load_survives_a_broker_restart(own_broker: Broker, make_fleet: MakeFleet) -> None:
+async def test_load_survives_a_broker_restart(own_broker: Mosquitto, make_fleet: MakeFleet) -> None:
     async with Cloud(own_broker.url) as cloud:
         fleet = make_fleet(count=3, mqtt_url=own_broker.url, options=replace(QUICK, onboard=False))
         await connected(fleet)
         load = asyncio.ensure_future(fleet.send_load(requests=60, rate=100, repeat_after=0.3, seconds=10))
         await until(lambda: len(fleet.ledger.messages) > 20)
-        own_broker.stop()
+        own_broker.kill()
         await cloud.connection.wait_lost()
         await asyncio.to_thread(own_broker.start)
         await cloud.connection.open()
@@ -129,7 +141,7 @@ async def test_fleet_needs_a_dock() -> None:
         Fleet(count=0, mqtt_url="mqtt://127.0.0.1")
 
 
-async def test_fleet_in_a_thread_is_led_from_outside(broker: Broker, cloud: Cloud) -> None:
+async def test_fleet_in_a_thread_is_led_from_outside(broker: Mosquitto, cloud: Cloud) -> None:
     fleet = Fleet(count=2, mqtt_url=broker.url, options=QUICK)
 
     def lead() -> bool:

@@ -1,6 +1,7 @@
 """What the bytes of a misbehaving dock look like, and that its flow goes where it should."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -87,15 +88,13 @@ def test_misbehaviours_add_up_in_any_order() -> None:
 
 
 def test_trailing_commas_are_the_only_fault_of_the_json() -> None:
-    message = {**BIND, "data": {"empty": {}, "list": [1, []], "text": 'a"}\n]'}}
+    message = {**BIND, "data": {"empty": {}, "list": [1, []], "text": "a,}\n]"}}
     text = Manners(["trailing-commas"]).encode(message).decode()
     with pytest.raises(ValueError, match=r"Expecting|Illegal trailing comma"):
         json.loads(text)
-    repaired = "\n".join(line for line in text.replace(",\n", "\n,").split("\n"))
-    assert text.count(",\n") == 10
-    assert repaired != text
-    without_commas = text.replace("],\n }", "]\n }").replace("},\n}", "}\n}").replace("[],\n  ]", "[]\n  ]")
-    assert json.loads(without_commas.replace('"a\\"}\\n]",\n }', '"a\\"}\\n]"\n }')) == message
+    repaired, commas = re.subn(r",(\n\s*[}\]])", r"\1", text)
+    assert json.loads(repaired) == message
+    assert commas == 3  # one for the list, one for data, one for the message
 
 
 def test_unknown_misbehaviour_is_refused() -> None:

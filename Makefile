@@ -1,0 +1,77 @@
+# Everything sets itself up: a machine needs Python 3.11, git, make and a package index.
+#   make demo [ARGS=...]     a running server with simulated docks
+#   make test [ARGS=...]     all tests, on real servers
+#   make check               what a reviewer should not have to say
+#   make bench [ARGS=...]    the benchmarks
+#   make lock                compile both lock files again
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+SERVERS := mosquitto redis postgresql
+
+# Stamps carry the content of the lock file: an unchanged one is not installed twice.
+sum = $(firstword $(shell cksum $(1)))
+RUNTIME := $(VENV)/runtime-$(call sum,requirements.txt)
+DEV := $(VENV)/dev-$(call sum,requirements-dev.txt)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+
+.PHONY: setup demo test check bench lock
+
+setup: $(DEV)
+	$(BIN)/python -m cloudapi.embedded.programs $(SERVERS)
+
+demo: $(RUNTIME)
+	$(BIN)/python -m cloudapi.embedded.programs mosquitto
+	$(BIN)/python manage.py demo $(ARGS)
+
+test: setup
+	$(BIN)/python -m cloudapi.embedded.programs chromium
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py check --fail-level WARNING
+	DEBUG=false SECRET_KEY="$$($(SECRET))" FIELD_ENCRYPTION_KEYS="$$($(SECRET))" \
+	ALLOWED_HOSTS=docks.example.com PUBLIC_URL=https://docks.example.com \
+	DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# 32 random bytes in base64, also the form of a Fernet key; as good as production's, so that the check is fair
+SECRET = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'
+
+# One that works is kept, half of one is made again.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(RUNTIME): | $(VENV)/made
+	$(INSTALL) requirements.txt
+	@touch $@
+
+# The development packages hold the runtime ones, too.
+$(DEV): | $(VENV)/made
+	$(INSTALL) requirements-dev.txt
+	@touch $@ $(RUNTIME)
+
+PIP_COMPILE = .cache/lock/bin/pip-compile --quiet --no-header --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-emit-options --strip-extras --allow-unsafe pyproject.toml
+
+lock:
+	$(PYTHON) -m venv --clear .cache/lock
+	.cache/lock/bin/pip install --quiet pip-tools
+	$(PIP_COMPILE) --output-file requirements.txt
+	$(PIP_COMPILE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	rm -r .cache/lock

@@ -1,0 +1,24 @@
+"""`manage.py demo`: the whole server with simulated docks, in one process and from nothing."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from cloudapi.embedded import demo
+from cloudapi.embedded.programs import ProgramMissingError
+from cloudapi.embedded.servers import ServerError
+
+
+class Command(BaseCommand):
+    help = "Run the server with simulated docks on this machine, until Ctrl-C. For trying it out, not for production."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="of the admin, on loopback")
+        parser.add_argument("--docks", type=int, default=3, help="simulated docks; the last one is left unbound")
+
+    def handle(self, *_args: Any, port: int, docks: int, **_options: Any) -> None:
+        try:
+            demo.run(port=port, docks=docks, say=self.stdout.write)
+        except (demo.DemoError, ProgramMissingError, ServerError, ValueError) as error:
+            raise CommandError(str(error)) from None

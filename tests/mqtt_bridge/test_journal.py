@@ -1,0 +1,81 @@
+"""The journal's rows."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from mqtt_bridge import journal
+from mqtt_bridge.connection import Delivery
+from mqtt_bridge.models import Exchange
+from tests.mqtt_bridge.test_dispatch import delivery, handle
+
+pytestmark = pytest.mark.django_db
+
+
+def written(*deliveries):
+    journal.write(handle(*deliveries))
+    return list(Exchange.objects.order_by("pk"))
+
+
+def test_row_tells_who_asked_what_and_what_we_said(dock):
+    [row] = written(delivery(dock.sn, "airport_bind_status", {"devices": [{"sn": dock.sn}]}))
+    assert (row.gateway_sn, row.organization, row.method, row.tid) == (
+        dock.sn,
+        dock.organization,
+        "airport_bind_status",
+        "t1",
+    )
+    assert row.payload == '{"devices":[{"sn":"DOCK0001"}]}'
+    assert '"is_device_bind_organization":true' in row.reply
+    assert row.device_time.year == 2022
+
+
+def test_codes_and_licenses_are_not_written_down(settings):
+    settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE = "1", "the key", "the license"
+    data = {"device_binding_code": "SECR-ETCO-DE23", "organization_id": "1"}
+    rows = written(delivery("DOCK1", "config"), delivery("DOCK2", "airport_organization_get", data))
+    assert len(rows) == 2
+    text = str([(row.payload, row.reply, row.reason) for row in rows])
+    assert not any(secret in text for secret in ("SECR", "the key", "the license"))
+
+
+def test_of_what_could_not_be_parsed_only_size_and_hash_are_kept():
+    payload = b'{"password": "hunter2"'
+    [row] = written(Delivery(topic="thing/product/DOCK1/requests", payload=payload))
+    assert (row.outcome, "hunter2" in row.payload) == ("quarantined", False)
+    assert row.payload.startswith("22 bytes, SHA-256 ")
+
+
+def test_failed_attempt_of_a_stranger_concerns_the_organization_it_named(organization):
+    data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "12345678"}
+    [row] = written(delivery("STRANGER", "airport_organization_get", data))
+    assert (row.organization, row.reason) == (organization, "organization ID and code do not belong together")
+
+
+def test_exchange_of_an_owned_dock_stays_with_its_owner(dock, other_organization):
+    data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "87654321"}
+    [row] = written(delivery(dock.sn, "airport_organization_get", data))
+    assert row.organization == dock.organization
+
+
+def test_row_that_the_database_refuses_does_not_keep_the_others_out():
+    items = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
+    items[0].outcome = "longer than the column allows"
+    journal.write(items)
+    assert [row.gateway_sn for row in Exchange.objects.all()] == ["DOCK2"]
+
+
+def test_long_payloads_are_capped():
+    [row] = written(delivery("DOCK1", "moon_get", {"text": "x" * 100_000}))
+    assert len(row.payload) == journal.PAYLOAD_CAP
+
+
+def test_old_rows_are_pruned(settings):
+    now = timezone.now()
+    for days in (1, 29, 31, 400):
+        Exchange.objects.create(
+            gateway_sn="DOCK1", channel="requests", outcome="answered", received_at=now - timedelta(days=days)
+        )
+    assert journal.prune() == 2
+    assert Exchange.objects.count() == 2

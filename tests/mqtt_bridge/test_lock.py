@@ -1,0 +1,47 @@
+"""The lock of the active bridge."""
+
+import pytest
+from django.db import connection
+
+from mqtt_bridge.lock import AdvisoryLock, FileLock
+
+
+@pytest.fixture(params=["file", "advisory"])
+def two_locks(request, tmp_path, db):
+    if request.param == "file":
+        pair = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    elif connection.vendor == "postgresql":
+        pair = AdvisoryLock(), AdvisoryLock()
+    else:
+        pytest.fail("the tests run on PostgreSQL")
+    yield pair
+    for lock in pair:
+        lock.release()
+
+
+def test_only_one_holds_it(two_locks):
+    first, second = two_locks
+    assert first.acquire()
+    assert not second.acquire()
+    assert (first.is_held(), second.is_held()) == (True, False)
+
+
+def test_released_lock_can_be_taken_by_the_other(two_locks):
+    first, second = two_locks
+    first.acquire()
+    first.release()
+    assert second.acquire()
+    assert not first.is_held()
+
+
+@pytest.mark.django_db
+def test_advisory_lock_whose_connection_was_cut_is_not_held():
+    lock = AdvisoryLock()
+    lock.acquire()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+    assert not lock.is_held()
+    lock.release()

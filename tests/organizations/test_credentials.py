@@ -1,0 +1,69 @@
+"""Codes, digests and the lock-out table."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from organizations import credentials
+from organizations.models import (
+    CODE_ALPHABET,
+    BindingCode,
+    BindingFailure,
+    digest_of,
+    generate_code,
+    normalise_code,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_generated_codes_have_60_bits_in_unambiguous_letters():
+    assert len(CODE_ALPHABET) == 32
+    assert not set("01IO") & set(CODE_ALPHABET)
+    code = generate_code()
+    assert [len(part) for part in code.split("-")] == [4, 4, 4]
+    assert code != generate_code()
+
+
+@pytest.mark.parametrize("typed", ["abcd-efgh-jklm", "ABCDEFGHJKLM", " abcd efgh jklm ", "AbCd.EfGh_JkLm"])
+def test_separators_and_case_do_not_count(typed):
+    assert normalise_code(typed) == "ABCDEFGHJKLM"
+    assert digest_of(typed) == digest_of("ABCD-EFGH-JKLM")
+
+
+def test_code_itself_is_not_stored(organization):
+    row, plain = BindingCode.objects.issue(organization=organization)
+    stored = str([getattr(row, field.attname) for field in row._meta.concrete_fields])
+    assert plain not in stored
+    assert normalise_code(plain) not in stored
+    assert row.hint == plain[-4:]
+
+
+@pytest.mark.parametrize("code", ["short", "----------", "a-b-c-d"])
+def test_own_code_that_is_too_short_is_refused(organization, code):
+    with pytest.raises(ValidationError, match="at least 8"):
+        BindingCode.objects.issue(organization=organization, code=code)
+
+
+def test_own_code_can_be_used_once_per_organization(organization, other_organization):
+    BindingCode.objects.issue(organization=organization, code="spring-2026")
+    BindingCode.objects.issue(organization=other_organization, code="spring-2026")
+    with pytest.raises(ValidationError, match="already"):
+        BindingCode.objects.issue(organization=organization, code="SPRING 2026")
+
+
+def test_locked_out_gateways_are_listed(organization):
+    now = timezone.now()
+    attempts = [credentials.Credentials("DOCK1", "12345678", f"WRONG-{n}-CODE") for n in range(7)]
+    credentials.check([*attempts, credentials.Credentials("DOCK2", "12345678", "WRONG")], now=now)
+    assert [row["gateway_sn"] for row in BindingFailure.objects.locked_out(now)] == ["DOCK1"]
+
+
+def test_old_failures_are_pruned(organization):
+    now = timezone.now()
+    credentials.check([credentials.Credentials("DOCK1", "12345678", f"WRONG-{n}-CODE") for n in range(2)], now=now)
+    BindingFailure.objects.filter(pk=BindingFailure.objects.first().pk).update(last_at=now - timedelta(days=31))
+    assert credentials.prune() == 1
+    assert BindingFailure.objects.count() == 1

@@ -1,0 +1,38 @@
+"""What the README tells people to type."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cloudapi.embedded import programs
+from cloudapi.embedded.demo import ORGANIZATIONS
+from tests.stack import ROOT, running_stack, wait_for
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_tour_binds_a_dock_by_hand(tmp_path):
+    [tour] = re.findall(r"<!-- tour:.*?-->\n```sh\n(.*?)```", README, flags=re.DOTALL)
+    clients = programs.find("mosquitto-clients")
+    with running_stack("sqlite", tmp_path) as stack:
+        stack.manage("shell", "-v0", "-c", "from cloudapi.embedded import demo; demo.prepare()")
+        stack.start_bridge()
+        path = f"{clients.path.parent}{os.pathsep}{os.environ['PATH']}"
+        env = os.environ | clients.env | {"BROKER": stack.broker.url, "PATH": path}
+        shell = subprocess.run(["bash", "-euc", tour], env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert shell.returncode == 0, shell.stderr
+        answers = [json.loads(line) for line in shell.stdout.splitlines()]
+        assert [answer["data"]["result"] for answer in answers] == [0, 0, 0, 0]
+        assert answers[3]["data"]["output"]["err_infos"] == [{"sn": "HANDMADE1", "err_code": 0}]
+        assert stack.bound() == {"HANDMADE1": ORGANIZATIONS[0][0]}
+        topologies = "SELECT count(*) FROM mqtt_bridge_exchange WHERE method = 'update_topo' AND outcome = 'answered'"
+        wait_for(lambda: stack.rows(topologies) == [(1,)])
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))
+def test_linked_file_exists(target):
+    assert (Path(ROOT) / target).exists()
