@@ -13,7 +13,7 @@ from time import monotonic
 
 import msgspec
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -85,6 +85,7 @@ class Bridge:
             except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
                 logger.warning("Not serving: %s: %s", type(error).__name__.removesuffix("Error"), error)
                 backoff = 0.2 if monotonic() - began > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
+                connection.close()  # a database that restarted leaves it broken, and Django would keep it
             finally:
                 self._lock.release()
             self._stop.wait(backoff)
