@@ -60,6 +60,34 @@ def no_rate_limit():
     RateLimiter.allow = lambda _self, _sender: True
 
 
+def no_runs():
+    """Handle each message of a device apart from its others."""
+    from mqtt_bridge import dispatch
+
+    dispatch._continues_run = lambda _before, _item: False
+
+
+def one_connection():
+    """Take telemetry by the same connection as requests and write it message by message."""
+    from devices.telemetry import store
+    from mqtt_bridge.bridge import Bridge
+    from mqtt_bridge.protocol import topics
+    from mqtt_bridge.telemetry import TelemetryBuffer
+
+    topics.CONTROL_FILTERS = (*topics.CONTROL_FILTERS, *topics.TELEMETRY_FILTERS)
+    handle = Bridge._handle
+
+    def handle_both(self, control, buffer, deliveries):
+        for delivery in deliveries:
+            if delivery.topic.endswith("/osd"):
+                writer = TelemetryBuffer(self.counters)
+                writer.add(delivery.topic, delivery.payload)
+                writer._flush(store)
+        handle(self, control, buffer, deliveries)
+
+    Bridge._handle = handle_both
+
+
 def retained_messages():
     """Ask for retained messages and take them for new ones."""
     from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -177,6 +205,8 @@ PROTECTIONS = (
     no_lock,
     no_quarantine,
     no_rate_limit,
+    no_runs,
+    one_connection,
     retained_messages,
     any_topic,
 )

@@ -25,14 +25,14 @@ async def ask(dock):
     await dock.request("airport_bind_status", onboarding.status_data(dock), patience=ONCE)
 
 
-def run(stack, *alterations, grace=20.0):
+def run(stack, names, *alterations, grace=20.0):
     """One death per step, each among the requests of new docks, and a sound bridge at the end."""
     stack.stop_bridge(stack.start_bridge())  # from now on the broker keeps what docks say
     codes = []
-    with stack.fleet(count=DOCKS * len(NAMES), options=QUIET, stagger=0.0) as (fleet, loop):
+    with stack.fleet(count=DOCKS * len(names), options=QUIET, stagger=0.0) as (fleet, loop):
         wait_for(lambda: all(dock.connection.is_open for dock in fleet.docks))
         asking = []
-        for place, name in enumerate(NAMES):
+        for place, name in enumerate(names):
             docks = fleet.docks[place * DOCKS : (place + 1) * DOCKS]
             asking += [asyncio.run_coroutine_threadsafe(ask(dock), loop) for dock in docks]
             bridge = stack.start_bridge(command=command(name, *alterations), wait=False)
@@ -47,7 +47,7 @@ def run(stack, *alterations, grace=20.0):
 
 
 def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
-    codes, ledger = run(stack)
+    codes, ledger = run(stack, NAMES)
     report(f"{stack.database.name}: deaths at {', '.join(NAMES)}: {ledger.summary()}")
     assert codes == [EXIT_CODE] * len(NAMES)
     assert len(ledger.transactions()) == 3 * DOCKS * len(NAMES)
@@ -55,7 +55,7 @@ def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
 
 
 def test_checker_reports_the_loss_with_automatic_acknowledgement(postgres_stack, report):
-    _, ledger = run(postgres_stack, "automatic_ack", grace=4.0)
+    _, ledger = run(postgres_stack, NAMES[:4], "automatic_ack", grace=2.0)
     report(f"acknowledged on arrival: {ledger.summary()}")
     assert promise.unanswered(ledger) > 0
     assert promise.broken(postgres_stack, ledger, longest_wait=60.0) != []
