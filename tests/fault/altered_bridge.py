@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import django
 from django.core.management import call_command
@@ -41,6 +42,22 @@ def no_lock():
 
     lock.FileLock.acquire = lock.AdvisoryLock.acquire = lambda _self: True
     lock.FileLock.is_held = lock.AdvisoryLock.is_held = lambda _self: True
+
+
+def same_connection():
+    """Let paho connect again by itself, and acknowledge what came before on what comes after."""
+    from mqtt_bridge import connection
+
+    build_client = connection.build_client
+
+    def build_lasting(*args, **options):
+        client = build_client(*args, **options)
+        client._reconnect_on_failure = True
+        client.reconnect_delay_set(1, 1)
+        return client
+
+    connection.build_client = build_lasting
+    connection.Connection._on_disconnect = lambda *_: None
 
 
 def no_quarantine():
@@ -188,6 +205,22 @@ def after_ack():
     Client.ack = _at_call(8, Client.ack)
 
 
+def handled():
+    """Not a step between receiving and acknowledging: the first binds of several are acknowledged, if they can be."""
+    from mqtt_bridge.connection import ControlConnection
+
+    def has_bind(_control, deliveries):
+        return any(b"airport_organization_bind" in delivery.payload for delivery in deliveries)
+
+    def exit_when_written(control, deliveries, handle=ControlConnection.handled):
+        handle(control, deliveries)
+        if has_bind(control, deliveries):
+            time.sleep(0.5)  # the network thread writes what is acknowledged
+            os._exit(EXIT_CODE)
+
+    ControlConnection.handled = exit_when_written
+
+
 STEPS = (
     decoded,
     before_commit,
@@ -203,6 +236,7 @@ PROTECTIONS = (
     automatic_ack,
     clean_session,
     no_lock,
+    same_connection,
     no_quarantine,
     no_rate_limit,
     no_runs,
@@ -210,7 +244,7 @@ PROTECTIONS = (
     retained_messages,
     any_topic,
 )
-ALTERATIONS = {function.__name__: function for function in (*STEPS, *PROTECTIONS)}
+ALTERATIONS = {function.__name__: function for function in (*STEPS, handled, *PROTECTIONS)}
 
 
 if __name__ == "__main__":
