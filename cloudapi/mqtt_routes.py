@@ -1,9 +1,9 @@
 """Which handler answers which message of a dock. Read it like a urlconf.
 
 A `Route` names the handler, the type of the message's `data`, what to answer when the message is malformed or
-the handler fails, and whether the handler writes (then it runs in a transaction). A method without a line here
-gets the fallback of its channel in `mqtt_bridge/router.py`: an unknown request is refused at once, an event
-that wants a reply gets one, the rest is journalled.
+the handler fails, whether the handler writes (then it runs in a transaction), and whether it takes several messages
+of one device in a row. A method without a line here gets the fallback of its channel in `mqtt_bridge/router.py`: an
+unknown request is refused at once, an event that wants a reply gets one, the rest is journalled.
 """
 
 from devices import mqtt as devices
@@ -25,29 +25,34 @@ ROUTES = {
         ConfigRequest,
         failure=failed(Code.ILLEGAL_ARGUMENT),
         writes=False,
+        runs=True,
     ),
     (Channel.REQUESTS, "airport_bind_status"): Route(
         devices.airport_bind_status,
         BindStatusRequest,
         failure=failed(Code.BIND_STATUS_FAILED, bind_status=[]),
         writes=False,
+        runs=True,
     ),
     (Channel.REQUESTS, "airport_organization_get"): Route(
         devices.airport_organization_get,
         OrganizationGetRequest,
         failure=failed(Code.ORGANIZATION_GET_FAILED),
+        runs=True,
     ),
     (Channel.REQUESTS, "airport_organization_bind"): Route(
         devices.airport_organization_bind,
         BindRequest,
         failure=failed(Code.BIND_FAILED, err_infos=[]),
+        runs=True,
     ),
     (Channel.STATUS, "update_topo"): Route(
         devices.update_topo,
         UpdateTopo,
         failure=failed(Code.ILLEGAL_ARGUMENT),
+        runs=True,
     ),
     # asked before each take-off; DJI's FAQ wants nothing but a result
-    (Channel.REQUESTS, "flight_areas_get"): Route(accepted, writes=False),
-    (Channel.REQUESTS, "offline_map_get"): Route(accepted, writes=False),
+    (Channel.REQUESTS, "flight_areas_get"): Route(accepted, writes=False, runs=True),
+    (Channel.REQUESTS, "offline_map_get"): Route(accepted, writes=False, runs=True),
 }

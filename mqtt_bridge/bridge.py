@@ -13,7 +13,7 @@ from time import monotonic
 
 import msgspec
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -70,16 +70,22 @@ class Bridge:
     def run(self) -> None:
         """Be the active bridge or stand by for it, until stopped."""
         backoff = STANDBY_INTERVAL / 10
+        standing_by = False
         while not self._stop.is_set():
             began = monotonic()
             try:
                 if self._lock.acquire():
+                    standing_by = False
                     self._serve()
                     continue
+                if not standing_by:
+                    logger.info("Standing by until the lock of the active bridge is free")
+                    standing_by = True
                 backoff = STANDBY_INTERVAL
             except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
                 logger.warning("Not serving: %s: %s", type(error).__name__.removesuffix("Error"), error)
                 backoff = 0.2 if monotonic() - began > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
+                connection.close()  # a database that restarted leaves it broken, and Django would keep it
             finally:
                 self._lock.release()
             self._stop.wait(backoff)

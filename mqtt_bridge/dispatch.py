@@ -2,7 +2,8 @@
 
 A batch is cut into waves: wave k holds each device's k-th message, so that one device's messages stay in
 order. Inside a wave the messages of one (channel, method) go to their handler together, which makes the number
-of queries depend on the kinds of messages, not on their number.
+of queries depend on the kinds of messages, not on their number. Where the route allows it, what a device says
+several times in a row is one message for this purpose: else a flood from one dock would be a wave per message.
 """
 
 import logging
@@ -162,16 +163,23 @@ def _failure(route: Route | None) -> Any:
 
 
 def _waves(items: Sequence[Handled]) -> Iterator[list[Handled]]:
-    """Wave k: each device's k-th message."""
+    """Wave k: each device's k-th message, or its k-th run of messages where the route takes runs."""
     waves: list[list[Handled]] = []
-    seen: defaultdict[str, int] = defaultdict(int)
+    last: dict[str, tuple[int, Handled]] = {}  # of each device: its latest wave and message
     for item in items:
-        position = seen[item.sn]
-        seen[item.sn] += 1
+        position, before = last.get(item.sn, (-1, None))
+        if before is None or not _continues_run(before, item):
+            position += 1
+        last[item.sn] = position, item
         if position == len(waves):
             waves.append([])
         waves[position].append(item)
     yield from waves
+
+
+def _continues_run(before: Handled, item: Handled) -> bool:
+    same = (before.channel, before.method) == (item.channel, item.method)
+    return same and item.route is not None and item.route.runs
 
 
 def _handle_wave(wave: Sequence[Handled]) -> None:

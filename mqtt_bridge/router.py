@@ -40,12 +40,16 @@ Handler = Callable[[Sequence[Message]], Sequence[Reply | None]]
 
 @dataclass(frozen=True)
 class Route:
-    """Messages of one method: the type of their data, who answers them, and what to say if that fails."""
+    """Messages of one method: the type of their data, who answers them, and what to say if that fails.
+
+    With `runs` the handler also takes what one device said in a row, in its order; without, one message per device.
+    """
 
     handler: Handler
     data: type[msgspec.Struct] | None = None  # None: as it came
     failure: Any = None
     writes: bool = True
+    runs: bool = False
 
 
 Routes = Mapping[tuple[Channel, str], Route]
@@ -73,11 +77,11 @@ def noted(messages: Sequence[Message]) -> list[Reply | None]:
 
 # What becomes of a method that has no line in the table.
 FALLBACKS: Mapping[Channel, Route] = {
-    Channel.REQUESTS: Route(unknown_request, writes=False),
-    Channel.EVENTS: Route(accepted, writes=False),
-    Channel.STATUS: Route(accepted, writes=False),
-    Channel.SERVICES_REPLY: Route(noted, writes=False),
-    Channel.PROPERTY_SET_REPLY: Route(noted, writes=False),
+    Channel.REQUESTS: Route(unknown_request, writes=False, runs=True),
+    Channel.EVENTS: Route(accepted, writes=False, runs=True),
+    Channel.STATUS: Route(accepted, writes=False, runs=True),
+    Channel.SERVICES_REPLY: Route(noted, writes=False, runs=True),
+    Channel.PROPERTY_SET_REPLY: Route(noted, writes=False, runs=True),
 }
 
 

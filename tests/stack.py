@@ -1,6 +1,7 @@
 """The real thing: a bridge process of its own between a private Mosquitto and a database of its own."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -30,14 +31,15 @@ QUICK = Options(reply_timeout=3.0, osd_rate=0, retry_delay=0.5, backoff=(0.1, 0.
 
 
 class PostgresDatabase:
-    """A database of a PostgreSQL server, migrated and with two organizations."""
+    """A database of a PostgreSQL server, empty or a copy of another that nobody uses."""
 
     name = "postgresql"
 
-    def __init__(self, server_url, _folder):
+    def __init__(self, server_url, _folder, template=None):
         database = f"stack_{uuid.uuid4().hex}"
+        origin = template.url.rsplit("/", 1)[1] if template else "template1"
         with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')
+            connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{origin}"')
         self.url = f"{server_url.rsplit('/', 1)[0]}/{database}"
 
     def rows(self, sql):
@@ -50,8 +52,10 @@ class SqliteDatabase:
 
     name = "sqlite"
 
-    def __init__(self, _server_url, folder):
+    def __init__(self, _server_url, folder, template=None):
         self.path = folder / "stack.sqlite3"
+        if template:
+            shutil.copy(template.path, self.path)
         self.url = f"sqlite:///{self.path}"
 
     def rows(self, sql):
@@ -71,6 +75,9 @@ class Stack:
         self.log = folder / "bridge.log"
         self.env = os.environ | LICENSE | {"DATABASE_URL": database.url, "MQTT_URL": broker.url} | env
         self.bridges = []
+
+    def prepare(self):
+        """Create the tables and two organizations."""
         self.manage("migrate", "-v0")
         self.manage("shell", "-v0", "-c", SETUP)
 
@@ -148,12 +155,17 @@ def wait_for(condition, seconds=20):
 
 
 @contextmanager
-def running_stack(kind, folder, *, broker=None, server_url=None, **env):
-    """A stack on "postgresql" (the run's server unless another is given) or "sqlite"."""
+def running_stack(kind, folder, *, broker=None, server_url=None, template=None, **env):
+    """A stack on "postgresql" (the run's server unless another is given) or "sqlite".
+
+    With `template`, the database of a prepared stack that is not in use, it starts from a copy of that.
+    """
     database_class = {"postgresql": PostgresDatabase, "sqlite": SqliteDatabase}[kind]
     with broker or Mosquitto() as running:
-        stack = Stack(database_class(server_url or run_server(), folder), running, folder, **env)
+        stack = Stack(database_class(server_url or run_server(), folder, template), running, folder, **env)
         try:
+            if template is None:
+                stack.prepare()
             yield stack
         finally:
             stack.close()

@@ -66,6 +66,14 @@ def test_messages_of_one_dock_are_handled_one_after_another(routes):
     assert [[item.message.tid for item in wave] for wave in waves] == [["1", "3"], ["2"], ["4"]]
 
 
+def test_runs_of_one_dock_are_handled_together_where_the_route_takes_them(routes):
+    routes[Channel.REQUESTS, "echo"] = Route(echo, runs=True)
+    routes[Channel.REQUESTS, "other"] = Route(echo)
+    said = [("1", "echo"), ("2", "echo"), ("3", "other"), ("4", "other"), ("5", "echo")]
+    waves = list(dispatch.handle([delivery(tid=tid, method=method) for tid, method in said]))
+    assert [[item.message.tid for item in wave] for wave in waves] == [["1", "2"], ["3"], ["4"], ["5"]]
+
+
 def test_one_bad_message_does_not_harm_the_others_of_its_group(routes):
     def picky(messages):
         for message in messages:

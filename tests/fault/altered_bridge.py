@@ -1,0 +1,255 @@
+"""A bridge that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_bridge NAME...`."""
+
+import os
+import sys
+import time
+
+import django
+from django.core.management import call_command
+
+EXIT_CODE = 70  # of a bridge that died at its step
+
+
+def command(*names):
+    """What `Stack.start_bridge` runs for a bridge with these alterations."""
+    unknown = set(names) - ALTERATIONS.keys()
+    assert not unknown, f"no such alterations: {unknown}"
+    return ("-m", "tests.fault.altered_bridge", *names)
+
+
+# --- protections taken away
+
+
+def automatic_ack():
+    """Acknowledge a message when it arrives."""
+    from mqtt_bridge import connection
+
+    build_client = connection.build_client
+    connection.build_client = lambda *args, **options: build_client(*args, **options | {"manual_ack": False})
+
+
+def clean_session():
+    """Forget what the broker kept for us."""
+    from mqtt_bridge.connection import ControlConnection
+
+    ControlConnection.clean_start = True
+    ControlConnection.session_expiry = 0
+
+
+def no_lock():
+    """Serve whether or not another bridge does."""
+    from mqtt_bridge import lock
+
+    lock.FileLock.acquire = lock.AdvisoryLock.acquire = lambda _self: True
+    lock.FileLock.is_held = lock.AdvisoryLock.is_held = lambda _self: True
+
+
+def same_connection():
+    """Let paho connect again by itself, and acknowledge what came before on what comes after."""
+    from mqtt_bridge import connection
+
+    build_client = connection.build_client
+
+    def build_lasting(*args, **options):
+        client = build_client(*args, **options)
+        client._reconnect_on_failure = True
+        client.reconnect_delay_set(1, 1)
+        return client
+
+    connection.build_client = build_lasting
+    connection.Connection._on_disconnect = lambda *_: None
+
+
+def no_quarantine():
+    """Let a message that cannot be read stop the bridge."""
+    from mqtt_bridge import dispatch
+
+    def fail(_item, error):
+        raise RuntimeError("unreadable") from error
+
+    dispatch._quarantine = fail
+
+
+def no_rate_limit():
+    """Take everything that anybody says."""
+    from mqtt_bridge.rate_limit import RateLimiter
+
+    RateLimiter.allow = lambda _self, _sender: True
+
+
+def no_runs():
+    """Handle each message of a device apart from its others."""
+    from mqtt_bridge import dispatch
+
+    dispatch._continues_run = lambda _before, _item: False
+
+
+def one_connection():
+    """Take telemetry by the same connection as requests and write it message by message."""
+    from devices.telemetry import store
+    from mqtt_bridge.bridge import Bridge
+    from mqtt_bridge.protocol import topics
+    from mqtt_bridge.telemetry import TelemetryBuffer
+
+    topics.CONTROL_FILTERS = (*topics.CONTROL_FILTERS, *topics.TELEMETRY_FILTERS)
+    handle = Bridge._handle
+
+    def handle_both(self, control, buffer, deliveries):
+        for delivery in deliveries:
+            if delivery.topic.endswith("/osd"):
+                writer = TelemetryBuffer(self.counters)
+                writer.add(delivery.topic, delivery.payload)
+                writer._flush(store)
+        handle(self, control, buffer, deliveries)
+
+    Bridge._handle = handle_both
+
+
+def retained_messages():
+    """Ask for retained messages and take them for new ones."""
+    from paho.mqtt.subscribeoptions import SubscribeOptions
+
+    from mqtt_bridge import connection
+
+    connection.subscriptions = lambda filters, *, qos: [(topic, SubscribeOptions(qos=qos)) for topic in filters]
+    delivery = connection.Delivery
+    connection.Delivery = lambda **fields: delivery(**fields | {"retained": False})
+
+
+def any_topic():
+    """Believe any text in a topic to be a serial number."""
+    import re
+
+    from mqtt_bridge.protocol import topics
+
+    topics._SN = re.compile("")
+
+
+# --- deaths on the way from receiving to acknowledging
+
+
+def _at_call(number, function, *, before=False, counts=lambda *_: True):
+    """The function, but the process ends before or after its call of that number."""
+    calls = 0
+
+    def wrapped(*args, **options):
+        nonlocal calls
+        calls += bool(counts(*args))
+        if before and calls == number:
+            os._exit(EXIT_CODE)
+        result = function(*args, **options)
+        if calls == number:
+            os._exit(EXIT_CODE)
+        return result
+
+    return wrapped
+
+
+def decoded():
+    from mqtt_bridge import dispatch
+
+    dispatch._decode = _at_call(8, dispatch._decode)
+
+
+def before_commit():
+    from mqtt_bridge import dispatch
+
+    def is_bind(group):
+        return group[0].method == "airport_organization_bind"
+
+    dispatch._call = _at_call(1, dispatch._call, counts=is_bind)
+
+
+def after_commit():
+    from mqtt_bridge import dispatch
+
+    def has_bind(wave):
+        return any(item.method == "airport_organization_bind" for item in wave)
+
+    dispatch._handle_wave = _at_call(1, dispatch._handle_wave, counts=has_bind)
+
+
+def published():
+    from mqtt_bridge.connection import ControlConnection
+
+    ControlConnection.publish = _at_call(8, ControlConnection.publish)
+
+
+def before_journal():
+    from mqtt_bridge import journal
+
+    journal.write = _at_call(2, journal.write, before=True, counts=bool)
+
+
+def after_journal():
+    from mqtt_bridge import journal
+
+    journal.write = _at_call(2, journal.write, counts=bool)
+
+
+def puback_received():
+    from mqtt_bridge.connection import ControlConnection
+
+    ControlConnection._on_publish = _at_call(8, ControlConnection._on_publish, before=True)
+
+
+def before_ack():
+    from mqtt_bridge.client import Client
+
+    Client.ack = _at_call(8, Client.ack, before=True)
+
+
+def after_ack():
+    from mqtt_bridge.client import Client
+
+    Client.ack = _at_call(8, Client.ack)
+
+
+def handled():
+    """Not a step between receiving and acknowledging: the first binds of several are acknowledged, if they can be."""
+    from mqtt_bridge.connection import ControlConnection
+
+    def has_bind(_control, deliveries):
+        return any(b"airport_organization_bind" in delivery.payload for delivery in deliveries)
+
+    def exit_when_written(control, deliveries, handle=ControlConnection.handled):
+        handle(control, deliveries)
+        if has_bind(control, deliveries):
+            time.sleep(0.5)  # the network thread writes what is acknowledged
+            os._exit(EXIT_CODE)
+
+    ControlConnection.handled = exit_when_written
+
+
+STEPS = (
+    decoded,
+    before_commit,
+    after_commit,
+    published,
+    before_journal,
+    after_journal,
+    puback_received,
+    before_ack,
+    after_ack,
+)
+PROTECTIONS = (
+    automatic_ack,
+    clean_session,
+    no_lock,
+    same_connection,
+    no_quarantine,
+    no_rate_limit,
+    no_runs,
+    one_connection,
+    retained_messages,
+    any_topic,
+)
+ALTERATIONS = {function.__name__: function for function in (*STEPS, handled, *PROTECTIONS)}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
+    django.setup()
+    for name in sys.argv[1:]:
+        ALTERATIONS[name]()
+    call_command("run_mqtt_bridge")

@@ -1,0 +1,52 @@
+"""Fixtures of the fault tests: a fresh stack for each, its database copied from one that was prepared once."""
+
+from functools import cache
+
+import pytest
+
+from tests.stack import running_stack
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """prepared("sqlite") is a database with tables and organizations that stacks may be copied from."""
+
+    @cache
+    def prepare(kind):
+        with running_stack(kind, tmp_path_factory.mktemp("prepared")) as stack:
+            return stack.database
+
+    return prepare
+
+
+@pytest.fixture
+def new_stack(prepared, tmp_path):
+    """new_stack("sqlite", broker=...) is a context with a running stack of its own."""
+
+    def make(kind, **options):
+        return running_stack(kind, tmp_path, template=prepared(kind), **options)
+
+    return make
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def stack(request, new_stack):
+    with new_stack(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_stack(new_stack):
+    with new_stack("postgresql") as running:
+        yield running
+
+
+@pytest.fixture
+def report(request, record_property):
+    """report("figures") prints one line and leaves it in the test report."""
+
+    def print_line(line):
+        record_property("figures", line)
+        print(f"\n[{request.node.name}] {line}")  # noqa: T201 - to be quoted
+
+    return print_line

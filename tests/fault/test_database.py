@@ -1,0 +1,88 @@
+"""PostgreSQL restarts and freezes under load (RELIABILITY.md §4, test 4)."""
+
+import time
+
+import pytest
+
+from cloudapi.embedded.servers import Mosquitto, PostgreSQL
+from tests.fault import promise
+from tests.fault.altered_bridge import command
+from tests.fault.load import RATE, size, under_load
+from tests.stack import running_stack, wait_for
+
+pytestmark = pytest.mark.fault
+
+RESTARTS = size(3, 5)
+FROZEN = size(5.0, 30.0)  # seconds
+LOAD = size(100.0, RATE)  # requests per second
+ACKNOWLEDGED = "Received PUBACK from dock-cloud-bridge "
+
+
+@pytest.fixture(scope="module")
+def server():
+    with PostgreSQL() as running:
+        yield running
+
+
+@pytest.fixture
+def stack(server, tmp_path):
+    # The broker's log is the witness of what was acknowledged.
+    with running_stack("postgresql", tmp_path, server_url=server.url, broker=Mosquitto(config="log_type all")) as stack:
+        yield stack
+
+
+def acknowledged(stack):
+    """How many messages the bridge has acknowledged, as the broker tells."""
+    return stack.broker.log.read_text(errors="replace").count(ACKNOWLEDGED)
+
+
+def freeze(stack, server, seconds):
+    """Freeze the database; returns how many messages were acknowledged meanwhile."""
+    server.freeze()
+    try:
+        time.sleep(0.5)  # answers to what was committed before
+        before = acknowledged(stack)
+        time.sleep(seconds)
+        return acknowledged(stack) - before
+    finally:
+        server.thaw()
+
+
+def test_no_request_is_lost_when_the_database_restarts_and_freezes(stack, server, report):
+    bridge = stack.start_bridge()
+    with under_load(stack, at_least=1, rate=LOAD) as load:
+        for _ in range(RESTARTS):
+            time.sleep(0.5)
+            server.restart()
+        time.sleep(1.0)
+        meanwhile = freeze(stack, server, FROZEN)
+        time.sleep(0.5)
+    report(
+        f"{RESTARTS} restarts, frozen for {FROZEN} s, {meanwhile} acknowledged meanwhile, "
+        f"{acknowledged(stack)} in all, {load.ledger.summary()}"
+    )
+    assert meanwhile == 0
+    assert acknowledged(stack) >= load.sent
+    assert bridge.poll() is None
+    assert promise.broken(stack, load.ledger, longest_wait=FROZEN + 10.0) == []
+
+
+def test_broker_sees_what_a_careless_bridge_acknowledges_while_the_database_is_frozen(stack, server, report):
+    bridge = stack.start_bridge(command=command("automatic_ack"))
+    with under_load(stack, at_least=1, rate=LOAD, grace=3.0) as load:
+        time.sleep(0.5)
+        meanwhile = freeze(stack, server, 1.0)
+        stack.stop_bridge(bridge, 9)
+    report(f"acknowledged on arrival: {meanwhile} acknowledged while frozen, {load.ledger.summary()}")
+    assert meanwhile > 0
+    assert promise.unanswered(load.ledger) > 0
+
+
+def test_idle_bridge_serves_on_after_a_restart_of_the_database(stack, server):
+    stack.start_bridge()
+    wait_for(lambda: stack.rows("SELECT 1 FROM mqtt_bridge_heartbeat"))  # it has an open connection
+    server.restart()
+    wait_for(lambda: "Not serving" in stack.log.read_text())
+    wait_for(lambda: stack.served() == 2)
+    time.sleep(3.0)
+    assert stack.served() == 2

@@ -1,0 +1,61 @@
+"""The bridge dies at each step between receiving and acknowledging (RELIABILITY.md §4, test 14)."""
+
+import asyncio
+
+import pytest
+
+from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator.dock import Patience
+from tests.fault import promise
+from tests.fault.altered_bridge import EXIT_CODE, STEPS, command
+from tests.fault.load import QUIET
+from tests.stack import wait_for
+
+pytestmark = pytest.mark.fault
+
+DOCKS = 10  # that nobody heard of before, for each step
+ONCE = Patience(1, None)
+NAMES = [step.__name__ for step in STEPS]
+
+
+async def ask(dock):
+    """Status, bind, status, each after the answer to the one before."""
+    await dock.request("airport_bind_status", onboarding.status_data(dock), patience=ONCE)
+    await dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=ONCE)
+    await dock.request("airport_bind_status", onboarding.status_data(dock), patience=ONCE)
+
+
+def run(stack, names, *alterations, grace=20.0):
+    """One death per step, each among the requests of new docks, and a sound bridge at the end."""
+    stack.stop_bridge(stack.start_bridge())  # from now on the broker keeps what docks say
+    codes = []
+    with stack.fleet(count=DOCKS * len(names), options=QUIET, stagger=0.0) as (fleet, loop):
+        wait_for(lambda: all(dock.connection.is_open for dock in fleet.docks))
+        asking = []
+        for place, name in enumerate(names):
+            docks = fleet.docks[place * DOCKS : (place + 1) * DOCKS]
+            asking += [asyncio.run_coroutine_threadsafe(ask(dock), loop) for dock in docks]
+            bridge = stack.start_bridge(command=command(name, *alterations), wait=False)
+            codes.append(bridge.wait(timeout=30))
+        stack.start_bridge()
+        try:
+            wait_for(lambda: all(future.done() for future in asking), seconds=grace)
+        except AssertionError:
+            for future in asking:
+                future.cancel()
+    return codes, fleet.ledger
+
+
+def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
+    codes, ledger = run(stack, NAMES)
+    report(f"{stack.database.name}: deaths at {', '.join(NAMES)}: {ledger.summary()}")
+    assert codes == [EXIT_CODE] * len(NAMES)
+    assert len(ledger.transactions()) == 3 * DOCKS * len(NAMES)
+    assert promise.broken(stack, ledger, longest_wait=60.0) == []
+
+
+def test_checker_reports_the_loss_with_automatic_acknowledgement(postgres_stack, report):
+    _, ledger = run(postgres_stack, NAMES[:4], "automatic_ack", grace=2.0)
+    report(f"acknowledged on arrival: {ledger.summary()}")
+    assert promise.unanswered(ledger) > 0
+    assert promise.broken(postgres_stack, ledger, longest_wait=60.0) != []

@@ -1,0 +1,99 @@
+"""The broker restarts without its sessions while a handler runs (RELIABILITY.md §4, test 12).
+
+Packet ids begin anew then: an acknowledgement of a message from before would swallow one from after.
+"""
+
+import time
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from cloudapi.embedded.servers import Mosquitto
+from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator.dock import Patience
+from tests.fault.altered_bridge import EXIT_CODE, command
+from tests.fault.load import QUIET
+from tests.stack import wait_for
+
+pytestmark = pytest.mark.fault
+
+DOCKS = 10
+ONCE = Patience(1, None)
+SUBSCRIBED = "Sending SUBACK to dock-cloud-bridge\n"
+
+
+@pytest.fixture
+def stack(new_stack):
+    with new_stack("postgresql", broker=Mosquitto(config="log_type all")) as running:
+        yield running
+
+
+@contextmanager
+def handlers_held(stack):
+    """Let every handler that binds wait for a table, as long as the body lasts."""
+    with psycopg.connect(stack.database.url) as connection:
+        connection.execute("LOCK TABLE devices_device IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def is_waiting(stack):
+    """Whether a handler waits for the table."""
+    return stack.rows("SELECT 1 FROM pg_locks WHERE NOT granted")
+
+
+def ask(fleet, loop, names):
+    """Let these docks ask to be bound, once each; they do not wait here for the answers."""
+    for dock in [fleet.dock(name) for name in names]:
+        question = dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=ONCE)
+        loop.call_soon_threadsafe(dock.spawn, question)
+
+
+def has_subscribed(stack):
+    return SUBSCRIBED in stack.broker.log.read_text(errors="replace")
+
+
+def run(stack, *alterations):
+    """Bind requests before and after the session is lost; returns the unanswered from after.
+
+    Requests are sent as soon as the bridge has subscribed again: the sound one does when its handler is through, the
+    altered one while it still runs, and dies when that is done.
+    """
+    options = {"command": command(*alterations)} if alterations else {}
+    bridge = stack.start_bridge(**options)
+    with stack.fleet(count=2 * DOCKS, options=QUIET, stagger=0.0) as (fleet, loop):
+        names = [dock.sn for dock in fleet.docks]
+        wait_for(lambda: all(dock.connection.is_open for dock in fleet.docks))
+        with handlers_held(stack):
+            ask(fleet, loop, names[:DOCKS])
+            wait_for(lambda: is_waiting(stack))
+            time.sleep(0.3)  # until all of them have reached the bridge
+            stack.broker.kill()
+            stack.broker.start()
+            wait_for(lambda: all(dock.connection.is_open for dock in fleet.docks))
+            if alterations:
+                wait_for(lambda: has_subscribed(stack))
+                ask(fleet, loop, names[DOCKS:])
+                time.sleep(0.5)
+        if alterations:
+            assert bridge.wait(timeout=20) == EXIT_CODE
+            stack.start_bridge()
+        else:
+            wait_for(lambda: has_subscribed(stack))
+            ask(fleet, loop, names[DOCKS:])
+        time.sleep(2.0)
+    after = [one for one in fleet.ledger.transactions() if one.sn in names[DOCKS:]]
+    assert len(after) == DOCKS
+    return [one for one in after if not one.answers], bridge
+
+
+def test_nothing_published_after_a_lost_session_is_lost(stack):
+    unanswered, bridge = run(stack)
+    assert unanswered == []
+    assert bridge.poll() is None
+
+
+def test_late_acknowledgements_swallow_messages_on_a_connection_that_restores_itself(stack, report):
+    unanswered, _ = run(stack, "same_connection", "handled")
+    report(f"acknowledged on another connection: {len(unanswered)} of {DOCKS} requests lost")
+    assert unanswered != []

@@ -1,0 +1,44 @@
+"""The bridge is asked to end under load (RELIABILITY.md §4, test 16)."""
+
+import signal
+import time
+
+import pytest
+
+from tests.fault import promise
+from tests.fault.altered_bridge import command
+from tests.fault.load import RATE, size, under_load
+
+pytestmark = pytest.mark.fault
+
+STOPS = size(2, 10)
+EXIT_WITHIN = 10.0  # seconds
+
+
+def run(stack, *bridge_command, grace=20.0):
+    """Load and orderly stops; returns the load, the exit codes and the longest time that an end took."""
+    options = {"command": bridge_command} if bridge_command else {}
+    bridge, codes, slowest = stack.start_bridge(**options), [], 0.0
+    with under_load(stack, at_least=STOPS * 100, rate=size(100.0, RATE), grace=grace) as load:
+        for _ in range(STOPS):
+            time.sleep(0.4)
+            asked = time.monotonic()
+            codes.append(stack.stop_bridge(bridge, signal.SIGTERM))
+            slowest = max(slowest, time.monotonic() - asked)
+            bridge = stack.start_bridge(**options)
+    return load, codes, slowest
+
+
+def test_no_request_is_lost_when_the_bridge_is_stopped(stack, report):
+    load, codes, slowest = run(stack)
+    report(f"{stack.database.name}: {STOPS} stops, the slowest {slowest:.1f} s, {load.ledger.summary()}")
+    assert codes == [0] * STOPS
+    assert slowest <= EXIT_WITHIN
+    assert promise.broken(stack, load.ledger) == []
+
+
+def test_checker_reports_what_a_stop_loses_with_a_clean_session(postgres_stack, report):
+    load, _, _ = run(postgres_stack, *command("clean_session"), grace=2.0)
+    report(f"without a persistent session: {STOPS} stops, {load.ledger.summary()}")
+    assert promise.unanswered(load.ledger) > 0
+    assert promise.broken(postgres_stack, load.ledger) != []
