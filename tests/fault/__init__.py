@@ -1,0 +1,1 @@
+"""Kills, cuts and floods of real servers; each test has a run without the protection that must be seen to fail."""
