@@ -172,7 +172,7 @@ MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 BRIDGE_TICKS = {  # seconds between two calls
     "devices.topology.sweep": 5.0,
-    "mqtt_bridge.journal.prune": 60.0,
+    "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"

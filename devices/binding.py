@@ -63,15 +63,18 @@ def bind_status(questions: Sequence[tuple[str, Sequence[str]]]) -> list[list[Bin
 
 
 def _status(sn: str, device: Device | None, asking: Device | None) -> BindStatus:
-    if device is None or device.organization is None:
+    if device is None:
+        return BindStatus(sn=sn, is_device_bind_organization=False)
+    owner = device.speaks_for if asking is not None and asking.pk == device.pk else device.organization
+    if owner is None:
         return BindStatus(sn=sn, is_device_bind_organization=False)
     if not _may_learn_names(asking, device):
         return BindStatus(sn=sn, is_device_bind_organization=True)
     return BindStatus(
         sn=sn,
         is_device_bind_organization=True,
-        organization_id=device.organization.organization_id,
-        organization_name=device.organization.name,
+        organization_id=owner.organization_id,
+        organization_name=owner.name,
         device_callsign=device.callsign,
     )
 
@@ -79,9 +82,8 @@ def _status(sn: str, device: Device | None, asking: Device | None) -> BindStatus
 def _may_learn_names(asking: Device | None, device: Device) -> bool:
     if asking is None:
         return False
-    return asking.pk in (device.pk, device.gateway_id) or (
-        asking.organization_id is not None and asking.organization_id == device.organization_id
-    )
+    own = asking.speaks_for
+    return asking.pk in (device.pk, device.gateway_id) or (own is not None and own.pk == device.organization_id)
 
 
 def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[Finding]:
@@ -113,10 +115,12 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
         now=now,
         lock=True,
     )
-    wanted = {
-        entry.wanted.sn for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code and _may_exist(entry)
-    }
-    decision = _Decision(now=now, devices=_lock(wanted), room=_room(verdicts))
+    right = [entry for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code]
+    devices = _lock({entry.wanted.sn for entry in right if is_sn(entry.wanted.sn)})
+    for entry in right:
+        if entry.wanted.sn not in devices and _may_exist(entry):
+            devices[entry.wanted.sn] = _stranger(entry.wanted.sn)
+    decision = _Decision(now=now, devices=devices, room=_room(verdicts))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -134,6 +138,8 @@ class _Decision:
         self.bound: dict[str, Device] = {}
         self.touched: dict[str, Device] = {}
         self.gateways: set[str] = set()
+        self.actor = Actor(AuditEvent.Through.BRIDGE)
+        self.disowned: list[AuditEvent] = []
 
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
@@ -143,12 +149,17 @@ class _Decision:
         reason = self._why_not(entry, device, code)
         if device is None or reason:
             return BindResult(Code.BIND_FAILED, reason, code.organization_id)
-        if device.organization_id is None:
+        if device.organization_id is None or self._is_falsely_claimed(entry, device, code):
             self._take(entry, device, code)
         elif device.organization_id != code.organization_id:
             return BindResult(Code.BOUND_ELSEWHERE, "bound to another organization", code.organization_id)
         self._describe(device, wanted)
         return BindResult(Code.OK, "", code.organization_id)
+
+    def _is_falsely_claimed(self, entry: BindEntry, device: Device, code: BindingCode) -> bool:
+        """Another dock called this gateway its aircraft, but it speaks for itself, which no aircraft does."""
+        is_foreign = device.organization_id != code.organization_id
+        return is_foreign and device.sn == entry.gateway_sn and device.is_aircraft
 
     def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
@@ -173,9 +184,13 @@ class _Decision:
             self.used[code.pk] = code
         if code.organization_id in self.room:
             self.room[code.organization_id] -= 1
+        if device.organization is not None:
+            self.disowned.append(topology.disowned(self.actor, device))
         device.organization = code.organization
         device.bound_at = self.now
         device.bound_with = code
+        if device.gateway is not None and device.gateway.organization_id != code.organization_id:
+            device.gateway = None  # a stranger's dock named it, and would learn its owner
         self.bound[device.sn] = device
         if device.sn == entry.gateway_sn:
             self.gateways.add(device.sn)
@@ -194,7 +209,7 @@ class _Decision:
                 known,
                 update_conflicts=True,
                 unique_fields=["sn"],
-                update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key"],
+                update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key", "gateway"],
             )
         # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
         Device.objects.bulk_create(device for device in self.touched.values() if device.pk is None)
@@ -206,26 +221,25 @@ class _Decision:
                 topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in gateways
             )
         if self.bound:
-            actor = Actor(AuditEvent.Through.BRIDGE)
-            audit.record(self._audit_event(actor, device) for device in self.bound.values())
+            audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values())])
 
-    def _audit_event(self, actor: Actor, device: Device) -> AuditEvent:
+    def _audit_event(self, device: Device) -> AuditEvent:
         after = {
             "organization": str(device.organization),
             "callsign": device.callsign,
             "code": str(device.bound_with),
         }
-        return audit.event(actor, "bind", device, organization_id=device.organization_id, after=after)
+        return audit.event(self.actor, "bind", device, organization_id=device.organization_id, after=after)
 
 
 def _lock(sns: set[str]) -> dict[str, Device]:
-    """The devices with these serial numbers, locked; for those nobody heard of yet a row that is not saved."""
-    rows = Device.objects.filter(sn__in=sns).select_related("state").lock_in_order()
-    known = {device.sn: device for device in rows}
-    return {sn: known.get(sn) or _stranger(sn) for sn in sns}
+    """The devices with these serial numbers that we know, locked."""
+    rows = Device.objects.filter(sn__in=sns).select_related("state", "gateway", "organization").lock_in_order()
+    return {device.sn: device for device in rows}
 
 
 def _stranger(sn: str) -> Device:
+    """A row that is not saved yet, of a device nobody heard of."""
     device = Device(sn=sn)
     DeviceState(device=device)  # becomes `device.state`, which would cost a query to find missing
     return device
@@ -266,7 +280,7 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
     keys = [device.pk for device in bound]
     # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
     DeviceState.objects.bulk_create(
-        [DeviceState(device=device, cleared_at=now, **UNKNOWN_STATE) for device in bound],
+        [DeviceState(device_id=key, cleared_at=now, **UNKNOWN_STATE) for key in sorted(keys)],
         update_conflicts=True,
         unique_fields=["device"],
         update_fields=[*UNKNOWN_STATE, "cleared_at"],

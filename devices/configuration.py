@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 from django.conf import settings
 
 from devices.models import Device
 from mqtt_bridge.protocol.messages import ConfigReply
+from mqtt_bridge.protocol.result_codes import Code
 
 DISABLED = "device disabled"
 NOT_CONFIGURED = "no DJI license configured"
@@ -38,12 +40,13 @@ def _configuration(device: Device | None) -> Configuration:
         app_license=app_license,
         ntp_server_host=settings.NTP_SERVER_HOST,
         ntp_server_port=settings.NTP_SERVER_PORT,
+        result=Code.OK if settings.CONFIG_REPLY_RESULT else msgspec.UNSET,
     )
     return Configuration(reply)
 
 
 def _license(device: Device | None) -> tuple[str, str, str]:
-    owner = device.organization if device is not None else None
+    owner = device.speaks_for if device is not None else None
     if owner is not None and owner.app_id:
         return owner.app_id, owner.app_key, owner.app_license
     return settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE

@@ -20,6 +20,10 @@ class DeviceQuerySet(TenantQuerySet["Device"]):
         """Devices that spoke to us and belong to nobody."""
         return self.filter(organization=None)
 
+    def uninvited(self) -> Self:
+        """Devices that are here because they or a dock said so, without a code and without a person."""
+        return self.filter(Q(organization=None) | Q(bound_with=None, bound_at__isnull=False))
+
     def docks(self) -> Self:
         """Docks by their model key; a device of unknown model counts as a dock unless something carries it."""
         return self.filter(Q(model_key__startswith="3-") | Q(model_key="", gateway=None))
@@ -88,6 +92,18 @@ class Device(TenantModel):
     @property
     def is_bound(self) -> bool:
         return self.organization_id is not None
+
+    @property
+    def is_aircraft(self) -> bool:
+        return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
+
+    @property
+    def speaks_for(self) -> Organization | None:
+        """The organization that this device speaks for on its own control topics, where no aircraft ever speaks.
+
+        What is recorded as an aircraft and speaks there is a gateway that another dock falsely claimed to carry.
+        """
+        return None if self.is_aircraft else self.organization
 
 
 class DeviceState(models.Model):

@@ -39,9 +39,10 @@ def store(frames: Sequence[Frame]) -> None:
 
 
 def _merge(state: DeviceState, frame: Frame) -> None:
-    if not state.online:
-        state.online, state.connected_since = True, frame.received_at
-    state.last_seen = max(state.last_seen or frame.received_at, frame.received_at)
+    if state.last_seen is None or frame.received_at >= state.last_seen:
+        if not state.online:
+            state.online, state.connected_since = True, frame.received_at
+        state.last_seen = frame.received_at
     state.clock_skew_ms = _skew(frame.timestamp, frame.received_at, state.clock_skew_ms)
     if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at):
         return

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Device, DeviceState
@@ -32,7 +33,8 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Make the gateways online and carry just what they say; returns a remark on each, for the journal.
 
     A topology replaces the one before. An aircraft without an owner joins its dock's organization; one that
-    another organization owns stays where it is. Must run in a transaction; a constant number of statements.
+    another organization owns stays where it is, and what may be a dock is no aircraft. Must run in a transaction; a
+    constant number of statements.
     """
     change = _Change(_lock(reports), now)
     remarks = [change.apply(report) for report in reports]
@@ -44,7 +46,10 @@ def _lock(reports: Sequence[Report]) -> dict[str, Device]:
     """The devices concerned and those the gateways carried until now, locked; strangers are made within the cap."""
     gateways = {report.gateway_sn for report in reports}
     carried = {sub.sn for report in reports for sub in report.topology.sub_devices if is_sn(sub.sn)}
-    discover(gateways | carried)
+    discover(gateways)
+    # What a stranger says it carries is not worth a row: it could name anything.
+    owned = set(Device.objects.filter(sn__in=gateways).exclude(organization=None).values_list("sn", flat=True))
+    discover(sub.sn for report in reports if report.gateway_sn in owned for sub in report.topology.sub_devices)
     concerned = Q(sn__in=gateways | carried) | Q(gateway__sn__in=gateways)
     rows = Device.objects.filter(concerned).select_related("state", "organization").lock_in_order()
     return {device.sn: device for device in rows}
@@ -58,7 +63,8 @@ class _Change:
         self.now = now
         self.changed: dict[str, Device] = {}
         self.states: dict[str, DeviceState] = {}
-        self.adopted: list[Device] = []
+        self.actor = Actor(AuditEvent.Through.BRIDGE)
+        self.events: list[AuditEvent] = []
         owners = {device.organization for device in devices.values() if device.organization}
         self.room = room_in({owner.pk: owner.device_limit for owner in owners})
 
@@ -66,13 +72,15 @@ class _Change:
         gateway = self.devices.get(report.gateway_sn)
         if gateway is None:
             return "not recorded: too many unclaimed devices"
+        if gateway.is_aircraft:
+            self._disown(gateway)
         self._describe(gateway, report.topology.model_key)
         self._set_online(gateway, True)
         remarks = []
         carried = set()
         for sub in report.topology.sub_devices:
             device = self.devices.get(sub.sn)
-            remark = self._why_not_carried(gateway, device)
+            remark = self._why_not_carried(gateway, device, sub.model_key)
             if device is None or remark:
                 remarks.append(f"{sub.sn}: {remark}")
                 continue
@@ -81,11 +89,12 @@ class _Change:
         self._detach_others(gateway, carried)
         return "; ".join(remarks)
 
-    def _why_not_carried(self, gateway: Device, device: Device | None) -> str:
+    def _why_not_carried(self, gateway: Device, device: Device | None, model_key: str) -> str:
         if device is None:
-            return "malformed serial number, or too many unclaimed devices"
-        if device.pk == gateway.pk or model_keys.domain(device.model_key) == model_keys.DOCK:
-            return "a dock cannot be carried"
+            return "not recorded: malformed serial number, unclaimed dock, or too many unclaimed devices"
+        domains = {model_keys.domain(key) for key in (model_key, device.model_key) if key}
+        if device.pk == gateway.pk or domains != {model_keys.AIRCRAFT}:
+            return "not an aircraft, so it cannot be carried"
         if device.organization_id is not None and device.organization_id != gateway.organization_id:
             return "belongs to another organization"
         return ""
@@ -96,11 +105,25 @@ class _Change:
         if device.gateway_id != gateway.pk:
             device.gateway = gateway
             self.changed[device.sn] = device
-        if device.organization_id is None and gateway.organization is not None and self._has_room(gateway.organization):
+        if self._may_adopt(gateway, device):
             device.organization = gateway.organization
             device.bound_at = self.now
-            self.adopted.append(device)
+            self.events.append(self._adoption(device))
             self.changed[device.sn] = device
+
+    def _may_adopt(self, gateway: Device, device: Device) -> bool:
+        owner = gateway.organization
+        if owner is None or not owner.is_active or device.organization_id is not None or not device.is_enabled:
+            return False
+        return self._has_room(owner)
+
+    def _disown(self, gateway: Device) -> None:
+        """Take a gateway from an organization whose dock falsely claimed to carry it: aircraft do not speak here."""
+        if gateway.organization is not None:
+            self.events.append(disowned(self.actor, gateway))
+        gateway.organization = gateway.bound_at = gateway.bound_with = gateway.gateway = None
+        gateway.model_key = gateway.callsign = ""
+        self.changed[gateway.sn] = gateway
 
     def _has_room(self, organization: Organization) -> bool:
         if organization.pk not in self.room:
@@ -121,7 +144,8 @@ class _Change:
             self.changed[device.sn] = device
 
     def _set_online(self, device: Device, online: bool) -> None:
-        self.states[device.sn] = with_presence(device, online=online, seen_at=self.now if online else None)
+        # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
+        self.states[device.sn] = with_presence(device, online=online, seen_at=self.now)
 
     def write(self) -> None:
         """One statement per kind of row, none for a kind that did not change."""
@@ -130,17 +154,22 @@ class _Change:
                 self.changed.values(),
                 update_conflicts=True,
                 unique_fields=["sn"],
-                update_fields=["model_key", "gateway", "organization", "bound_at"],
+                update_fields=["model_key", "gateway", "organization", "bound_at", "bound_with", "callsign"],
             )
         if self.states:
             write_presence(self.states.values())
-        if self.adopted:
-            actor = Actor(AuditEvent.Through.BRIDGE)
-            audit.record(self._adoption(actor, device) for device in self.adopted)
+        if self.events:
+            audit.record(self.events)
 
-    def _adoption(self, actor: Actor, device: Device) -> AuditEvent:
+    def _adoption(self, device: Device) -> AuditEvent:
         after = {"organization": str(device.organization), "carried by": str(device.gateway)}
-        return audit.event(actor, "adopt", device, organization_id=device.organization_id, after=after)
+        return audit.event(self.actor, "adopt", device, organization_id=device.organization_id, after=after)
+
+
+def disowned(actor: Actor, device: Device) -> AuditEvent:
+    """The audit row for an organization that loses a gateway its dock had falsely claimed to carry."""
+    before = {"organization": str(device.organization), "callsign": device.callsign}
+    return audit.event(actor, "disown", device, organization_id=device.organization_id, before=before)
 
 
 def room_in(limits: dict[int, int | None]) -> dict[int, int]:
@@ -157,30 +186,33 @@ def room_in(limits: dict[int, int | None]) -> dict[int, int]:
 
 
 def discover(sns: Iterable[str]) -> None:
-    """Make unclaimed devices of serial numbers nobody provisioned, up to UNCLAIMED_DEVICE_CAP of them."""
-    wanted = set(sns)
+    """Make unclaimed devices of serial numbers nobody provisioned.
+
+    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code.
+    """
+    wanted = {sn for sn in sns if is_sn(sn)}
     missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
     if not missing:
         return
-    room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.unclaimed().count())
+    room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
     new = [Device(sn=sn) for sn in missing[:room]]
     Device.objects.bulk_create(new, ignore_conflicts=True)
 
 
-def with_presence(device: Device, *, online: bool, seen_at: datetime | None) -> DeviceState:
+def with_presence(device: Device, *, online: bool, seen_at: datetime) -> DeviceState:
     """The device's state, made if there is none, with its presence changed; not saved."""
     state = device.state if hasattr(device, "state") else DeviceState(device=device)
     if online and not state.online:
         state.connected_since = seen_at
     state.online = online
-    state.last_seen = seen_at or state.last_seen
+    state.last_seen = seen_at
     return state
 
 
 def write_presence(states: Iterable[DeviceState]) -> None:
-    """Save the presence of these states in one statement."""
+    """Save the presence of these states in one statement, in the order in which telemetry locks them, too."""
     DeviceState.objects.bulk_create(
-        states,
+        sorted(states, key=lambda state: state.device.pk),
         update_conflicts=True,
         unique_fields=["device"],
         update_fields=["online", "last_seen", "connected_since"],
@@ -197,11 +229,18 @@ def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
     if listening_since > limit:
         return 0
     online = DeviceState.objects.filter(online=True)
-    silent = online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)).update(online=False)
-    orphaned = online.filter(device__gateway__state__online=False).values("pk")
-    return silent + DeviceState.objects.filter(pk__in=orphaned).update(online=False)
+    silent = _put_offline(online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)))
+    return silent + _put_offline(online.filter(device__gateway__state__online=False))
+
+
+@transaction.atomic
+def _put_offline(states: QuerySet[DeviceState]) -> int:
+    # What somebody else is writing at this moment has just spoken, and is left for the next sweep.
+    rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+    return DeviceState.objects.filter(pk__in=[state.pk for state in rows]).update(online=False)
 
 
 def owners(sns: Iterable[str]) -> dict[str, int | None]:
-    """Who owns the devices with these serial numbers: primary keys of organizations. One query."""
-    return dict(Device.objects.filter(sn__in=set(sns)).values_list("sn", "organization_id"))
+    """For whom the gateways with these serial numbers speak: primary keys of organizations. One query."""
+    rows = Device.objects.filter(sn__in=set(sns)).only("sn", "model_key", "organization")
+    return {device.sn: None if device.is_aircraft else device.organization_id for device in rows}

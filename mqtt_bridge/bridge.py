@@ -144,12 +144,21 @@ class Bridge:
                     if item.reply:
                         control.publish(item.reply_topic, item.reply, answers=item.delivery)
                 handled += wave
-            journal.write(handled)
+            self._write_journal(handled)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
         buffer.note_seen({item.sn for item in handled}, deliveries[-1].received_at)
-        self._count(deliveries, handled)
+        self._count(control, deliveries, handled)
+
+    def _write_journal(self, handled: Sequence[Handled]) -> None:
+        try:
+            journal.write(handled)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            # A fault of ours: the broker would send the batch again and again if it stopped the bridge.
+            logger.exception("%d journal rows are lost", len(handled))
 
     def _is_allowed(self, delivery: Delivery) -> bool:
         """Whether this sender may still speak; judged by the topic alone, before anything is parsed."""
@@ -159,9 +168,10 @@ class Bridge:
             self.counters["rate_limited"] += 1
         return allowed
 
-    def _count(self, deliveries: Sequence[Delivery], handled: Sequence[Handled]) -> None:
+    def _count(self, control: ControlConnection, deliveries: Sequence[Delivery], handled: Sequence[Handled]) -> None:
         self.counters["received"] += len(deliveries)
         self.counters.update(item.outcome for item in handled)
+        self.counters["replies_refused"] += control.take_refused()
 
     def _is_ping(self, delivery: Delivery) -> bool:
         """Whether this is our own ping; if so the heartbeat is written."""
@@ -216,10 +226,9 @@ class Timer:
     def _tick(self, path: str) -> None:
         try:
             import_string(path)(listening_since=self._listening_since)
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailableError(str(error)) from error
-        except Exception:
-            logger.exception("%s failed; docks are answered all the same", path)
+        except Exception as error:
+            if not dispatch.is_transient(error):  # raises if the database is gone
+                logger.exception("%s failed; docks are answered all the same", path)
 
     def _is_due(self, name: str, interval: float) -> bool:
         now = monotonic()

@@ -105,11 +105,16 @@ def _set_nodelay(_client: Client, _userdata: object, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def connect_properties(*, session_expiry: int, receive_maximum: int) -> Properties:
-    """CONNECT properties: how long the broker keeps our session (seconds), how much it may send ahead."""
+def connect_properties(*, session_expiry: int, receive_maximum: int, maximum_packet: int | None = None) -> Properties:
+    """CONNECT properties: how long the broker keeps our session (seconds), how many messages it may send ahead.
+
+    Messages larger than `maximum_packet` bytes the broker drops instead of sending them.
+    """
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session_expiry
     properties.ReceiveMaximum = receive_maximum
+    if maximum_packet is not None:
+        properties.MaximumPacketSize = maximum_packet
     return properties
 
 

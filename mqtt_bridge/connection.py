@@ -20,11 +20,14 @@ from mqtt_bridge.client import (
     publish_properties,
     subscriptions,
 )
+from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
 
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
 RECEIVE_MAXIMUM = 512  # unacknowledged messages the broker may send ahead
 REPLY_EXPIRY = 60  # seconds; an older reply is of no use to a dock
 PUBACK_TIMEOUT = 30.0  # seconds
+# The receive maximum does not hold for QoS 0: what a flood sends beyond this is dropped, as QoS 0 allows.
+INBOX_LIMIT = 10_000
 CONNECT_TIMEOUT = 10.0  # seconds
 
 
@@ -38,6 +41,7 @@ class Connection:
     clean_start = True
     session_expiry = 0
     qos = 0
+    largest_payload = MAX_PAYLOAD  # bytes
 
     def __init__(
         self, address: Address, *, client_id: str, filters: Sequence[str], window: int = PUBLISH_WINDOW
@@ -61,7 +65,11 @@ class Connection:
 
     def open(self) -> None:
         """Connect and subscribe; raises BrokerUnavailableError when that fails or takes too long."""
-        properties = connect_properties(session_expiry=self.session_expiry, receive_maximum=RECEIVE_MAXIMUM)
+        properties = connect_properties(
+            session_expiry=self.session_expiry,
+            receive_maximum=RECEIVE_MAXIMUM,
+            maximum_packet=self.largest_payload * 2,  # what is too large shows in the journal, a giant never comes
+        )
         try:
             self._client.connect(
                 self._address.host,
@@ -135,6 +143,7 @@ class ControlConnection(Connection):
     clean_start = False
     session_expiry = SESSION_EXPIRY
     qos = 1
+    largest_payload = MAX_SERVICES_REPLY
 
     def __init__(self, address: Address, **options: Any) -> None:
         super().__init__(address, **options)
@@ -143,6 +152,7 @@ class ControlConnection(Connection):
         self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
         self._outstanding: dict[int, tuple[float, Delivery | None]] = {}
         self._early: set[int] = set()  # acknowledged before publish() told us the packet id
+        self._refused = 0
         self._properties = publish_properties(expiry=REPLY_EXPIRY)
         self._client.on_publish = self._on_publish
 
@@ -177,6 +187,12 @@ class ControlConnection(Connection):
                 delivery.handled = True
             self._acknowledge()
 
+    def take_refused(self) -> int:
+        """How many replies the broker's access list refused since the last call."""
+        with self._lock:
+            refused, self._refused = self._refused, 0
+        return refused
+
     def check(self) -> None:
         super().check()
         with self._lock:
@@ -192,14 +208,17 @@ class ControlConnection(Connection):
             mid=message.mid if message.qos else 0,
             retained=message.retain,
         )
+        if not delivery.mid and self._inbox.qsize() > INBOX_LIMIT:
+            return
         if delivery.mid:
             with self._lock:
                 self._unacknowledged.append(delivery)
         self._inbox.put(delivery)
 
-    def _on_publish(self, _client: Client, _userdata: Any, mid: int, _reason: Any, _properties: Any) -> None:
+    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         # Whatever the reason code: the broker has had it, and will not want it again.
         with self._lock:
+            self._refused += reason.is_failure
             if mid not in self._outstanding:
                 self._early.add(mid)
                 return

@@ -208,7 +208,7 @@ def _attempt(groups: Sequence[list[Handled]], *, writes: bool, again: bool = Tru
     try:
         replies = _run(groups, writes=writes)
     except Exception as error:
-        if again and _is_transient(error):
+        if again and is_transient(error):
             _attempt(groups, writes=writes, again=False)
         elif len(parts := _parts(groups)) > 1:
             for part in parts:
@@ -246,7 +246,7 @@ def _call(group: Sequence[Handled]) -> Sequence[Reply | None]:
     return replies
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether trying again may help: a deadlock, a row somebody else made, a connection that broke and came back.
 
     Raises DatabaseUnavailableError if the database does not answer now.

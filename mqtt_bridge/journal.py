@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from time import monotonic
 from typing import Any, cast
 
 import msgspec
@@ -20,7 +21,8 @@ from mqtt_bridge.protocol.journal import redact
 logger = logging.getLogger(__name__)
 
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
-PRUNE_CHUNK = 5_000  # rows deleted at once, so that nobody waits long for the bridge
+PRUNE_CHUNK = 1_000  # rows deleted at once
+PRUNE_TIME = 0.3  # seconds that docks wait for the bridge at most
 
 Owners = Callable[[Iterable[str]], dict[str, int | None]]
 
@@ -85,8 +87,17 @@ def _device_time(timestamp: int | None) -> datetime | None:
 
 
 def prune(*, now: datetime | None = None, **_tick: object) -> int:
-    """Delete rows older than JOURNAL_DAYS, a chunk at a time; returns how many went."""
+    """Delete rows older than JOURNAL_DAYS, for at most PRUNE_TIME; returns how many went."""
     limit = (now or timezone.now()) - timedelta(days=settings.JOURNAL_DAYS)
-    old = Exchange.objects.filter(received_at__lt=limit).order_by("received_at").values("pk")[:PRUNE_CHUNK]
-    deleted, _ = Exchange.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()
+    until = monotonic() + PRUNE_TIME
+    total = deleted = _prune_chunk(limit)
+    while deleted == PRUNE_CHUNK and monotonic() < until:
+        deleted = _prune_chunk(limit)
+        total += deleted
+    return total
+
+
+def _prune_chunk(limit: datetime) -> int:
+    old = Exchange.objects.filter(received_at__lt=limit).order_by("received_at").values_list("pk", flat=True)
+    deleted, _ = Exchange.objects.filter(pk__in=list(old[:PRUNE_CHUNK])).delete()
     return deleted

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.protocol import envelope as envelopes
@@ -20,7 +20,8 @@ from mqtt_bridge.rate_limit import RateLimiter
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL = 1.0  # seconds
-BACKLOG = 100_000  # messages kept when the database is slow; the oldest go first
+BACKLOG = 100_000  # messages kept when the database is slow; more are dropped
+BACKLOG_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -45,8 +46,10 @@ class TelemetryBuffer:
 
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
-        self._messages: deque[tuple[str, bytes, datetime]] = deque(maxlen=BACKLOG)
+        self._messages: deque[tuple[str, bytes, datetime]] = deque()
         self._seen: deque[tuple[str, datetime]] = deque(maxlen=BACKLOG)
+        self._bytes_in = 0  # written by the network thread alone
+        self._bytes_out = 0  # written by our thread alone
         self._limiter = RateLimiter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -61,6 +64,10 @@ class TelemetryBuffer:
 
     def add(self, topic: str, payload: bytes) -> None:
         """Take one osd or state message; returns at once."""
+        if len(self._messages) >= BACKLOG or self._bytes_in - self._bytes_out + len(payload) > BACKLOG_BYTES:
+            self._counters["telemetry_dropped"] += 1
+            return
+        self._bytes_in += len(payload)
         self._messages.append((topic, payload, datetime.now(UTC)))
 
     def note_seen(self, sns: Iterable[str], at: datetime) -> None:
@@ -74,20 +81,27 @@ class TelemetryBuffer:
         self._flush(sink)
 
     def _flush(self, sink: Sink) -> None:
-        frames = self._merge()
-        if not frames:
-            return
+        try:
+            if frames := self._merge():
+                self._store(sink, frames)
+        except Exception:
+            # A thread that died would leave all devices to fall offline while the bridge looks well.
+            logger.exception("Telemetry of one second is dropped")
+
+    def _store(self, sink: Sink, frames: Sequence[Frame]) -> None:
         close_old_connections()
         try:
             sink(frames)
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("Telemetry of %d devices is dropped: %s", len(frames), error)
+        except (OperationalError, InterfaceError):  # a deadlock, or a database that comes back
+            close_old_connections()
+            sink(frames)
 
     def _merge(self) -> list[Frame]:
         """Everything that waits, one frame per device."""
         frames: dict[str, Frame] = {}
         for _ in range(len(self._messages)):
             topic, payload, received_at = self._messages.popleft()
+            self._bytes_out += len(payload)
             self._merge_message(frames, topic, payload, received_at)
         for _ in range(len(self._seen)):
             sn, at = self._seen.popleft()

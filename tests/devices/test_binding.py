@@ -159,6 +159,32 @@ def test_known_dock_cannot_be_bound_as_an_aircraft_of_another_dock(code):
     assert bind([wanted("DOCK1", code[1]), wanted("DOCK2", code[1], model_key="0-91-0")]) == [[OK, FAILED]]
 
 
+def test_dock_that_another_one_called_its_aircraft_binds_with_its_own_code(code, other_organization):
+    """A hostile organization names somebody's new dock in a bind of its own, with its own right code."""
+    _, theirs = BindingCode.objects.issue(organization=other_organization)
+    stolen = wanted("DOCK1", theirs, organization_id="87654321", model_key="0-91-0")
+    assert bind([wanted("MALLORY", theirs, organization_id="87654321"), stolen]) == [[OK, OK]]
+    [[status]] = binding.bind_status([("DOCK1", ["DOCK1"])])
+    assert not status.is_device_bind_organization
+    assert bind([wanted("DOCK1", code[1])]) == [[OK]]
+    dock = Device.objects.get(sn="DOCK1")
+    assert (dock.organization.organization_id, dock.model_key) == ("12345678", "3-2-0")
+    assert AuditEvent.objects.get(action="disown").organization == other_organization
+
+
+def test_aircraft_without_a_model_key_is_bound_if_we_know_it(code):
+    Device.objects.create(sn="DRONE1", model_key="0-91-0")
+    assert bind([wanted("DOCK1", code[1]), wanted("DRONE1", code[1], model_key="")]) == [[OK, OK]]
+
+
+def test_strange_dock_that_named_an_aircraft_first_does_not_learn_its_owner(code):
+    stranger = Device.objects.create(sn="STRANGER", model_key="3-2-0")
+    Device.objects.create(sn="DRONE1", model_key="0-91-0", gateway=stranger)
+    bind(dock_and_aircraft(code[1]))
+    [[status]] = binding.bind_status([("STRANGER", ["DRONE1"])])
+    assert (status.organization_id, status.organization_name, status.device_callsign) == ("", "", "")
+
+
 def test_unknown_model_is_bound_and_kept_raw(code):
     assert bind([wanted("DOCK1", code[1], model_key="3-99-7")]) == [[OK]]
     assert Device.objects.get(sn="DOCK1").model_name == "3-99-7"

@@ -1,5 +1,6 @@
 """The DJI license a dock asks for."""
 
+import msgspec
 import pytest
 from django.db import connection
 
@@ -50,3 +51,17 @@ def test_key_and_license_are_encrypted_in_the_database(organization):
         assert not {"own key", "own license"} & set(cursor.fetchone())
     organization.refresh_from_db()
     assert organization.app_key == "own key"
+
+
+def test_result_can_be_left_out_for_a_firmware_that_objects(settings):
+    settings.CONFIG_REPLY_RESULT = False
+    [answer] = configurations(["STRANGER"])
+    assert b'"result"' not in msgspec.json.encode(answer.reply)
+
+
+def test_gateway_that_another_dock_claimed_gets_the_platform_license(dock, organization):
+    organization.app_id, organization.app_key, organization.app_license = "2002", "own key", "own license"
+    organization.save()
+    Device.objects.create(sn="VICTIM", model_key="0-91-0", organization=organization, gateway=dock)
+    [answer] = configurations(["VICTIM"])
+    assert answer.reply.app_id == "1001"

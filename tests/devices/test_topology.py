@@ -9,8 +9,10 @@ from django.utils import timezone
 
 from devices import topology
 from devices.models import Device, DeviceState
+from devices.telemetry import store
 from devices.topology import Report
 from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
+from mqtt_bridge.telemetry import Frame
 from organizations.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -26,10 +28,21 @@ def update(*reports):
         return topology.update(reports, now=timezone.now())
 
 
-def test_strangers_are_recorded_unclaimed_and_online():
-    assert update(report("DOCK9", "DRONE9")) == [""]
-    dock, aircraft = Device.objects.get(sn="DOCK9"), Device.objects.get(sn="DRONE9")
+def test_stranger_is_recorded_unclaimed_and_online():
+    update(report("DOCK9"))
+    dock = Device.objects.get(sn="DOCK9")
     assert (dock.organization, dock.model_key, dock.state.online) == (None, "3-2-0", True)
+
+
+def test_what_a_stranger_says_it_carries_is_not_recorded():
+    [remark] = update(report("DOCK9", "DRONE9"))
+    assert "not recorded" in remark
+    assert list(Device.objects.values_list("sn", flat=True)) == ["DOCK9"]
+
+
+def test_aircraft_of_an_owned_dock_is_recorded_carried_and_online(dock):
+    assert update(report(dock.sn, "DRONE9")) == [""]
+    aircraft = Device.objects.get(sn="DRONE9")
     assert (aircraft.gateway, aircraft.model_key, aircraft.state.online) == (dock, "0-91-0", True)
 
 
@@ -71,7 +84,51 @@ def test_another_aircraft_replaces_the_one_before(dock, aircraft):
 
 def test_dock_cannot_be_carried_by_another_dock(dock):
     Device.objects.create(sn="DOCK9", model_key="3-2-0", organization=dock.organization)
-    assert "cannot be carried" in update(report(dock.sn, "DOCK9"))[0]
+    assert "not an aircraft" in update(report(dock.sn, "DOCK9"))[0]
+
+
+@pytest.mark.parametrize(
+    "model", [{"domain": "3", "type": 2}, {"domain": "2", "type": 144}, {}], ids=["dock", "rc", "unsaid"]
+)
+def test_what_is_no_aircraft_is_not_adopted(dock, model):
+    topo = UpdateTopo(domain="3", type=2, sub_type=0, sub_devices=[SubDevice(sn="VICTIM", sub_type=0, **model)])
+    update(Report(dock.sn, topo))
+    assert Device.objects.get(sn="VICTIM").organization is None
+
+
+def test_disabled_aircraft_is_not_adopted(dock):
+    Device.objects.create(sn="DRONE9", model_key="0-91-0", is_enabled=False)
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").organization is None
+
+
+def test_inactive_organization_adopts_nothing(dock):
+    dock.organization.is_active = False
+    dock.organization.save()
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").organization is None
+
+
+def test_adopted_devices_count_towards_the_cap(dock, settings):
+    settings.UNCLAIMED_DEVICE_CAP = 5
+    for number in range(9):
+        update(report(dock.sn, f"DRONE{number}"))
+    assert Device.objects.count() == 5  # with the dock, which the fixture binds without a code
+
+
+def test_gateway_that_was_called_an_aircraft_is_free_again_when_it_speaks(dock):
+    update(report(dock.sn, "VICTIM"))
+    update(report("VICTIM"))
+    victim = Device.objects.get(sn="VICTIM")
+    assert (victim.organization, victim.gateway, victim.model_key) == (None, None, "3-2-0")
+    assert AuditEvent.objects.get(action="disown").organization == dock.organization
+
+
+def test_telemetry_from_before_does_not_bring_a_detached_aircraft_back(dock, aircraft):
+    before = timezone.now() - timedelta(milliseconds=300)
+    update(report(dock.sn))
+    store([Frame(aircraft.sn, before, data={"mode_code": 0}, data_since=before)])
+    assert not DeviceState.objects.get(device=aircraft).online
 
 
 def test_unclaimed_devices_are_capped(settings):

@@ -79,3 +79,12 @@ def test_old_rows_are_pruned(settings):
         )
     assert journal.prune() == 2
     assert Exchange.objects.count() == 2
+
+
+def test_pruning_goes_on_until_nothing_old_is_left(monkeypatch):
+    monkeypatch.setattr(journal, "PRUNE_CHUNK", 2)
+    old = timezone.now() - timedelta(days=99)
+    Exchange.objects.bulk_create(
+        Exchange(gateway_sn="DOCK1", channel="requests", outcome="answered", received_at=old) for _ in range(7)
+    )
+    assert journal.prune() == 7
