@@ -213,13 +213,6 @@ class DeviceAdmin(DevicePages):
             field.required = True  # only platform staff would see an unclaimed device again
         return field
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The device, locked while it is being saved: the bridge writes to the same row."""
-        found = super().get_object(request, object_id, from_field)
-        if found is not None and request.method == "POST":
-            return self.get_queryset(request).filter(pk=found.pk).lock_in_order().first()  # type: ignore[attr-defined]
-        return found
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change and obj.organization_id is not None:
             obj.bound_at = timezone.now()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
+from django.db import models, transaction
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
 
@@ -86,6 +86,15 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
                 held = [pk for pk in roles(request) if may(request, self.add_role, pk)]
                 kwargs["queryset"] = kwargs["queryset"].filter(pk__in=held)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row, locked while a form saves it: `save()` writes every column, and others write to the same row."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
+            return found
+        # Locked apart from being read, for a query that counts cannot lock.
+        locked = self.model._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
+        return super().get_object(request, object_id, from_field) if list(locked.values_list("pk")) else None
 
     # --- who may -------------------------------------------------------------------------------
 
