@@ -13,7 +13,7 @@ from organizations.tenant_admin import TenantAdmin
 BLOCKED = 0.5  # seconds after which a write counts as waiting for the form
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("page", "data", "column", "value"),
