@@ -114,9 +114,12 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Device)
 class DeviceAdmin(DevicePages):
-    """The list an operator looks at all day, and a device's page. Managers add, operators rename."""
+    """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
-    add_role = Role.MANAGER
+    Whoever may add a serial number may claim another's dock before it connects, and learn which ones exist.
+    """
+
+    add_role = None
     change_role = Role.OPERATOR
 
     list_display = (
@@ -204,14 +207,6 @@ class DeviceAdmin(DevicePages):
             return ()
         managed = may(request, Role.MANAGER, obj.organization_id)
         return self.readonly_fields if managed else (*self.readonly_fields, "is_enabled")
-
-    def formfield_for_foreignkey(
-        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if db_field.name == "organization" and field is not None and not is_platform_staff(request.user):
-            field.required = True  # only platform staff would see an unclaimed device again
-        return field
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change and obj.organization_id is not None:
