@@ -29,6 +29,7 @@ from devices.admin_filters import (
     KindFilter,
     MethodFilter,
     PresenceFilter,
+    RefusedFilter,
 )
 from devices.admin_pages import DevicePages
 from devices.models import Device
@@ -338,7 +339,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_display = ("received_at_shown", "gateway", "said", "became", "owner")
     list_display_links = ("received_at_shown",)
     list_filter = (
-        "outcome", MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
+        "outcome", RefusedFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
         ("organization", TenantFilter),
     )  # fmt: skip
     list_select_related = ("organization",)
