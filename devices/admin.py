@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
@@ -40,7 +41,7 @@ from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
-from organizations.tenant_admin import TenantAdmin, TenantFilter, may, roles
+from organizations.tenant_admin import HISTORY_ROLE, TenantAdmin, TenantFilter, may, readable, roles
 
 RECENT = 20  # exchanges and audit events on a device's page
 HISTORY = 500  # audit events on the page of a device's history
@@ -228,6 +229,8 @@ class DeviceAdmin(DevicePages):
         device = self.get_object(request, unquote(object_id))
         if device is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        if not self.may_read_history(request, device):
+            raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
             "title": f"Who did what to {device}",
@@ -279,8 +282,8 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
 
 
 def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
-    """What was done to this device, as far as it concerned organizations of this user."""
-    events: QuerySet[AuditEvent] = restrict(AuditEvent.objects.select_related("user"), request.user)
+    """What was done to this device, as far as it concerned organizations that this user manages."""
+    events = readable(AuditEvent.objects.select_related("user"), request, HISTORY_ROLE)
     return events.filter(object_type=device._meta.label, object_id=str(device.pk))
 
 

@@ -24,7 +24,7 @@ from organizations import audit, codes, fleet, lockouts, members, onboarding
 from organizations.forms import BindingCodeForm, MembershipForm, OrganizationForm, RoleForm
 from organizations.models import AuditEvent, BindingCode, BindingFailure, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
-from organizations.tenant_admin import TenantAdmin, TenantFilter, actor
+from organizations.tenant_admin import HISTORY_ROLE, TenantAdmin, TenantFilter, actor
 
 SHOWN = 50  # rows of a table inside a page
 
@@ -414,7 +414,7 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, for platform staff and for the managers of the organization."""
 
-    view_role = Role.MANAGER
+    view_role = HISTORY_ROLE
 
     list_display = ("at", "user", "through", "action", "object_name", "object_kind", "organization")
     list_filter = ("at", "through", ("organization", TenantFilter))

@@ -236,6 +236,37 @@ def test_the_page_shows_the_last_messages_and_who_did_what(see, alice, dock):
     assert "harbour …ABCD" in see(alice, reverse("admin:devices_device_history", args=[dock.pk]))
 
 
+@pytest.mark.parametrize(("who", "reads"), [("staff", True), ("alice", True), ("olga", False), ("bob", False)])
+def test_who_did_what_is_for_managers_and_platform_staff(request, client, see, who, reads, dock):
+    user = request.getfixturevalue(who)
+    AuditEvent.objects.create(
+        through="admin",
+        organization=dock.organization,
+        action="rename",
+        object_type="devices.Device",
+        object_id=str(dock.pk),
+    )
+    history = reverse("admin:devices_device_history", args=[dock.pk])
+    text = see(user, page(dock))
+    assert ("rename" in text, "Who did what" in text, history in text) == (reads, reads, reads)
+    assert client.get(history).status_code == (200 if reads else 403)
+
+
+def test_a_manager_does_not_read_what_was_done_where_she_only_views(see, alice, dock, other_organization):
+    alice.memberships.create(organization=other_organization, role=Role.VIEWER)
+    AuditEvent.objects.create(
+        through="admin",
+        organization=other_organization,
+        action="release",
+        object_type="devices.Device",
+        object_id=str(dock.pk),
+        object_name=dock.sn,
+        after={"reason": "sold"},
+    )
+    assert "sold" not in see(alice, page(dock))
+    assert "sold" not in see(alice, reverse("admin:devices_device_history", args=[dock.pk]))
+
+
 def test_hostile_text_of_a_device_is_escaped(see, alice, dock, bridge):
     evil = "<script>alert(1)</script>"
     Device.objects.filter(pk=dock.pk).update(callsign=evil)
