@@ -27,6 +27,7 @@ def test_a_dock_counts_as_online_where_the_list_of_devices_calls_it_so(organizat
     state = DeviceState.objects.create(device=dock, online=online, last_seen=last_seen)
     counted = with_counts(Organization.objects.all()).get().docks_online
     assert counted == (watch().presence(state) == Presence.ONLINE)
+    assert counted == (online and silence in (None, 0, 70))
     assert counted == Device.objects.filter(watch().matching(Presence.ONLINE)).count()
 
 
