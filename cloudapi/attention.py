@@ -11,6 +11,7 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from devices.attention import refusing
 from devices.models import Device, DeviceQuerySet
 from devices.presence import Presence, Watch
 from mqtt_bridge.models import Exchange, Heartbeat
@@ -184,7 +185,7 @@ def _license_items(user: Principal) -> list[Item]:
 
 
 def _exchange_items(user: Principal, now: datetime) -> list[Item]:
-    refused = Q(method="airport_organization_bind", outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="")
+    refused = Q(method="airport_organization_bind") & refusing()
     lately = restrict(Exchange.objects.filter(received_at__gt=now - DAY), user)
     counts = lately.aggregate(
         refused=Count("pk", filter=refused),
@@ -197,7 +198,7 @@ def _exchange_items(user: Principal, now: datetime) -> list[Item]:
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome__exact=error"))
     if counts["refused"]:
         text = _plural(counts["refused"], "bind was", "binds were") + " refused"
-        query = "method=airport_organization_bind&outcome__exact=answered"
+        query = "method=airport_organization_bind&refused=yes"
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, query))
     if counts["quarantined"]:
         text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"

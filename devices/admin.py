@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
@@ -29,6 +30,7 @@ from devices.admin_filters import (
     KindFilter,
     MethodFilter,
     PresenceFilter,
+    RefusedFilter,
 )
 from devices.admin_pages import DevicePages
 from devices.models import Device
@@ -39,7 +41,7 @@ from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
-from organizations.tenant_admin import TenantAdmin, TenantFilter, may, roles
+from organizations.tenant_admin import HISTORY_ROLE, TenantAdmin, TenantFilter, may, readable, roles
 
 RECENT = 20  # exchanges and audit events on a device's page
 HISTORY = 500  # audit events on the page of a device's history
@@ -114,9 +116,12 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Device)
 class DeviceAdmin(DevicePages):
-    """The list an operator looks at all day, and a device's page. Managers add, operators rename."""
+    """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
-    add_role = Role.MANAGER
+    Whoever may add a serial number may claim another's dock before it connects, and learn which ones exist.
+    """
+
+    add_role = None
     change_role = Role.OPERATOR
 
     list_display = (
@@ -205,21 +210,6 @@ class DeviceAdmin(DevicePages):
         managed = may(request, Role.MANAGER, obj.organization_id)
         return self.readonly_fields if managed else (*self.readonly_fields, "is_enabled")
 
-    def formfield_for_foreignkey(
-        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if db_field.name == "organization" and field is not None and not is_platform_staff(request.user):
-            field.required = True  # only platform staff would see an unclaimed device again
-        return field
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The device, locked while it is being saved: the bridge writes to the same row."""
-        found = super().get_object(request, object_id, from_field)
-        if found is not None and request.method == "POST":
-            return self.get_queryset(request).filter(pk=found.pk).lock_in_order().first()  # type: ignore[attr-defined]
-        return found
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change and obj.organization_id is not None:
             obj.bound_at = timezone.now()
@@ -239,6 +229,8 @@ class DeviceAdmin(DevicePages):
         device = self.get_object(request, unquote(object_id))
         if device is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        if not self.may_read_history(request, device):
+            raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
             "title": f"Who did what to {device}",
@@ -290,8 +282,8 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
 
 
 def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
-    """What was done to this device, as far as it concerned organizations of this user."""
-    events: QuerySet[AuditEvent] = restrict(AuditEvent.objects.select_related("user"), request.user)
+    """What was done to this device, as far as it concerned organizations that this user manages."""
+    events = readable(AuditEvent.objects.select_related("user"), request, HISTORY_ROLE)
     return events.filter(object_type=device._meta.label, object_id=str(device.pk))
 
 
@@ -350,7 +342,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_display = ("received_at_shown", "gateway", "said", "became", "owner")
     list_display_links = ("received_at_shown",)
     list_filter = (
-        "outcome", MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
+        "outcome", RefusedFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
         ("organization", TenantFilter),
     )  # fmt: skip
     list_select_related = ("organization",)

@@ -118,6 +118,19 @@ class ChannelFilter(admin.SimpleListFilter):
         return queryset.filter(channel=self.value()) if self.value() else queryset
 
 
+class RefusedFilter(admin.SimpleListFilter):
+    """Answers that refuse something."""
+
+    title = "refused"
+    parameter_name = "refused"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [("yes", "answered with a reason")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(attention.refusing()) if self.value() == "yes" else queryset
+
+
 class MethodFilter(admin.SimpleListFilter):
     """A method that is typed, for docks send more of them than anybody lists."""
 

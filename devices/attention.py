@@ -88,6 +88,11 @@ def _last_attempt(exchanges: QuerySet[Exchange], now: datetime) -> Any:
     return Subquery(recent.values("pk")[:1])
 
 
+def refusing() -> Q:
+    """Answers that refuse something: they are the ones with a reason."""
+    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="")
+
+
 def _refused() -> Q:
     """Whoever refuses a binding writes down why; what could not be read or handled was refused too."""
     return ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)

@@ -1,17 +1,15 @@
 """Who is there: what may truthfully be said about a device's connection at this moment."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from devices.models import DeviceState
 from mqtt_bridge.models import Heartbeat
-
-SWEEP_SLACK = timedelta(seconds=15)  # the sweep for silent devices comes every five seconds; it may be late
+from organizations.fleet import silent_before
 
 
 class Presence(models.TextChoices):
@@ -38,14 +36,14 @@ class Watch(NamedTuple):
         if not state.online:
             return Presence.OFFLINE
         # Nobody declared it offline, yet it is silent too long: the bridge has just come back and gives it time.
-        silent = state.last_seen is not None and state.last_seen < self._limit()
+        silent = state.last_seen is not None and state.last_seen < silent_before(self.now)
         return Presence.UNKNOWN if silent else Presence.ONLINE
 
     def matching(self, presence: str, path: str = "state__") -> Q:
         """The same as a condition on devices."""
         seen = Q(**{f"{path}last_seen__isnull": False}) | Q(**{f"{path}online": True})
         online = Q(**{f"{path}online": True})
-        silent = Q(**{f"{path}last_seen__lt": self._limit()})
+        silent = Q(**{f"{path}last_seen__lt": silent_before(self.now)})
         nothing = Q(pk__in=[])
         conditions = {
             Presence.NEVER: ~seen | Q(**{f"{path}pk__isnull": True}),
@@ -54,9 +52,6 @@ class Watch(NamedTuple):
             Presence.OFFLINE: seen & ~online if self.bridge_alive else nothing,
         }
         return conditions[Presence(presence)]
-
-    def _limit(self) -> datetime:
-        return self.now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER) - SWEEP_SLACK
 
 
 def watch(now: datetime | None = None) -> Watch:

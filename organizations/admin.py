@@ -24,7 +24,7 @@ from organizations import audit, codes, fleet, lockouts, members, onboarding
 from organizations.forms import BindingCodeForm, MembershipForm, OrganizationForm, RoleForm
 from organizations.models import AuditEvent, BindingCode, BindingFailure, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
-from organizations.tenant_admin import TenantAdmin, TenantFilter, actor
+from organizations.tenant_admin import HISTORY_ROLE, TenantAdmin, TenantFilter, actor
 
 SHOWN = 50  # rows of a table inside a page
 
@@ -131,11 +131,15 @@ class MembershipAdmin(TenantAdmin):
     add_role = change_role = delete_role = Role.MANAGER
     actions = None  # a bulk deletion could take all managers at once
 
-    list_display = ("user", "organization", "role", "last_sign_in")
     list_filter = ("role", ("organization", TenantFilter))
     list_select_related = ("user", "organization")
     search_fields = ("user__username", "organization__name")
     change_form_template = "admin/organizations/membership/change_form.html"
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """A user may be a member elsewhere: when she signs in is for platform staff to know."""
+        shown = ("user", "organization", "role")
+        return (*shown, "last_sign_in") if is_platform_staff(request.user) else shown
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if not change:
@@ -145,7 +149,7 @@ class MembershipAdmin(TenantAdmin):
         return form
 
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
-        return ("user", "organization", "role", "last_sign_in") if obj else ("username", "organization", "role")
+        return self.get_list_display(request) if obj else ("username", "organization", "role")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
         return ("user", "organization", "last_sign_in") if obj else ()
@@ -414,7 +418,7 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, for platform staff and for the managers of the organization."""
 
-    view_role = Role.MANAGER
+    view_role = HISTORY_ROLE
 
     list_display = ("at", "user", "through", "action", "object_name", "object_kind", "organization")
     list_filter = ("at", "through", ("organization", TenantFilter))

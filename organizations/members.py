@@ -19,15 +19,16 @@ from organizations.tenancy import is_platform_staff
 def find_user(username: str) -> User | None:
     """The user of this name who may become a member, None if the name is new.
 
-    Raises ValidationError for a name that cannot be one, and for a user who may not sign in here.
+    Raises ValidationError for a name that cannot be one, and for a user who may not be a member: one who may not
+    sign in, and platform staff, who need no membership. The words tell neither that there is such a user nor why.
     """
     model = get_user_model()
     user = model.objects.filter(username__iexact=username).first()
     if user is None:
         model(username=username).clean_fields(exclude=["password"])
         return None
-    if not (user.is_active and user.is_staff):
-        raise ValidationError("This user may not sign in here. Ask the platform's staff.")
+    if user.is_superuser or not (user.is_active and user.is_staff):
+        raise ValidationError("This name cannot be added here. Choose another, or ask the platform's staff.")
     return user
 
 

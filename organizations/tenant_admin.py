@@ -3,15 +3,19 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import models, transaction
 from django.forms import ModelChoiceField, ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from mqtt_bridge.protocol.journal import MASK, is_secret
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
+
+HISTORY_ROLE = Role.MANAGER  # from which on a member may read who did what
 
 
 def actor(request: HttpRequest) -> Actor:
@@ -46,6 +50,18 @@ def may(request: HttpRequest, role: Role | None, organization_id: int | None = N
     return organization_id is not None and roles(request).get(organization_id, 0) >= role
 
 
+def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | None) -> models.QuerySet[Any]:
+    """The rows of the organizations in which the user has at least this role; all of them for platform staff.
+
+    Whoever may look in one organization and not in another sees the rows of the first alone.
+    """
+    visible: models.QuerySet[Any] = restrict(queryset, request.user)
+    if role == Role.VIEWER or is_platform_staff(request.user):
+        return visible
+    held = [pk for pk in roles(request) if may(request, role, pk)]
+    return visible.filter(**{f"{queryset.model.organization_path or 'pk'}__in": held})
+
+
 class TenantFilter(admin.RelatedFieldListFilter):
     """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
 
@@ -69,12 +85,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
     # --- which rows ------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        visible: models.QuerySet[Any] = restrict(super().get_queryset(request), request.user)
-        if self.view_role == Role.VIEWER or is_platform_staff(request.user):
-            return visible
-        # Whoever may look in one organization and not in another sees the rows of the first alone.
-        held = [pk for pk in roles(request) if may(request, self.view_role, pk)]
-        return visible.filter(**{f"{self.model.organization_path or 'pk'}__in": held})
+        return readable(super().get_queryset(request), request, self.view_role)
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -86,6 +97,15 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
                 held = [pk for pk in roles(request) if may(request, self.add_role, pk)]
                 kwargs["queryset"] = kwargs["queryset"].filter(pk__in=held)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row, locked while a form saves it: `save()` writes every column, and others write to the same row."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
+            return found
+        # Locked apart from being read, for a query that counts cannot lock.
+        locked = self.model._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
+        return super().get_object(request, object_id, from_field) if list(locked.values_list("pk")) else None
 
     # --- who may -------------------------------------------------------------------------------
 
@@ -121,6 +141,22 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         return self._may(request, self.delete_role, obj)
 
     # --- the audit trail -------------------------------------------------------------------
+
+    def may_read_history(self, request: HttpRequest, obj: models.Model) -> bool:
+        """Whether the user may know who did what to this row."""
+        return self._may(request, HISTORY_ROLE, obj)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The stock page, or 403 for whoever may not read the audit trail of the row's organization."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is not None and not self.may_read_history(request, obj):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        original = context.get("original")
+        context["hide_history"] = original is not None and not self.may_read_history(request, original)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: models.Model, form: "ModelForm[Any]", change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -46,9 +46,13 @@ class DemoError(Exception):
 
 
 def run(*, port: int, docks: int, say: Say) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken or a server that does not start."""
+    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken or a server that does not start,
+    and where its well-known passwords could do harm.
+    """
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
+    if os.environ.get("DATABASE_URL"):
+        raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
     with Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
         _configure(broker.port)

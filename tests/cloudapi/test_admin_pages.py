@@ -76,6 +76,19 @@ def test_every_filter_value_works(visit, model):
                 assert visit("staff", address(model, "changelist") + choice["query_string"]).status_code == 200
 
 
+@each_model
+def test_nul_in_a_query_string_is_a_bad_request(visit, model):
+    fields = [field.name for field in model._meta.get_fields() if field.concrete]
+    for name in ("q", "o", "p", "e", "_changelist_filters", "\0", "tid", "method", "firmware", "channel", *fields):
+        for page in ("changelist", "add"):
+            assert visit("staff", address(model, page), {name: "A\0"}).status_code == 400, (name, page)
+
+
+def test_nul_in_the_query_string_of_autocomplete_is_a_bad_request(visit):
+    query = {"app_label": "devices", "model_name": "device", "field_name": "organization", "term": "\0"}
+    assert visit("staff", reverse("admin:autocomplete"), query).status_code == 400
+
+
 @each_of_ours
 def test_a_stranger_sees_nothing_of_another_organization_in_lists(visit, model):
     for query in ({}, {"q": "NORTHERN"}):

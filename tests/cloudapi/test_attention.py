@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from cloudapi import attention
@@ -141,6 +142,24 @@ def test_refused_binds_and_quarantined_messages_of_a_day_are_counted(alice, orga
     Exchange.objects.create(**bind, reason="code expired", received_at=now - timedelta(hours=25))
     Exchange.objects.create(**common, outcome="quarantined", received_at=now)
     assert texts(overview(alice).problems) == ["1 bind was refused", "1 message was not understood"]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_link_to_refused_binds_lists_them_and_no_others(client, alice, organization):
+    now = timezone.now()
+    for method, outcome, reason in (
+        ("airport_organization_bind", "answered", "code expired"),
+        ("airport_organization_bind", "answered", ""),
+        ("airport_organization_get", "answered", "code expired"),
+        ("airport_organization_bind", "quarantined", "no list"),
+    ):
+        Exchange.objects.create(
+            organization=organization, gateway_sn="G", method=method, outcome=outcome, reason=reason, received_at=now
+        )
+    [item] = [item for item in overview(alice).problems if item.text == "1 bind was refused"]
+    client.force_login(alice)
+    [row] = client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_list
+    assert (row.method, row.outcome, row.reason) == ("airport_organization_bind", "answered", "code expired")
 
 
 @pytest.mark.usefixtures("bridge")

@@ -84,6 +84,13 @@ def test_the_journal_can_be_narrowed(see, staff, organization, query):
     assert shown(see, staff, **query) == {"SECOND"}
 
 
+def test_the_journal_can_be_narrowed_to_refusals(see, staff):
+    exchange("ACCEPTED")
+    exchange("REFUSED", reason="code expired")
+    exchange("BROKEN", reason="no JSON", outcome="quarantined")
+    assert shown(see, staff, refused="yes") == {"REFUSED"}
+
+
 def test_the_journal_can_be_narrowed_by_date(see, staff):
     exchange("NEW")
     exchange("OLD", received_at=timezone.now() - timedelta(days=40))

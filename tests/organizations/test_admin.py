@@ -43,6 +43,9 @@ DOORS = {
     "membership/add/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 200},
     "membership/{membership}/change/": {"staff": 200, "alice": 200, "bob": 200, "charlie": 302},
     "membership/{membership}/delete/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 302},
+    "organization/{organization}/history/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 302},
+    "bindingcode/{code}/history/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 302},
+    "membership/{membership}/history/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 302},
     "auditevent/add/": dict.fromkeys(["staff", "alice", "bob", "charlie"], 403),
     "auditevent/": {"staff": 200, "alice": 200, "bob": 403, "charlie": 200},
     "bindingfailure/": {"staff": 200, "alice": 403, "bob": 403, "charlie": 403},
@@ -141,6 +144,13 @@ def test_the_list_counts_docks_and_aircraft(page, organization, dock, aircraft):
     assert (row.docks, row.docks_online, row.aircraft) == (2, 1, 1)
     Heartbeat.objects.all().delete()
     assert b"unknown" in page.get(ORGANIZATIONS).content
+
+
+@pytest.mark.parametrize(("visitor", "linked"), [("alice", True), ("bob", False)])
+def test_the_history_is_linked_for_whoever_may_read_it(client, request, visitor, linked, organization):
+    client.force_login(request.getfixturevalue(visitor))
+    page = f"{ORGANIZATIONS}{organization.pk}/"
+    assert (f"{page}history/" in client.get(f"{page}change/").content.decode()) == linked
 
 
 @pytest.mark.usefixtures("code", "bob", "charlie")

@@ -1,6 +1,7 @@
 """Members in the admin: named, invited, raised and removed, each within her own organization."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -89,6 +90,27 @@ def test_members_of_other_organizations_are_no_choice(page):
     text = page.get(f"{LIST}add/").content.decode()
     assert "charlie" not in text
     assert "Northern" not in text
+
+
+@pytest.mark.usefixtures("staff")
+def test_platform_staff_are_not_added_and_not_told_apart(page, organization):
+    get_user_model().objects.create_user("retired", is_staff=True, is_active=False)
+    errors = [add(page, organization, name).context["errors"].as_text() for name in ("root", "ROOT", "retired")]
+    assert len(set(errors)) == 1
+    assert "This name cannot be added here." in errors[0]
+    assert not Membership.objects.filter(user__is_superuser=True).exists()
+
+
+@pytest.mark.parametrize(("visitor", "told"), [("staff", True), ("alice", False), ("bob", False)])
+def test_the_last_sign_in_is_for_platform_staff(client, request, visitor, told, organization, bob):
+    viewer = request.getfixturevalue(visitor)
+    client.force_login(viewer)
+    get_user_model().objects.filter(pk=bob.pk).update(last_login=datetime(2031, 2, 3, tzinfo=UTC))
+    for url in (LIST, f"{LIST}{membership(bob).pk}/change/"):
+        assert ("2031" in client.get(url).content.decode()) == told, url
+    assert "2031" not in client.get(f"/admin/organizations/organization/{organization.pk}/change/").content.decode()
+    for query in ({"user__last_login__gte": "2031-01-01"}, {"user__last_login": "2031-02-03"}):
+        assert client.get(LIST, query).status_code == 400
 
 
 @pytest.mark.parametrize("name", ["no spaces", "alice", "retired"])
