@@ -113,7 +113,7 @@ class OrganizationAdmin(TenantAdmin):
 
     @admin.display(description="members")
     def members(self, obj: Organization) -> SafeString:
-        rows = obj.memberships.select_related("user").order_by("-role", "user__username")[:SHOWN]
+        rows = obj.memberships.select_related("user").order_by("user__username")[:SHOWN]
         return render_to_string("admin/organizations/organization/members.html", {"rows": rows, "organization": obj})
 
     @admin.display(description="binding codes")

@@ -88,10 +88,10 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
         model = Membership
         fields = ["role"]
 
-    def clean_role(self) -> int:
-        role: int = self.cleaned_data["role"]
+    def clean_role(self) -> str:
+        role: str = self.cleaned_data["role"]
         stored = Membership.objects.select_for_update().get(pk=self.instance.pk)
-        if self.keeps_manager and role < stored.role and members.is_last_manager(stored):
+        if self.keeps_manager and role != stored.role and members.is_last_manager(stored):
             raise ValidationError("An organization keeps its last manager. Name another one first.")
         return role
 

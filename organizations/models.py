@@ -65,20 +65,27 @@ class Organization(TenantModel):
             raise ValidationError("A DJI license needs app ID, app key and app license together, or none of them.")
 
 
-class Role(models.IntegerChoices):
+class Role(models.TextChoices):
     """What a member may do; each role may also do what the ones before it may."""
 
-    VIEWER = 10, "viewer: sees"
-    OPERATOR = 20, "operator: also commands docks"
-    MANAGER = 30, "manager: also members, codes, release of devices"
+    VIEWER = "viewer", "viewer: sees"
+    OPERATOR = "operator", "operator: also commands docks"
+    MANAGER = "manager", "manager: also members, codes, release of devices"
+
+    def includes(self, other: "Role") -> bool:
+        """Whether who has this role may do what the other role may."""
+        order = list(type(self))
+        return order.index(self) >= order.index(other)
 
 
 class Membership(TenantModel):
     """A user's place in an organization."""
 
+    Role = Role
+
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
-    role = models.PositiveSmallIntegerField(choices=Role, default=Role.VIEWER)
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 

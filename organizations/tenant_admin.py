@@ -27,12 +27,12 @@ def actor(request: HttpRequest) -> Actor:
     return found
 
 
-def roles(request: HttpRequest) -> dict[int, int]:
+def roles(request: HttpRequest) -> dict[int, Role]:
     """The user's role by organization, asked once per request."""
     if not hasattr(request, "_roles"):
         rows = Membership.objects.filter(user=request.user.pk).values_list("organization_id", "role")
-        request._roles = dict(rows)  # type: ignore[attr-defined]
-    found: dict[int, int] = request._roles  # type: ignore[attr-defined]
+        request._roles = {pk: Role(role) for pk, role in rows}  # type: ignore[attr-defined]
+    found: dict[int, Role] = request._roles  # type: ignore[attr-defined]
     return found
 
 
@@ -46,8 +46,9 @@ def may(request: HttpRequest, role: Role | None, organization_id: int | None = N
     if role is None or not request.user.is_active:
         return False
     if anywhere:
-        return any(held >= role for held in roles(request).values())
-    return organization_id is not None and roles(request).get(organization_id, 0) >= role
+        return any(held.includes(role) for held in roles(request).values())
+    held = roles(request).get(organization_id) if organization_id is not None else None
+    return held is not None and held.includes(role)
 
 
 def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | None) -> models.QuerySet[Any]:

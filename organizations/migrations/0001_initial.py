@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
             name='Membership',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.PositiveSmallIntegerField(choices=[(10, 'viewer: sees'), (20, 'operator: also commands docks'), (30, 'manager: also members, codes, release of devices')], default=10)),
+                ('role', models.CharField(choices=[('viewer', 'viewer: sees'), ('operator', 'operator: also commands docks'), ('manager', 'manager: also members, codes, release of devices')], default='viewer', max_length=10)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='organizations.organization')),
             ],

@@ -69,7 +69,7 @@ def test_what_may_not_be_changed_is_not_changed(client, request, visitor, organi
         (f"organization/{organization.pk}/change/", {"name": "Stolen"}),
         (f"bindingcode/{code[0].pk}/change/", {"label": "Stolen", "max_uses": 99}),
         (f"bindingcode/{code[0].pk}/delete/", {"post": "yes"}),
-        (f"membership/{row.pk}/change/", {"role": 30}),
+        (f"membership/{row.pk}/change/", {"role": "manager"}),
         (f"membership/{row.pk}/delete/", {"post": "yes"}),
     ):
         assert client.post(f"/admin/organizations/{door}", data).status_code in (302, 403)

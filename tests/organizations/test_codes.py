@@ -173,7 +173,7 @@ def test_the_button_is_not_for_everybody(client, request, code, visitor, status)
 
 def test_the_action_revokes_only_where_she_manages(client, alice, code, other_organization):
     foreign, _ = BindingCode.objects.issue(organization=other_organization)
-    other_organization.memberships.create(user=alice, role=10)
+    other_organization.memberships.create(user=alice, role="viewer")
     client.force_login(alice)
     chosen = [code[0].pk, foreign.pk]
     client.post(LIST, {"action": "revoke_selected", "_selected_action": chosen})

@@ -20,7 +20,7 @@ def page(client, alice):
 
 
 def add(client, organization, username, role=Role.VIEWER):
-    return client.post(f"{LIST}add/", {"username": username, "organization": organization.pk, "role": int(role)})
+    return client.post(f"{LIST}add/", {"username": username, "organization": organization.pk, "role": role.value})
 
 
 def membership(user):
@@ -31,7 +31,7 @@ def test_an_existing_user_is_added_by_name(page, organization, charlie):
     assert add(page, organization, "charlie", Role.OPERATOR).status_code == 302
     added = Membership.objects.get(user=charlie, organization=organization)
     assert added.role == Role.OPERATOR
-    assert AuditEvent.objects.get(action="add").after == {"username": "charlie", "role": 20}
+    assert AuditEvent.objects.get(action="add").after == {"username": "charlie", "role": "operator"}
 
 
 def test_a_new_name_makes_a_user_who_sets_her_password_once(page, organization):
@@ -129,7 +129,7 @@ def test_nobody_is_added_to_an_organization_that_is_not_hers(page, other_organiz
 def test_a_manager_raises_nobody_elsewhere(page, charlie, alice, other_organization):
     Membership.objects.create(user=alice, organization=other_organization, role=Role.VIEWER)
     own = Membership.objects.get(user=alice, organization=other_organization)
-    response = page.post(f"{LIST}{own.pk}/change/", {"role": 30, "user": alice.pk})
+    response = page.post(f"{LIST}{own.pk}/change/", {"role": "manager", "user": alice.pk})
     assert response.status_code == 403
     own.refresh_from_db()
     assert own.role == Role.VIEWER
@@ -137,16 +137,18 @@ def test_a_manager_raises_nobody_elsewhere(page, charlie, alice, other_organizat
 
 def test_a_membership_stays_in_its_organization_and_with_its_user(page, bob, charlie, other_organization):
     row = membership(bob)
-    page.post(f"{LIST}{row.pk}/change/", {"role": 20, "organization": other_organization.pk, "user": charlie.pk})
+    page.post(
+        f"{LIST}{row.pk}/change/", {"role": "operator", "organization": other_organization.pk, "user": charlie.pk}
+    )
     row.refresh_from_db()
     assert (row.role, row.user, row.organization.name) == (Role.OPERATOR, bob, "Harbour Survey")
-    assert AuditEvent.objects.get(action="change").after == {"role": 20}
+    assert AuditEvent.objects.get(action="change").after == {"role": "operator"}
 
 
 def test_a_manager_cannot_remove_or_lower_the_last_manager(page, alice):
     row = membership(alice)
     assert page.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert page.post(f"{LIST}{row.pk}/change/", {"role": 10}).context["errors"]
+    assert page.post(f"{LIST}{row.pk}/change/", {"role": "viewer"}).context["errors"]
     assert membership(alice).role == Role.MANAGER
 
 
