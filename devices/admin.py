@@ -41,7 +41,7 @@ from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
-from organizations.tenant_admin import HISTORY_ROLE, TenantAdmin, TenantFilter, may, readable, roles
+from organizations.tenant_admin import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, may, readable, roles
 
 RECENT = 20  # exchanges and audit events on a device's page
 HISTORY = 500  # audit events on the page of a device's history
@@ -320,19 +320,6 @@ class ExchangeChangeList(ChangeList):
         by_sn = {device.sn: device for device in devices}
         for row in rows:
             row.device = by_sn.get(row.gateway_sn)
-
-
-class ReadOnlyAdmin(TenantAdmin):
-    """History: nobody changes it, platform staff neither."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
 
 
 @admin.register(Exchange)

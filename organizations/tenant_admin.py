@@ -186,6 +186,19 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         audit.record([event])
 
 
+class ReadOnlyAdmin(TenantAdmin):
+    """History: nobody changes it, platform staff neither."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
 def _writable(values: dict[str, Any]) -> dict[str, Any]:
     """Form values as JSON, secrets masked."""
     return {name: MASK if is_secret(name) else _plain(value) for name, value in values.items()}
