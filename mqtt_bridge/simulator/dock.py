@@ -137,7 +137,7 @@ class Dock:
         self.account = Account()
         self.faults = Faults(faults)
         serves = self.options.onboard if services is None else services
-        self.handlers: dict[str, Handler] = self._build_handlers() if serves else {}
+        self.handlers: dict[str, Handler] = dict(SERVICES) if serves else {}
         self.connection = self._build_connection(mqtt_url)
         self._manners = Manners(misbehave)
         self._endless = Patience(None, self.options.reply_timeout)
@@ -162,16 +162,6 @@ class Dock:
             timeout=self.options.connect_timeout,
             backoff=self.options.backoff,
         )
-
-    def _build_handlers(self) -> dict[str, Handler]:
-        services: dict[str, Handler] = {
-            "unlock_license_list": self.licenses.inventory,
-            "unlock_license_switch": self.licenses.switch,
-            "unlock_license_update": self.licenses.update,
-            "login_dji_account": self.account.log_in,
-            "logout_dji_account": self.account.log_out,
-        }
-        return {method: _strict(handler) for method, handler in services.items()}
 
     # --- what others ask and tell it
 
@@ -556,6 +546,16 @@ def _strict(handler: Handler) -> Handler:
         return await handler(dock, command)
 
     return handle
+
+
+# The dock is asked each time, so that its account or licenses may be exchanged.
+SERVICES: dict[str, Handler] = {
+    "unlock_license_list": _strict(lambda dock, command: dock.licenses.inventory(dock, command)),
+    "unlock_license_switch": _strict(lambda dock, command: dock.licenses.switch(dock, command)),
+    "unlock_license_update": _strict(lambda dock, command: dock.licenses.update(dock, command)),
+    "login_dji_account": _strict(lambda dock, command: dock.account.log_in(dock, command)),
+    "logout_dji_account": _strict(lambda dock, command: dock.account.log_out(dock, command)),
+}
 
 
 def _split(model_key: str) -> tuple[str, int, int]:
