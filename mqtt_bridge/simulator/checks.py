@@ -3,6 +3,7 @@
 # Written from PROTOCOL.md without the server's own protocol package, so that one mistake is not made twice.
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ Json = dict[str, Any]
 
 # Milliseconds with 13 digits: from September 2001 to the year 2286.
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 10**12, 10**13 - 1
+MD5 = re.compile("[0-9a-f]{32}")
 ENVELOPE = {"tid", "bid", "timestamp", "gateway", "method", "data"}
 
 
@@ -99,8 +101,16 @@ def command_complaints(sn: str, message: Json) -> list[str]:
     found = envelope_complaints(sn, message)
     found += [f"{key} is not a text." for key in ("tid", "bid", "method") if not _is_text(message.get(key))]
     if not isinstance(message.get("data"), dict):
-        found.append("data is not an object.")
-    return found
+        return [*found, "data is not an object."]
+    return found + instruction_complaints(message.get("method"), message["data"])
+
+
+def instruction_complaints(method: Any, data: Json) -> list[str]:
+    """What is wrong with the `data` of a command; [] also for a method that we do not know.
+
+    Never says what a value is: it may be a password.
+    """
+    return INSTRUCTIONS[method](data) if isinstance(method, str) and method in INSTRUCTIONS else []
 
 
 def property_complaints(sn: str, message: Json) -> list[str]:
@@ -180,4 +190,61 @@ CONTENT: dict[str, Callable[[Any, Json], list[str]]] = {
     "airport_bind_status": _bind_status,
     "airport_organization_get": _organization_get,
     "airport_organization_bind": _organization_bind,
+}
+
+
+def _unknown(data: Json, *known: str) -> list[str]:
+    strange = sorted(set(data) - set(known))
+    return [f"Unknown keys in data: {', '.join(strange)}."] if strange else []
+
+
+def _license_list(data: Json) -> list[str]:
+    found = _unknown(data, "device_model_domain")
+    domain = data.get("device_model_domain")
+    if not _is_int(domain) or domain not in (0, 3):
+        found.append("device_model_domain is neither 0 nor 3.")
+    return found
+
+
+def _license_switch(data: Json) -> list[str]:
+    found = _unknown(data, "license_id", "enable")
+    if not _is_int(data.get("license_id")):
+        found.append("license_id is not an integer.")
+    if not isinstance(data.get("enable"), bool):
+        found.append("enable is not a boolean.")
+    return found
+
+
+def _license_update(data: Json) -> list[str]:
+    found = _unknown(data, "file")
+    if "file" not in data:
+        return found
+    file = data["file"]
+    if file is None:
+        return [*found, "file is null instead of left out."]
+    if not isinstance(file, dict):
+        return [*found, "file is not an object."]
+    found += _unknown(file, "url", "fingerprint")
+    url, fingerprint = file.get("url"), file.get("fingerprint")
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        found.append("url is not an HTTP address.")
+    if not isinstance(fingerprint, str) or not MD5.fullmatch(fingerprint):
+        found.append("fingerprint is not an MD5 in lower-case hex.")
+    return found
+
+
+def _login(data: Json) -> list[str]:
+    found = _unknown(data, "username", "password", "verification_code")
+    found += [f"{key} is not a text." for key in ("username", "password") if not _is_text(data.get(key))]
+    if not isinstance(data.get("verification_code"), str):  # "" the first time (PROTOCOL.md §8, row 23)
+        found.append("verification_code is not a text.")
+    return found
+
+
+INSTRUCTIONS: dict[str, Callable[[Json], list[str]]] = {
+    "unlock_license_list": _license_list,
+    "unlock_license_switch": _license_switch,
+    "unlock_license_update": _license_update,
+    "login_dji_account": _login,
+    "logout_dji_account": _unknown,
 }

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mqtt_bridge.simulator import checks, onboarding
+from mqtt_bridge.simulator.account import Account
 from mqtt_bridge.simulator.checks import Json, Question
+from mqtt_bridge.simulator.command import BAD_PARAMETER, DOCK_ERROR, UNSUPPORTED, Answer, Command
 from mqtt_bridge.simulator.connection import Connection, Incoming
+from mqtt_bridge.simulator.faults import Faults, rejection
 from mqtt_bridge.simulator.ledger import Ledger
+from mqtt_bridge.simulator.licenses import Licenses
 from mqtt_bridge.simulator.misbehaviour import Manners
 from mqtt_bridge.simulator.onboarding import NoAnswerError, Outcome
 from mqtt_bridge.simulator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-UNSUPPORTED = 314000  # "not supported in the current state" (PROTOCOL.md §4.3)
-DOCK_ERROR = 319999
 KEPT_STEPS = 500
 # channel of a question -> channel of its answer
 REPLIES = {"requests": "requests_reply", "events": "events_reply", "status": "status_reply"}
@@ -64,17 +66,8 @@ class Device(NamedTuple):
     callsign: str
 
 
-class Command(NamedTuple):
-    """A `services` message."""
-
-    tid: str
-    bid: str
-    method: str
-    data: Json
-
-
-# Returns the reply's `data`, or None to stay silent. Later progress goes out through `dock.send_event`.
-Handler = Callable[["Dock", Command], Awaitable[Mapping[str, Any] | None]]
+# Returns the reply's `data`, that and the events to follow it, or None to stay silent.
+Handler = Callable[["Dock", Command], Awaitable[Mapping[str, Any] | Answer | None]]
 
 
 class Patience(NamedTuple):
@@ -99,6 +92,9 @@ class Dock:
     reading). `update_topo` and events that want a reply are repeated until answered, requests
     `options.attempts` times. All methods belong to the loop the dock runs on; from another thread use
     `loop.call_soon_threadsafe(dock.enter_code, ...)` or `asyncio.run_coroutine_threadsafe(...)`.
+
+    `handlers` says what it does on a command; all others are answered as unsupported. `services` fills in those for
+    unlock licenses and the DJI account; left out, a dock that onboards has them. `faults` are names of FAULTS.
     """
 
     def __init__(
@@ -115,6 +111,8 @@ class Dock:
         binding_code: str = "",
         aircraft_on: bool = True,
         misbehave: Iterable[str] = (),
+        faults: Iterable[str] = (),
+        services: bool | None = None,
         options: Options | None = None,
         ledger: Ledger | None = None,
         on_step: Callable[["Dock", Step], None] | None = None,
@@ -133,9 +131,13 @@ class Dock:
         self.options = options or Options()
         self.ledger = ledger if ledger is not None else Ledger()
         self.steps: deque[Step] = deque(maxlen=KEPT_STEPS)
-        self.handlers: dict[str, Handler] = {}
         self.properties: Json = {}  # set by the cloud
         self.telemetry = Telemetry(self.options.latitude, self.options.longitude, number)
+        self.licenses = Licenses(self)
+        self.account = Account()
+        self.faults = Faults(faults)
+        serves = self.options.onboard if services is None else services
+        self.handlers: dict[str, Handler] = dict(SERVICES) if serves else {}
         self.connection = self._build_connection(mqtt_url)
         self._manners = Manners(misbehave)
         self._endless = Patience(None, self.options.reply_timeout)
@@ -225,16 +227,26 @@ class Dock:
         default = Patience(self.options.attempts, self.options.reply_timeout)
         return await self._ask("requests", method, data, patience or default)
 
-    async def send_event(self, method: str, data: Any, *, bid: str = "", need_reply: bool = True) -> Json | None:
+    async def send_event(
+        self, method: str, data: Any, *, bid: str = "", need_reply: bool = True, copies: int = 1
+    ) -> Json | None:
         """Send an event; with `need_reply` repeat it until `events_reply` comes, and return its `data`.
 
-        Progress of a command carries the command's `bid`.
+        Progress of a command carries the command's `bid`. Without `need_reply` it goes out `copies` times.
         """
         extra = {"need_reply": int(need_reply)}
         if need_reply:
             return await self._ask("events", method, data, self._endless, bid=bid, extra=extra)
-        await self._say("events", self._envelope(method, data, bid=bid) | extra)
+        message = self._envelope(method, data, bid=bid) | extra
+        for _ in range(copies):
+            await self._say("events", message)
         return None
+
+    async def send_reply(self, command: Command, data: Mapping[str, Any], *, copies: int = 1) -> None:
+        """Answer a command, `copies` times."""
+        envelope = self._envelope(command.method, dict(data), tid=command.tid, bid=command.bid)
+        for _ in range(copies):
+            await self._say("services_reply", envelope)
 
     async def announce(self) -> bool:
         """Tell the topology (`update_topo`) until it is answered; False if the cloud objects."""
@@ -487,17 +499,22 @@ class Dock:
         return found
 
     async def _execute(self, command: Command) -> None:
+        faults = self.faults
+        answer = rejection(command.method) if faults.refuses() else await self._handle(command)
+        command = command._replace(data={})  # a password must not outlive its use
+        if answer is not None:
+            await faults.deliver(self, command, answer)
+
+    async def _handle(self, command: Command) -> Answer | None:
         handler = self.handlers.get(command.method)
-        reply: Mapping[str, Any] | None = {"result": UNSUPPORTED}
-        if handler is not None:
-            try:
-                reply = await handler(self, command)
-            except Exception:
-                log.exception("%s: the handler of %s failed", self.sn, command.method)
-                reply = {"result": DOCK_ERROR}
-        if reply is not None:
-            envelope = self._envelope(command.method, dict(reply), tid=command.tid, bid=command.bid)
-            await self._say("services_reply", envelope)
+        if handler is None:
+            return Answer({"result": UNSUPPORTED})
+        try:
+            answer = await handler(self, command)
+        except Exception:
+            log.exception("%s: the handler of %s failed", self.sn, command.method)
+            return Answer({"result": DOCK_ERROR})
+        return answer if answer is None or isinstance(answer, Answer) else Answer(dict(answer))
 
     def _take_property(self, message: Json) -> list[str]:
         found = checks.property_complaints(self.sn, message)
@@ -518,6 +535,27 @@ class Dock:
 
 # Opaque to the cloud: there is no public algorithm (PROTOCOL.md §3.7).
 _SECRETS = {"device_secret": "simulated", "nonce": "simulated", "thing_version": "1.1.2"}
+
+
+def _strict(handler: Handler) -> Handler:
+    """Refuse data that `checks` complains about, so that a handler may rely on it."""
+
+    async def handle(dock: Dock, command: Command) -> Mapping[str, Any] | Answer | None:
+        if checks.instruction_complaints(command.method, command.data):
+            return {"result": BAD_PARAMETER}
+        return await handler(dock, command)
+
+    return handle
+
+
+# The dock is asked each time, so that its account or licenses may be exchanged.
+SERVICES: dict[str, Handler] = {
+    "unlock_license_list": _strict(lambda dock, command: dock.licenses.inventory(dock, command)),
+    "unlock_license_switch": _strict(lambda dock, command: dock.licenses.switch(dock, command)),
+    "unlock_license_update": _strict(lambda dock, command: dock.licenses.update(dock, command)),
+    "login_dji_account": _strict(lambda dock, command: dock.account.log_in(dock, command)),
+    "logout_dji_account": _strict(lambda dock, command: dock.account.log_out(dock, command)),
+}
 
 
 def _split(model_key: str) -> tuple[str, int, int]:

@@ -32,7 +32,8 @@ class Fleet:
 
     Serial numbers are the prefix and a number of five digits from `first` on (`SIMDOCK00001`); the aircraft's
     has an `A` behind it (`SIMDOCK00001A`). `mqtt_url` may be a function of the dock's serial number, for
-    brokers where each dock has its own password. Docks start `stagger` seconds apart.
+    brokers where each dock has its own password. Docks start `stagger` seconds apart. The other arguments are those
+    of `Dock`.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Fleet:
         aircraft_on: bool = True,
         stagger: float = 0.01,
         misbehave: Iterable[str] = (),
+        faults: Iterable[str] = (),
+        services: bool | None = None,
         options: Options | None = None,
         on_step: Callable[[Dock, Step], None] | None = None,
     ) -> None:
@@ -55,7 +58,7 @@ class Fleet:
         self.ledger = Ledger()
         self.stagger = stagger
         url_of = mqtt_url if callable(mqtt_url) else lambda _sn: mqtt_url
-        names = list(misbehave)
+        names, fault_names = list(misbehave), list(faults)
         self.docks = [
             Dock(
                 url_of(sn),
@@ -65,6 +68,8 @@ class Fleet:
                 binding_code=binding_code,
                 aircraft_on=aircraft_on,
                 misbehave=names,
+                faults=fault_names,
+                services=services,
                 options=options,
                 ledger=self.ledger,
                 on_step=on_step,

@@ -7,10 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mqtt_bridge.simulator.dock import Dock, Options, Step
+from mqtt_bridge.simulator.faults import FAULTS
 from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
 from mqtt_bridge.simulator.misbehaviour import MISBEHAVIOURS
 
-BUILT_WITH = ("count", "mqtt_url", "organization_id", "binding_code", "sn_prefix", "aircraft_on", "misbehave")
+BUILT_WITH = ("count", "mqtt_url", "organization_id", "binding_code", "sn_prefix", "aircraft_on", "misbehave", "faults")
 
 
 class Command(BaseCommand):
@@ -27,6 +28,15 @@ class Command(BaseCommand):
         add("--aircraft", dest="aircraft_on", action=BooleanOptionalAction, default=True, help="powered on")
         add("--rate", type=float, default=0.5, help="osd beats per second of each device; 0 for none")
         add("--misbehave", action="append", default=[], choices=MISBEHAVIOURS)
+        faults = "; ".join(f"{name}: {about}" for name, about in FAULTS.items())
+        add(
+            "--fault",
+            dest="faults",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help=f"of answers to commands; {faults}",
+        )
         add("--exit-when-onboarded", action="store_true", help="fail if a dock does not get there")
         add("--timeout", type=float, default=60.0, help="seconds, for --exit-when-onboarded")
 

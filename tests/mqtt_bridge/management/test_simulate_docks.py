@@ -86,8 +86,22 @@ async def test_signal_ends_it_in_good_order(broker: Mosquitto, number: signal.Si
     assert all("TEST00001" in topic for topic, _payload in cloud.heard)
 
 
+async def test_docks_serve_with_the_faults_they_are_given(broker: Mosquitto) -> None:
+    async with Cloud(broker.url) as cloud:
+        process = await start(f"--mqtt-url={broker.url}", *RIGHT, "--fault=stripped", "--fault=duplicate")
+        await cloud.wait_for("status", seconds=20)
+        await cloud.command("SIMDOCK00001", "unlock_license_list", {"device_model_domain": 3})
+        replies = await cloud.wait_for("services_reply", count=2)
+        process.send_signal(signal.SIGTERM)
+        out, _err = await process.communicate()
+    assert [reply["data"] for reply in replies] == [{"result": 0}, {"result": 0}]
+    assert b" 0 complaints" in out
+
+
 async def test_bad_arguments_are_named() -> None:
     code, _out, err = await run("--mqtt-url=http://127.0.0.1")
     assert (code, err[:29]) == (1, "CommandError: Not an MQTT add")
+    code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--fault=rude")
+    assert (code, err[:35]) == (1, "CommandError: Unknown fault 'rude':")
     code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--count=0")
     assert (code, err) == (1, "CommandError: A fleet has at least one dock, not 0.\n")

@@ -23,9 +23,9 @@ LICENSE = {
 CHANNELS = ("requests", "events", "services_reply", "property/set_reply", "osd", "state")
 
 
-async def until(question: Callable[[], bool]) -> None:
-    """Look every few milliseconds, for at most 3 s."""
-    async with asyncio.timeout(3):
+async def until(question: Callable[[], bool], seconds: float = 3) -> None:
+    """Look every few milliseconds, for at most so many seconds."""
+    async with asyncio.timeout(seconds):
         while not question():  # noqa: ASYNC110 - what is asked has no event
             await asyncio.sleep(0.005)
 
@@ -63,9 +63,9 @@ class Cloud:
         decoded = [json.loads(payload) for topic, payload in self.heard if topic.endswith(f"/{channel}")]
         return [message for message in decoded if method in ("", message.get("method"))]
 
-    async def wait_for(self, channel: str, *, count: int = 1, method: str = "") -> list[Json]:
+    async def wait_for(self, channel: str, *, count: int = 1, method: str = "", seconds: float = 3) -> list[Json]:
         """The first `count` messages of a channel, once they are there."""
-        await until(lambda: len(self.messages(channel, method)) >= count)
+        await until(lambda: len(self.messages(channel, method)) >= count, seconds)
         return self.messages(channel, method)
 
     async def command(self, sn: str, method: str, data: Any, **others: Any) -> Json:
@@ -89,6 +89,8 @@ class Cloud:
         try:
             message = json.loads(incoming.payload)
         except ValueError:
+            return
+        if incoming.topic.endswith("/events") and not message.get("need_reply"):
             return
         method = message.get("method", "")
         data = self.answers.get(method, lambda _message: {"result": 0})(message)

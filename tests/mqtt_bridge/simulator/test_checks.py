@@ -1,5 +1,7 @@
 """What a strict dock finds wrong, message by message."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from mqtt_bridge.simulator import checks
 from mqtt_bridge.simulator.checks import Question
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 NOW = 1700000000000
 ASKED: dict[str, Any] = {
     "config": {"config_type": "json", "config_scope": "product"},
@@ -173,3 +176,62 @@ def test_bad_command_is_complained_about(change: dict[str, Any], found: str) -> 
 )
 def test_bad_property_is_complained_about(change: dict[str, Any], found: str) -> None:
     assert checks.property_complaints("DOCK1", {**PROPERTY, **change}) == [found]
+
+
+FILE = {"url": "https://example.org/a.kmz?Signature=x", "fingerprint": "0123456789abcdef" * 2}
+LOGIN = {"username": "u", "password": "p", "verification_code": ""}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["unlock_license_list", "unlock_license_switch", "login_dji_account", "logout_dji_account"],
+)
+def test_commands_of_the_documents_are_fine(name: str) -> None:
+    folder = "001" if name.startswith("unlock") else "000"
+    message = json.loads((SAMPLES / f"{folder}_{name}_services.json").read_text())
+    assert checks.command_complaints("DOCK1", message) == []
+
+
+def test_update_of_the_documents_lacks_only_a_real_fingerprint() -> None:
+    message = json.loads((SAMPLES / "001_unlock_license_update_services.json").read_text())
+    found = ["fingerprint is not an MD5 in lower-case hex."]
+    assert checks.command_complaints("DOCK1", message) == found
+
+
+def test_command_without_method_is_complained_about() -> None:
+    message = json.loads((SAMPLES / "002_unlock_license_list_services.json").read_text())
+    assert checks.command_complaints("DOCK1", message) == ["method is not a text."]
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "found"),
+    [
+        ("unlock_license_update", {}, []),
+        ("unlock_license_update", {"file": FILE}, []),
+        ("unlock_license_list", {}, ["device_model_domain is neither 0 nor 3."]),
+        ("unlock_license_list", {"device_model_domain": 1}, ["device_model_domain is neither 0 nor 3."]),
+        ("unlock_license_list", {"device_model_domain": False}, ["device_model_domain is neither 0 nor 3."]),
+        ("unlock_license_list", {"device_model_domain": "0"}, ["device_model_domain is neither 0 nor 3."]),
+        ("unlock_license_list", {"device_model_domain": 3, "x": 1}, ["Unknown keys in data: x."]),
+        ("unlock_license_switch", {"license_id": "7", "enable": True}, ["license_id is not an integer."]),
+        ("unlock_license_switch", {"license_id": 7, "enable": 1}, ["enable is not a boolean."]),
+        ("unlock_license_switch", {"enable": True}, ["license_id is not an integer."]),
+        ("unlock_license_update", {"file": None}, ["file is null instead of left out."]),
+        ("unlock_license_update", {"file": "a"}, ["file is not an object."]),
+        ("unlock_license_update", {"file": {**FILE, "url": "ftp://a"}}, ["url is not an HTTP address."]),
+        ("unlock_license_update", {"file": {**FILE, "name": "a"}}, ["Unknown keys in data: name."]),
+        (
+            "unlock_license_update",
+            {"file": {**FILE, "fingerprint": FILE["fingerprint"].upper()}},
+            ["fingerprint is not an MD5 in lower-case hex."],
+        ),
+        ("login_dji_account", {**LOGIN, "password": 7}, ["password is not a text."]),
+        ("login_dji_account", {**LOGIN, "username": ""}, ["username is not a text."]),
+        ("login_dji_account", {**LOGIN, "verification_code": None}, ["verification_code is not a text."]),
+        ("login_dji_account", {"username": "u", "password": "p"}, ["verification_code is not a text."]),
+        ("login_dji_account", {**LOGIN, "code": "1"}, ["Unknown keys in data: code."]),
+        ("logout_dji_account", {"password": "p"}, ["Unknown keys in data: password."]),
+    ],
+)
+def test_data_of_a_command_is_checked(method: str, data: Any, found: list[str]) -> None:
+    assert checks.command_complaints("DOCK1", {**COMMAND, "method": method, "data": data}) == found

@@ -238,12 +238,12 @@ async def test_osd_can_be_switched_off(cloud: Cloud, make_dock: MakeDock) -> Non
 async def test_unknown_command_is_answered_as_unsupported(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
     await dock.onboarded(3)
-    command = await cloud.command("DOCK1", "unlock_license_list", {"device_model_domain": 0})
+    command = await cloud.command("DOCK1", "drone_open", {})
     [reply] = await cloud.wait_for("services_reply")
     assert {key: reply[key] for key in ("tid", "bid", "method", "data")} == {
         "tid": command["tid"],
         "bid": command["bid"],
-        "method": "unlock_license_list",
+        "method": "drone_open",
         "data": {"result": 314000},
     }
     assert dock.ledger.commands() == {("DOCK1", command["tid"]): 1}
