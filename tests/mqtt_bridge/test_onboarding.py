@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from mqtt_bridge.simulator.dock import Patience
 from mqtt_bridge.simulator.misbehaviour import FOREIGN_SN
 from tests.stack import CODE, OTHER_CODE, QUICK, running_stack, wait_for
 
@@ -118,6 +119,26 @@ def test_two_organizations_race_for_the_same_docks(stack):
     for first, second in zip(replies[::2], replies[1::2], strict=True):
         assert sorted([codes(first)[0], codes(second)[0]]) == [0, 210232]
     assert len([sn for sn in stack.bound() if sn.startswith("RACE")]) == 2 * count
+
+
+def test_dock_that_a_hostile_one_calls_its_aircraft_binds_to_its_own_organization(stack):
+    topology = {
+        "domain": "3",
+        "type": 2,
+        "sub_type": 0,
+        "sub_devices": [{"sn": "VICTIM00001", "domain": "0", "type": 91, "sub_type": 0}],
+    }
+    with stack.fleet(sn_prefix="MALLORY") as (fleet, loop):
+        assert onboard(fleet, loop)
+        claim = fleet.docks[0]._ask("status", "update_topo", topology, Patience(1, None))
+        asyncio.run_coroutine_threadsafe(claim, loop).result(timeout=10)
+        assert stack.bound()["VICTIM00001"] == "12345678"
+    with stack.fleet(sn_prefix="VICTIM", organization_id="87654321", binding_code=OTHER_CODE) as (fleet, loop):
+        assert onboard(fleet, loop)
+    assert stack.bound()["VICTIM00001"] == "87654321"
+    seen_by = "SELECT DISTINCT organization_id FROM mqtt_bridge_exchange WHERE gateway_sn = 'VICTIM00001'"
+    mallory = "SELECT organization_id FROM devices_device WHERE sn = 'MALLORY00001'"
+    assert not set(stack.rows(seen_by)) & set(stack.rows(mallory))
 
 
 @pytest.mark.parametrize(
