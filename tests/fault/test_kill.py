@@ -14,6 +14,7 @@ pytestmark = pytest.mark.fault
 
 REQUESTS = size(1_500, 6_000)
 KILLS = size(5, 20)
+BACKLOG = 1.5  # seconds of load that wait for a bridge which is to be killed in the midst of them
 SAFE = ("manage.py", "run_mqtt_bridge")
 
 
@@ -22,9 +23,11 @@ def run(stack, bridge_command, *, kills=KILLS, requests=REQUESTS, grace=20.0):
     bridge, starts = stack.start_bridge(command=bridge_command), []
     with under_load(stack, at_least=requests, grace=grace) as load:
         for number in range(kills):
-            # Every other kill hits a bridge that is busy with what queued up while none ran.
-            time.sleep(random.uniform(0.0, 0.1) if number % 2 else random.uniform(0.3, 0.8))
+            # Every other kill hits a bridge that is busy with what queued up while none ran: an idle one loses little.
+            is_busy = number % 2
+            time.sleep(random.uniform(0.0, 0.05) if is_busy else random.uniform(0.3, 0.8))
             stack.stop_bridge(bridge, signal.SIGKILL)
+            time.sleep(0.0 if is_busy else BACKLOG)
             began = time.monotonic()
             bridge = stack.start_bridge(command=bridge_command)
             starts.append(time.monotonic() - began)
