@@ -161,7 +161,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"axes": {"level": "WARNING"}},  # lock-outs, not every sign-in
+    "loggers": {
+        "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
+        "celery.app.trace": {"level": "WARNING"},  # failures, not every task
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 
@@ -197,6 +202,44 @@ SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by meth
     "unlock_license_update": env.int("SERVICE_SILENCE_UPDATE", default=120),
     "login_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
     "logout_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+}
+
+# --- Celery: workers that publish commands -----------------------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+# A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
+# the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "socket_timeout": 2.0,  # seconds
+        "socket_connect_timeout": 2.0,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "max_retries": 0,
+    }
+    if REDIS_URL
+    else {"polling_interval": 0.02}
+)
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_DEFAULT_QUEUE = "dock-cloud"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_DB_REUSE_MAX = 2**31  # cloudapi/celery.py looks after connections
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # remembers nothing: what is due every 5 s needs no file
+CELERY_BEAT_SCHEDULE = {
+    "sweep_service_calls": {
+        "task": "devices.tasks.sweep_service_calls",
+        "schedule": 5.0,
+        "options": {"expires": 5},  # so that none pile up while no worker runs
+    },
 }
 
 # --- what a dock is told -----------------------------------------------------------------------
