@@ -242,6 +242,18 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+# --- live in the browser -----------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+    }
+    if REDIS_URL
+    else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}
+}
+
 # --- what a dock is told -----------------------------------------------------------------------
 
 DOCK_MQTT_URL = env.str("DOCK_MQTT_URL", default="")

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from devices import attention, exchanges, topology
+from devices import attention, exchanges, live, topology
 from devices.admin_filters import (
     AttentionFilter,
     ChannelFilter,
@@ -214,6 +214,7 @@ class DeviceAdmin(DevicePages):
         if not change and obj.organization_id is not None:
             obj.bound_at = timezone.now()
         super().save_model(request, obj, form, change)
+        live.tell_device([obj])
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Platform staff may delete what nobody owns; everything else is released first."""

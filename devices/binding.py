@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from devices import service_calls, topology
+from devices import live, service_calls, topology
 from devices.models import UNKNOWN_STATE, Device, DeviceState
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
@@ -186,6 +186,7 @@ class _Decision:
             self.room[code.organization_id] -= 1
         if device.organization is not None:
             self.disowned.append(topology.disowned(self.actor, device))
+        live.tell_device([device])  # whoever loses it, or watches it as unclaimed
         device.organization = code.organization
         device.bound_at = self.now
         device.bound_with = code
@@ -222,6 +223,7 @@ class _Decision:
             )
         if self.bound:
             audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values())])
+        live.tell_device(self.touched.values())
 
     def _audit_event(self, device: Device) -> AuditEvent:
         after = {
@@ -292,6 +294,7 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
         organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
     )
     Device.objects.filter(gateway__in=keys).update(gateway=None)
+    live.tell_device(bound)  # those who lose them: these objects are as they were
     return bound
 
 

@@ -63,7 +63,15 @@ def run(*, port: int, docks: int, say: Say) -> None:
             asyncio.run_coroutine_threadsafe(_settle(fleet), loop).result()
             say(_welcome(port, broker.url, fleet))
             _listen_to_technician(fleet.docks[-1], loop, say)
-            uvicorn.run("cloudapi.asgi:application", host=HOST, port=port, log_level="warning", lifespan="off")
+            uvicorn.run(
+                "cloudapi.asgi:application",
+                host=HOST,
+                port=port,
+                log_level="warning",
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=65_536,
+            )
 
 
 def _check_port(port: int) -> None:
