@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def secret(name: str, *, development: str) -> str:
-    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    """A value that production must set: only with DEBUG may the value for development stand in."""
     value: str = env.str(name, default="")
     if value:
         return value
@@ -85,7 +85,8 @@ TEMPLATES = [
 
 # --- database ----------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -18,11 +19,13 @@ from django.db import connections
 from cloudapi.embedded.servers import Mosquitto
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
+from mqtt_bridge.lock import FileLock
 from mqtt_bridge.simulator.dock import Dock, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from organizations.models import BindingCode, Membership, Organization, Role, digest_of
 
 HOST = "127.0.0.1"
+DATA = settings.BASE_DIR / ".demo"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
 BROKER_USER = "demo"
 SN_PREFIX = "DEMODOCK"
@@ -45,23 +48,23 @@ class DemoError(Exception):
     """Why the demo cannot run, for people."""
 
 
-def run(*, port: int, docks: int, say: Say) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken or a server that does not start,
-    and where its well-known passwords could do harm.
+def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
+    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken, a server that does not start or a
+    folder `data` that another demo uses, and where its well-known passwords could do harm.
     """
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
     if os.environ.get("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
-    with Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
+    with _own_database(data), Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
         _configure(broker.port)
         call_command("migrate", verbosity=0)
         prepare()
         fleet = _fleet(broker.url, docks)
         with _running_bridge(broker.url), run_in_thread(fleet) as loop:
             asyncio.run_coroutine_threadsafe(_settle(fleet), loop).result()
-            say(_welcome(port, broker.url, fleet))
+            say(_welcome(port, broker.url, data, fleet))
             _listen_to_technician(fleet.docks[-1], loop, say)
             uvicorn.run("cloudapi.asgi:application", host=HOST, port=port, log_level="warning", lifespan="off")
 
@@ -73,6 +76,21 @@ def _check_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
+
+
+@contextmanager
+def _own_database(data: Path) -> Iterator[None]:
+    """Use a database in this folder, and keep other demos out of it: their bridge would stand by for ever."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(data / "lock")
+    if not lock.acquire():
+        raise DemoError("Another demo uses this database. End that one, or name another folder with --data.")
+    connections.close_all()
+    connections.settings["default"]["NAME"] = str(data / "db.sqlite3")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _configure(port: int) -> None:
@@ -128,7 +146,7 @@ def _running_bridge(broker_url: str) -> Iterator[None]:
         thread.join()
 
 
-def _welcome(port: int, broker_url: str, fleet: Fleet) -> str:
+def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
     organization_id, name, code, _ = ORGANIZATIONS[0]
     last = fleet.docks[-1]
     lines = [
@@ -137,6 +155,7 @@ def _welcome(port: int, broker_url: str, fleet: Fleet) -> str:
         f"  User       admin, password {PASSWORD} (members: alice, bob, charlie, same password)",
         f"  Broker     {broker_url}",
         f"  Docks      {len(fleet.docks)} simulated; see Devices in the admin",
+        f"  Data       {data}, kept for the next start; delete this folder to start afresh",
         "",
     ]
     if not Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
@@ -147,7 +166,7 @@ def _welcome(port: int, broker_url: str, fleet: Fleet) -> str:
             f"      {organization_id} {code}        binds it to {name}",
             "",
         ]
-    return "\n".join([*lines, "  Ctrl-C ends it; the data stay for the next start."])
+    return "\n".join([*lines, "  Ctrl-C ends it."])
 
 
 def _listen_to_technician(dock: Dock, loop: asyncio.AbstractEventLoop, say: Say) -> None:

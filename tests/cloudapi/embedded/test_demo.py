@@ -1,9 +1,20 @@
-"""Where the demo does not run."""
+"""Where the demo runs and where not, and what it says."""
 
+import os
 import socket
+import sqlite3
+import subprocess
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
+
+from tests.stack import ROOT
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -27,3 +38,40 @@ def test_without_one_it_goes_on(settings, monkeypatch, taken_port):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(CommandError, match="is not free"):
         call_command("demo", port=taken_port)
+
+
+@pytest.fixture
+def start_demo(tmp_path):
+    """Start `manage.py demo` on a port and with data of its own; returns (process, what it has said by then)."""
+    started = []
+
+    def start():
+        command = [sys.executable, "-u", "manage.py", "demo", f"--port={free_port()}", f"--data={tmp_path}"]
+        env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+        lines = []
+        while (line := process.stdout.readline()) and "Ctrl-C ends it" not in line:
+            lines.append(line)
+        return process, "".join(lines)
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_the_demo_keeps_its_data_in_a_folder_of_its_own_and_says_so(start_demo, tmp_path):
+    _, said = start_demo()
+    assert f"{tmp_path}, kept for the next start; delete this folder to start afresh" in said
+    users = sqlite3.connect(tmp_path / "db.sqlite3").execute("SELECT username FROM auth_user WHERE is_superuser")
+    assert users.fetchall() == [("admin",)]
+
+
+def test_a_second_demo_with_the_same_data_says_that_it_cannot_run(start_demo):
+    start_demo()
+    process, said = start_demo()
+    assert "Another demo uses this database." in said
+    assert process.wait(timeout=20) == 1
