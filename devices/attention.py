@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
+from devices.binding import BOUND_ELSEWHERE
 from devices.models import Device, DeviceQuerySet, DeviceState
 from mqtt_bridge.models import Exchange
 
@@ -27,13 +28,27 @@ def needs(device: Device, refusal: Exchange | None) -> list[Need]:
     if not device.is_enabled:
         found.append(Need("disabled", "it gets no DJI license and cannot be bound"))
     if refusal is not None and (device.bound_at is None or refusal.received_at > device.bound_at):
-        found.append(Need("binding refused", refusal.reason or f"message {refusal.outcome}"))
+        found.append(_refused_binding(device, refusal))
     if device.gateway_id is not None and device.organization_id is None:
         found.append(Need("not bound", "a dock carries it, but it belongs to nobody"))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
         found.append(Need(skew, "its clock should be set by the time server that we name to it"))
     return found
+
+
+def _refused_binding(device: Device, refusal: Exchange) -> Need:
+    if device.is_bound and is_foreign_attempt(refusal):
+        return Need("another's code tried", "another organization's code was refused here; nothing changed")
+    return Need("binding refused", refusal.reason or f"message {refusal.outcome}")
+
+
+def is_foreign_attempt(exchange: Exchange) -> bool:
+    """Whether the gateway itself was refused because another organization than the code's owns it.
+
+    Of a bound gateway that is the attempt of a stranger, or of a technician with the wrong sheet, and changed nothing.
+    """
+    return f"{exchange.gateway_sn}: {BOUND_ELSEWHERE}" in exchange.reason.split("; ")
 
 
 def clock_error(skew_ms: int | None) -> str:

@@ -23,6 +23,8 @@ from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
 from organizations.models import AuditEvent, BindingCode, Organization
 
+BOUND_ELSEWHERE = "bound to another organization"  # in the journal
+
 
 class BindEntry(NamedTuple):
     """One device that the dock `gateway_sn` asks to bind in its request number `request`."""
@@ -152,7 +154,7 @@ class _Decision:
         if device.organization_id is None or self._is_falsely_claimed(entry, device, code):
             self._take(entry, device, code)
         elif device.organization_id != code.organization_id:
-            return BindResult(Code.BOUND_ELSEWHERE, "bound to another organization", code.organization_id)
+            return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
         self._describe(device, wanted)
         return BindResult(Code.OK, "", code.organization_id)
 

@@ -89,6 +89,14 @@ def test_a_refusal_after_the_binding_needs_attention(dock):
     assert words(dock) == ["binding refused"]
 
 
+def test_another_organizations_code_at_a_bound_dock_is_no_refused_binding(dock):
+    Device.objects.filter(pk=dock.pk).update(bound_at=timezone.now() - timedelta(days=2))
+    attempt(dock.sn, reason=f"{dock.sn}: bound to another organization; DRONE: bound to another organization")
+    assert words(dock) == ["another's code tried"]
+    attempt(dock.sn, reason="DRONE: bound to another organization", minutes=0)
+    assert words(dock) == ["binding refused"]
+
+
 def test_a_refusal_of_last_month_concerns_nobody():
     device = Device.objects.create(sn="NEWDOCK")
     attempt(device.sn, reason="code expired", minutes=60 * 24 * 8)
