@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
 
-from cloudapi.embedded.servers import Mosquitto
+from cloudapi.embedded.servers import Mosquitto, ServerError
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
@@ -28,6 +28,7 @@ HOST = "127.0.0.1"
 DATA = settings.BASE_DIR / ".demo"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
 BROKER_USER = "demo"
+BROKER_PORT = 18830  # the same at every start, unless somebody has it
 SN_PREFIX = "DEMODOCK"
 ONBOARDING_TIMEOUT = 30.0  # seconds
 # organization ID, name, a binding code without end, members
@@ -57,7 +58,7 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
     if os.environ.get("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
-    with _own_database(data), Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
+    with _own_database(data), closing(_start_broker()) as broker:
         _configure(broker.port)
         call_command("migrate", verbosity=0)
         prepare()
@@ -70,12 +71,35 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
 
 
 def _check_port(port: int) -> None:
+    try:
+        _bind(port)
+    except OSError as error:
+        raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
+
+
+def _start_broker() -> Mosquitto:
+    """The broker, running: on its usual port unless somebody has that; raises ServerError."""
+    with suppress(OSError, ServerError):
+        _bind(BROKER_PORT)
+        return _start_broker_on(BROKER_PORT)
+    return _start_broker_on(None)
+
+
+def _start_broker_on(port: int | None) -> Mosquitto:
+    broker = Mosquitto(username=BROKER_USER, password=PASSWORD, port=port)
+    try:
+        broker.start()
+    except ServerError:
+        broker.close()
+        raise
+    return broker
+
+
+def _bind(port: int) -> None:
+    """Take the port and give it back; raises OSError if it is not free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
+        probe.bind((HOST, port))
 
 
 @contextmanager
@@ -147,26 +171,37 @@ def _running_bridge(broker_url: str) -> Iterator[None]:
 
 
 def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
-    organization_id, name, code, _ = ORGANIZATIONS[0]
     last = fleet.docks[-1]
     lines = [
         "",
         f"  Admin      http://{HOST}:{port}/admin/",
-        f"  User       admin, password {PASSWORD} (members: alice, bob, charlie, same password)",
+        f"  User       admin, password {PASSWORD}; members, with the same password:",
+        *(
+            f"             {username}, {role.value} of {name}"
+            for _, name, _, members in ORGANIZATIONS
+            for username, role in members.items()
+        ),
         f"  Broker     {broker_url}",
         f"  Docks      {len(fleet.docks)} simulated; see Devices in the admin",
         f"  Data       {data}, kept for the next start; delete this folder to start afresh",
         "",
     ]
-    if not Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
-        lines += [
-            f"  {last.sn} is online and belongs to nobody yet. Watch it bind: be its technician and type here,",
-            "  as in DJI Pilot 2, the organization ID and the binding code (a wrong one is worth a try, too):",
-            "",
-            f"      {organization_id} {code}        binds it to {name}",
-            "",
-        ]
-    return "\n".join([*lines, "  Ctrl-C ends it."])
+    if Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
+        lines.append(f"  {last.sn} is bound already: release it in the admin, then watch it bind again.")
+    else:
+        lines.append(f"  {last.sn} is online and belongs to nobody yet. Watch it bind.")
+    lines += [
+        "  Be its technician and type here, as in DJI Pilot 2, the organization ID and the binding code (a wrong one",
+        "  is worth a try, too):",
+        "",
+        *(
+            f"      {organization_id} {code}        binds it to {name}"
+            for organization_id, name, code, _ in ORGANIZATIONS
+        ),
+        "",
+        "  Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)
 
 
 def _listen_to_technician(dock: Dock, loop: asyncio.AbstractEventLoop, say: Say) -> None:
