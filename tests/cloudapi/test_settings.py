@@ -36,3 +36,10 @@ def test_production_does_not_start_without(name):
     done = check(**{name: ""})
     assert f"{name} must be set when DEBUG is off" in done.stderr
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize("keys", ["abc", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", ","])
+def test_keys_that_encrypt_nothing_are_found_at_the_start(keys):
+    done = check(FIELD_ENCRYPTION_KEYS=keys)
+    assert "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key" in done.stderr
+    assert done.returncode != 0
