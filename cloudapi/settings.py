@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def secret(name: str, *, development: str) -> str:
-    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    """A value that production must set: only with DEBUG may the value for development stand in."""
     value: str = env.str(name, default="")
     if value:
         return value
@@ -85,10 +85,11 @@ TEMPLATES = [
 
 # --- database ----------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).
+    # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -264,7 +265,7 @@ DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
 DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
-CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # PROTOCOL.md §8, row 1
+CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]
