@@ -378,6 +378,7 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
         Receipt.REFUSED: _not_sent("the broker does not let us."),
+        Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
     word = words.get(receipt)

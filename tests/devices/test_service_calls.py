@@ -279,6 +279,7 @@ def test_waiting_calls_of_a_batch_are_all_of_it(dock, organization, actor):
         (Receipt.NO_SUBSCRIBER, False, "expired"),
         (Receipt.NO_SUBSCRIBER, True, "queued"),
         (Receipt.NOT_SENT, False, "queued"),
+        (Receipt.REFUSED, True, "expired"),
     ],
 )
 def test_receipt_of_the_broker_decides(dock, receipt, queue, status):
