@@ -9,6 +9,11 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
 
 
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main():
     django.setup()
     from devices import service_calls
@@ -17,7 +22,7 @@ def main():
     from organizations.models import AuditEvent
 
     actor = Actor(AuditEvent.Through.COMMAND)
-    print("ready", flush=True)
+    say("ready")
     for line in sys.stdin:
         wanted = json.loads(line)
         device = Device.objects.get(sn=wanted.pop("sn"))
@@ -26,7 +31,7 @@ def main():
             answer = {"id": str(call.pk)}
         except service_calls.Refused as refused:
             answer = {"refused": refused.kind.value, "text": str(refused)}
-        print(json.dumps(answer), flush=True)
+        say(json.dumps(answer))
 
 
 if __name__ == "__main__":

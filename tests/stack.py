@@ -175,7 +175,7 @@ class Stack:
     def call(self, call_id):
         """(status, late, percent, version) of a service call."""
         columns = "status, late, percent, version, id"
-        rows = self.rows(f"SELECT {columns} FROM devices_servicecall")  # noqa: S608
+        rows = self.rows(f"SELECT {columns} FROM devices_servicecall")
         return next(row[:4] for row in rows if uuid.UUID(str(row[4])) == uuid.UUID(call_id))
 
     def ended(self, call_id, seconds=20):
@@ -235,7 +235,8 @@ def wait_for(condition, seconds=20):
 def running_stack(kind, folder, *, broker=None, server_url=None, template=None, redis=None, **env):
     """A stack on "postgresql" (the run's server unless another is given) or "sqlite".
 
-    It has a Redis of its own, and so may have workers, if one is given. With `template`, the database of a prepared stack that is not in use, it starts from a copy of that.
+    It has a Redis of its own, and so may have workers, if one is given. With `template`, the database of a prepared
+    stack that is not in use, it starts from a copy of that.
     """
     database_class = {"postgresql": PostgresDatabase, "sqlite": SqliteDatabase}[kind]
     with broker or Mosquitto() as running, redis or contextlib.nullcontext():

@@ -77,7 +77,7 @@ def go_away(dock):
 def tables(stack):
     """Every row of every table as text."""
     names = stack.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    return "\n".join(row for (name,) in names for (row,) in stack.rows(f'SELECT t::text FROM "{name}" t'))  # noqa: S608
+    return "\n".join(row for (name,) in names for (row,) in stack.rows(f'SELECT t::text FROM "{name}" t'))
 
 
 def database_files(stack):
@@ -97,9 +97,7 @@ def places(stack, canary, *, redis_lines=()):
         "broker's files": [path for path in stack.broker.directory.glob("*") if path.is_file()],
         "logs": [stack.log, stack.worker_log],
     }
-    found = {
-        name for name, paths in files.items() if any(canary.encode() in path.read_bytes() for path in paths)
-    }
+    found = {name for name, paths in files.items() if any(canary.encode() in path.read_bytes() for path in paths)}
     found |= {"tables"} if canary in tables(stack) else set()
     return found | ({"Redis"} if canary in "\n".join(redis_lines) else set())
 
