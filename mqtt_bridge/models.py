@@ -46,6 +46,8 @@ class Exchange(models.Model):
     reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
+        verbose_name = "journal entry"
+        verbose_name_plural = "journal"
         ordering = ("-received_at", "-pk")
         indexes = [
             models.Index(fields=["gateway_sn", "-received_at"], name="exchange_gateway"),  # a dock's timeline

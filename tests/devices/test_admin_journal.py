@@ -201,3 +201,11 @@ def test_the_heartbeat_is_for_platform_staff(client, alice, staff):
     client.force_login(staff)
     assert "bridge-1" in client.get(url).content.decode()
     assert client.post(url, {"instance": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("page", ["/admin/", LIST, "/admin/mqtt_bridge/"])
+def test_the_journal_has_one_name(see, staff, page):
+    text = see(staff, page)
+    assert f'href="{LIST}"' in text
+    assert ">Journal<" in text
+    assert "Exchanges" not in text
