@@ -207,20 +207,16 @@ SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by meth
 
 # --- Celery: workers that publish commands -----------------------------------------------------
 
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost"
 # A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
 # the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {
-        "socket_timeout": 2.0,  # seconds
-        "socket_connect_timeout": 2.0,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
-        "max_retries": 0,
-    }
-    if REDIS_URL
-    else {"polling_interval": 0.02}
-)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 2.0,  # seconds
+    "socket_connect_timeout": 2.0,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+    "max_retries": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -235,8 +235,8 @@ def wait_for(condition, seconds=20):
 def running_stack(kind, folder, *, broker=None, server_url=None, template=None, redis=None, **env):
     """A stack on "postgresql" (the run's server unless another is given) or "sqlite".
 
-    It has a Redis of its own, and so may have workers, if one is given. With `template`, the database of a prepared
-    stack that is not in use, it starts from a copy of that.
+    Given a Redis of its own it may have workers. With `template`, the database of a prepared stack that is not in use,
+    it starts from a copy of that.
     """
     database_class = {"postgresql": PostgresDatabase, "sqlite": SqliteDatabase}[kind]
     with broker or Mosquitto() as running, redis or contextlib.nullcontext():
