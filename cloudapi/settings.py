@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def secret(name: str, *, development: str) -> str:
-    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    """A value that production must set: only with DEBUG may the value for development stand in."""
     value: str = env.str(name, default="")
     if value:
         return value
@@ -85,10 +85,11 @@ TEMPLATES = [
 
 # --- database ----------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).
+    # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -161,7 +162,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"axes": {"level": "WARNING"}},  # lock-outs, not every sign-in
+    "loggers": {
+        "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
+        "celery.app.trace": {"level": "WARNING"},  # failures, not every task
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 
@@ -171,6 +177,7 @@ MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 BRIDGE_TICKS = {  # seconds between two calls
+    "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
@@ -182,7 +189,59 @@ UNCLAIMED_DEVICE_CAP = env.int("UNCLAIMED_DEVICE_CAP", default=1000)
 JOURNAL_DAYS = env.int("JOURNAL_DAYS", default=30)
 JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
 
+# --- commands to docks -------------------------------------------------------------------------
+
 REDIS_URL = env.str("REDIS_URL", default="")
+COMMANDS_AVAILABLE = bool(REDIS_URL)  # a worker sends them; the demo has its own
+SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "queue": one that waits for its dock
+    "": env.int("SERVICE_CALL_EXPIRES", default=60),
+    "queue": env.int("SERVICE_CALL_QUEUE_EXPIRES", default=600),
+}
+SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by method
+    "": env.int("SERVICE_SILENCE", default=15),
+    "unlock_license_list": env.int("SERVICE_SILENCE_LIST", default=60),
+    "unlock_license_update": env.int("SERVICE_SILENCE_UPDATE", default=120),
+    "login_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+    "logout_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+}
+
+# --- Celery: workers that publish commands -----------------------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+# A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
+# the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "socket_timeout": 2.0,  # seconds
+        "socket_connect_timeout": 2.0,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "max_retries": 0,
+    }
+    if REDIS_URL
+    else {"polling_interval": 0.02}
+)
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_DEFAULT_QUEUE = "dock-cloud"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_DB_REUSE_MAX = 2**31  # cloudapi/celery.py looks after connections
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # remembers nothing: what is due every 5 s needs no file
+CELERY_BEAT_SCHEDULE = {
+    "sweep_service_calls": {
+        "task": "devices.tasks.sweep_service_calls",
+        "schedule": 5.0,
+        "options": {"expires": 5},  # so that none pile up while no worker runs
+    },
+}
 
 # --- live in the browser -----------------------------------------------------------------------
 
@@ -206,7 +265,7 @@ DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
 DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
-CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # PROTOCOL.md §8, row 1
+CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -79,7 +79,7 @@ class DeviceChangeList(ChangeList):
         refused = attention.refusals(devices, visible, now_watched.now)
         for device in devices:
             device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = attention.needs(device, refused.get(device.sn))
+            device.needs = attention.needs(device, refused.get(device.sn, ()))
             if any(not aircraft.is_bound for aircraft in device.visibly_carried):
                 device.needs.append(attention.Need("aircraft not bound", "an aircraft in it belongs to nobody"))
             device.may_name_gateway = is_platform_staff(request.user) or (
@@ -265,7 +265,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
-        "needs": attention.needs(device, refused.get(device.sn)),
+        "needs": attention.needs(device, refused.get(device.sn, ())),
         "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",

@@ -39,11 +39,12 @@ def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> li
 def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:
     """Unclaimed devices that nobody heard of for so many days.
 
-    Disabled ones stay: somebody shut them out, and they would come back enabled.
+    Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were asked for
+    something once: that is a former owner's history.
     """
     limit = now - timedelta(days=days)
     silent = Q(state__last_seen__lt=limit) | Q(state__last_seen=None)
-    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit)
+    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit, service_calls=None)
 
 
 @transaction.atomic

@@ -1,7 +1,7 @@
 """Which dock carries which aircraft, and who is online.
 
 A gateway is online while it speaks; an aircraft while it speaks and its gateway does. The message is on DJI's
-"device topology" page; decisions in PROTOCOL.md §8, rows 14 to 17.
+"device topology" page; decisions 14 to 17 in docs/protocol.md.
 """
 
 from collections.abc import Iterable, Sequence
