@@ -7,7 +7,6 @@ import hashlib
 import re
 import unicodedata
 import uuid
-from collections.abc import Generator
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -205,19 +204,29 @@ def log(file: LicenseFile, *, remote_address: str | None, **fields: object) -> L
     return LicenseFileDownload.objects.create(file=file, remote_address=remote_address, **fields)
 
 
-def pieces(download: LicenseFileDownload) -> Generator[bytes, None, None]:
-    """The bytes of the file in order, a piece at a time; the log says in the end how many were taken.
+class Transfer:
+    """A download under way: whoever sends what `read` gives adds it to `sent` (bytes), and closes in the end.
 
-    "Finished" means that somebody came for what follows the last piece: it was handed to the network, no more.
+    "Finished" in the log means that every byte was handed to the network, no more.
     """
-    size, sent = download.file.size, 0
-    try:
-        while sent < size and (piece := LicenseFile.objects.bytes_of(download.file_id, sent, PIECE)):
-            yield piece
-            sent += len(piece)
-    finally:
-        outcome = LicenseFileDownload.Outcome.FINISHED if sent == size else LicenseFileDownload.Outcome.BROKEN_OFF
-        LicenseFileDownload.objects.filter(pk=download.pk).update(sent=sent, outcome=outcome)
+
+    def __init__(self, download: LicenseFileDownload) -> None:
+        self._download = download
+        self.sent = 0
+
+    def read(self) -> bytes:
+        """The piece that comes next; b"" at the end, and where the file has been deleted meanwhile."""
+        piece: bytes = LicenseFile.objects.bytes_of(self._download.file_id, self.sent, PIECE)
+        return piece
+
+    @property
+    def is_complete(self) -> bool:
+        return self.sent == self._download.file.size
+
+    def close(self) -> None:
+        """Note how far it came."""
+        outcome = LicenseFileDownload.Outcome.FINISHED if self.is_complete else LicenseFileDownload.Outcome.BROKEN_OFF
+        LicenseFileDownload.objects.filter(pk=self._download.pk).update(sent=self.sent, outcome=outcome)
 
 
 def prune(**_tick: object) -> int:

@@ -1,6 +1,7 @@
 """The door where docks fetch license files, without a session, by a signed address."""
 
-from collections.abc import AsyncIterator, Generator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -14,19 +15,29 @@ from licenses.models import LicenseFile, LicenseFileDownload
 NOTHING = "There is no license file at this address, or the address has expired.\n"
 
 
-class PieceResponse(StreamingHttpResponse):
-    """Pieces that are fetched one by one from the database, under ASGI and WSGI alike."""
+class TransferResponse(StreamingHttpResponse):
+    """Pieces that are read one by one from the database, under ASGI and WSGI alike."""
 
-    def __init__(self, pieces: Generator[bytes, None, None], **kwargs: Any) -> None:
-        self._pieces = pieces
-        super().__init__(pieces, **kwargs)
+    def __init__(self, transfer: files.Transfer, **kwargs: Any) -> None:
+        self._transfer = transfer
+        super().__init__(self._pieces(), **kwargs)
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            while not self._transfer.is_complete and (piece := self._transfer.read()):
+                yield piece
+                self._transfer.sent += len(piece)
+        finally:
+            self._transfer.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while piece := await sync_to_async(lambda: next(self._pieces, b""))():
+            while not self._transfer.is_complete and (piece := await sync_to_async(self._transfer.read)()):
                 yield piece
-        finally:  # the dock may have gone: the log must know at once
-            await sync_to_async(self._pieces.close)()
+                self._transfer.sent += len(piece)
+        finally:
+            # A dock that has it all hangs up, and Django cancels what still runs for it.
+            await asyncio.shield(sync_to_async(self._transfer.close)())
 
 
 @require_safe
@@ -57,7 +68,7 @@ def send(request: HttpRequest, file: LicenseFile, **who: Any) -> HttpResponseBas
     if request.method == "HEAD":
         return HttpResponse(headers=headers, content_type="application/octet-stream")
     download = files.log(file, remote_address=request.META.get("REMOTE_ADDR"), **who)
-    return PieceResponse(files.pieces(download), headers=headers, content_type="application/octet-stream")
+    return TransferResponse(files.Transfer(download), headers=headers, content_type="application/octet-stream")
 
 
 def _nothing(status: int) -> HttpResponse:
