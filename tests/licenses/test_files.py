@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import msgspec
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -51,6 +53,24 @@ def test_same_bytes_again_are_the_same_row(keep, file):
 def test_same_bytes_in_two_organizations_are_two_files(keep, file, other_organization):
     other = keep(owner=other_organization)
     assert (other.pk != file.pk, other.already_there, other.md5) == (True, False, MD5)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_same_bytes_at_the_same_moment_are_one_row(keep):
+    together = threading.Barrier(4)
+
+    def upload():
+        together.wait()
+        try:
+            return keep(name="race.kmz").pk
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        rows = {task.result() for task in [pool.submit(upload) for _ in range(4)]}
+    assert rows == {LicenseFile.objects.get().pk}
+    assert AuditEvent.objects.filter(action="upload").count() == 1
 
 
 def test_other_bytes_with_the_same_md5_are_refused(keep, file):
