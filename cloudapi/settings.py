@@ -137,6 +137,8 @@ if not DEBUG:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    if PUBLIC_URL.startswith("http://"):
+        SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
 
 # --- language, time, files ---------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
+    "licenses.files.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
@@ -262,6 +265,11 @@ DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
 CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
+
+# --- license files ------------------------------------------------------------------------------
+
+LICENSE_FILE_CAP = env.int("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
+LICENSE_FILE_URL_SECONDS = env.int("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -60,3 +60,14 @@ print([page for page in pages if middleware.process_request(request(page))])
 """
     done = manage("shell", "-v0", "-c", redirects)
     assert done.stdout.strip() == "['/admin/', '/metrics/x']", done.stderr
+
+
+@pytest.mark.parametrize(("scheme", "is_exempt"), [("http", True), ("https", False)])
+def test_docks_are_redirected_to_https_only_if_their_addresses_are_https(scheme, is_exempt):
+    program = """
+import re
+from django.conf import settings
+print(any(re.search(pattern, "license-files/token/a.kmz") for pattern in settings.SECURE_REDIRECT_EXEMPT))
+"""
+    done = manage("shell", "-v0", "-c", program, PUBLIC_URL=f"{scheme}://docks.example.com")
+    assert done.stdout.strip() == str(is_exempt), done.stderr
