@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
-from devices.models import Device, DeviceQuerySet, DeviceState
+from devices.models import Device, DeviceQuerySet, DeviceState, ServiceCall, ServiceCallQuerySet
 from mqtt_bridge.models import Exchange
 
 MAX_CLOCK_SKEW_MS = 60_000
 REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
+TROUBLE_WINDOW = timedelta(hours=24)
+SEND_PATIENCE = timedelta(seconds=15)  # a worker takes a call within a second, the sweep within a few
 ATTEMPTS = ("airport_organization_get", "airport_organization_bind")
 
 
@@ -96,3 +98,25 @@ def refusing() -> Q:
 def _refused() -> Q:
     """Whoever refuses a binding writes down why; what could not be read or handled was refused too."""
     return ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)
+
+
+# --- service calls -------------------------------------------------------------------------------
+
+_ENDED_BADLY = (
+    ServiceCall.Status.FAILED,
+    ServiceCall.Status.REJECTED,
+    ServiceCall.Status.TIMED_OUT,
+    ServiceCall.Status.EXPIRED,
+)
+
+
+def in_trouble(now: datetime) -> Q:
+    """Calls of the last 24 hours that did not succeed and that nobody tried again."""
+    return Q(status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW, retries=None)
+
+
+def unsent(calls: ServiceCallQuerySet, now: datetime) -> ServiceCallQuerySet:
+    """Calls that wait for nothing but a worker, for longer than one takes."""
+    since = now - SEND_PATIENCE
+    is_due = Q(queue=False) | Q(device__state__connected_since__lt=since)
+    return calls.to_be_sent(now).filter(is_due, created__lt=since)
