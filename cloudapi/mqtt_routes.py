@@ -4,9 +4,18 @@ A `Route` names the handler, the type of the message's `data`, what to answer wh
 the handler fails, whether the handler writes (then it runs in a transaction), and whether it takes several messages
 of one device in a row. A method without a line here gets the fallback of its channel in `mqtt_bridge/router.py`: an
 unknown request is refused at once, an event that wants a reply gets one, the rest is journalled.
+
+Below it, for service calls: what their end means beyond themselves, and what builds their messages.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from devices import accounts, methods
 from devices import mqtt as devices
+from devices.models import ServiceCall
 from mqtt_bridge.protocol.messages import (
     BindRequest,
     BindStatusRequest,
@@ -16,7 +25,7 @@ from mqtt_bridge.protocol.messages import (
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
-from mqtt_bridge.router import Route, accepted, failed
+from mqtt_bridge.router import ANY, Route, accepted, failed
 
 ROUTES = {
     # the onboarding, in its order
@@ -55,4 +64,17 @@ ROUTES = {
     # asked before each take-off; DJI's FAQ wants nothing but a result
     (Channel.REQUESTS, "flight_areas_get"): Route(accepted, writes=False, runs=True),
     (Channel.REQUESTS, "offline_map_get"): Route(accepted, writes=False, runs=True),
+    # answers to service calls; the method may be missing, and the call knows it
+    (Channel.SERVICES_REPLY, ANY): Route(devices.services_reply, runs=True),
+    (Channel.EVENTS, "login_dji_account"): Route(devices.account_progress, runs=True),
+    (Channel.EVENTS, "logout_dji_account"): Route(devices.account_progress, runs=True),
 }
+
+# (call, data of the dock's last word or None) in the transaction that closes a call, or corrects it later
+OUTCOMES: dict[str, Callable[[ServiceCall, Any], None]] = {
+    methods.LOGIN: accounts.login_ended,
+    methods.LOGOUT: accounts.logout_ended,
+}
+
+# call -> `data` of its message, where that is not what the call has stored
+PAYLOADS: dict[str, Callable[[ServiceCall], Struct]] = {}

@@ -171,6 +171,7 @@ MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 BRIDGE_TICKS = {  # seconds between two calls
+    "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
@@ -181,6 +182,22 @@ DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of
 UNCLAIMED_DEVICE_CAP = env.int("UNCLAIMED_DEVICE_CAP", default=1000)
 JOURNAL_DAYS = env.int("JOURNAL_DAYS", default=30)
 JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
+
+# --- commands to docks -------------------------------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL", default="")
+COMMANDS_AVAILABLE = bool(REDIS_URL)  # a worker sends them; the demo has its own
+SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "queue": one that waits for its dock
+    "": env.int("SERVICE_CALL_EXPIRES", default=60),
+    "queue": env.int("SERVICE_CALL_QUEUE_EXPIRES", default=600),
+}
+SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by method
+    "": env.int("SERVICE_SILENCE", default=15),
+    "unlock_license_list": env.int("SERVICE_SILENCE_LIST", default=60),
+    "unlock_license_update": env.int("SERVICE_SILENCE_UPDATE", default=120),
+    "login_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+    "logout_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+}
 
 # --- what a dock is told -----------------------------------------------------------------------
 

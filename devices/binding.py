@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from devices import topology
+from devices import service_calls, topology
 from devices.models import UNKNOWN_STATE, Device, DeviceState
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
@@ -285,6 +285,7 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
         unique_fields=["device"],
         update_fields=[*UNKNOWN_STATE, "cleared_at"],
     )
+    service_calls.abandon(keys)
     for label in settings.FORGOTTEN_ON_RELEASE:
         apps.get_model(label)._default_manager.filter(device__in=keys).delete()
     Device.objects.filter(pk__in=keys).update(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from django.utils import timezone
 
-from devices import binding, topology
+from devices import binding, service_calls, topology
 from devices.binding import BindEntry
+from devices.call_states import Source
 from devices.configuration import configurations
 from mqtt_bridge.protocol.messages import (
     BindOutput,
@@ -16,6 +17,7 @@ from mqtt_bridge.protocol.messages import (
     BindStatusOutput,
     BindStatusReply,
     ErrInfo,
+    EventAck,
     OrganizationGetOutput,
     OrganizationGetReply,
     ResultReply,
@@ -78,3 +80,19 @@ def update_topo(messages: Sequence[Message]) -> list[Reply]:
     reports = [topology.Report(message.sn, message.data) for message in messages]
     remarks = topology.update(reports, now=timezone.now())
     return [Reply(TopoReply(), remark) for remark in remarks]
+
+
+def services_reply(messages: Sequence[Message]) -> list[Reply]:
+    """The answer to a service call, of any method: the call that its `tid` names knows what was asked."""
+    return _hear(Source.REPLY, messages)
+
+
+def account_progress(messages: Sequence[Message]) -> list[Reply]:
+    """`login_dji_account` and `logout_dji_account` as events: how far it is, and how it ended."""
+    return _hear(Source.EVENT, messages)
+
+
+def _hear(source: Source, messages: Sequence[Message]) -> list[Reply]:
+    reports = [service_calls.Report(message.sn, source, message.tid, message.bid, message.data) for message in messages]
+    reasons = service_calls.hear_docks(reports, now=timezone.now())
+    return [Reply(EventAck(), reason) for reason in reasons]

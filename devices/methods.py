@@ -1,0 +1,175 @@
+"""The services that a dock can be asked for: what each is given, answers with, and how long it may be silent.
+
+Fields and answers are those of DJI's pages "remote unlock" (flysafe) and "DJI account"; what a call of ours is
+given equals the `data` of the message, but for files, which are named by our own row.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from mqtt_bridge.protocol.journal import MASK, Confidential
+from mqtt_bridge.protocol.messages import (
+    AccountEvent,
+    AccountReply,
+    LicenseListReply,
+    LicenseSwitchReply,
+    LicenseUpdateReply,
+)
+
+# No database takes NUL, and no encoder a lone surrogate.
+_STORABLE: Final = "^[^\\x00\ud800-\udfff]*$"
+_Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=_STORABLE)]
+_Secret = Annotated[str, Meta(min_length=1, max_length=256, pattern=_STORABLE)]
+_Code = Annotated[str, Meta(max_length=64, pattern=_STORABLE)]
+_Key = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+_LicenseId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class ListInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which inventory: 0 what is imported in the aircraft, 3 what FlySafe approved for the dock."""
+
+    device_model_domain: Literal[0, 3]
+
+
+class SwitchInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One license, and whether it shall be in force."""
+
+    license_id: _LicenseId
+    enable: bool
+
+
+class UpdateInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From which of our files (its primary key); none means the newest from FlySafe."""
+
+    license_file: _Key | None = None
+
+
+class LoginInput(Confidential, frozen=True, forbid_unknown_fields=True):
+    """A DJI account; the code is what DJI sent the person after a first attempt."""
+
+    username: _Name
+    password: _Secret
+    verification_code: _Code = ""
+
+
+class LogoutInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing."""
+
+
+class Method(NamedTuple):
+    """One service: its name on the wire, its words for people, and the types of what is said."""
+
+    name: str
+    label: str
+    input: type[msgspec.Struct]
+    reply: type[msgspec.Struct]
+    subject: Callable[[Any], str]  # of what only one call may be open per dock
+    output: Callable[[Any], dict[str, Any]]  # what is worth keeping of an answer beside its result
+    event: type[msgspec.Struct] | None = None  # with events the reply is not the end
+    secrets: tuple[str, ...] = ()  # fields that only the dock may read
+    qos: int = 1
+
+    def read(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The data of a call, checked; ValueError says what is wrong, and names no value."""
+        try:
+            given = msgspec.convert(dict(data), self.input)
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+            raise ValueError(str(error)) from None
+        checked: dict[str, Any] = msgspec.to_builtins(given)
+        return checked
+
+    def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The same without what only the dock may read."""
+        return {key: MASK if key in self.secrets and value else value for key, value in data.items()}
+
+
+def _list_output(reply: LicenseListReply) -> dict[str, Any]:
+    """The list itself becomes rows of its own; a reply without one says nothing about what is there."""
+    complete = reply.licenses is not None and not reply.dropped
+    output: dict[str, Any] = {"consistence": reply.consistence, "complete": complete}
+    if reply.device_model_domain is not None:
+        output["device_model_domain"] = reply.device_model_domain
+    if reply.licenses is not None:
+        output["licenses"] = len(reply.licenses)
+    return output
+
+
+def _switch_output(reply: LicenseSwitchReply) -> dict[str, Any]:
+    return {} if reply.license_id is None else {"license_id": reply.license_id}
+
+
+def _account_output(said: AccountReply | AccountEvent) -> dict[str, Any]:
+    """A link is kept only if it is https: people will click on it."""
+    output: dict[str, Any] = {}
+    if isinstance(said, AccountEvent):
+        if said.verification_code_url.lower().startswith("https://"):
+            output["verification_code_url"] = said.verification_code_url
+        if said.sub_device_sn:
+            output["sub_device_sn"] = said.sub_device_sn
+    return output
+
+
+LIST: Final = "unlock_license_list"
+SWITCH: Final = "unlock_license_switch"
+UPDATE: Final = "unlock_license_update"
+LOGIN: Final = "login_dji_account"
+LOGOUT: Final = "logout_dji_account"
+ACCOUNT: Final = "account"  # the subject that login and logout share
+
+METHODS: Final[dict[str, Method]] = {
+    method.name: method
+    for method in (
+        Method(
+            LIST,
+            "Read licenses",
+            ListInput,
+            LicenseListReply,
+            subject=lambda data: f"{LIST}:{data['device_model_domain']}",
+            output=_list_output,
+        ),
+        Method(
+            SWITCH,
+            "Switch a license",
+            SwitchInput,
+            LicenseSwitchReply,
+            subject=lambda data: f"{SWITCH}:{data['license_id']}",
+            output=_switch_output,
+        ),
+        Method(
+            UPDATE,
+            "Update licenses",
+            UpdateInput,
+            LicenseUpdateReply,
+            subject=lambda _data: UPDATE,
+            output=lambda _reply: {},
+        ),
+        Method(
+            LOGIN,
+            "Log in to DJI",
+            LoginInput,
+            AccountReply,
+            subject=lambda _data: ACCOUNT,
+            output=_account_output,
+            event=AccountEvent,
+            secrets=("password", "verification_code"),
+            qos=0,  # a broker stores what it queues, and QoS 0 it never queues
+        ),
+        Method(
+            LOGOUT,
+            "Log out of DJI",
+            LogoutInput,
+            AccountReply,
+            subject=lambda _data: ACCOUNT,
+            output=_account_output,
+            event=AccountEvent,
+        ),
+    )
+}
+
+
+def label(method: str) -> str:
+    """A service in words; the bare name of one we do not know."""
+    return METHODS[method].label if method in METHODS else method

@@ -1,0 +1,595 @@
+"""Asking docks for services: issue, send, hear the answers, close, cancel, retry.
+
+Every change of a call follows `devices/call_states.py`, is one UPDATE that names the version it changes, and leaves
+an event behind. Nothing is sent twice: whoever turns a call from queued to sent, sends it, once.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from devices import accounts, live
+from devices.call_states import (
+    Heard,
+    Source,
+    Status,
+    Word,
+    describe,
+    event_word,
+    hear,
+    reply_word,
+    silence,
+    unreadable_word,
+)
+from devices.methods import LOGIN, METHODS, Method
+from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
+from devices.presence import Presence, Watch, watch
+from mqtt_bridge import router
+from mqtt_bridge.protocol import envelope, topics
+from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
+from mqtt_bridge.protocol.messages import decode_data
+from mqtt_bridge.publisher import Receipt
+from organizations import audit
+from organizations.audit import Actor
+
+__all__ = [
+    "Claim",
+    "Issued",
+    "Refused",
+    "Report",
+    "abandon",
+    "cancel",
+    "cancel_many",
+    "claim",
+    "close_overdue",
+    "describe",
+    "hear_docks",
+    "issue",
+    "issue_many",
+    "record_receipt",
+    "retry",
+    "waiting",
+    "why_not",
+]
+
+logger = logging.getLogger(__name__)
+
+SECRET_LIFE: Final = timedelta(seconds=120)
+LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
+GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
+CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
+_CHANGING: Final = (
+    "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
+    "deadline",
+)  # fmt: skip
+
+
+class Refused(Exception):  # noqa: N818  (a verdict that every door reads out)
+    """A call is not made, and the text says to a person why."""
+
+    class Kind(Enum):
+        """For whoever has to choose a status code or a page."""
+
+        INVALID = "invalid"
+        UNCLAIMED = "unclaimed"
+        DISABLED = "disabled"
+        OFFLINE = "offline"
+        BUSY = "busy"
+        CLOSED = "closed"
+        UNAVAILABLE = "unavailable"
+
+    def __init__(self, kind: Kind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Issued(NamedTuple):
+    """The calls that were made, and the devices that got none."""
+
+    calls: list[ServiceCall]
+    refused: list[tuple[Device, Refused]]
+
+
+class Claim(NamedTuple):
+    """A call that is ours to send, once: the topic, the bytes, and how many seconds a broker may keep them."""
+
+    call: ServiceCall
+    topic: str
+    payload: bytes
+    qos: int
+    expiry: int
+
+
+class Report(NamedTuple):
+    """What a gateway said on its own topic about a call: a reply or an event, with `data` as it came."""
+
+    sn: str
+    source: Source
+    tid: str
+    bid: str
+    data: Any
+
+
+# --- issue ---------------------------------------------------------------------------------------
+
+
+def issue(*, device: Device, method: str, data: Mapping[str, Any] | None = None, **options: Any) -> ServiceCall:
+    """Ask one dock for a service; raises Refused. The options are those of `issue_many` and `retry_of`."""
+    if method == LOGIN:
+        options.setdefault("retry_of", accounts.unverified_attempt(device))
+    issued = issue_many(devices=[device], method=method, data=data, **options)
+    if issued.refused:
+        raise issued.refused[0][1]
+    return issued.calls[0]
+
+
+@transaction.atomic
+def issue_many(
+    *,
+    devices: Iterable[Device],
+    method: str,
+    actor: Actor,
+    data: Mapping[str, Any] | None = None,
+    note: str = "",
+    queue: bool = False,
+    expires_in: timedelta | None = None,
+    batch: ServiceCallBatch | None = None,
+    retry_of: ServiceCall | None = None,
+    idempotency_key: str = "",
+) -> Issued:
+    """Ask each dock for the same service; a constant number of statements.
+
+    With `queue` an offline dock gets it when it is back, until `expires_in` has passed. Raises Refused for what is
+    wrong with the request itself; docks that cannot get it are told with the reason in the result.
+    """
+    spec, given = _read(method, data, note=note, queue=queue)
+    now = timezone.now()
+    life = expires_in or timedelta(seconds=settings.SERVICE_CALL_EXPIRES["queue" if queue else ""])
+    subject = spec.subject(given)
+    common: dict[str, Any] = {
+        "method": method,
+        "subject": subject,
+        "data": spec.masked(given),
+        "note": note,
+        "queue": queue,
+        "batch": batch,
+        "retry_of": retry_of,
+        "idempotency_key": idempotency_key,
+        "requested_by_id": actor.user.pk if actor.user else None,
+        "created": now,
+        "expires": now + life,
+    }
+    calls: list[ServiceCall] = []
+    refused: list[tuple[Device, Refused]] = []
+    for device, reason in _judge(devices, spec, subject, queue=queue, now=now):
+        if reason is None:
+            calls.append(ServiceCall(device=device, organization=device.organization, **common))
+        else:
+            refused.append((device, reason))
+    _check_payloads(spec, calls)
+    _insert(spec, calls, given, actor=actor, now=now)
+    _enqueue(calls, batch)
+    return Issued(calls, refused)
+
+
+def _judge(
+    devices: Iterable[Device], spec: Method, subject: str, *, queue: bool, now: datetime
+) -> list[tuple[Device, Refused | None]]:
+    """The devices, locked, each with the reason why it cannot be asked, or None."""
+    wanted = Device.objects.filter(pk__in=[device.pk for device in devices])
+    rows = list(wanted.select_related("organization", "state").lock_in_order())
+    busy = set(ServiceCall.objects.open().filter(device__in=rows, subject=subject).values_list("device_id", flat=True))
+    watched = watch(now)
+    taken = Refused(Refused.Kind.BUSY, f"{spec.label}: this dock is busy with another call of this kind.")
+    return [
+        (device, _unfit(device, spec, queue=queue, watched=watched) or (taken if device.pk in busy else None))
+        for device in rows
+    ]
+
+
+def _read(method: str, data: Mapping[str, Any] | None, *, note: str, queue: bool) -> tuple[Method, dict[str, Any]]:
+    """The service and its data, checked; Refused for what no dock could be asked."""
+    spec = METHODS.get(method)
+    if spec is None:
+        raise Refused(Refused.Kind.INVALID, f"There is no service {method!r:.70}.")
+    if not settings.COMMANDS_AVAILABLE:
+        raise Refused(
+            Refused.Kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set (see docs/configuration.md)."
+        )
+    if "\0" in note:
+        raise Refused(Refused.Kind.INVALID, "The note has a NUL character.")
+    if queue and spec.secrets:
+        raise Refused(Refused.Kind.INVALID, f"{spec.label}: a password does not wait for a dock to come online.")
+    try:
+        return spec, spec.read(data or {})
+    except ValueError as error:
+        raise Refused(Refused.Kind.INVALID, f"{spec.label}: {error}.") from None
+
+
+def why_not(
+    device: Device, method: str, data: Mapping[str, Any] | None = None, *, queue: bool = False, watch: Watch
+) -> Refused | None:
+    """Why this dock cannot be asked now, as far as its row tells; None if it can. No query.
+
+    Without `data` only the device and the service are looked at.
+    """
+    try:
+        if data is not None:
+            _read(method, data, note="", queue=queue)
+    except Refused as refused:
+        return refused
+    return _unfit(device, METHODS[method], queue=queue, watched=watch)
+
+
+def _unfit(device: Device, spec: Method, *, queue: bool, watched: Watch) -> Refused | None:
+    kind = Refused.Kind
+    if device.is_aircraft:
+        return Refused(kind.INVALID, "An aircraft takes no commands itself: ask the dock that carries it.")
+    if device.organization is None:
+        return Refused(kind.UNCLAIMED, "This dock belongs to no organization.")
+    if not device.is_enabled:
+        return Refused(kind.DISABLED, "This dock is disabled.")
+    presence = watched.presence(getattr(device, "state", None))
+    if spec.secrets and presence != Presence.ONLINE:
+        return Refused(kind.OFFLINE, "A password is sent only to a dock that is online.")
+    if presence in (Presence.OFFLINE, Presence.NEVER) and not queue:
+        return Refused(kind.OFFLINE, "This dock is offline.")
+    return None
+
+
+def _check_payloads(spec: Method, calls: Iterable[ServiceCall]) -> None:
+    """Raise Refused now for what could not be sent later; once per organization."""
+    build = router.payload(spec.name)
+    if build is not None:
+        for call in {call.organization_id: call for call in calls}.values():
+            build(call)
+
+
+def _insert(
+    spec: Method, calls: Sequence[ServiceCall], given: Mapping[str, Any], *, actor: Actor, now: datetime
+) -> None:
+    ServiceCall.objects.bulk_create(calls)
+    secret = {name: given[name] for name in spec.secrets if name in given}
+    if secret:
+        sealed = json.dumps(secret)
+        ServiceCallSecret.objects.bulk_create(
+            ServiceCallSecret(call=call, sealed=sealed, expires=now + SECRET_LIFE) for call in calls
+        )
+    accounts.begin(calls)
+    _note(calls, Source.ISSUED, now)
+    audit.record(
+        audit.event(
+            actor,
+            "command",
+            call.device,
+            organization_id=call.organization_id,
+            after={"method": call.method, "data": call.data, "call": str(call.pk)},
+        )
+        for call in calls
+    )
+    live.tell_calls(calls)
+
+
+def _enqueue(calls: Sequence[ServiceCall], batch: ServiceCallBatch | None) -> None:
+    """Tell a worker after the commit; if that fails the sweep finds the calls all the same."""
+    if not calls:
+        return
+    if batch is not None:
+        tasks = [("devices.tasks.publish_service_calls", str(batch.pk))]
+    else:
+        tasks = [("devices.tasks.publish_service_call", str(call.pk)) for call in calls]
+    transaction.on_commit(partial(_send_tasks, tasks), robust=True)
+
+
+def _send_tasks(tasks: Iterable[tuple[str, str]]) -> None:
+    try:
+        for name, key in tasks:
+            current_app.send_task(name, [key])
+    except Exception as error:
+        # Whatever a broken Redis raises: the row is the truth and the task only a hint.
+        logger.warning("No worker could be told, the sweep will find it: %s: %s", type(error).__name__, error)
+
+
+def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = None) -> ServiceCall:
+    """Ask again, as a new call linked to the one that ended; what is secret must be given anew. Raises Refused."""
+    if call.is_open:
+        raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
+    if data is None and METHODS[call.method].secrets:
+        raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
+    return issue(
+        device=call.device,
+        method=call.method,
+        data=call.data if data is None else data,
+        actor=actor,
+        note=call.note,
+        queue=call.queue,
+        retry_of=call,
+    )
+
+
+# --- send ----------------------------------------------------------------------------------------
+
+
+def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE_LIMIT) -> list[uuid.UUID]:
+    """Which calls are to be sent, oldest first: of a batch all, else those that no task took up within 2 s."""
+    calls = ServiceCall.objects.to_be_sent(now)
+    calls = calls.filter(batch=batch) if batch else calls.filter(created__lt=now - timedelta(seconds=2))
+    return list(calls.order_by("created").values_list("pk", flat=True)[:limit])
+
+
+@transaction.atomic
+def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
+    """Take a call to send it; None if it is not to be sent now, or another took it. Final: nobody gets it twice."""
+    call = ServiceCall.objects.to_be_sent(now).filter(pk=call_id).select_related("device", "organization").first()
+    if call is None:
+        return None
+    spec = METHODS[call.method]
+    try:
+        payload = _payload(spec, call, now)
+    except (Refused, LocalProtocolError) as error:
+        _change(call, Word(Source.WORKER, Status.EXPIRED, text=str(error)), now=now)
+        return None
+    if not _change(call, Word(Source.WORKER, Status.SENT), now=now):
+        return None
+    _forget_secrets([call])
+    patience = max(1, int(silence(call.method).total_seconds()))
+    expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
+    return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, spec.qos, expiry)
+
+
+def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
+    build = router.payload(spec.name)
+    data = build(call) if build else call.data | _secrets(spec, call, now)
+    return envelope.encode(
+        tid=call.tid,
+        bid=call.bid,
+        method=call.method,
+        timestamp=int(now.timestamp() * 1000),
+        gateway=call.device.sn,
+        data=data,
+    )
+
+
+def _secrets(spec: Method, call: ServiceCall, now: datetime) -> dict[str, Any]:
+    if not spec.secrets:
+        return {}
+    row = ServiceCallSecret.objects.filter(call=call, expires__gte=now).first()
+    if row is None:
+        raise Refused(Refused.Kind.CLOSED, "it waited too long, and the password was forgotten.")
+    secrets: dict[str, Any] = json.loads(row.sealed)
+    return secrets
+
+
+def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
+    """Note how the broker took a call that was just sent. Silence is not news: the deadline decides then."""
+    wait = Word(Source.WORKER, Status.QUEUED)
+    words = {
+        Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
+        Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
+    }
+    word = words.get(receipt)
+    if word is not None:
+        with transaction.atomic():
+            _change(call, word, now=timezone.now())
+
+
+def _not_sent(why: str) -> Word:
+    return Word(Source.WORKER, Status.EXPIRED, text=why)
+
+
+# --- hear ----------------------------------------------------------------------------------------
+
+
+def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
+    """Apply what docks said, in order; returns for each why it was not used, "" if it was.
+
+    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. Must run
+    in a transaction; a constant number of statements and what the outcomes of closed calls need.
+    """
+    found = _find(reports)
+    heard: dict[uuid.UUID, ServiceCall] = {}
+    events: list[ServiceCallEvent] = []
+    closed: list[tuple[ServiceCall, Any]] = []
+    reasons = []
+    for report in reports:
+        call = found.get((report.sn, report.source, report.tid, report.bid))
+        if call is None:
+            reasons.append("no call of ours")
+            continue
+        word, data = _understand(report, call)
+        change = hear(call, word, now=now)
+        reasons.append("" if change is not Heard.NOTHING else f"the call had ended: {call.status}")
+        if change is not Heard.NOTHING:
+            heard[call.pk] = call
+        if change is Heard.CHANGE:
+            events.append(_event(call, word.source, now))
+            live.tell_calls([call])
+            if not call.is_open:
+                closed.append((call, data))
+    _write_locked(heard.values(), events)
+    _conclude(closed)
+    return reasons
+
+
+def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:
+    """The call that each report is about, locked in the order of their keys."""
+    tids = {report.tid for report in reports if report.tid}
+    bids = {report.bid for report in reports if report.bid and report.source == Source.EVENT}
+    rows = (
+        ServiceCall.objects.filter(Q(tid__in=tids) | Q(bid__in=bids), device__sn__in={r.sn for r in reports})
+        .select_related("device", "organization")
+        .select_for_update(no_key=True, of=("self",))
+        .order_by("pk")
+    )
+    calls = list(rows)
+    by_tid = {(call.device.sn, call.tid): call for call in calls}
+    by_bid = {(call.device.sn, call.bid): call for call in calls}
+    found = {}
+    for sn, source, tid, bid, _ in reports:
+        call = (by_bid.get((sn, bid)) if source == Source.EVENT else None) or by_tid.get((sn, tid))
+        if call is not None:
+            found[sn, source, tid, bid] = call
+    return found
+
+
+def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
+    """The word that a report is, and its data; the call's method decides how it is read."""
+    spec = METHODS.get(call.method)
+    type_ = spec and (spec.reply if report.source == Source.REPLY else spec.event)
+    if spec is None or type_ is None:
+        return unreadable_word(report.source, "unexpected"), None
+    try:
+        data = decode_data(type_, report.data)
+    except RemoteProtocolError as error:
+        return unreadable_word(report.source, error.detail or error.reason), None
+    return (reply_word if report.source == Source.REPLY else event_word)(spec, data), data
+
+
+# --- end -----------------------------------------------------------------------------------------
+
+
+def cancel(call: ServiceCall, *, actor: Actor) -> None:
+    """Call it off before it is sent; raises Refused once it is."""
+    if not cancel_many(ServiceCall.objects.filter(pk=call.pk), actor=actor):
+        raise Refused(Refused.Kind.CLOSED, "It has been sent already: nobody can take it back.")
+
+
+@transaction.atomic
+def cancel_many(calls: QuerySet[ServiceCall], *, actor: Actor) -> int:
+    """Call off those that are not sent; returns how many."""
+    queued = calls.filter(status=Status.QUEUED)
+    canceled = _close(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
+    audit.record(
+        audit.event(
+            actor,
+            "cancel command",
+            call.device,
+            organization_id=call.organization_id,
+            after={"method": call.method, "call": str(call.pk)},
+        )
+        for call in canceled
+    )
+    return len(canceled)
+
+
+def abandon(device_ids: Iterable[int]) -> None:
+    """Close what is open for devices that leave their organization; must run in a transaction."""
+
+    def word(call: ServiceCall) -> Word:
+        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
+        return Word(Source.PERSON, Status.CANCELED, text=f"the dock was released.{outcome}")
+
+    _close(ServiceCall.objects.open().filter(device__in=list(device_ids)), word)
+
+
+@transaction.atomic
+def close_overdue(*, now: datetime | None = None, listening_since: datetime | None = None) -> int:
+    """Close what was not sent or not answered in time; returns how many. Called by the bridge's timer and by beat.
+
+    A bridge that listens only since a moment ago waits: what docks answered before is on its way to it.
+    """
+    now = now or timezone.now()
+    if listening_since is not None and now - listening_since < GRACE:
+        return 0
+    ServiceCallSecret.objects.filter(expires__lt=now).delete()
+    return len(_close(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
+
+
+def _overdue(call: ServiceCall) -> Word:
+    if call.status == Status.QUEUED:
+        why = "the dock did not come online in time." if call.queue else "no worker sent it in time."
+        return Word(Source.CLOCK, Status.EXPIRED, text=why)
+    return Word(Source.CLOCK, Status.TIMED_OUT)
+
+
+def _close(
+    calls: QuerySet[ServiceCall],
+    word: Callable[[ServiceCall], Word],
+    *,
+    limit: int | None = None,
+    skip_locked: bool = False,
+) -> list[ServiceCall]:
+    """Let every call hear its word; returns those that it changed."""
+    now = timezone.now()
+    rows = calls.select_related("device", "organization").order_by("pk")
+    locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
+    changed: list[ServiceCall] = []
+    events: list[ServiceCallEvent] = []
+    for call in locked:
+        said = word(call)
+        if hear(call, said, now=now) is Heard.CHANGE:
+            changed.append(call)
+            events.append(_event(call, said.source, now))
+    _write_locked(changed, events)
+    live.tell_calls(changed)
+    _conclude([(call, None) for call in changed])
+    return changed
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+def _change(call: ServiceCall, word: Word, *, now: datetime) -> bool:
+    """Let one call hear a word, if nobody changed it since it was read; must run in a transaction."""
+    version = call.version
+    if hear(call, word, now=now) is not Heard.CHANGE:
+        return False
+    values = {name: getattr(call, name) for name in _CHANGING}
+    if not ServiceCall.objects.filter(pk=call.pk, version=version).update(**values):
+        return False
+    _note([call], word.source, now)
+    live.tell_calls([call])
+    if not call.is_open:
+        _conclude([(call, None)])
+    return True
+
+
+def _write_locked(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEvent]) -> None:
+    """Save calls that are locked, and their events, in two statements."""
+    rows = list(calls)
+    if rows:
+        ServiceCall.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=_CHANGING)
+    ServiceCallEvent.objects.bulk_create(events)
+
+
+def _conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
+    """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
+    for call, data in closed:
+        outcome = router.outcome(call.method)
+        if outcome is not None:
+            outcome(call, data)
+    _forget_secrets([call for call, _ in closed])
+
+
+def _forget_secrets(calls: Iterable[ServiceCall]) -> None:
+    secretive = [call.pk for call in calls if call.method in METHODS and METHODS[call.method].secrets]
+    if secretive:
+        ServiceCallSecret.objects.filter(call__in=secretive).delete()
+
+
+def _note(calls: Iterable[ServiceCall], source: Source, now: datetime) -> None:
+    ServiceCallEvent.objects.bulk_create([_event(call, source, now) for call in calls])
+
+
+def _event(call: ServiceCall, source: Source, now: datetime) -> ServiceCallEvent:
+    return ServiceCallEvent(
+        call=call,
+        version=call.version,
+        at=now,
+        source=source,
+        status=call.status,
+        percent=call.percent,
+        result_code=call.result_code,
+        text=call.result_text,
+    )
