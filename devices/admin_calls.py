@@ -57,7 +57,9 @@ def dock_link(call: ServiceCall, request: HttpRequest) -> SafeString | str:
     """The dock, linked if the user may open it."""
     if call.device.organization_id != call.organization_id and not is_platform_staff(request.user):
         return dock_name(call)
-    return format_html('<a href="{}">{}</a>', reverse("admin:devices_device_change", args=[call.device_id]), call.device)
+    return format_html(
+        '<a href="{}">{}</a>', reverse("admin:devices_device_change", args=[call.device_id]), call.device
+    )
 
 
 class LiveMedia:
@@ -217,7 +219,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, Any]:
         before = event.at
     commands = may_command(request, call)
     visible = restrict(ServiceCall.objects.all(), request.user)
-    batch = restrict(ServiceCallBatch.objects.filter(pk=call.batch_id), request.user).first()
+    batch = restrict(ServiceCallBatch.objects.filter(calls=call), request.user).first()
     messages_page = reverse("admin:mqtt_bridge_exchange_changelist")
     return {
         "title": f"{wording.title(call.method, call.data)}: {dock_name(call)}",
@@ -303,7 +305,8 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
             "still_open": Count("calls", filter=Q(calls__closed=None)),
             "done": Count("calls", filter=Q(calls__status=ServiceCall.Status.SUCCEEDED)),
         }
-        return super().get_queryset(request).annotate(**counts)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(**counts)
+        return rows
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Batches of service calls", **(extra_context or {})})

@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from devices import accounts, batches, methods, service_calls, wording
+from devices import batches, methods, service_calls, wording
 from devices.admin_pages import KeyList
 from devices.batches import Plan, Skipped
 from devices.forms import COMMANDS, Command, CommandForm
@@ -201,10 +201,6 @@ class CommandPages(TenantAdmin):
 
     @sensitive_variables()
     def _send(self, request: HttpRequest, device: Device, command: Command, form: CommandForm) -> ServiceCall:
-        if command.method == methods.LOGIN:
-            return accounts.login(device=device, actor=actor(request), **form.call_data())
-        if command.method == methods.LOGOUT:
-            return accounts.logout(device=device, actor=actor(request))
         return service_calls.issue(
             device=device,
             method=command.method,

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from django import forms
-from django.utils.safestring import SafeString
 
 from devices import methods
 
@@ -24,10 +23,6 @@ class CommandForm(forms.Form):
 
     def __init__(self, data: Any = None, *, command: str, **kwargs: Any) -> None:
         super().__init__(data, auto_id=f"id_{command}_%s", label_suffix="", **kwargs)
-
-    def as_fields(self) -> SafeString:
-        """The fields with labels, help and errors."""
-        return self.render("admin/devices/fields.html")
 
     def call_data(self) -> dict[str, Any]:
         """What the service is given; only of a valid form."""
