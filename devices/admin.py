@@ -21,12 +21,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from devices import (
-    admin_calls,  # noqa: F401  registers service calls and their batches
-    attention,
-    exchanges,
-    topology,
-)
+from devices import admin_calls as admin_calls  # registers service calls and their batches
+from devices import attention, exchanges, topology
 from devices.admin_commands import CommandPages, panel
 from devices.admin_filters import (
     AccountFilter,

@@ -57,23 +57,22 @@ def dock_link(call: ServiceCall, request: HttpRequest) -> SafeString | str:
     """The dock, linked if the user may open it."""
     if call.device.organization_id != call.organization_id and not is_platform_staff(request.user):
         return dock_name(call)
-    return format_html(
-        '<a href="{}">{}</a>', reverse("admin:devices_device_change", args=[call.device_id]), call.device
-    )
+    page = reverse("admin:devices_device_change", args=[call.device_id])
+    return format_html('<a href="{}">{}</a>', page, call.device)
 
 
 class LiveMedia:
     """Style sheets and script of pages that follow calls."""
 
     css = {"all": ["devices/devices.css", "devices/commands.css"]}
-    js = [Script("devices/commands.js", type="module")]
+    js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
 
 
 @admin.register(ServiceCall)
 class ServiceCallAdmin(ReadOnlyAdmin):
     """What docks were asked, by whom, and what became of it."""
 
-    list_display = ("state", "dock", "what", "progress", "result", "who", "when", "owner")
+    list_display = ("state", "dock", "what", "result", "asked", "owner")
     list_display_links = ("what",)
     list_filter = (
         CallStateFilter, ServiceFilter, ("organization", TenantFilter), WhoAskedFilter, BatchFilter,
@@ -88,8 +87,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     ordering = ("-created",)
     sortable_by = ()
     actions = None
-    readonly_fields = ("sent", "replied", "closed", "expires", "deadline")
-    fields = ("method", "tid", "bid", "sent", "replied", "closed", "expires", "deadline", "version")
+    fields = ("tid",)  # the template shows all there is
 
     Media = LiveMedia
 
@@ -107,6 +105,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         return queryset, False
 
     def get_list_display(self, request: HttpRequest) -> Any:
+        @admin.display(description="dock")
         def dock(call: ServiceCall) -> SafeString | str:
             return dock_link(call, request)
 
@@ -116,6 +115,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     def state(self, call: ServiceCall) -> SafeString:
         return state_word(call)
 
+    @admin.display(description="dock")
     def dock(self, call: ServiceCall) -> str:
         return dock_name(call)
 
@@ -123,23 +123,16 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     def what(self, call: ServiceCall) -> str:
         return wording.title(call.method, call.data)
 
-    @admin.display(description="progress")
-    def progress(self, call: ServiceCall) -> SafeString | str:
-        if call.percent is None or not call.is_open:
-            return ""
-        return format_html('<progress max="100" value="{0}" aria-label="{0} %"></progress>', call.percent)
-
     @admin.display(description="result")
-    def result(self, call: ServiceCall) -> str:
-        return service_calls.describe(call)
-
-    @admin.display(description="by")
-    def who(self, call: ServiceCall) -> str:
-        return str(call.requested_by) if call.requested_by else "a script"
+    def result(self, call: ServiceCall) -> SafeString | str:
+        text = service_calls.describe(call)
+        if call.percent is None or not call.is_open:
+            return text
+        return format_html('<progress max="100" value="{0}" aria-label="{0} %"></progress> {1}', call.percent, text)
 
     @admin.display(description="asked")
-    def when(self, call: ServiceCall) -> SafeString:
-        return ago(call.created)
+    def asked(self, call: ServiceCall) -> SafeString:
+        return format_html("{} <small>{}</small>", ago(call.created), call.requested_by or "a script")
 
     @admin.display(description="organization")
     def owner(self, call: ServiceCall) -> str:
@@ -223,6 +216,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, Any]:
     messages_page = reverse("admin:mqtt_bridge_exchange_changelist")
     return {
         "title": f"{wording.title(call.method, call.data)}: {dock_name(call)}",
+        "subtitle": None,
         "row": row(call),
         "dock": dock_link(call, request),
         "batch": batch_link(batch) if batch else "",
@@ -294,7 +288,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
     ordering = ("-created",)
     sortable_by = ()
     actions = None
-    fields = ("method", "data")
+    fields = ("method",)  # the template shows all there is
 
     Media = LiveMedia
 
@@ -385,6 +379,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, Any]:
     every = {"batch": str(batch.pk)}
     return {
         "title": wording.title(batch.method, batch.data),
+        "subtitle": None,
         "sentence": progress_sentence(total, counted.get("succeeded", 0), still_open, len(batch.skipped)),
         "bar": bar,
         "bar_words": ", ".join(f"{part['count']} {part['word']}" for part in bar),

@@ -22,7 +22,7 @@ function show(row, frame) {
   if (Number(row.dataset.version) > frame.version) return;
   row.dataset.version = frame.version;
   const state = row.querySelector("[data-state]");
-  state.textContent = words[frame.status] ?? frame.status;
+  (state.querySelector("[data-word]") ?? state).textContent = words[frame.status] ?? frame.status;
   state.className = `call-state call-${kinds[frame.status] ?? ""}`;
   row.querySelector("[data-text]").textContent = frame.text;
   const progress = row.querySelector("[data-percent]");
