@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def secret(name: str, *, development: str) -> str:
-    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    """A value that production must set: only with DEBUG may the value for development stand in."""
     value: str = env.str(name, default="")
     if value:
         return value
@@ -85,10 +85,11 @@ TEMPLATES = [
 
 # --- database ----------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).
+    # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -161,7 +162,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"axes": {"level": "WARNING"}},  # lock-outs, not every sign-in
+    "loggers": {
+        "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
+        "celery.app.trace": {"level": "WARNING"},  # failures, not every task
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 
@@ -199,6 +205,56 @@ SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by meth
     "logout_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
 }
 
+# --- Celery: workers that publish commands -----------------------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+# A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
+# the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "socket_timeout": 2.0,  # seconds
+        "socket_connect_timeout": 2.0,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "max_retries": 0,
+    }
+    if REDIS_URL
+    else {"polling_interval": 0.02}
+)
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_DEFAULT_QUEUE = "dock-cloud"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_DB_REUSE_MAX = 2**31  # cloudapi/celery.py looks after connections
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # remembers nothing: what is due every 5 s needs no file
+CELERY_BEAT_SCHEDULE = {
+    "sweep_service_calls": {
+        "task": "devices.tasks.sweep_service_calls",
+        "schedule": 5.0,
+        "options": {"expires": 5},  # so that none pile up while no worker runs
+    },
+}
+
+# --- live in the browser -----------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+    }
+    if REDIS_URL
+    else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}
+}
+
 # --- what a dock is told -----------------------------------------------------------------------
 
 DOCK_MQTT_URL = env.str("DOCK_MQTT_URL", default="")
@@ -209,7 +265,7 @@ DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
 DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
-CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # PROTOCOL.md §8, row 1
+CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -22,7 +22,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from devices import admin_calls as admin_calls  # registers service calls and their batches
-from devices import attention, exchanges, topology
+from devices import attention, exchanges, live, topology
 from devices.admin_commands import CommandPages, panel
 from devices.admin_filters import (
     AccountFilter,
@@ -82,7 +82,7 @@ class DeviceChangeList(ChangeList):
         refused = attention.refusals(devices, visible, now_watched.now)
         for device in devices:
             device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = attention.needs(device, refused.get(device.sn))
+            device.needs = attention.needs(device, refused.get(device.sn, ()))
             if any(not aircraft.is_bound for aircraft in device.visibly_carried):
                 device.needs.append(attention.Need("aircraft not bound", "an aircraft in it belongs to nobody"))
             device.may_name_gateway = is_platform_staff(request.user) or (
@@ -221,6 +221,7 @@ class DeviceAdmin(CommandPages, DevicePages):
         if not change and obj.organization_id is not None:
             obj.bound_at = timezone.now()
         super().save_model(request, obj, form, change)
+        live.tell_device([obj])
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Platform staff may delete what nobody owns; everything else is released first."""
@@ -273,7 +274,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
-        "needs": attention.needs(device, refused.get(device.sn)),
+        "needs": attention.needs(device, refused.get(device.sn, ())),
         "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",

@@ -12,6 +12,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from devices import exchanges as journal
+from devices.attention import is_foreign_attempt
+from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED, NOT_CONFIGURED
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
@@ -34,6 +36,7 @@ class Status(models.TextChoices):
 
     DONE = "done", "done"
     FAILED = "failed", "failed"
+    REFUSED = "refused", "refused"
     SKIPPED = "skipped", "not needed"
     MISSING = "missing", "not seen"
 
@@ -53,7 +56,7 @@ class Onboarding(NamedTuple):
     """The steps in their order and where the gateway stands, in words; `status` colours those."""
 
     steps: list[Step]
-    status: str  # "ok", "failed" or "waiting"
+    status: str  # "ok", "notice", "failed" or "waiting"
     words: str
 
 
@@ -91,6 +94,8 @@ def _step(method: str, exchange: Exchange | None, *, bound: bool) -> Step:
         if bound and method in ("airport_organization_get", "airport_organization_bind"):
             return Step(title, method, Status.SKIPPED, "Bound already.")
         return Step(title, method, Status.MISSING, "Not among the messages that you may see.")
+    if bound and is_foreign_attempt(exchange):
+        return Step(title, method, Status.REFUSED, _FOREIGN, exchange.received_at, exchange)
     failed, words = _outcome(exchange)
     status = Status.FAILED if failed else Status.DONE
     return Step(title, method, status, words, exchange.received_at, exchange)
@@ -188,6 +193,10 @@ def _why(exchange: Exchange) -> str:
     return f"Refused: {exchange.reason}.{advice}"
 
 
+_FOREIGN = (
+    "Another organization's code was tried here and refused; nothing changed."
+    " Should the dock go to that organization, release it first."
+)
 _ADVICE = {
     WRONG: " Check both letter by letter; in the ID upper and lower case count.",
     LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
@@ -195,7 +204,7 @@ _ADVICE = {
     "code used up": " Issue a new code.",
     "code revoked": " Issue a new code.",
     "organization inactive": " Activate the organization.",
-    "bound to another organization": " Its owner has to release it first.",
+    BOUND_ELSEWHERE: " Its owner has to release it first.",
     "device disabled": " Enable the device.",
     "device limit": " Raise the limit of the organization, or release a device.",
 }
@@ -209,7 +218,10 @@ def _verdict(device: Device | None, steps: list[Step], now: datetime) -> tuple[s
     tried = [step for step in steps[1:-1] if step.at is not None]
     last = max(tried, key=lambda step: (step.at, steps.index(step)), default=None)
     if device is not None and device.organization is not None:
-        if last is not None and last.status == Status.FAILED and last.at and last.at > (device.bound_at or last.at):
+        since = last is not None and last.at is not None and last.at > (device.bound_at or last.at)
+        if last is not None and since and last.status == Status.REFUSED:
+            return "notice", f"Bound to {device.organization.name}. {last.words}"
+        if last is not None and since and last.status == Status.FAILED:
             return "failed", f"Bound to {device.organization.name}, but step “{last.title}” failed since: {last.words}"
         return "ok", f"Bound to {device.organization.name}."
     if last is None:

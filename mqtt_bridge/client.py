@@ -2,7 +2,9 @@
 
 import socket
 import ssl
+import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -14,13 +16,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 __all__ = [
     "KEEPALIVE",
+    "MQTT_ERR_NO_CONN",
     "MQTT_ERR_SUCCESS",
+    "NO_MATCHING_SUBSCRIBERS",
     "PUBLISH_WINDOW",
     "Address",
     "Client",
     "MQTTProtocolVersion",
     "build_client",
     "connect_properties",
+    "cut",
     "parse_url",
     "publish_properties",
     "redact_url",
@@ -28,6 +33,8 @@ __all__ = [
 ]
 
 MQTT_ERR_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
+MQTT_ERR_NO_CONN = MQTTErrorCode.MQTT_ERR_NO_CONN
+NO_MATCHING_SUBSCRIBERS = 0x10  # reason of a PUBACK: accepted, and there was nobody to hand it to
 KEEPALIVE = 10  # seconds
 PUBLISH_WINDOW = 512  # unacknowledged publishes; paho's default of 20 throttles
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -101,8 +108,20 @@ def build_client(
 
 
 def _set_nodelay(_client: Client, _userdata: object, sock: Any) -> None:
-    # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (RELIABILITY.md §1).
+    # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (docs/reliability.md).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def cut(client: Client) -> None:
+    """End the TCP connection at once: whatever paho or the kernel still hold of ours never goes out.
+
+    The network thread notices and ends by itself; to wait for it could take as long as the broker is silent.
+    """
+    sock = client.socket()
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):  # it is gone already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # what is not sent is dropped
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # past TLS, which the network thread may be using
 
 
 def connect_properties(*, session_expiry: int, receive_maximum: int, maximum_packet: int | None = None) -> Properties:

@@ -1,5 +1,6 @@
-"""The real thing: a bridge process of its own between a private Mosquitto and a database of its own."""
+"""The real thing: bridge and worker processes between a private Mosquitto and a database of its own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from cloudapi.embedded.servers import Mosquitto, PostgreSQL
+from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
 from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 
@@ -67,14 +68,19 @@ class SqliteDatabase:
 
 
 class Stack:
-    """Database, broker and bridge; `rows(sql)` asks the database, `fleet(...)` runs simulated docks."""
+    """Database, broker, bridge and workers; `rows(sql)` asks the database, `fleet(...)` runs simulated docks."""
 
-    def __init__(self, database, broker, folder, **env):
+    def __init__(self, database, broker, folder, redis=None, **env):
         self.database = database
         self.broker = broker
+        self.redis = redis
         self.log = folder / "bridge.log"
+        self.worker_log = folder / "worker.log"
         self.env = os.environ | LICENSE | {"DATABASE_URL": database.url, "MQTT_URL": broker.url} | env
+        if redis:
+            self.env["REDIS_URL"] = redis.url
         self.bridges = []
+        self.workers = []
 
     def prepare(self):
         """Create the tables and two organizations."""
@@ -114,11 +120,49 @@ class Stack:
         bridge.send_signal(number)
         return bridge.wait(timeout=15)
 
+    def start_worker(self, *, command=("-m", "celery"), concurrency=1, pool="prefork", beat=True, wait=True, **env):
+        """Start a Celery worker, and beat unless one runs; returns the worker's process, when it takes tasks."""
+        assert self.redis, "a worker needs running_stack(redis=Redis())"
+        before = self.ready()
+        options = ["worker", "--concurrency", str(concurrency), "--pool", pool]
+        worker = self._start_celery(command, options, env)
+        if beat and not self.is_beating():
+            self._start_celery(command, ["beat", "--pidfile", ""], env)
+        if wait:
+            wait_for(lambda: self.ready() > before or worker.poll() is not None)
+            assert worker.poll() is None, self.worker_log.read_text()[-3000:]
+        return worker
+
+    def ready(self):
+        """How often a worker has begun to take tasks."""
+        return self.worker_log.read_text().count(" ready.\n") if self.worker_log.exists() else 0
+
+    def is_beating(self):
+        return any("beat" in process.args and process.poll() is None for process in self.workers)
+
+    def stop_worker(self, worker, number=signal.SIGTERM):
+        """Send a signal and return the exit code."""
+        worker.send_signal(number)
+        return worker.wait(timeout=15)
+
+    def _start_celery(self, command, options, env):
+        arguments = [sys.executable, *command, "-A", "cloudapi", *options]
+        with self.worker_log.open("ab") as log:
+            process = subprocess.Popen(
+                arguments, cwd=ROOT, env=self.env | env, stdout=log, stderr=log, start_new_session=True
+            )
+        self.workers.append(process)
+        return process
+
     def close(self):
         for bridge in self.bridges:
             if bridge.poll() is None:
                 bridge.kill()
                 bridge.wait()
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):  # children that outlived it are of its session
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
 
     def rows(self, sql):
         return self.database.rows(sql)
@@ -155,14 +199,15 @@ def wait_for(condition, seconds=20):
 
 
 @contextmanager
-def running_stack(kind, folder, *, broker=None, server_url=None, template=None, **env):
+def running_stack(kind, folder, *, broker=None, server_url=None, template=None, redis=None, **env):
     """A stack on "postgresql" (the run's server unless another is given) or "sqlite".
 
-    With `template`, the database of a prepared stack that is not in use, it starts from a copy of that.
+    It has a Redis of its own, and so may have workers, if one is given. With `template`, the database of a prepared stack that is not in use, it starts from a copy of that.
     """
     database_class = {"postgresql": PostgresDatabase, "sqlite": SqliteDatabase}[kind]
-    with broker or Mosquitto() as running:
-        stack = Stack(database_class(server_url or run_server(), folder, template), running, folder, **env)
+    with broker or Mosquitto() as running, redis or contextlib.nullcontext():
+        database = database_class(server_url or run_server(), folder, template)
+        stack = Stack(database, running, folder, redis, **env)
         try:
             if template is None:
                 stack.prepare()
@@ -176,4 +221,15 @@ def run_server():
     return os.environ["DATABASE_URL"]
 
 
-__all__ = ["CODE", "LICENSE", "OTHER_CODE", "QUICK", "Mosquitto", "PostgreSQL", "Stack", "running_stack", "wait_for"]
+__all__ = [
+    "CODE",
+    "LICENSE",
+    "OTHER_CODE",
+    "QUICK",
+    "Mosquitto",
+    "PostgreSQL",
+    "Redis",
+    "Stack",
+    "running_stack",
+    "wait_for",
+]

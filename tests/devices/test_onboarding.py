@@ -141,6 +141,30 @@ def test_a_bound_dock_whose_binding_was_refused_since_is_no_success(dock):
     assert read(dock).status == "failed"
 
 
+def try_foreign_code(dock):
+    Device.objects.filter(pk=dock.pk).update(bound_at=NOW - timedelta(days=1))
+    dock.refresh_from_db()
+    infos = [{"sn": sn, "err_code": 210232} for sn in (dock.sn, "DRONE0001")]
+    reason = "; ".join(f"{info['sn']}: bound to another organization" for info in infos)
+    exchange("airport_organization_bind", {"result": 0, "output": {"err_infos": infos}}, reason=reason, sn=dock.sn)
+
+
+def test_another_organizations_code_at_a_bound_dock_is_a_notice(dock):
+    try_foreign_code(dock)
+    found = read(dock)
+    assert found.status == "notice"
+    assert found.words.startswith("Bound to Harbour Survey. Another organization's code was tried here and refused;")
+    assert step(dock, "airport_organization_bind").status == Status.REFUSED
+
+
+def test_an_aircraft_of_another_organization_in_a_bound_dock_is_a_failure(dock):
+    try_foreign_code(dock)
+    Exchange.objects.update(reason="DRONE0001: bound to another organization")
+    found = read(dock)
+    assert found.status == "failed"
+    assert "Its owner has to release it first." in found.words
+
+
 def test_a_topology_with_a_remark_shows_it(dock):
     exchange("update_topo", {"result": 0}, reason="DRONE: belongs to another organization", sn=dock.sn)
     assert "DRONE: belongs to another organization" in step(dock, "update_topo").words
