@@ -1,6 +1,7 @@
 """The commands of a dock's page and of the list of devices: forms, buttons, and what became of them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -70,7 +71,6 @@ def panel(
     account = DeviceAccount.objects.filter(device=device).first()
     may_command = may(request, Role.OPERATOR, device.organization_id)
     offers = list(_offers(device, open_calls, account, answered, command)) if may_command else []
-    refusals = {offer.refusal for offer in offers}
     return {
         "commanded": device,
         "said": said,
@@ -80,10 +80,17 @@ def panel(
         "calls": [row(call) for call in [*open_calls, *ended]],
         "may_command": may_command,
         "offers": {offer.command.name.replace("-", "_"): offer for offer in offers},
-        "why_nothing": refusals.pop() if len(refusals) == 1 else "",
+        "why_most": _shared(offer.refusal for offer in offers),
         "words": json.dumps(wording.WORDS),
         "kinds": json.dumps(wording.KINDS),
     }
+
+
+def _shared(refusals: Iterable[str]) -> str:
+    """The reason why several commands cannot be sent, to be told once; "" if there is none."""
+    counted = Counter(refusal for refusal in refusals if refusal)
+    reason, times = counted.most_common(1)[0] if counted else ("", 0)
+    return reason if times > 1 else ""
 
 
 def _https(url: str) -> str:

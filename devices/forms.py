@@ -59,7 +59,7 @@ class SwitchForm(CommandForm):
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
         error_messages={"invalid": "A license ID is a whole number, as in the list of licenses."},
     )
-    enable = forms.ChoiceField(label="Switch it", choices=[("on", "on"), ("off", "off")])
+    enable = forms.ChoiceField(label="Switch it", choices=[("", "choose"), ("on", "on"), ("off", "off")])
 
     def call_data(self) -> dict[str, Any]:
         return {"license_id": self.cleaned_data["license_id"], "enable": self.cleaned_data["enable"] == "on"}
