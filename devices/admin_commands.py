@@ -179,7 +179,6 @@ class CommandPages(TenantAdmin):
     # --- one dock ------------------------------------------------------------------------------
 
     @method_decorator(sensitive_post_parameters(*SECRETS))
-    @method_decorator(sensitive_variables("form"))
     def commands_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """GET shows the panel, with `?fragment` nothing but it; POST sends a command."""
         device = self.get_object(request, unquote(object_id))
