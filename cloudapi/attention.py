@@ -209,7 +209,7 @@ def _refused_items(lately: QuerySet[Exchange]) -> list[Item]:
         refused = lately.filter(refusing(), ~Exists(success), method=method)
         count = refused.order_by().values("gateway_sn").distinct().count()
         if count:
-            query = f"method={method}&refused=yes"
+            query = f"method={method}&outcome=refused"
             items.append(Item(Level.WARNING, _plural(count, one, many), "in the last 24 hours", EXCHANGES, query))
     return items
 
@@ -225,16 +225,14 @@ def _exchange_items(user: Principal, now: datetime) -> list[Item]:
     items = _refused_items(lately)
     if counts["failed"]:
         text = _plural(counts["failed"], "message", "messages") + " failed on our side"
-        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome__exact=error"))
+        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome=error"))
     if counts["refused"]:
         text = _plural(counts["refused"], "bind was", "binds were") + " refused"
-        query = "method=airport_organization_bind&refused=yes"
+        query = "method=airport_organization_bind&outcome=refused"
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, query))
     if counts["quarantined"]:
         text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"
-        items.append(
-            Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome__exact=quarantined")
-        )
+        items.append(Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome=quarantined"))
     return items
 
 

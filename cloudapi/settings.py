@@ -34,7 +34,7 @@ FIELD_ENCRYPTION_KEYS = secret(
     development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
 ).split(",")
 PUBLIC_URL = secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"] if DEBUG else [])
+ALLOWED_HOSTS = secret("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- applications ------------------------------------------------------------------------------
@@ -136,7 +136,9 @@ if not DEBUG:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    if PUBLIC_URL.startswith("http://"):
+        SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
 
 # --- language, time, files ---------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
+    "licenses.files.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
@@ -207,20 +210,16 @@ SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by meth
 
 # --- Celery: workers that publish commands -----------------------------------------------------
 
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost"
 # A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
 # the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {
-        "socket_timeout": 2.0,  # seconds
-        "socket_connect_timeout": 2.0,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
-        "max_retries": 0,
-    }
-    if REDIS_URL
-    else {"polling_interval": 0.02}
-)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 2.0,  # seconds
+    "socket_connect_timeout": 2.0,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+    "max_retries": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -266,6 +265,11 @@ DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
 CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
+
+# --- license files ------------------------------------------------------------------------------
+
+LICENSE_FILE_CAP = env.int("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
+LICENSE_FILE_URL_SECONDS = env.int("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from cloudapi import health
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
+from licenses import views as licenses
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -19,6 +20,9 @@ urlpatterns = [
         name="password_reset_confirm",
     ),
     path("admin/", admin.site.urls),
+    # docks come here without a session
+    path("license-files/<str:token>/", licenses.license_file),
+    path("license-files/<str:token>/<str:name>", licenses.license_file, name="license_file"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

@@ -32,8 +32,8 @@ from devices.admin_filters import (
     FirmwareFilter,
     KindFilter,
     MethodFilter,
+    OutcomeFilter,
     PresenceFilter,
-    RefusedFilter,
 )
 from devices.admin_pages import DevicePages
 from devices.models import Device
@@ -339,7 +339,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_display = ("received_at_shown", "gateway", "said", "became", "owner")
     list_display_links = ("received_at_shown",)
     list_filter = (
-        "outcome", RefusedFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
+        OutcomeFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
         ("organization", TenantFilter),
     )  # fmt: skip
     list_select_related = ("organization",)
@@ -419,11 +419,8 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
 
 def outcome_word(exchange: Exchange) -> SafeString:
-    """The outcome as a coloured word; an answer that refuses something is no success."""
-    refused = exchange.outcome == Exchange.Outcome.ANSWERED and bool(exchange.reason)
-    return format_html(
-        '<span class="outcome outcome-{}">{}</span>', "remark" if refused else exchange.outcome, exchange.outcome
-    )
+    """What became of the message, as a coloured word."""
+    return format_html('<span class="outcome outcome-{0}">{0}</span>', exchange.became)
 
 
 def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:

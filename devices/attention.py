@@ -11,6 +11,7 @@ from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED
 from devices.models import Device, DeviceQuerySet, DeviceState, ServiceCall, ServiceCallQuerySet
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol.topics import Channel
 
 MAX_CLOCK_SKEW_MS = 60_000
 REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
@@ -125,8 +126,8 @@ def _last(methods: Sequence[str], exchanges: QuerySet[Exchange], now: datetime) 
 
 
 def refusing() -> Q:
-    """Answers that refuse something: they are the ones with a reason."""
-    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="")
+    """Answers that refuse something, as `Exchange.is_refusal`."""
+    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="") & ~Q(channel=Channel.STATUS)
 
 
 def _is_refused() -> Q:

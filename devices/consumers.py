@@ -34,7 +34,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except sender.UNREACHABLE as error:
             if self.task is not None:
                 raise
-            logger.warning("A WebSocket is sent away, the channel layer has no channel for it: %s", error)
+            logger.warning("A WebSocket is sent away, the channel layer has no channel for it: %r", error)
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": TRY_AGAIN})
         finally:

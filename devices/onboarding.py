@@ -7,6 +7,7 @@ read from the journal, so that an administrator can tell the technician beside t
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -63,7 +64,7 @@ class Onboarding(NamedTuple):
 def onboarding(
     gateway_sn: str, *, device: Device | None, visible: QuerySet[Exchange], now: datetime | None = None
 ) -> Onboarding:
-    """Read the onboarding of this gateway from the exchanges that may be seen; six queries.
+    """Read the onboarding of this gateway from the exchanges that may be seen; at most seven queries.
 
     `device` is None where the gateway itself may not be seen, only what it tried with one's organization.
     """
@@ -71,8 +72,11 @@ def onboarding(
     rows = visible.filter(gateway_sn=gateway_sn).defer("payload")
     tried = {method: row for method in ONBOARDING if (row := rows.filter(method=method).first()) is not None}
     bound = device is not None and device.is_bound
+    hidden = _hidden(gateway_sn, [method for method in ONBOARDING if method not in tried])
     steps = [_connected(device, rows.first())]
-    steps += [_step(method, tried.get(method), bound=bound) for method in ONBOARDING]
+    for method in ONBOARDING:
+        row = tried.get(method)
+        steps.append(_step(row, bound=bound) if row else _untried(method, device, hidden=method in hidden, now=now))
     return Onboarding(steps, *_verdict(device, steps, now))
 
 
@@ -88,12 +92,29 @@ def _connected(device: Device | None, last: Exchange | None) -> Step:
     return Step("Connected", "", Status.DONE, "It spoke to our broker; this is when it last did.", max(times))
 
 
-def _step(method: str, exchange: Exchange | None, *, bound: bool) -> Step:
+def _hidden(gateway_sn: str, missing: list[str]) -> set[str]:
+    """Which of the methods that are missing among the visible messages the gateway did send."""
+    if not missing:
+        return set()
+    rows = Exchange.objects.filter(gateway_sn=gateway_sn, method__in=missing)
+    return set(rows.order_by().values_list("method", flat=True).distinct())
+
+
+def _untried(method: str, device: Device | None, *, hidden: bool, now: datetime) -> Step:
     title = _TITLES[method]
-    if exchange is None:
-        if bound and method in ("airport_organization_get", "airport_organization_bind"):
-            return Step(title, method, Status.SKIPPED, "Bound already.")
-        return Step(title, method, Status.MISSING, "Not among the messages that you may see.")
+    if device is None:
+        return Step(title, method, Status.MISSING, "Not shown: the gateway is not yours.")
+    if device.is_bound and method in ("airport_organization_get", "airport_organization_bind"):
+        return Step(title, method, Status.SKIPPED, "Bound already.")
+    if hidden:
+        return Step(title, method, Status.MISSING, "Before it was yours; not shown.")
+    if device.created < now - timedelta(days=settings.JOURNAL_DAYS):
+        return Step(title, method, Status.MISSING, f"Not in the last {settings.JOURNAL_DAYS} days.")
+    return Step(title, method, Status.MISSING, "Not yet.")
+
+
+def _step(exchange: Exchange, *, bound: bool) -> Step:
+    method, title = exchange.method, _TITLES[exchange.method]
     if bound and is_foreign_attempt(exchange):
         return Step(title, method, Status.REFUSED, _FOREIGN, exchange.received_at, exchange)
     failed, words = _outcome(exchange)

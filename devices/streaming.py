@@ -67,7 +67,7 @@ class Stream:
                     break
                 await self.outbox.wait(max(0.0, self._seconds_to_read()))
         except AWAY as error:  # the browser, the layer or the database
-            logger.info("A WebSocket ends: %s", error or type(error).__name__)
+            logger.info("A WebSocket ends: %r", error)
             return TRY_AGAIN
         finally:
             with contextlib.suppress(*AWAY):

@@ -1,9 +1,11 @@
 """One row of every model that the admin shows, in Alice's organization and in Charlie's."""
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent
+from licenses import files
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import audit, codes
@@ -56,6 +58,8 @@ def furnish(organization, user, prefix):
     )
     for version, source, status in ((1, "issued", "queued"), (2, "reply", "failed")):
         ServiceCallEvent.objects.create(call=call, version=version, at=now, source=source, status=status)
+    upload = SimpleUploadedFile(f"{prefix}DOCK.kmz", prefix.encode())
+    files.log(files.store(organization=organization, upload=upload, actor=actor), remote_address="192.0.2.1", user=user)
 
 
 @pytest.fixture

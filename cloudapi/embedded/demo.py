@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from cloudapi.embedded.servers import Mosquitto, ServerError
+from cloudapi.embedded.worker import running_worker
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
@@ -63,7 +64,7 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
         call_command("migrate", verbosity=0)
         prepare()
         fleet = _fleet(broker.url, docks)
-        with _running_bridge(broker.url), run_in_thread(fleet) as loop:
+        with _running_bridge(broker.url), running_worker(broker.url), run_in_thread(fleet) as loop:
             asyncio.run_coroutine_threadsafe(_settle(fleet), loop).result()
             say(_welcome(port, broker.url, data, fleet))
             _listen_to_technician(fleet.docks[-1], loop, say)

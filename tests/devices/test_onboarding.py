@@ -61,6 +61,26 @@ def test_a_gateway_nobody_heard_of_should_check_address_and_password():
     assert found.steps[0].status == Status.MISSING
 
 
+def test_a_step_that_did_not_happen_is_not_called_hidden(stranger):
+    assert step(stranger, "config").words == "Not yet."
+    stranger.created = NOW - timedelta(days=31)
+    assert step(stranger, "config").words == "Not in the last 30 days."
+
+
+def test_a_step_of_a_former_owner_is_called_hidden_and_stays_hidden(dock, other_organization):
+    exchange("config", {"result": 0}, sn=dock.sn)
+    Exchange.objects.update(organization=other_organization)
+    visible = Exchange.objects.filter(organization=dock.organization)
+    found = onboarding(dock.sn, device=dock, visible=visible, now=NOW).steps[1]
+    assert (found.words, found.at, found.exchange) == ("Before it was yours; not shown.", None, None)
+
+
+def test_a_gateway_of_somebody_else_shows_nothing_else(stranger):
+    exchange("config", {"result": 0})
+    found = onboarding(stranger.sn, device=None, visible=Exchange.objects.none(), now=NOW)
+    assert {step.words for step in found.steps[1:]} == {"Not shown: the gateway is not yours."}
+
+
 def test_a_gateway_that_never_asked_for_the_license_is_named(stranger):
     exchange("update_topo", {"result": 0})
     assert "never asked for the DJI license" in read(stranger).words
@@ -180,9 +200,9 @@ def test_an_odd_reply_breaks_no_page(stranger, method, reply):
     assert read(stranger).words
 
 
-def test_reading_takes_six_queries(stranger, django_assert_num_queries):
+def test_reading_takes_seven_queries(stranger, django_assert_num_queries):
     for method in ("config", "airport_bind_status", "update_topo") * 5:
         exchange(method, {"result": 0})
     device = Device.objects.select_related("state").get(pk=stranger.pk)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         read(device)

@@ -1,0 +1,172 @@
+"""Tasks publish what is queued, once, on a real broker."""
+
+import json
+import queue
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from cloudapi.embedded.servers import Mosquitto
+from devices import service_calls, tasks
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from devices.tasks import publish_service_call, publish_service_calls, sweep_service_calls
+from mqtt_bridge import publisher as publisher_module
+from mqtt_bridge.client import build_client, parse_url, subscriptions
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+BY_SCRIPT = Actor(AuditEvent.Through.COMMAND)
+LIST = {"method": "unlock_license_list", "data": {"device_model_domain": 0}, "actor": BY_SCRIPT}
+
+
+@pytest.fixture(autouse=True)
+def _publisher(monkeypatch):
+    """Let this test's broker be the one that the publisher knows."""
+    monkeypatch.setattr(publisher_module, "_own", None)
+    yield
+    publisher_module.publisher().close()
+
+
+@pytest.fixture
+def broker(settings):
+    with Mosquitto() as running:
+        settings.MQTT_URL = running.url
+        yield running
+
+
+@pytest.fixture
+def no_broker(settings):
+    settings.MQTT_URL = "mqtt://127.0.0.1:1"
+
+
+@pytest.fixture
+def connected(broker):
+    """All docks are connected; yields the queue of (topic, tid) that reach them."""
+    received, ready = queue.SimpleQueue(), threading.Event()
+    address = parse_url(broker.url)
+    client = build_client(address, client_id="docks")
+    client.on_connect = lambda client, *_: client.subscribe(subscriptions(["thing/product/+/services"], qos=1))
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = lambda _client, _data, message: received.put(
+        (message.topic, json.loads(message.payload)["tid"])
+    )
+    client.connect(address.host, address.port)
+    client.loop_start()
+    assert ready.wait(5)
+    yield received
+    client.disconnect()
+    client.loop_stop()
+
+
+@pytest.fixture
+def fleet(dock):
+    """Three docks that are online."""
+    others = [
+        Device.objects.create(sn=f"DOCK000{n}", model_key="3-2-0", organization=dock.organization) for n in (2, 3)
+    ]
+    for other in others:
+        DeviceState.objects.create(device=other, online=True, last_seen=timezone.now())
+    return [dock, *others]
+
+
+def age(*calls, seconds=3):
+    """Let calls have been made some time ago."""
+    created = timezone.now() - timedelta(seconds=seconds)
+    ServiceCall.objects.filter(pk__in=[call.pk for call in calls]).update(created=created)
+
+
+def statuses(*calls):
+    for call in calls:
+        call.refresh_from_db()
+    return [call.status for call in calls]
+
+
+def arrived(connected, count):
+    return [connected.get(timeout=5)[1] for _ in range(count)]
+
+
+def test_call_is_published_once_however_often_its_task_comes(dock, connected):
+    call = service_calls.issue(device=dock, **LIST)
+    publish_service_call(str(call.pk))
+    publish_service_call(str(call.pk))
+    assert connected.get(timeout=5) == (f"thing/product/{dock.sn}/services", call.tid)
+    assert statuses(call) == ["sent"]
+    assert connected.empty()
+
+
+def test_call_stays_queued_without_a_broker(dock, no_broker):
+    call = service_calls.issue(device=dock, **LIST)
+    publish_service_call(str(call.pk))
+    assert statuses(call) == ["queued"]
+
+
+def test_dock_that_is_not_connected_gets_nothing_later(dock, broker):
+    call = service_calls.issue(device=dock, **LIST)
+    publish_service_call(str(call.pk))
+    assert statuses(call) == ["expired"]
+
+
+def test_call_that_may_wait_for_its_dock_goes_back_to_the_queue(dock, broker):
+    call = service_calls.issue(device=dock, queue=True, **LIST)
+    publish_service_call(str(call.pk))
+    assert statuses(call) == ["queued"]
+
+
+def test_call_that_the_broker_refuses_is_not_tried_again(dock, settings, tmp_path):
+    rules = tmp_path / "acl"
+    rules.write_text("topic read thing/#\n")
+    with Mosquitto(config=f"acl_file {rules}") as broker:
+        settings.MQTT_URL = broker.url
+        call = service_calls.issue(device=dock, **LIST)
+        publish_service_call(str(call.pk))
+    assert statuses(call) == ["expired"]
+
+
+def test_sweep_publishes_what_no_task_took_up(fleet, connected):
+    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    age(*calls[:2])
+    sweep_service_calls()
+    assert set(arrived(connected, 2)) == {calls[0].tid, calls[1].tid}
+    assert statuses(*calls) == ["sent", "sent", "queued"]
+
+
+def test_sweep_closes_what_ran_out_of_time(dock, no_broker):
+    call = service_calls.issue(device=dock, **LIST)
+    ServiceCall.objects.filter(pk=call.pk).update(expires=timezone.now() - timedelta(seconds=1))
+    sweep_service_calls()
+    assert statuses(call) == ["expired"]
+
+
+def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch):
+    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    age(calls[1], seconds=9)
+    age(calls[0], calls[2])
+    claim = service_calls.claim
+
+    def fail_for_the_oldest(call_id, **options):
+        if call_id == calls[1].pk:
+            raise RuntimeError("broken")
+        return claim(call_id, **options)
+
+    monkeypatch.setattr(service_calls, "claim", fail_for_the_oldest)
+    sweep_service_calls()
+    assert set(arrived(connected, 2)) == {calls[0].tid, calls[2].tid}
+    assert statuses(*calls) == ["sent", "queued", "sent"]
+
+
+def test_batch_is_published_whole(fleet, connected, organization):
+    batch = ServiceCallBatch.objects.create(organization=organization, method=LIST["method"])
+    calls = service_calls.issue_many(devices=fleet, batch=batch, **LIST).calls
+    publish_service_calls(str(batch.pk))
+    assert set(arrived(connected, 3)) == {call.tid for call in calls}
+    assert statuses(*calls) == ["sent"] * 3
+
+
+def test_task_that_takes_too_long_leaves_the_rest_to_the_sweep(fleet, connected, monkeypatch):
+    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    age(*calls)
+    monkeypatch.setattr(tasks, "BUDGET", -1.0)
+    sweep_service_calls()
+    assert statuses(*calls) == ["queued"] * 3
