@@ -1,0 +1,98 @@
+"""A Celery worker that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_worker NAME,...`."""
+
+import os
+import sys
+
+import django
+
+EXIT_CODE = 70  # of a worker that died at its step
+
+
+def command(*names):
+    """What `Stack.start_worker` runs for a worker with these alterations; with the pool "solo" it dies as a whole."""
+    unknown = set(names) - ALTERATIONS.keys()
+    assert not unknown, f"no such alterations: {unknown}"
+    return ("-m", "tests.fault.altered_worker", ",".join(names))
+
+
+# --- protections taken away
+
+
+def claim_last():
+    """Mark a command as sent when the broker has acknowledged it, as a task with `acks_late` is done with last."""
+    from devices import service_calls
+
+    claim, look = service_calls.claim, service_calls.transaction
+
+    def look_only(call_id, *, now):
+        with look.atomic():
+            found = claim(call_id, now=now)
+            look.set_rollback(True)
+        return found
+
+    def claim_now(call, _receipt):
+        claim(call.pk, now=call.sent)
+
+    service_calls.claim, service_calls.record_receipt = look_only, claim_now
+
+
+def no_expiry():
+    """Let a broker keep a command for ever."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    from mqtt_bridge import publisher
+
+    publisher.publish_properties = lambda *, expiry: Properties(PacketTypes.PUBLISH)
+
+
+# --- deaths on the way of a command
+
+
+def _die_at_call(number, function, *, before=False):
+    """The function, but the process ends before or after its call of that number."""
+    calls = 0
+
+    def wrapped(*args, **options):
+        nonlocal calls
+        calls += 1
+        if before and calls == number:
+            os._exit(EXIT_CODE)
+        result = function(*args, **options)
+        if calls == number:
+            os._exit(EXIT_CODE)
+        return result
+
+    return wrapped
+
+
+def claimed():
+    from devices import service_calls
+
+    service_calls.claim = _die_at_call(3, service_calls.claim)
+
+
+def published():
+    from mqtt_bridge.publisher import Publisher
+
+    Publisher.publish = _die_at_call(3, Publisher.publish)
+
+
+def recorded():
+    from devices import service_calls
+
+    service_calls.record_receipt = _die_at_call(3, service_calls.record_receipt)
+
+
+STEPS = (claimed, published, recorded)
+ALTERATIONS = {function.__name__: function for function in (*STEPS, claim_last, no_expiry)}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
+    django.setup()
+    for name in sys.argv.pop(1).split(","):
+        ALTERATIONS[name]()
+    from celery.__main__ import main
+
+    sys.exit(main())
