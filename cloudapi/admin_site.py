@@ -17,7 +17,7 @@ PRODUCT = "Dock Cloud"
 APPS = {
     "devices": "Devices",
     "licenses": "Unlock licenses",
-    "mqtt_bridge": "Journal",
+    "mqtt_bridge": "Bridge",
     "organizations": "Organizations",
     "auth": "Users",
     "axes": "Sign-in protection",

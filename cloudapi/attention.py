@@ -7,11 +7,11 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from devices.attention import refusing
+from devices.attention import BINDING, LICENSE, refusing
 from devices.models import Device, DeviceQuerySet
 from devices.presence import Presence, Watch
 from mqtt_bridge.models import Exchange, Heartbeat
@@ -178,10 +178,39 @@ def _license_items(user: Principal) -> list[Item]:
     without = Q(app_id="") | Q(app_key="") | Q(app_license="")
     count = Organization.objects.visible_to(user).filter(without, is_active=True).count()
     if not count:
-        return []
+        return [_NO_LICENSE] if is_platform_staff(user) and not Organization.objects.exists() else []
     text = _plural(count, "organization has", "organizations have") + " no DJI license"
     detail = "their docks are refused when they connect, and the server has none for all"
     return [Item(Level.CRITICAL, text, detail, ORGANIZATIONS, "license=missing&is_active__exact=1")]
+
+
+_NO_LICENSE = Item(
+    Level.CRITICAL,
+    "The server has no DJI license",
+    "every dock is refused when it connects: set DJI_APP_ID, DJI_APP_KEY and DJI_APP_LICENSE",
+)
+
+
+def _refused_items(lately: QuerySet[Exchange]) -> list[Item]:
+    """Gateways that are refused before they come to bind, and did not succeed since."""
+    items = []
+    for method, successes, one, many in (
+        ("config", LICENSE, "gateway was refused the DJI license", "gateways were refused the DJI license"),
+        ("airport_organization_get", BINDING, "gateway was refused its code", "gateways were refused their codes"),
+    ):
+        success = lately.filter(
+            gateway_sn=OuterRef("gateway_sn"),
+            method__in=successes,
+            received_at__gt=OuterRef("received_at"),
+            outcome=Exchange.Outcome.ANSWERED,
+            reason="",
+        )
+        refused = lately.filter(refusing(), ~Exists(success), method=method)
+        count = refused.order_by().values("gateway_sn").distinct().count()
+        if count:
+            query = f"method={method}&outcome=refused"
+            items.append(Item(Level.WARNING, _plural(count, one, many), "in the last 24 hours", EXCHANGES, query))
+    return items
 
 
 def _exchange_items(user: Principal, now: datetime) -> list[Item]:
@@ -192,19 +221,17 @@ def _exchange_items(user: Principal, now: datetime) -> list[Item]:
         quarantined=Count("pk", filter=Q(outcome=Exchange.Outcome.QUARANTINED)),
         failed=Count("pk", filter=Q(outcome=Exchange.Outcome.ERROR)),
     )
-    items = []
+    items = _refused_items(lately)
     if counts["failed"]:
         text = _plural(counts["failed"], "message", "messages") + " failed on our side"
-        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome__exact=error"))
+        items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, "outcome=error"))
     if counts["refused"]:
         text = _plural(counts["refused"], "bind was", "binds were") + " refused"
-        query = "method=airport_organization_bind&refused=yes"
+        query = "method=airport_organization_bind&outcome=refused"
         items.append(Item(Level.WARNING, text, "in the last 24 hours", EXCHANGES, query))
     if counts["quarantined"]:
         text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"
-        items.append(
-            Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome__exact=quarantined")
-        )
+        items.append(Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome=quarantined"))
     return items
 
 

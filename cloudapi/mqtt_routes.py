@@ -16,6 +16,7 @@ from msgspec import Struct
 from devices import accounts, methods
 from devices import mqtt as devices
 from devices.models import ServiceCall
+from licenses import files
 from mqtt_bridge.protocol.messages import (
     BindRequest,
     BindStatusRequest,
@@ -77,4 +78,6 @@ OUTCOMES: dict[str, Callable[[ServiceCall, Any], None]] = {
 }
 
 # call -> `data` of its message, where that is not what the call has stored
-PAYLOADS: dict[str, Callable[[ServiceCall], Struct]] = {}
+PAYLOADS: dict[str, Callable[[ServiceCall], Struct]] = {
+    methods.UPDATE: files.payload,
+}

@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def secret(name: str, *, development: str) -> str:
-    """A secret that production must set: only with DEBUG may the value for development stand in."""
+    """A value that production must set: only with DEBUG may the value for development stand in."""
     value: str = env.str(name, default="")
     if value:
         return value
@@ -34,7 +34,7 @@ FIELD_ENCRYPTION_KEYS = secret(
     development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
 ).split(",")
 PUBLIC_URL = secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"] if DEBUG else [])
+ALLOWED_HOSTS = secret("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- applications ------------------------------------------------------------------------------
@@ -85,10 +85,11 @@ TEMPLATES = [
 
 # --- database ----------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Writers queue instead of failing with "database is locked" (RELIABILITY.md §1).
+    # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -135,7 +136,9 @@ if not DEBUG:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    if PUBLIC_URL.startswith("http://"):
+        SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
 
 # --- language, time, files ---------------------------------------------------------------------
 
@@ -180,6 +183,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
+    "licenses.files.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
@@ -238,6 +242,18 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+# --- live in the browser -----------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+    }
+    if REDIS_URL
+    else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}
+}
+
 # --- what a dock is told -----------------------------------------------------------------------
 
 DOCK_MQTT_URL = env.str("DOCK_MQTT_URL", default="")
@@ -248,7 +264,12 @@ DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
 DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
 NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
-CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # PROTOCOL.md §8, row 1
+CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
+
+# --- license files ------------------------------------------------------------------------------
+
+LICENSE_FILE_CAP = env.int("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
+LICENSE_FILE_URL_SECONDS = env.int("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

@@ -2,10 +2,12 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import PasswordResetConfirmView
-from django.urls import path, reverse_lazy
+from django.urls import path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 
 from cloudapi import health
+from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
+from licenses import views as licenses
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -18,7 +20,16 @@ urlpatterns = [
         name="password_reset_confirm",
     ),
     path("admin/", admin.site.urls),
+    # docks come here without a session
+    path("license-files/<str:token>/", licenses.license_file),
+    path("license-files/<str:token>/<str:name>", licenses.license_file, name="license_file"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
+]
+
+websocket_urlpatterns = [
+    re_path(r"^ws/devices/(?P<sn>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/\Z", DeviceConsumer.as_asgi()),
+    re_path(r"^ws/organizations/(?P<organization_id>[A-Za-z0-9_-]{1,64})/\Z", OrganizationConsumer.as_asgi()),
+    re_path("", NotFoundConsumer.as_asgi()),
 ]

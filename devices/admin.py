@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from devices import attention, exchanges, topology
+from devices import attention, exchanges, live, topology
 from devices.admin_filters import (
     AttentionFilter,
     ChannelFilter,
@@ -29,8 +29,8 @@ from devices.admin_filters import (
     FirmwareFilter,
     KindFilter,
     MethodFilter,
+    OutcomeFilter,
     PresenceFilter,
-    RefusedFilter,
 )
 from devices.admin_pages import DevicePages
 from devices.models import Device
@@ -79,7 +79,7 @@ class DeviceChangeList(ChangeList):
         refused = attention.refusals(devices, visible, now_watched.now)
         for device in devices:
             device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = attention.needs(device, refused.get(device.sn))
+            device.needs = attention.needs(device, refused.get(device.sn, ()))
             if any(not aircraft.is_bound for aircraft in device.visibly_carried):
                 device.needs.append(attention.Need("aircraft not bound", "an aircraft in it belongs to nobody"))
             device.may_name_gateway = is_platform_staff(request.user) or (
@@ -214,6 +214,7 @@ class DeviceAdmin(DevicePages):
         if not change and obj.organization_id is not None:
             obj.bound_at = timezone.now()
         super().save_model(request, obj, form, change)
+        live.tell_device([obj])
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Platform staff may delete what nobody owns; everything else is released first."""
@@ -264,7 +265,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
-        "needs": attention.needs(device, refused.get(device.sn)),
+        "needs": attention.needs(device, refused.get(device.sn, ())),
         "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",
@@ -329,7 +330,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_display = ("received_at_shown", "gateway", "said", "became", "owner")
     list_display_links = ("received_at_shown",)
     list_filter = (
-        "outcome", RefusedFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
+        OutcomeFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
         ("organization", TenantFilter),
     )  # fmt: skip
     list_select_related = ("organization",)
@@ -409,11 +410,8 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
 
 def outcome_word(exchange: Exchange) -> SafeString:
-    """The outcome as a coloured word; an answer that refuses something is no success."""
-    refused = exchange.outcome == Exchange.Outcome.ANSWERED and bool(exchange.reason)
-    return format_html(
-        '<span class="outcome outcome-{}">{}</span>', "remark" if refused else exchange.outcome, exchange.outcome
-    )
+    """What became of the message, as a coloured word."""
+    return format_html('<span class="outcome outcome-{0}">{0}</span>', exchange.became)
 
 
 def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:

@@ -118,17 +118,23 @@ class ChannelFilter(admin.SimpleListFilter):
         return queryset.filter(channel=self.value()) if self.value() else queryset
 
 
-class RefusedFilter(admin.SimpleListFilter):
-    """Answers that refuse something."""
+class OutcomeFilter(admin.SimpleListFilter):
+    """What became of a message, in the words of the list: a refusal is not among the answers."""
 
-    title = "refused"
-    parameter_name = "refused"
+    title = "outcome"
+    parameter_name = "outcome"
+    REFUSED = "refused"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [("yes", "answered with a reason")]
+        words = list(Exchange.Outcome.values)
+        return [(word, word) for word in (words[0], self.REFUSED, *words[1:])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(attention.refusing()) if self.value() == "yes" else queryset
+        if self.value() == self.REFUSED:
+            return queryset.filter(attention.refusing())
+        if self.value() == Exchange.Outcome.ANSWERED:
+            return queryset.filter(~attention.refusing(), outcome=self.value())
+        return queryset.filter(outcome=self.value()) if self.value() else queryset
 
 
 class MethodFilter(admin.SimpleListFilter):

@@ -1,17 +1,24 @@
-"""What about a device needs a person: disabled, wrong clock, refused binding, aircraft without owner."""
+"""What about a device needs a person: disabled, wrong clock, refused license or binding, aircraft without owner."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
+from devices.binding import BOUND_ELSEWHERE
+from devices.configuration import DISABLED
 from devices.models import Device, DeviceQuerySet, DeviceState
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol.topics import Channel
 
 MAX_CLOCK_SKEW_MS = 60_000
 REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
-ATTEMPTS = ("airport_organization_get", "airport_organization_bind")
+# Who got the license may still be refused with a code, and asks for the license again at every connection: of each of
+# these groups the last message counts.
+LICENSE = ("config",)
+BINDING = ("airport_organization_get", "airport_organization_bind")
 
 
 class Need(NamedTuple):
@@ -21,19 +28,37 @@ class Need(NamedTuple):
     detail: str = ""
 
 
-def needs(device: Device, refusal: Exchange | None) -> list[Need]:
-    """Why this device needs attention; `refusal` is what `refusals` found for it."""
+def needs(device: Device, refused: Iterable[Exchange] = ()) -> list[Need]:
+    """Why this device needs attention; `refused` is what `refusals` found for it."""
     found = []
     if not device.is_enabled:
         found.append(Need("disabled", "it gets no DJI license and cannot be bound"))
-    if refusal is not None and (device.bound_at is None or refusal.received_at > device.bound_at):
-        found.append(Need("binding refused", refusal.reason or f"message {refusal.outcome}"))
+    for refusal in refused:
+        if device.bound_at is None or refusal.received_at > device.bound_at:
+            found += _refused(device, refusal)
     if device.gateway_id is not None and device.organization_id is None:
         found.append(Need("not bound", "a dock carries it, but it belongs to nobody"))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
         found.append(Need(skew, "its clock should be set by the time server that we name to it"))
     return found
+
+
+def _refused(device: Device, refusal: Exchange) -> list[Need]:
+    why = refusal.reason or f"message {refusal.outcome}"
+    if refusal.method in LICENSE:
+        return [] if why == DISABLED and not device.is_enabled else [Need("DJI license refused", why)]
+    if device.is_bound and is_foreign_attempt(refusal):
+        return [Need("another's code tried", "another organization's code was refused here; nothing changed")]
+    return [Need("binding refused", why)]
+
+
+def is_foreign_attempt(exchange: Exchange) -> bool:
+    """Whether the gateway itself was refused because another organization than the code's owns it.
+
+    Of a bound gateway that is the attempt of a stranger, or of a technician with the wrong sheet, and changed nothing.
+    """
+    return f"{exchange.gateway_sn}: {BOUND_ELSEWHERE}" in exchange.reason.split("; ")
 
 
 def clock_error(skew_ms: int | None) -> str:
@@ -51,48 +76,58 @@ def duration(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: datetime) -> dict[str, Exchange]:
-    """By SN of the gateway: its last attempt to bind, if it was refused. One query.
+def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: datetime) -> dict[str, list[Exchange]]:
+    """By SN of the gateway: its last request for the license and its last attempt to bind, if refused. Two queries.
 
     `exchanges` are those that whoever asks may see.
     """
-    attempts = Device.objects.filter(pk__in=[device.pk for device in devices]).annotate(
-        attempt=_last_attempt(exchanges, now)
-    )
-    found = exchanges.filter(_refused(), pk__in=attempts.values("attempt")).only(
-        "gateway_sn", "received_at", "reason", "outcome"
-    )
-    return {exchange.gateway_sn: exchange for exchange in found}
+    asked = Device.objects.filter(pk__in=[device.pk for device in devices])
+    refused = defaultdict(list)
+    for methods in (LICENSE, BINDING):  # not in one query, which would read the whole journal
+        last = asked.annotate(attempt=_last(methods, exchanges, now)).values("attempt")
+        for exchange in exchanges.filter(_is_refused(), pk__in=last).only(
+            "gateway_sn", "method", "received_at", "reason", "outcome"
+        ):
+            refused[exchange.gateway_sn].append(exchange)
+    return refused
 
 
 def needing(devices: DeviceQuerySet, exchanges: QuerySet[Exchange], now: datetime) -> DeviceQuerySet:
     """The devices for which `needs` has something to say."""
     annotated = devices.annotate(
-        attempt=_last_attempt(exchanges, now),
-        refused_at=Subquery(exchanges.filter(_refused(), pk=OuterRef("attempt")).values("received_at")[:1]),
+        license=_last(LICENSE, exchanges, now),
+        binding=_last(BINDING, exchanges, now),
+        license_refused_at=_refused_at("license", exchanges),
+        binding_refused_at=_refused_at("binding", exchanges),
     )
     return annotated.filter(
         Q(is_enabled=False)
-        | Q(refused_at__isnull=False, bound_at=None)
-        | Q(refused_at__gt=F("bound_at"))
+        | Q(license_refused_at__isnull=False, bound_at=None)
+        | Q(license_refused_at__gt=F("bound_at"))
+        | Q(binding_refused_at__isnull=False, bound_at=None)
+        | Q(binding_refused_at__gt=F("bound_at"))
         | Q(gateway__isnull=False, organization=None)
         | Q(state__clock_skew_ms__gt=MAX_CLOCK_SKEW_MS)
         | Q(state__clock_skew_ms__lt=-MAX_CLOCK_SKEW_MS)
     )
 
 
-def _last_attempt(exchanges: QuerySet[Exchange], now: datetime) -> Any:
+def _refused_at(attempt: str, exchanges: QuerySet[Exchange]) -> Subquery:
+    return Subquery(exchanges.filter(_is_refused(), pk=OuterRef(attempt)).values("received_at")[:1])
+
+
+def _last(methods: Sequence[str], exchanges: QuerySet[Exchange], now: datetime) -> Any:
     recent = exchanges.filter(
-        gateway_sn=OuterRef("sn"), method__in=ATTEMPTS, received_at__gt=now - REFUSAL_WINDOW
+        gateway_sn=OuterRef("sn"), method__in=methods, received_at__gt=now - REFUSAL_WINDOW
     ).order_by("-received_at", "-pk")
     return Subquery(recent.values("pk")[:1])
 
 
 def refusing() -> Q:
-    """Answers that refuse something: they are the ones with a reason."""
-    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="")
+    """Answers that refuse something, as `Exchange.is_refusal`."""
+    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="") & ~Q(channel=Channel.STATUS)
 
 
-def _refused() -> Q:
-    """Whoever refuses a binding writes down why; what could not be read or handled was refused too."""
+def _is_refused() -> Q:
+    """Whoever refuses a license or a binding writes down why; what could not be read or handled was refused too."""
     return ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)

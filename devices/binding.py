@@ -1,6 +1,6 @@
 """Binding devices to organizations: who owns this, whose code is this, bind, release.
 
-The answers are those of PROTOCOL.md §4.1, decided in its §8; the messages are on DJI's "organization" page.
+The answers are those of docs/protocol.md; the messages are on DJI's "organization" page.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from devices import service_calls, topology
+from devices import live, service_calls, topology
 from devices.models import UNKNOWN_STATE, Device, DeviceState
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
@@ -22,6 +22,8 @@ from organizations import audit
 from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
 from organizations.models import AuditEvent, BindingCode, Organization
+
+BOUND_ELSEWHERE = "bound to another organization"  # in the journal
 
 
 class BindEntry(NamedTuple):
@@ -55,7 +57,7 @@ def bind_status(questions: Sequence[tuple[str, Sequence[str]]]) -> list[list[Bin
     """For each (gateway, serial numbers asked for): one entry per number, in the order asked. One query.
 
     Whether a number is bound is told of every device; names only of the gateway's own and of its organization's
-    devices (PROTOCOL.md §8, row 30), so that nobody learns who owns what.
+    devices (docs/protocol.md, decision 30), so that nobody learns who owns what.
     """
     asked = {sn for gateway_sn, sns in questions for sn in (gateway_sn, *sns)}
     known = {device.sn: device for device in Device.objects.filter(sn__in=asked).select_related("organization")}
@@ -152,7 +154,7 @@ class _Decision:
         if device.organization_id is None or self._is_falsely_claimed(entry, device, code):
             self._take(entry, device, code)
         elif device.organization_id != code.organization_id:
-            return BindResult(Code.BOUND_ELSEWHERE, "bound to another organization", code.organization_id)
+            return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
         self._describe(device, wanted)
         return BindResult(Code.OK, "", code.organization_id)
 
@@ -186,6 +188,7 @@ class _Decision:
             self.room[code.organization_id] -= 1
         if device.organization is not None:
             self.disowned.append(topology.disowned(self.actor, device))
+        live.tell_device([device])  # whoever loses it, or watches it as unclaimed
         device.organization = code.organization
         device.bound_at = self.now
         device.bound_with = code
@@ -222,6 +225,7 @@ class _Decision:
             )
         if self.bound:
             audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values())])
+        live.tell_device(self.touched.values())
 
     def _audit_event(self, device: Device) -> AuditEvent:
         after = {
@@ -292,6 +296,7 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
         organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
     )
     Device.objects.filter(gateway__in=keys).update(gateway=None)
+    live.tell_device(bound)  # those who lose them: these objects are as they were
     return bound
 
 

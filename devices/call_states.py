@@ -195,7 +195,8 @@ def _reason(call: ServiceCall) -> str:
     if call.result_text:
         return f": {call.result_text}"
     if call.result_code:
-        return f": {result_codes.describe(call.result_code)} ({call.result_code})."
+        words, number = result_codes.describe(call.result_code), str(call.result_code)
+        return f": {words}." if number in words else f": {words} ({number})."
     if call.output.get("verification_code_url"):
         return ": DJI wants a verification code."
     return "."

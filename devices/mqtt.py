@@ -1,6 +1,8 @@
 """What docks ask and tell about themselves: the handlers named in `cloudapi/mqtt_routes.py`.
 
 A handler takes the messages of one method and returns their replies, in the same order.
+A `Reply` is the answer's data and, for the journal, why it refuses ("" if it does not) and whom it concerns: the key of
+an organization, where the gateway belongs to none.
 """
 
 from collections.abc import Sequence

@@ -7,11 +7,14 @@ read from the journal, so that an administrator can tell the technician beside t
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from devices import exchanges as journal
+from devices.attention import is_foreign_attempt
+from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED, NOT_CONFIGURED
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
@@ -34,6 +37,7 @@ class Status(models.TextChoices):
 
     DONE = "done", "done"
     FAILED = "failed", "failed"
+    REFUSED = "refused", "refused"
     SKIPPED = "skipped", "not needed"
     MISSING = "missing", "not seen"
 
@@ -53,14 +57,14 @@ class Onboarding(NamedTuple):
     """The steps in their order and where the gateway stands, in words; `status` colours those."""
 
     steps: list[Step]
-    status: str  # "ok", "failed" or "waiting"
+    status: str  # "ok", "notice", "failed" or "waiting"
     words: str
 
 
 def onboarding(
     gateway_sn: str, *, device: Device | None, visible: QuerySet[Exchange], now: datetime | None = None
 ) -> Onboarding:
-    """Read the onboarding of this gateway from the exchanges that may be seen; six queries.
+    """Read the onboarding of this gateway from the exchanges that may be seen; at most seven queries.
 
     `device` is None where the gateway itself may not be seen, only what it tried with one's organization.
     """
@@ -68,8 +72,11 @@ def onboarding(
     rows = visible.filter(gateway_sn=gateway_sn).defer("payload")
     tried = {method: row for method in ONBOARDING if (row := rows.filter(method=method).first()) is not None}
     bound = device is not None and device.is_bound
+    hidden = _hidden(gateway_sn, [method for method in ONBOARDING if method not in tried])
     steps = [_connected(device, rows.first())]
-    steps += [_step(method, tried.get(method), bound=bound) for method in ONBOARDING]
+    for method in ONBOARDING:
+        row = tried.get(method)
+        steps.append(_step(row, bound=bound) if row else _untried(method, device, hidden=method in hidden, now=now))
     return Onboarding(steps, *_verdict(device, steps, now))
 
 
@@ -85,12 +92,31 @@ def _connected(device: Device | None, last: Exchange | None) -> Step:
     return Step("Connected", "", Status.DONE, "It spoke to our broker; this is when it last did.", max(times))
 
 
-def _step(method: str, exchange: Exchange | None, *, bound: bool) -> Step:
+def _hidden(gateway_sn: str, missing: list[str]) -> set[str]:
+    """Which of the methods that are missing among the visible messages the gateway did send."""
+    if not missing:
+        return set()
+    rows = Exchange.objects.filter(gateway_sn=gateway_sn, method__in=missing)
+    return set(rows.order_by().values_list("method", flat=True).distinct())
+
+
+def _untried(method: str, device: Device | None, *, hidden: bool, now: datetime) -> Step:
     title = _TITLES[method]
-    if exchange is None:
-        if bound and method in ("airport_organization_get", "airport_organization_bind"):
-            return Step(title, method, Status.SKIPPED, "Bound already.")
-        return Step(title, method, Status.MISSING, "Not among the messages that you may see.")
+    if device is None:
+        return Step(title, method, Status.MISSING, "Not shown: the gateway is not yours.")
+    if device.is_bound and method in ("airport_organization_get", "airport_organization_bind"):
+        return Step(title, method, Status.SKIPPED, "Bound already.")
+    if hidden:
+        return Step(title, method, Status.MISSING, "Before it was yours; not shown.")
+    if device.created < now - timedelta(days=settings.JOURNAL_DAYS):
+        return Step(title, method, Status.MISSING, f"Not in the last {settings.JOURNAL_DAYS} days.")
+    return Step(title, method, Status.MISSING, "Not yet.")
+
+
+def _step(exchange: Exchange, *, bound: bool) -> Step:
+    method, title = exchange.method, _TITLES[exchange.method]
+    if bound and is_foreign_attempt(exchange):
+        return Step(title, method, Status.REFUSED, _FOREIGN, exchange.received_at, exchange)
     failed, words = _outcome(exchange)
     status = Status.FAILED if failed else Status.DONE
     return Step(title, method, status, words, exchange.received_at, exchange)
@@ -188,6 +214,10 @@ def _why(exchange: Exchange) -> str:
     return f"Refused: {exchange.reason}.{advice}"
 
 
+_FOREIGN = (
+    "Another organization's code was tried here and refused; nothing changed."
+    " Should the dock go to that organization, release it first."
+)
 _ADVICE = {
     WRONG: " Check both letter by letter; in the ID upper and lower case count.",
     LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
@@ -195,7 +225,7 @@ _ADVICE = {
     "code used up": " Issue a new code.",
     "code revoked": " Issue a new code.",
     "organization inactive": " Activate the organization.",
-    "bound to another organization": " Its owner has to release it first.",
+    BOUND_ELSEWHERE: " Its owner has to release it first.",
     "device disabled": " Enable the device.",
     "device limit": " Raise the limit of the organization, or release a device.",
 }
@@ -209,7 +239,10 @@ def _verdict(device: Device | None, steps: list[Step], now: datetime) -> tuple[s
     tried = [step for step in steps[1:-1] if step.at is not None]
     last = max(tried, key=lambda step: (step.at, steps.index(step)), default=None)
     if device is not None and device.organization is not None:
-        if last is not None and last.status == Status.FAILED and last.at and last.at > (device.bound_at or last.at):
+        since = last is not None and last.at is not None and last.at > (device.bound_at or last.at)
+        if last is not None and since and last.status == Status.REFUSED:
+            return "notice", f"Bound to {device.organization.name}. {last.words}"
+        if last is not None and since and last.status == Status.FAILED:
             return "failed", f"Bound to {device.organization.name}, but step “{last.title}” failed since: {last.words}"
         return "ok", f"Bound to {device.organization.name}."
     if last is None:

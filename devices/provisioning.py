@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
+from devices import live
 from devices.models import Device, DeviceQuerySet
 from organizations import audit
 from organizations.audit import Actor
@@ -31,17 +32,19 @@ def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> li
         for device in changed
     )
     Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_enabled=enabled)
+    live.tell_device(changed)
     return changed
 
 
 def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:
     """Unclaimed devices that nobody heard of for so many days.
 
-    Disabled ones stay: somebody shut them out, and they would come back enabled.
+    Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were asked for
+    something once: that is a former owner's history.
     """
     limit = now - timedelta(days=days)
     silent = Q(state__last_seen__lt=limit) | Q(state__last_seen=None)
-    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit)
+    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit, service_calls=None)
 
 
 @transaction.atomic
@@ -51,4 +54,5 @@ def clear_out(*, days: int, now: datetime, actor: Actor) -> int:
     audit.record(audit.event(actor, "delete", device, organization_id=None) for device in rows)
     # Claimed between the two statements is impossible: the rows are locked, and the condition is asked again.
     Device.objects.unclaimed().filter(pk__in=[device.pk for device in rows]).delete()
+    live.tell_device(rows)
     return len(rows)

@@ -331,7 +331,8 @@ def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE
 @transaction.atomic
 def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
     """Take a call to send it; None if it is not to be sent now, or another took it. Final: nobody gets it twice."""
-    call = ServiceCall.objects.to_be_sent(now).filter(pk=call_id).select_related("device", "organization").first()
+    wanted = ServiceCall.objects.to_be_sent(now).filter(pk=call_id)
+    call = wanted.select_related("device", "organization", "requested_by").first()
     if call is None:
         return None
     spec = METHODS[call.method]
@@ -377,6 +378,7 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
         Receipt.REFUSED: _not_sent("the broker does not let us."),
+        Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
     word = words.get(receipt)
@@ -429,7 +431,7 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
     bids = {report.bid for report in reports if report.bid and report.source == Source.EVENT}
     rows = (
         ServiceCall.objects.filter(Q(tid__in=tids) | Q(bid__in=bids), device__sn__in={r.sn for r in reports})
-        .select_related("device", "organization")
+        .select_related("device", "organization", "requested_by")
         .select_for_update(no_key=True, of=("self",))
         .order_by("pk")
     )
@@ -523,7 +525,7 @@ def _close(
 ) -> list[ServiceCall]:
     """Let every call hear its word; returns those that it changed."""
     now = timezone.now()
-    rows = calls.select_related("device", "organization").order_by("pk")
+    rows = calls.select_related("device", "organization", "requested_by").order_by("pk")
     locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
     changed: list[ServiceCall] = []
     events: list[ServiceCallEvent] = []

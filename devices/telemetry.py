@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from django.db import transaction
 
-from devices import topology
+from devices import live, topology
 from devices.models import Device, DeviceState
 from mqtt_bridge.protocol.telemetry import extract
 from mqtt_bridge.telemetry import Frame
@@ -30,12 +30,16 @@ def store(frames: Sequence[Frame]) -> None:
     devices = Device.objects.filter(sn__in=by_sn).order_by("pk")
     locked = DeviceState.objects.filter(device__sn__in=by_sn).select_for_update(of=("self",)).order_by("pk")
     known = {state.pk: state for state in locked}
-    states = []
-    for device in devices.only("sn"):
+    states, back = [], []
+    for device in devices.only("sn", "organization"):
         state = known.get(device.pk) or DeviceState(device=device)
+        was_online = state.online
         _merge(state, by_sn[device.sn])
         states.append(state)
+        if state.online and not was_online:
+            back.append(device)
     DeviceState.objects.bulk_create(states, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
+    live.tell_device(back)
 
 
 def _merge(state: DeviceState, frame: Frame) -> None:

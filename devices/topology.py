@@ -1,7 +1,7 @@
 """Which dock carries which aircraft, and who is online.
 
 A gateway is online while it speaks; an aircraft while it speaks and its gateway does. The message is on DJI's
-"device topology" page; decisions in PROTOCOL.md §8, rows 14 to 17.
+"device topology" page; decisions 14 to 17 in docs/protocol.md.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
+from devices import live
 from devices.models import Device, DeviceState
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
@@ -62,6 +63,7 @@ class _Change:
         self.devices = devices
         self.now = now
         self.changed: dict[str, Device] = {}
+        self.flipped: dict[str, Device] = {}  # came online, or went
         self.states: dict[str, DeviceState] = {}
         self.actor = Actor(AuditEvent.Through.BRIDGE)
         self.events: list[AuditEvent] = []
@@ -106,6 +108,7 @@ class _Change:
             device.gateway = gateway
             self.changed[device.sn] = device
         if self._may_adopt(gateway, device):
+            live.tell_device([device])  # whoever watches it as unclaimed
             device.organization = gateway.organization
             device.bound_at = self.now
             self.events.append(self._adoption(device))
@@ -121,6 +124,7 @@ class _Change:
         """Take a gateway from an organization whose dock falsely claimed to carry it: aircraft do not speak here."""
         if gateway.organization is not None:
             self.events.append(disowned(self.actor, gateway))
+            live.tell_device([gateway])  # whoever loses it
         gateway.organization = gateway.bound_at = gateway.bound_with = gateway.gateway = None
         gateway.model_key = gateway.callsign = ""
         self.changed[gateway.sn] = gateway
@@ -145,6 +149,8 @@ class _Change:
 
     def _set_online(self, device: Device, online: bool) -> None:
         # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
+        if online != (hasattr(device, "state") and device.state.online):
+            self.flipped[device.sn] = device
         self.states[device.sn] = with_presence(device, online=online, seen_at=self.now)
 
     def write(self) -> None:
@@ -160,6 +166,7 @@ class _Change:
             write_presence(self.states.values())
         if self.events:
             audit.record(self.events)
+        live.tell_device((self.changed | self.flipped).values())
 
     def _adoption(self, device: Device) -> AuditEvent:
         after = {"organization": str(device.organization), "carried by": str(device.gateway)}
@@ -236,8 +243,10 @@ def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
 @transaction.atomic
 def _put_offline(states: QuerySet[DeviceState]) -> int:
     # What somebody else is writing at this moment has just spoken, and is left for the next sweep.
-    rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",))
-    return DeviceState.objects.filter(pk__in=[state.pk for state in rows]).update(online=False)
+    rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",)).select_related("device")
+    gone = [state.device for state in rows.only("online", "device__sn", "device__organization")]
+    live.tell_device(gone)
+    return DeviceState.objects.filter(pk__in=[device.pk for device in gone]).update(online=False)
 
 
 def owners(sns: Iterable[str]) -> dict[str, int | None]:

@@ -1,10 +1,14 @@
-"""Unlock licenses as a dock reported them, and when it did."""
+"""Unlock licenses as a dock reported them and when it did; license files for docks, and who fetched them."""
 
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.db import models
+from django.db.models.functions import Substr
+from django.utils import timezone
 
-from devices.models import Device
+from devices.models import Device, ServiceCall
+from organizations.models import Organization
 from organizations.tenancy import TenantModel, TenantQuerySet
 
 
@@ -69,3 +73,90 @@ class LicenseList(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.get_device_model_domain_display()} of {self.device_id} at {self.fetched_at:%Y-%m-%d %H:%M}"
+
+
+class LicenseFileQuerySet(TenantQuerySet["LicenseFile"]):
+    """License files."""
+
+    def bytes_of(self, pk: int, offset: int, length: int) -> bytes:
+        """At most `length` bytes of a file's content from `offset` on; b"" behind its end or if it is gone."""
+        part = Substr("content", offset + 1, length, output_field=models.BinaryField())
+        found = self.filter(pk=pk).values_list(part, flat=True).first()
+        return bytes(found or b"")
+
+
+class LicenseFileManager(models.Manager.from_queryset(LicenseFileQuerySet)):  # type: ignore[misc]  # made at run time
+    """License files without their content: megabytes that a list, a join or a form must not load."""
+
+    def get_queryset(self) -> LicenseFileQuerySet:
+        rows: LicenseFileQuerySet = super().get_queryset().defer("content")
+        return rows
+
+
+class LicenseFile(TenantModel):
+    """An offline license file that somebody uploaded for the docks of an organization; never changed afterwards.
+
+    It is in the database because several web processes serve it and share no disk.
+    """
+
+    already_there = False  # set by `licenses.files.store` if these bytes had been uploaded before
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="license_files")
+    name = models.CharField(max_length=255, help_text="As uploaded, without what a file name must not hold.")
+    md5 = models.CharField("MD5", max_length=32, help_text="Of the exact bytes, lower-case hex: DJI's fingerprint.")
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    content = models.BinaryField()
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    created = models.DateTimeField("uploaded", default=timezone.now)
+
+    objects: ClassVar[LicenseFileManager] = LicenseFileManager()
+
+    class Meta:
+        ordering = ("-created", "-pk")
+        base_manager_name = "objects"  # what a foreign key leads to comes without content too
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "md5"], name="one_license_file_per_organization_and_md5"),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-created"], name="license_file_organization"),  # a tenant's list
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LicenseFileDownload(TenantModel):
+    """One time that a dock or a person fetched a license file, or was refused with an address of ours."""
+
+    class Outcome(models.TextChoices):
+        BROKEN_OFF = "broken_off", "not finished"
+        FINISHED = "finished", "finished"
+        EXPIRED = "expired", "refused: the address had expired"
+
+    organization_path = "file__organization"
+
+    file = models.ForeignKey(LicenseFile, models.CASCADE, related_name="downloads")
+    at = models.DateTimeField(default=timezone.now)
+    sent = models.PositiveBigIntegerField(default=0, help_text="Bytes handed to the network.")
+    remote_address = models.GenericIPAddressField(null=True)
+    call = models.ForeignKey(
+        ServiceCall, models.SET_NULL, null=True, related_name="+", help_text="For which the address was made."
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", help_text="A person; none is a dock."
+    )
+    outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.BROKEN_OFF)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["file", "-at"], name="license_download_file"),  # the latest of a file
+            models.Index(fields=["at"], name="license_download_at"),  # pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file_id} at {self.at:%Y-%m-%d %H:%M}: {self.get_outcome_display()}"

@@ -5,4 +5,4 @@ from django.apps import AppConfig
 
 class MqttBridgeConfig(AppConfig):
     name = "mqtt_bridge"
-    verbose_name = "MQTT bridge"
+    verbose_name = "Bridge"

@@ -108,7 +108,7 @@ def build_client(
 
 
 def _set_nodelay(_client: Client, _userdata: object, sock: Any) -> None:
-    # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (RELIABILITY.md §1).
+    # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (docs/reliability.md).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

@@ -4,8 +4,10 @@ import fcntl
 from pathlib import Path
 from typing import IO, Protocol
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from mqtt_bridge.dispatch import DatabaseUnavailableError
 
 LOCK_KEY = 7_340_017_001  # any number that no other user of this database takes
 
@@ -14,7 +16,7 @@ class ActiveLock(Protocol):
     """Held by the active bridge, by nobody else."""
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; never waits."""
+        """Take the lock if it is free; never waits. Raises DatabaseUnavailableError if nobody can tell."""
 
     def is_held(self) -> bool:
         """Whether it is still ours; asks, because a restarted database forgets locks."""
@@ -33,8 +35,9 @@ class AdvisoryLock:
         self._connection = connections.create_connection("default")
         try:
             held = self._ask(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
-        except DatabaseError:
-            held = False
+        except (DatabaseError, InterfaceError) as error:
+            self.release()
+            raise DatabaseUnavailableError(str(error)) from error
         if not held:
             self.release()
         return held
@@ -42,7 +45,7 @@ class AdvisoryLock:
     def is_held(self) -> bool:
         try:
             return self._connection is not None and self._ask("SELECT true")
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             return False
 
     def release(self) -> None:

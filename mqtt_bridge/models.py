@@ -46,6 +46,8 @@ class Exchange(models.Model):
     reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
+        verbose_name = "journal entry"
+        verbose_name_plural = "journal"
         ordering = ("-received_at", "-pk")
         indexes = [
             models.Index(fields=["gateway_sn", "-received_at"], name="exchange_gateway"),  # a dock's timeline
@@ -60,7 +62,17 @@ class Exchange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.gateway_sn} {self.method or self.channel} {self.outcome}"
+        return f"{self.gateway_sn} {self.method or self.channel} {self.became}"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the answer refuses something: it has a reason then. Of a topology that is a mere remark."""
+        return self.outcome == self.Outcome.ANSWERED and bool(self.reason) and self.channel != Channel.STATUS
+
+    @property
+    def became(self) -> str:
+        """The outcome in one word, refusals told apart from other answers."""
+        return "refused" if self.is_refusal else str(self.outcome)
 
 
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):

@@ -87,24 +87,24 @@ FALLBACKS: Mapping[Channel, Route] = {
 
 
 @cache
-def _tables(module: str) -> Any:
+def tables(module: str) -> Any:
     """The module with the tables: imported late, for it knows the apps, and they know us."""
     return import_module(module)
 
 
 def find(channel: Channel, method: str) -> Route:
     """The route of a message, by the table that settings.MQTT_ROUTES names."""
-    routes: Routes = _tables(settings.MQTT_ROUTES).ROUTES
+    routes: Routes = tables(settings.MQTT_ROUTES).ROUTES
     return routes.get((channel, method)) or routes.get((channel, ANY)) or FALLBACKS[channel]
 
 
 def outcome(method: str) -> Callable[[Any, Any], None] | None:
     """What the end of a service call means beyond itself, by the table OUTCOMES; None if nothing."""
-    outcomes: Mapping[str, Callable[[Any, Any], None]] = _tables(settings.MQTT_ROUTES).OUTCOMES
+    outcomes: Mapping[str, Callable[[Any, Any], None]] = tables(settings.MQTT_ROUTES).OUTCOMES
     return outcomes.get(method)
 
 
 def payload(method: str) -> Callable[[Any], msgspec.Struct] | None:
     """What builds the message of a service call, by the table PAYLOADS; None if it carries the call's own data."""
-    payloads: Mapping[str, Callable[[Any], msgspec.Struct]] = _tables(settings.MQTT_ROUTES).PAYLOADS
+    payloads: Mapping[str, Callable[[Any], msgspec.Struct]] = tables(settings.MQTT_ROUTES).PAYLOADS
     return payloads.get(method)

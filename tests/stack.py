@@ -1,6 +1,7 @@
 """The real thing: bridge and worker processes between a private Mosquitto and a database of its own."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -81,6 +82,7 @@ class Stack:
             self.env["REDIS_URL"] = redis.url
         self.bridges = []
         self.workers = []
+        self.issuer = None
 
     def prepare(self):
         """Create the tables and two organizations."""
@@ -154,7 +156,38 @@ class Stack:
         self.workers.append(process)
         return process
 
+    def issue(self, sn, method, data=None, **options):
+        """Ask a dock for a service from a process of its own, as a script would; returns {"id"} or {"refused"}."""
+        if self.issuer is None:
+            self.issuer = subprocess.Popen(
+                [sys.executable, "-m", "tests.issuer"],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert self.issuer.stdout.readline() == "ready\n"
+        self.issuer.stdin.write(json.dumps({"sn": sn, "method": method, "data": data or {}, **options}) + "\n")
+        self.issuer.stdin.flush()
+        return json.loads(self.issuer.stdout.readline())
+
+    def call(self, call_id):
+        """(status, late, percent, version) of a service call."""
+        columns = "status, late, percent, version, id"
+        rows = self.rows(f"SELECT {columns} FROM devices_servicecall")
+        return next(row[:4] for row in rows if uuid.UUID(str(row[4])) == uuid.UUID(call_id))
+
+    def ended(self, call_id, seconds=20):
+        """Wait until a call ended; returns its status."""
+        open_ones = ("queued", "sent", "accepted", "in_progress", "paused")
+        wait_for(lambda: self.call(call_id)[0] not in open_ones, seconds)
+        return self.call(call_id)[0]
+
     def close(self):
+        if self.issuer is not None:
+            self.issuer.kill()
+            self.issuer.communicate()
         for bridge in self.bridges:
             if bridge.poll() is None:
                 bridge.kill()

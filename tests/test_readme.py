@@ -13,6 +13,7 @@ from cloudapi.embedded.demo import ORGANIZATIONS
 from tests.stack import ROOT, running_stack, wait_for
 
 README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
 def test_tour_binds_a_dock_by_hand(tmp_path):
@@ -36,3 +37,11 @@ def test_tour_binds_a_dock_by_hand(tmp_path):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))
 def test_linked_file_exists(target):
     assert (Path(ROOT) / target).exists()
+
+
+def test_production_is_told_all_that_it_needs_and_nothing_that_is_not_explained():
+    exported = set(re.findall(r"([A-Z_]+)=", " ".join(re.findall(r"^export .*$", README, flags=re.MULTILINE))))
+    rows = re.findall(r"^\| (`[A-Z_`, ]+) \|(.*)$", CONFIGURATION, flags=re.MULTILINE)
+    explained = {name: "*required.*" in row for names, row in rows for name in re.findall(r"[A-Z_]+", names)}
+    assert exported <= explained.keys()
+    assert {name for name, is_required in explained.items() if is_required} | {"DOCK_MQTT_URL"} <= exported

@@ -1,9 +1,11 @@
 """One row of every model that the admin shows, in Alice's organization and in Charlie's."""
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from devices.models import Device, DeviceAccount, DeviceState
+from licenses import files
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import audit, codes
@@ -34,6 +36,8 @@ def furnish(organization, user, prefix):
         device=dock, device_model_domain=3, license_id=1, type=0, name=f"{prefix} license", begin_time=now
     )
     LicenseList.objects.create(device=dock, device_model_domain=3, complete=True, fetched_at=now)
+    upload = SimpleUploadedFile(f"{prefix}DOCK.kmz", prefix.encode())
+    files.log(files.store(organization=organization, upload=upload, actor=actor), remote_address="192.0.2.1", user=user)
 
 
 @pytest.fixture

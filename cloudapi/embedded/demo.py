@@ -6,7 +6,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,17 +16,20 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
 
-from cloudapi.embedded.servers import Mosquitto
+from cloudapi.embedded.servers import Mosquitto, ServerError
 from cloudapi.embedded.worker import running_worker
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
+from mqtt_bridge.lock import FileLock
 from mqtt_bridge.simulator.dock import Dock, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from organizations.models import BindingCode, Membership, Organization, Role, digest_of
 
 HOST = "127.0.0.1"
+DATA = settings.BASE_DIR / ".demo"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
 BROKER_USER = "demo"
+BROKER_PORT = 18830  # the same at every start, unless somebody has it
 SN_PREFIX = "DEMODOCK"
 ONBOARDING_TIMEOUT = 30.0  # seconds
 # organization ID, name, a binding code without end, members
@@ -46,34 +50,80 @@ class DemoError(Exception):
     """Why the demo cannot run, for people."""
 
 
-def run(*, port: int, docks: int, say: Say) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken or a server that does not start,
-    and where its well-known passwords could do harm.
+def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
+    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken, a server that does not start or a
+    folder `data` that another demo uses, and where its well-known passwords could do harm.
     """
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
     if os.environ.get("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
-    with Mosquitto(username=BROKER_USER, password=PASSWORD) as broker:
+    with _own_database(data), closing(_start_broker()) as broker:
         _configure(broker.port)
         call_command("migrate", verbosity=0)
         prepare()
         fleet = _fleet(broker.url, docks)
         with _running_bridge(broker.url), running_worker(broker.url), run_in_thread(fleet) as loop:
             asyncio.run_coroutine_threadsafe(_settle(fleet), loop).result()
-            say(_welcome(port, broker.url, fleet))
+            say(_welcome(port, broker.url, data, fleet))
             _listen_to_technician(fleet.docks[-1], loop, say)
-            uvicorn.run("cloudapi.asgi:application", host=HOST, port=port, log_level="warning", lifespan="off")
+            uvicorn.run(
+                "cloudapi.asgi:application",
+                host=HOST,
+                port=port,
+                log_level="warning",
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=65_536,
+            )
 
 
 def _check_port(port: int) -> None:
+    try:
+        _bind(port)
+    except OSError as error:
+        raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
+
+
+def _start_broker() -> Mosquitto:
+    """The broker, running: on its usual port unless somebody has that; raises ServerError."""
+    with suppress(OSError, ServerError):
+        _bind(BROKER_PORT)
+        return _start_broker_on(BROKER_PORT)
+    return _start_broker_on(None)
+
+
+def _start_broker_on(port: int | None) -> Mosquitto:
+    broker = Mosquitto(username=BROKER_USER, password=PASSWORD, port=port)
+    try:
+        broker.start()
+    except ServerError:
+        broker.close()
+        raise
+    return broker
+
+
+def _bind(port: int) -> None:
+    """Take the port and give it back; raises OSError if it is not free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
+        probe.bind((HOST, port))
+
+
+@contextmanager
+def _own_database(data: Path) -> Iterator[None]:
+    """Use a database in this folder, and keep other demos out of it: their bridge would stand by for ever."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(data / "lock")
+    if not lock.acquire():
+        raise DemoError("Another demo uses this database. End that one, or name another folder with --data.")
+    connections.close_all()
+    connections.settings["default"]["NAME"] = str(data / "db.sqlite3")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _configure(port: int) -> None:
@@ -129,26 +179,38 @@ def _running_bridge(broker_url: str) -> Iterator[None]:
         thread.join()
 
 
-def _welcome(port: int, broker_url: str, fleet: Fleet) -> str:
-    organization_id, name, code, _ = ORGANIZATIONS[0]
+def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
     last = fleet.docks[-1]
     lines = [
         "",
         f"  Admin      http://{HOST}:{port}/admin/",
-        f"  User       admin, password {PASSWORD} (members: alice, bob, charlie, same password)",
+        f"  User       admin, password {PASSWORD}; members, with the same password:",
+        *(
+            f"             {username}, {role.value} of {name}"
+            for _, name, _, members in ORGANIZATIONS
+            for username, role in members.items()
+        ),
         f"  Broker     {broker_url}",
         f"  Docks      {len(fleet.docks)} simulated; see Devices in the admin",
+        f"  Data       {data}, kept for the next start; delete this folder to start afresh",
         "",
     ]
-    if not Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
-        lines += [
-            f"  {last.sn} is online and belongs to nobody yet. Watch it bind: be its technician and type here,",
-            "  as in DJI Pilot 2, the organization ID and the binding code (a wrong one is worth a try, too):",
-            "",
-            f"      {organization_id} {code}        binds it to {name}",
-            "",
-        ]
-    return "\n".join([*lines, "  Ctrl-C ends it; the data stay for the next start."])
+    if Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
+        lines.append(f"  {last.sn} is bound already: release it in the admin, then watch it bind again.")
+    else:
+        lines.append(f"  {last.sn} is online and belongs to nobody yet. Watch it bind.")
+    lines += [
+        "  Be its technician and type here, as in DJI Pilot 2, the organization ID and the binding code (a wrong one",
+        "  is worth a try, too):",
+        "",
+        *(
+            f"      {organization_id} {code}        binds it to {name}"
+            for organization_id, name, code, _ in ORGANIZATIONS
+        ),
+        "",
+        "  Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)
 
 
 def _listen_to_technician(dock: Dock, loop: asyncio.AbstractEventLoop, say: Say) -> None:

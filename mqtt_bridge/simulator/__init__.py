@@ -1,1 +1,1 @@
-"""A DJI dock with its aircraft, as the server meets it: written from PROTOCOL.md, without Django."""
+"""A DJI dock with its aircraft, as the server meets it: written from docs/protocol.md, without Django."""

@@ -1,4 +1,4 @@
-"""A dock's DJI account: logging in with a verification code, and out (PROTOCOL.md §3.6, §5.1)."""
+"""A dock's DJI account: logging in with a verification code, and out (docs/protocol.md, "DJI account")."""
 
 import uuid
 from dataclasses import dataclass

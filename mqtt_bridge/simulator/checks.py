@@ -1,6 +1,6 @@
 """What a strict dock finds wrong in the server's messages."""
 
-# Written from PROTOCOL.md without the server's own protocol package, so that one mistake is not made twice.
+# Written from docs/protocol.md without the server's own protocol package, so that one mistake is not made twice.
 
 import json
 import re
@@ -18,7 +18,7 @@ ENVELOPE = {"tid", "bid", "timestamp", "gateway", "method", "data"}
 class Question(NamedTuple):
     """What a dock asked, as far as the answer must fit it.
 
-    `bid` is "" where the dock left it out (PROTOCOL.md §8, row 21).
+    `bid` is "" where the dock left it out (docs/protocol.md, decision 21).
     """
 
     sn: str
@@ -236,7 +236,7 @@ def _license_update(data: Json) -> list[str]:
 def _login(data: Json) -> list[str]:
     found = _unknown(data, "username", "password", "verification_code")
     found += [f"{key} is not a text." for key in ("username", "password") if not _is_text(data.get(key))]
-    if not isinstance(data.get("verification_code"), str):  # "" the first time (PROTOCOL.md §8, row 23)
+    if not isinstance(data.get("verification_code"), str):  # "" the first time (docs/protocol.md, decision 23)
         found.append("verification_code is not a text.")
     return found
 

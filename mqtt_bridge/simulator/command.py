@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-# Of a dock's `result` (PROTOCOL.md §4.3).
+# Of a dock's `result` (docs/protocol.md, "Result codes").
 UNSUPPORTED = 314000  # not supported in the current state
 DOCK_ERROR = 319999
 BAD_PARAMETER = 325001

@@ -533,7 +533,7 @@ class Dock:
         task.add_done_callback(self._tasks.discard)
 
 
-# Opaque to the cloud: there is no public algorithm (PROTOCOL.md §3.7).
+# Opaque to the cloud: there is no public algorithm.
 _SECRETS = {"device_secret": "simulated", "nonce": "simulated", "thing_version": "1.1.2"}
 
 

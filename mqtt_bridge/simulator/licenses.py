@@ -1,4 +1,4 @@
-"""Unlock licenses in a dock and its aircraft (PROTOCOL.md §3.5)."""
+"""Unlock licenses in a dock and its aircraft (docs/protocol.md, "Unlock licenses")."""
 
 import asyncio
 import copy
@@ -113,7 +113,7 @@ class Licenses:
     async def update(self, _dock: "Dock", command: Command) -> Answer:
         """`unlock_license_update`: imports what was approved, with `file` only if the file is good.
 
-        What is in the file does not matter: its format is not public (PROTOCOL.md §9).
+        What is in the file does not matter: its format is not public.
         """
         file = command.data.get("file")
         if file is not None:

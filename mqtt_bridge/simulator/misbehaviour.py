@@ -18,7 +18,7 @@ def encode(message: Json) -> bytes:
 
 
 def encode_with_trailing_commas(message: Json) -> bytes:
-    """Each object and array gets a comma too many, as in the examples of seed 000."""
+    """Each object and array gets a comma too many, as in the examples of tests/samples/000*."""
     if not message:
         return b"{}"
     text = json.dumps(message, indent=1)
@@ -86,9 +86,9 @@ MISBEHAVIOURS: dict[str, Misbehaviour] = {
     "duplicate": Misbehaviour("every message goes out twice, with the same tid", copies=2),
     "silence": Misbehaviour("connects, then says nothing", silent=True),
     "trailing-commas": Misbehaviour("JSON with commas too many", encode=encode_with_trailing_commas),
-    "colon-timestamp": Misbehaviour('the key "timestamp:" of seed 003', _colon_timestamp),
+    "colon-timestamp": Misbehaviour('the key "timestamp:" of tests/samples/003*', _colon_timestamp),
     "string-timestamp": Misbehaviour("the timestamp as a text", _string_timestamp),
-    "no-method": Misbehaviour("no method, as in the examples of seed 002", _without("method")),
+    "no-method": Misbehaviour("no method, as in the examples of tests/samples/002*", _without("method")),
     "odd-model-key": Misbehaviour("a product nobody knows", _set_in_entries("device_model_key", "3-9999-7")),
     "bad-model-key": Misbehaviour("a model key that is none", _set_in_entries("device_model_key", "dock")),
     "no-bid": Misbehaviour("no bid", _without("bid")),

@@ -1,4 +1,4 @@
-"""The steps by which a dock comes to an organization (seed 004, PROTOCOL.md §4), seen from the dock."""
+"""The steps by which a dock comes to an organization (DJI's "Dock access to cloud"), seen from the dock."""
 
 from enum import Enum
 from typing import TYPE_CHECKING, Any

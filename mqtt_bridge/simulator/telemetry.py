@@ -1,4 +1,4 @@
-"""Plausible osd and state messages of a dock and its aircraft (PROTOCOL.md §3.9)."""
+"""Plausible osd and state messages of a dock and its aircraft (docs/protocol.md, "Telemetry")."""
 
 import math
 import time

@@ -81,7 +81,7 @@ def test_releasing_asks_first_and_takes_the_aircraft_too(page, sign_in, alice, d
     page.click("text=Release from Harbour Survey")
     assert page.is_checked("#id_with_aircraft")
     assert "Gull" in page.inner_text("#content")
-    page.click("text=Release 1 device")
+    page.click("text=Release the selected devices")
     page.wait_for_selector(".messagelist .success")
     assert not Device.objects.exclude(organization=None).exists()
 

@@ -163,6 +163,32 @@ def test_the_link_to_refused_binds_lists_them_and_no_others(client, alice, organ
 
 
 @pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize(
+    ("method", "reason", "success", "said"),
+    [
+        ("config", "no DJI license configured", "config", "1 gateway was refused the DJI license"),
+        ("airport_organization_get", "code expired", "airport_organization_bind", "1 gateway was refused its code"),
+    ],
+)
+def test_a_gateway_refused_before_it_could_bind_is_a_problem_until_it_succeeds(staff, method, reason, success, said):
+    common = {"gateway_sn": "UNCLAIMED", "channel": "requests", "outcome": "answered"}
+    for minutes in (5, 4):
+        Exchange.objects.create(
+            **common, method=method, reason=reason, received_at=timezone.now() - timedelta(minutes=minutes)
+        )
+    assert texts(overview(staff).problems) == [said]
+    Exchange.objects.create(**common, method=success, received_at=timezone.now())
+    assert overview(staff).problems == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_server_without_license_is_a_problem_before_there_is_any_organization(staff, settings):
+    settings.DJI_APP_LICENSE = ""
+    (problem,) = overview(staff).problems
+    assert (problem.text, problem.level) == ("The server has no DJI license", Level.CRITICAL)
+
+
+@pytest.mark.usefixtures("bridge")
 def test_codes_about_to_expire_or_used_up_are_good_to_know(alice, organization):
     now = timezone.now()
     for days, uses in ((1, 0), (2, 0), (6, 0), (6, 1), (-1, 1)):

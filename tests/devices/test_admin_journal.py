@@ -66,7 +66,7 @@ def test_a_gateway_is_linked_to_its_device_if_it_may_be_seen(see, bob, charlie, 
 @pytest.mark.parametrize(
     "query",
     [
-        {"outcome__exact": "error"},
+        {"outcome": "error"},
         {"method": "update_topo"},
         {"method__exact": "update_topo"},
         {"channel": "status"},
@@ -88,7 +88,17 @@ def test_the_journal_can_be_narrowed_to_refusals(see, staff):
     exchange("ACCEPTED")
     exchange("REFUSED", reason="code expired")
     exchange("BROKEN", reason="no JSON", outcome="quarantined")
-    assert shown(see, staff, refused="yes") == {"REFUSED"}
+    exchange("REMARKED", reason="DRONE: belongs to another organization", method="update_topo", channel="status")
+    assert shown(see, staff, outcome="refused") == {"REFUSED"}
+    assert shown(see, staff, outcome="answered") == {"ACCEPTED", "REMARKED"}
+
+
+def test_a_refusal_is_not_called_answered(see, staff, dock):
+    row = exchange(dock.sn, reason="code expired")
+    for page in (LIST, reverse("admin:devices_device_change", args=[dock.pk]), f"{LIST}{row.pk}/change/"):
+        text = see(staff, page)
+        assert '<span class="outcome outcome-refused">refused</span>' in text
+        assert ">answered<" not in text.split('id="changelist-filter"')[0]
 
 
 def test_the_journal_can_be_narrowed_by_date(see, staff):
@@ -191,3 +201,11 @@ def test_the_heartbeat_is_for_platform_staff(client, alice, staff):
     client.force_login(staff)
     assert "bridge-1" in client.get(url).content.decode()
     assert client.post(url, {"instance": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("page", ["/admin/", LIST, "/admin/mqtt_bridge/"])
+def test_the_journal_has_one_name(see, staff, page):
+    text = see(staff, page)
+    assert f'href="{LIST}"' in text
+    assert ">Journal<" in text
+    assert "Exchanges" not in text

@@ -28,7 +28,7 @@ def words(device):
     device = Device.objects.select_related("state").get(pk=device.pk)
     exchanges = Exchange.objects.all()
     found = attention.refusals([device], exchanges, timezone.now())
-    said = [need.words for need in attention.needs(device, found.get(device.sn))]
+    said = [need.words for need in attention.needs(device, found.get(device.sn, ()))]
     needing = attention.needing(Device.objects.all(), exchanges, timezone.now())
     assert needing.filter(pk=device.pk).exists() is bool(said)
     return said
@@ -65,6 +65,28 @@ def test_a_refused_binding_needs_attention(method):
     assert words(device) == ["binding refused"]
 
 
+@pytest.mark.parametrize("reason", ["no DJI license configured", "device disabled"])
+def test_a_refused_license_needs_attention_whatever_the_binding(reason):
+    device = Device.objects.create(sn="NEWDOCK")
+    attempt(device.sn, reason=reason, method="config")
+    attempt(device.sn, minutes=0)
+    assert words(device) == ["DJI license refused"]
+
+
+def test_a_license_that_was_given_at_last_hides_no_refused_binding():
+    device = Device.objects.create(sn="NEWDOCK")
+    attempt(device.sn, reason="no DJI license configured", method="config", minutes=3)
+    attempt(device.sn, reason="code expired", minutes=2)
+    attempt(device.sn, method="config", minutes=1)
+    assert words(device) == ["binding refused"]
+
+
+def test_a_disabled_device_is_not_told_twice(dock):
+    Device.objects.filter(pk=dock.pk).update(is_enabled=False, bound_at=None)
+    attempt(dock.sn, reason="device disabled", method="config")
+    assert words(dock) == ["disabled"]
+
+
 def test_a_message_that_could_not_be_read_counts_as_refused():
     device = Device.objects.create(sn="NEWDOCK")
     attempt(device.sn, outcome="quarantined", reason="data_invalid: bind_devices")
@@ -86,6 +108,14 @@ def test_a_refusal_from_before_the_binding_concerns_nobody(dock):
 def test_a_refusal_after_the_binding_needs_attention(dock):
     Device.objects.filter(pk=dock.pk).update(bound_at=timezone.now() - timedelta(days=2))
     attempt(dock.sn, reason="code expired", minutes=10)
+    assert words(dock) == ["binding refused"]
+
+
+def test_another_organizations_code_at_a_bound_dock_is_no_refused_binding(dock):
+    Device.objects.filter(pk=dock.pk).update(bound_at=timezone.now() - timedelta(days=2))
+    attempt(dock.sn, reason=f"{dock.sn}: bound to another organization; DRONE: bound to another organization")
+    assert words(dock) == ["another's code tried"]
+    attempt(dock.sn, reason="DRONE: bound to another organization", minutes=0)
     assert words(dock) == ["binding refused"]
 
 

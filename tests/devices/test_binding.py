@@ -1,4 +1,4 @@
-"""Binding: the outcomes of PROTOCOL.md §4.1, decided as its §8 says."""
+"""Binding: the outcomes of docs/protocol.md."""
 
 from datetime import timedelta
 

@@ -61,6 +61,26 @@ def test_a_gateway_nobody_heard_of_should_check_address_and_password():
     assert found.steps[0].status == Status.MISSING
 
 
+def test_a_step_that_did_not_happen_is_not_called_hidden(stranger):
+    assert step(stranger, "config").words == "Not yet."
+    stranger.created = NOW - timedelta(days=31)
+    assert step(stranger, "config").words == "Not in the last 30 days."
+
+
+def test_a_step_of_a_former_owner_is_called_hidden_and_stays_hidden(dock, other_organization):
+    exchange("config", {"result": 0}, sn=dock.sn)
+    Exchange.objects.update(organization=other_organization)
+    visible = Exchange.objects.filter(organization=dock.organization)
+    found = onboarding(dock.sn, device=dock, visible=visible, now=NOW).steps[1]
+    assert (found.words, found.at, found.exchange) == ("Before it was yours; not shown.", None, None)
+
+
+def test_a_gateway_of_somebody_else_shows_nothing_else(stranger):
+    exchange("config", {"result": 0})
+    found = onboarding(stranger.sn, device=None, visible=Exchange.objects.none(), now=NOW)
+    assert {step.words for step in found.steps[1:]} == {"Not shown: the gateway is not yours."}
+
+
 def test_a_gateway_that_never_asked_for_the_license_is_named(stranger):
     exchange("update_topo", {"result": 0})
     assert "never asked for the DJI license" in read(stranger).words
@@ -141,6 +161,30 @@ def test_a_bound_dock_whose_binding_was_refused_since_is_no_success(dock):
     assert read(dock).status == "failed"
 
 
+def try_foreign_code(dock):
+    Device.objects.filter(pk=dock.pk).update(bound_at=NOW - timedelta(days=1))
+    dock.refresh_from_db()
+    infos = [{"sn": sn, "err_code": 210232} for sn in (dock.sn, "DRONE0001")]
+    reason = "; ".join(f"{info['sn']}: bound to another organization" for info in infos)
+    exchange("airport_organization_bind", {"result": 0, "output": {"err_infos": infos}}, reason=reason, sn=dock.sn)
+
+
+def test_another_organizations_code_at_a_bound_dock_is_a_notice(dock):
+    try_foreign_code(dock)
+    found = read(dock)
+    assert found.status == "notice"
+    assert found.words.startswith("Bound to Harbour Survey. Another organization's code was tried here and refused;")
+    assert step(dock, "airport_organization_bind").status == Status.REFUSED
+
+
+def test_an_aircraft_of_another_organization_in_a_bound_dock_is_a_failure(dock):
+    try_foreign_code(dock)
+    Exchange.objects.update(reason="DRONE0001: bound to another organization")
+    found = read(dock)
+    assert found.status == "failed"
+    assert "Its owner has to release it first." in found.words
+
+
 def test_a_topology_with_a_remark_shows_it(dock):
     exchange("update_topo", {"result": 0}, reason="DRONE: belongs to another organization", sn=dock.sn)
     assert "DRONE: belongs to another organization" in step(dock, "update_topo").words
@@ -156,9 +200,9 @@ def test_an_odd_reply_breaks_no_page(stranger, method, reply):
     assert read(stranger).words
 
 
-def test_reading_takes_six_queries(stranger, django_assert_num_queries):
+def test_reading_takes_seven_queries(stranger, django_assert_num_queries):
     for method in ("config", "airport_bind_status", "update_topo") * 5:
         exchange(method, {"result": 0})
     device = Device.objects.select_related("state").get(pk=stranger.pk)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         read(device)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, ServiceCall
 from devices.provisioning import clear_out, set_enabled
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -40,8 +40,11 @@ def test_only_old_unclaimed_enabled_devices_are_cleared_out(dock):
     unclaimed("FRESH", days=1)
     unclaimed("SHUT-OUT", days=9, is_enabled=False)
     Device.objects.create(sn="JUST-ADDED")
+    asked = unclaimed("ASKED-ONCE", days=9)
+    ServiceCall.objects.create(device=asked, organization=dock.organization, method="unlock_license_update")
     assert clear_out(days=7, now=NOW, actor=by()) == 1
-    assert set(Device.objects.values_list("sn", flat=True)) == {dock.sn, "FRESH", "SHUT-OUT", "JUST-ADDED"}
+    left = {dock.sn, "FRESH", "SHUT-OUT", "JUST-ADDED", "ASKED-ONCE"}
+    assert set(Device.objects.values_list("sn", flat=True)) == left
     assert AuditEvent.objects.get(action="delete").object_name == "OLD"
 
 

@@ -46,6 +46,13 @@ def no_expiry():
     publisher.publish_properties = lambda *, expiry: Properties(PacketTypes.PUBLISH)
 
 
+def login_at_qos_1():
+    """Publish passwords as other commands are published."""
+    from devices.methods import LOGIN, METHODS
+
+    METHODS[LOGIN] = METHODS[LOGIN]._replace(qos=1)
+
+
 # --- deaths on the way of a command
 
 
@@ -85,7 +92,7 @@ def recorded():
 
 
 STEPS = (claimed, published, recorded)
-ALTERATIONS = {function.__name__: function for function in (*STEPS, claim_last, no_expiry)}
+ALTERATIONS = {function.__name__: function for function in (*STEPS, claim_last, no_expiry, login_at_qos_1)}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from mqtt_bridge.simulator.dock import Options, Patience
 QUIET = Options(onboard=False, osd_rate=0, backoff=(0.05, 0.2))
 RATE = 250.0  # requests per second over the whole fleet
 DOCKS = 20
-IS_FULL = os.environ.get("FAULT_FULL") == "1"  # the sizes of RELIABILITY.md §4 instead of those that `make test` runs
+IS_FULL = os.environ.get("FAULT_FULL") == "1"  # the sizes of docs/reliability.md instead of those that `make test` runs
 
 
 def size(quick, full):

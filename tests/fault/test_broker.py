@@ -1,4 +1,4 @@
-"""The broker dies by `kill -9` under load (RELIABILITY.md §4, test 3)."""
+"""The broker dies by `kill -9` under load (docs/reliability.md, test 3)."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""PostgreSQL restarts and freezes under load (RELIABILITY.md §4, test 4)."""
+"""PostgreSQL restarts and freezes under load (docs/reliability.md, test 4)."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The bridge dies at each step between receiving and acknowledging (RELIABILITY.md §4, test 14)."""
+"""The bridge dies at each step between receiving and acknowledging (docs/reliability.md, test 14)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""One dock floods the bridge, another wants to be heard (RELIABILITY.md §4, test 9)."""
+"""One dock floods the bridge, another wants to be heard (docs/reliability.md, test 9)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The bridge dies by `kill -9` under load, again and again (RELIABILITY.md §4, tests 1 and 2)."""
+"""The bridge dies by `kill -9` under load, again and again (docs/reliability.md, tests 1 and 2)."""
 
 import random
 import signal

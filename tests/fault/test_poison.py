@@ -1,4 +1,4 @@
-"""Hostile messages among good ones (RELIABILITY.md §4, test 5): the good are answered, the bridge goes on."""
+"""Hostile messages among good ones (docs/reliability.md, test 5): the good are answered, the bridge goes on."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The broker restarts without its sessions while a handler runs (RELIABILITY.md §4, test 12).
+"""The broker restarts without its sessions while a handler runs (docs/reliability.md, test 12).
 
 Packet ids begin anew then: an acknowledgement of a message from before would swallow one from after.
 """

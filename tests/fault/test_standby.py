@@ -1,4 +1,4 @@
-"""Two bridges on one database, the active one killed again and again (RELIABILITY.md §4, test 10)."""
+"""Two bridges on one database, the active one killed again and again (docs/reliability.md, test 10)."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""The bridge is asked to end under load (RELIABILITY.md §4, test 16)."""
+"""The bridge is asked to end under load (docs/reliability.md, test 16)."""
 
 import signal
 import time

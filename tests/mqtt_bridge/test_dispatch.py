@@ -1,6 +1,7 @@
 """A batch through decoding, waves, handlers and answers, without a broker."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection
@@ -36,7 +37,7 @@ def answers(*deliveries):
 def routes(monkeypatch):
     """A routing table of the test's own."""
     table = {}
-    monkeypatch.setattr(router, "table", lambda _module: table)
+    monkeypatch.setattr(router, "tables", lambda _module: SimpleNamespace(ROUTES=table))
     return table
 
 
@@ -52,6 +53,11 @@ def test_answer_copies_tid_bid_and_method_and_goes_to_the_reply_topic(routes):
     assert (reply["tid"], reply["bid"], reply["method"], reply["gateway"]) == ("t1", "b1", "echo", "DOCK1")
     assert len(str(reply["timestamp"])) == 13
     assert item.outcome == "answered"
+
+
+def test_method_without_a_line_goes_to_the_handler_of_any_method(routes):
+    routes[Channel.REQUESTS, router.ANY] = Route(echo)
+    assert answers(delivery(method="unheard_of"))[0]["data"]["output"] == {"size": 1}
 
 
 def test_messages_of_different_docks_reach_the_handler_together(routes):

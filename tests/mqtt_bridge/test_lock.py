@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 
+from mqtt_bridge.dispatch import DatabaseUnavailableError
 from mqtt_bridge.lock import AdvisoryLock, FileLock
 
 
@@ -45,3 +46,10 @@ def test_advisory_lock_whose_connection_was_cut_is_not_held():
         )
     assert not lock.is_held()
     lock.release()
+
+
+@pytest.mark.django_db
+def test_advisory_lock_of_a_database_that_is_down_is_not_taken_for_somebody_elses(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")  # nobody listens there
+    with pytest.raises(DatabaseUnavailableError):
+        AdvisoryLock().acquire()

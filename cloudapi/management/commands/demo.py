@@ -1,6 +1,7 @@
 """`manage.py demo`: the whole server with simulated docks, in one process and from nothing."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -16,9 +17,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="of the admin, on loopback")
         parser.add_argument("--docks", type=int, default=3, help="simulated docks; the last one is left unbound")
+        parser.add_argument("--data", type=Path, default=demo.DATA, help="folder of its data, made if missing")
 
-    def handle(self, *_args: Any, port: int, docks: int, **_options: Any) -> None:
+    def handle(self, *_args: Any, port: int, docks: int, data: Path, **_options: Any) -> None:
         try:
-            demo.run(port=port, docks=docks, say=self.stdout.write)
+            demo.run(port=port, docks=docks, say=self.stdout.write, data=data)
         except (demo.DemoError, ProgramMissingError, ServerError, ValueError) as error:
             raise CommandError(str(error)) from None

@@ -5,18 +5,21 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.migrations.executor import MigrationExecutor
 
 from mqtt_bridge.bridge import Bridge
 
 
 class Command(BaseCommand):
-    """Build the bridge, run it until SIGTERM or SIGINT, exit 0."""
+    """Look at the database, build the bridge, run it until SIGTERM or SIGINT, exit 0."""
 
     help = "Answer docks: bridge MQTT and the database until SIGTERM. Start a second one as a stand-by."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         connections.settings["default"]["CONN_MAX_AGE"] = None  # opening one costs 8 ms per batch
+        if _lacks_migrations():
+            raise CommandError("The database lacks migrations: run manage.py migrate first.")
         try:
             bridge = Bridge(url=settings.MQTT_URL, client_id=settings.MQTT_CLIENT_ID)
         except ValueError as error:
@@ -24,3 +27,15 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())
         bridge.run()
+
+
+def _lacks_migrations() -> bool:
+    """Whether the tables are missing or older than this program; False while the database does not answer."""
+    connection = connections["default"]
+    try:
+        executor = MigrationExecutor(connection)
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except (DatabaseError, InterfaceError):
+        return False  # the bridge waits for it
+    finally:
+        connection.close()

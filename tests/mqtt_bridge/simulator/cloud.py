@@ -1,4 +1,4 @@
-"""The cloud's side of the protocol, played by hand from the examples of PROTOCOL.md."""
+"""The cloud's side of the protocol, played by hand from the examples in tests/samples."""
 
 import asyncio
 import json

@@ -1,0 +1,108 @@
+"""WebSockets of browsers: a snapshot, then a frame for each change. What they say: docs/live.md."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from devices import sender, watching
+from devices.streaming import AWAY, BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, SEND_TIMEOUT, TRY_AGAIN, Stream
+from devices.watching import View
+from organizations.tenancy import Principal
+
+logger = logging.getLogger(__name__)
+
+LONGEST_REQUEST = 1024  # characters
+
+
+class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """What both sockets do: accept, let a stream send, close with its code."""
+
+    stream: Stream
+    task: asyncio.Task[None] | None = None
+
+    def look(self, user: Principal) -> View | None:
+        """What this user may see here; reads the database."""
+        raise NotImplementedError
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except sender.UNREACHABLE as error:
+            if self.task is not None:
+                raise
+            logger.warning("A WebSocket is sent away, the channel layer has no channel for it: %r", error)
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": TRY_AGAIN})
+        finally:
+            if self.task is not None:
+                self.task.cancel()
+                await asyncio.wait([self.task])
+
+    async def connect(self) -> None:
+        """Accept whoever comes, for only then a browser learns why it is closed."""
+        await self.accept()
+        self.stream = Stream(
+            send=self.send,
+            layer=self.channel_layer,
+            channel=self.channel_name,
+            session_key=self.scope["session"].session_key,
+            look=self.look,
+        )
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            code = await self.stream.run()
+        except Exception:
+            # A task that died in silence would leave a browser with a page that looks live.
+            logger.exception("A WebSocket fails")
+            code = INTERNAL_ERROR
+        with contextlib.suppress(*AWAY, RuntimeError):  # the browser has gone first
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self.close(code)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if is_refetch(text_data):
+            self.stream.outbox.ask_snapshot()
+        else:
+            self.stream.outbox.close(BAD_REQUEST)
+
+    async def frames(self, message: dict[str, Any]) -> None:
+        """What `devices/sender.py` sent to a group."""
+        self.stream.hear(message["frames"])
+
+
+def is_refetch(text: str | None) -> bool:
+    """Whether this is the one thing that a browser may say."""
+    if text is None or len(text) > LONGEST_REQUEST:
+        return False
+    try:
+        return bool(json.loads(text) == {"type": "refetch"})
+    except (ValueError, RecursionError):
+        return False
+
+
+class DeviceConsumer(LiveConsumer):
+    """`/ws/devices/{sn}/`: a device, its account, its calls."""
+
+    def look(self, user: Principal) -> View | None:
+        return watching.device_view(user, self.scope["url_route"]["kwargs"]["sn"])
+
+
+class OrganizationConsumer(LiveConsumer):
+    """`/ws/organizations/{organization_id}/`: the calls of an organization."""
+
+    def look(self, user: Principal) -> View | None:
+        return watching.organization_view(user, self.scope["url_route"]["kwargs"]["organization_id"])
+
+
+class NotFoundConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Any other path."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        await self.close(NOT_FOUND)

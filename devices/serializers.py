@@ -1,0 +1,79 @@
+"""Devices, accounts and service calls as JSON: the same for REST and for browsers that follow live."""
+
+from typing import ClassVar
+
+from rest_framework import serializers
+
+from devices import call_states, methods
+from devices.models import Device, DeviceAccount, ServiceCall
+from devices.presence import Presence, Watch
+
+
+class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
+    """A dock's DJI account; needs nothing but its row."""
+
+    verification_code_url = serializers.SerializerMethodField(help_text="Where a person gets the code; https only.")
+
+    class Meta:
+        model = DeviceAccount
+        fields = ("username", "status", "verification_code_url")
+
+    def get_verification_code_url(self, account: DeviceAccount) -> str:
+        """The dock's word, for people to click: nothing but https leaves the server."""
+        url = account.verification_code_url
+        return url if url.startswith("https://") else ""
+
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
+    """A device and whether it is there; its context holds `watch`, a `presence.Watch`."""
+
+    related: ClassVar = ("organization", "state")  # for select_related
+
+    model_name = serializers.CharField(read_only=True)
+    organization = serializers.CharField(source="organization.organization_id", default=None, read_only=True)
+    presence = serializers.SerializerMethodField()
+    last_seen = serializers.DateTimeField(source="state.last_seen", default=None, read_only=True)
+    firmware_version = serializers.CharField(source="state.firmware_version", default="", read_only=True)
+
+    class Meta:
+        model = Device
+        fields = (
+            "sn", "callsign", "model_key", "model_name", "organization", "is_enabled", "presence", "last_seen",
+            "firmware_version",
+        )  # fmt: skip
+
+    def get_presence(self, device: Device) -> Presence:
+        """One of `presence.Presence`: what may truthfully be said."""
+        now_watched: Watch = self.context["watch"]
+        return now_watched.presence(getattr(device, "state", None))
+
+
+class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
+    """A service call as it stands, with one sentence about it; `data` has its secrets masked since it was made."""
+
+    related: ClassVar = ("device", "organization", "requested_by")  # for select_related
+
+    device = serializers.CharField(source="device.sn", read_only=True)
+    organization = serializers.CharField(source="organization.organization_id", read_only=True)
+    batch = serializers.UUIDField(source="batch_id", read_only=True, allow_null=True)
+    retry_of = serializers.UUIDField(source="retry_of_id", read_only=True, allow_null=True)
+    label = serializers.SerializerMethodField(help_text="The method for people.")  # type: ignore[assignment]
+    text = serializers.SerializerMethodField(help_text="What is the matter with it now, for people.")
+    is_open = serializers.BooleanField(read_only=True)
+    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
+
+    class Meta:
+        model = ServiceCall
+        fields = (
+            "id", "version", "device", "organization", "batch", "retry_of", "method", "label", "data", "status",
+            "percent", "late", "is_open", "text", "result_code", "result_text", "output", "requested_by", "note",
+            "queue", "created", "sent", "replied", "closed", "expires", "deadline",
+        )  # fmt: skip
+
+    def get_label(self, call: ServiceCall) -> str:
+        """Of a method that is no longer known: its name."""
+        known = methods.METHODS.get(call.method)
+        return known.label if known else call.method
+
+    def get_text(self, call: ServiceCall) -> str:
+        return call_states.describe(call)

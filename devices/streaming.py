@@ -1,0 +1,117 @@
+"""One task per WebSocket that does all its sending, so that a browser that does not read holds up nobody."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
+
+from devices import sender, watching
+from devices.outbox import Outbox
+from devices.watching import Look, View
+from organizations.tenancy import Principal
+
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY = 30.0  # seconds between two looks at the user's rights
+READ_EVERY = 0.5  # seconds at least between two looks at the database for one socket
+SEND_TIMEOUT = 60.0  # seconds in which a browser has to take a frame
+LEAVE_TIMEOUT = 5.0  # seconds
+
+BAD_REQUEST = 4400
+NOT_SIGNED_IN = 4401
+NO_LONGER_ALLOWED = 4403
+NOT_FOUND = 4404
+INTERNAL_ERROR = 1011
+TRY_AGAIN = 1013
+
+AWAY = (*sender.UNREACHABLE, DatabaseError, InterfaceError)
+
+
+class Stream:
+    """A snapshot, then frames, as long as the user may see them.
+
+    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `look` tells what a user may see.
+    """
+
+    def __init__(
+        self, *, send: Callable[[str], Awaitable[None]], layer: Any, channel: str, session_key: str | None, look: Look
+    ) -> None:
+        self.outbox = Outbox()
+        self._send = send
+        self._layer = layer
+        self._channel = channel
+        self._session_key = session_key
+        self._look = look
+        self._view: View | None = None
+        self._groups: frozenset[str] = frozenset()
+        self._read_at = 0.0
+
+    def hear(self, frames: Iterable[tuple[str, str]]) -> None:
+        """Queue what was sent to a group: pairs of the serial number that a hint is about, else "", and the text."""
+        for sn, text in frames:
+            if not sn:
+                self.outbox.put(text)
+            elif self._view is not None and self._view.concerns(sn):
+                self.outbox.hint(text)
+
+    async def run(self) -> int:
+        """Send until there is a reason to close the socket; returns its code."""
+        try:
+            while (code := self.outbox.close_code) is None:
+                await self._send_all(self.outbox.take())
+                if self._seconds_to_read() <= 0 and (code := await self._read()) is not None:
+                    break
+                await self.outbox.wait(max(0.0, self._seconds_to_read()))
+        except AWAY as error:  # the browser, the layer or the database
+            logger.info("A WebSocket ends: %r", error)
+            return TRY_AGAIN
+        finally:
+            with contextlib.suppress(*AWAY):
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    await self._join(frozenset())
+        return code
+
+    def _seconds_to_read(self) -> float:
+        pause = READ_EVERY if self.outbox.is_read_due else CHECK_EVERY
+        return self._read_at + pause - asyncio.get_running_loop().time()
+
+    async def _read(self) -> int | None:
+        """Look at the rights, and send what they allow; returns a code if they end here."""
+        hints, is_snapshot_due = self.outbox.take_hints(), self.outbox.is_snapshot_due and self._view is not None
+        if is_snapshot_due:
+            self.outbox.is_snapshot_due = False
+        is_signed_in, view, snapshot = await database_sync_to_async(self._read_database)(is_snapshot_due)
+        if view is None:
+            if self._view is not None:
+                return NO_LONGER_ALLOWED
+            return NOT_FOUND if is_signed_in else NOT_SIGNED_IN
+        self._view = view
+        if view.groups != self._groups:
+            # First the groups, then, with the next read, a snapshot: nothing is lost between them.
+            await self._join(view.groups)
+            self.outbox.ask_snapshot()
+            return None
+        self._read_at = asyncio.get_running_loop().time()
+        await self._send_all([*snapshot, *hints])
+        return None
+
+    def _read_database(self, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
+        user: Principal = watching.user_of(self._session_key)
+        view = self._look(user)
+        return user.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
+
+    async def _send_all(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self._send(text)
+
+    async def _join(self, groups: frozenset[str]) -> None:
+        for group in self._groups - groups:
+            await self._layer.group_discard(group, self._channel)
+        before, self._groups = self._groups, groups
+        for group in groups - before:
+            await self._layer.group_add(group, self._channel)

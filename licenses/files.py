@@ -1,0 +1,236 @@
+"""License files: kept as uploaded, given to docks by signed addresses that expire, every download logged.
+
+Nothing in a file is believed or unpacked. The server fetches no address and sends none but its own.
+"""
+
+import hashlib
+import re
+import unicodedata
+import uuid
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+from django.core.validators import validate_ipv46_address
+from django.db import transaction
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+
+from devices.methods import UPDATE
+from devices.models import ServiceCall
+from devices.service_calls import Refused
+from licenses.models import LicenseFile, LicenseFileDownload
+from mqtt_bridge.protocol import licenses as protocol
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import Organization
+
+NAME_LENGTH = 100  # characters; DJI's own names are shorter
+PIECE = 256 * 2**10  # bytes in memory at a time, of each download
+# A point is safe in a path everywhere; Django's colon is not.
+SIGNER = TimestampSigner(salt="licenses.LicenseFile", sep=".")
+
+
+class FileInUseError(Exception):
+    """A dock may still fetch this file."""
+
+
+class Ticket(NamedTuple):
+    """What an address of ours stands for."""
+
+    file: LicenseFile
+    call: ServiceCall | None
+    is_expired: bool
+
+
+# --- upload, delete --------------------------------------------------------------------------------
+
+
+def clean_name(name: str) -> str:
+    """A file name for display and download: the last part of a path, without control, bidi or quoting characters.
+
+    Cut to NAME_LENGTH characters, its extension kept.
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    shown = "".join(" " if character.isspace() else character for character in last)
+    shown = "".join(character for character in shown if unicodedata.category(character)[0] != "C")
+    shown = re.sub(r'["*:;<>?|%]', "_", " ".join(shown.split())).lstrip(". ")
+    stem, dot, extension = shown.rpartition(".")
+    if len(shown) > NAME_LENGTH and dot and len(extension) <= 10:
+        return f"{stem[: NAME_LENGTH - len(extension) - 1]}.{extension}"
+    return shown[:NAME_LENGTH] or "license-file"
+
+
+def read(upload: "UploadedFile[bytes]") -> bytes:
+    """The bytes of an upload.
+
+    Raises ValidationError for an empty file and one beyond LICENSE_FILE_CAP, which is not read further than that.
+    """
+    cap = settings.LICENSE_FILE_CAP
+    if upload.size is not None and upload.size > cap:
+        raise ValidationError(_too_large(cap))
+    upload.seek(0)
+    content: bytes = upload.read(cap + 1)
+    if len(content) > cap:
+        raise ValidationError(_too_large(cap))
+    if not content:
+        raise ValidationError("The file is empty.")
+    return content
+
+
+def _too_large(cap: int) -> str:
+    return f"The file is too large: more than {filesizeformat(cap)}."
+
+
+def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: Actor) -> LicenseFile:
+    """Keep an uploaded file for the docks of an organization, audited.
+
+    Bytes that the organization has already give the row that is there, with `already_there` set. Raises
+    ValidationError for what `read` refuses, and for other bytes with the MD5 of a file that is there: a dock could
+    not tell them apart.
+    """
+    content = read(upload)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    fields = {
+        "name": clean_name(upload.name or ""),
+        "size": len(content),
+        "content": content,
+        "uploaded_by": actor.user,
+    }
+    with transaction.atomic():
+        row, is_new = LicenseFile.objects.get_or_create(organization=organization, md5=md5, defaults=fields)
+        if is_new:
+            after = {"name": row.name, "size": row.size, "md5": md5}
+            audit.record([audit.event(actor, "upload", row, organization_id=organization.pk, after=after)])
+        elif not LicenseFile.objects.filter(pk=row.pk, content=content).exists():
+            raise ValidationError(f"These are other bytes with the same MD5 as {row.name}: a forgery of one of them.")
+    stored: LicenseFile = row
+    stored.already_there = not is_new
+    return stored
+
+
+def calls_using(file: LicenseFile) -> int:
+    """How many open service calls may still make a dock fetch this file."""
+    calls = ServiceCall.objects.open().filter(organization=file.organization_id, method=UPDATE)
+    return calls.filter(data__license_file=file.pk).count()
+
+
+def delete(file: LicenseFile, *, actor: Actor) -> None:
+    """Delete a file with its download log, audited. Raises FileInUseError while an open service call uses it."""
+    with transaction.atomic():
+        locked = LicenseFile.objects.select_for_update(of=("self",)).filter(pk=file.pk)
+        for row in locked:
+            if count := calls_using(row):
+                raise FileInUseError(
+                    f"{row.name} is in use by {count} open service call(s). Wait until they have ended."
+                )
+            before = {"name": row.name, "size": row.size, "md5": row.md5, "downloads": row.downloads.count()}
+            audit.record([audit.event(actor, "delete", row, organization_id=row.organization_id, before=before)])
+            row.delete()
+
+
+# --- what a dock is sent -----------------------------------------------------------------------------
+
+
+def signed_url(file: LicenseFile, *, call: ServiceCall | None = None) -> str:
+    """An address on PUBLIC_URL where this file can be fetched without a session for LICENSE_FILE_URL_SECONDS.
+
+    The name at its end is for docks that name a download after its address; nothing depends on it.
+    """
+    token = SIGNER.sign(f"{file.pk}.{call.pk.hex if call else ''}")
+    return f"{settings.PUBLIC_URL}{reverse('license_file', args=[token, _plain_name(file.name)])}"
+
+
+def _plain_name(name: str) -> str:
+    """The name in letters that need no quoting in an address."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")
+    return plain or "license"
+
+
+def payload(call: ServiceCall) -> protocol.LicenseUpdateRequest:
+    """What goes out for an `unlock_license_update` call: `{}` for FlySafe's newest, or a file by a fresh address.
+
+    The stored data is `{}` or `{"license_file": <primary key>}`. Raises Refused (invalid) for anything else, and
+    for a file that is gone or not the organization's.
+    """
+    if call.data == {}:
+        return protocol.LicenseUpdateRequest()
+    key = call.data.get("license_file")
+    if set(call.data) != {"license_file"} or type(key) is not int:
+        raise Refused(Refused.Kind.INVALID, "Name an uploaded license file by its number, and nothing else.")
+    file = LicenseFile.objects.filter(pk=key, organization=call.organization_id).first()
+    if file is None:
+        raise Refused(Refused.Kind.INVALID, "There is no such license file in the organization of this dock.")
+    return protocol.LicenseUpdateRequest(
+        file=protocol.LicenseFile(url=signed_url(file, call=call), fingerprint=file.md5)
+    )
+
+
+# --- download ----------------------------------------------------------------------------------------
+
+
+def redeem(token: str) -> Ticket | None:
+    """What the token of an address stands for, expired or not; None if we never made it or the file is gone."""
+    try:
+        value = SIGNER.unsign(token)
+    except BadSignature:
+        return None
+    key, _, call = value.partition(".")
+    file = LicenseFile.objects.filter(pk=int(key)).first()
+    if file is None:
+        return None
+    asked = ServiceCall.objects.filter(pk=uuid.UUID(call)).first() if call else None
+    return Ticket(file, asked, _is_expired(token))
+
+
+def _is_expired(token: str) -> bool:
+    try:
+        SIGNER.unsign(token, max_age=settings.LICENSE_FILE_URL_SECONDS)
+    except SignatureExpired:
+        return True
+    return False
+
+
+def log(file: LicenseFile, *, remote_address: str | None, **fields: object) -> LicenseFileDownload:
+    """Note a download that begins or is refused; `remote_address` is noted if it is an IP address."""
+    try:
+        validate_ipv46_address(remote_address or "")
+    except ValidationError:
+        remote_address = None
+    return LicenseFileDownload.objects.create(file=file, remote_address=remote_address, **fields)
+
+
+class Transfer:
+    """A download under way: whoever sends what `read` gives adds it to `sent` (bytes), and closes in the end.
+
+    "Finished" in the log means that every byte was handed to the network, no more.
+    """
+
+    def __init__(self, download: LicenseFileDownload) -> None:
+        self._download = download
+        self.sent = 0
+
+    def read(self) -> bytes:
+        """The piece that comes next; b"" at the end, and where the file has been deleted meanwhile."""
+        piece: bytes = LicenseFile.objects.bytes_of(self._download.file_id, self.sent, PIECE)
+        return piece
+
+    @property
+    def is_complete(self) -> bool:
+        return self.sent == self._download.file.size
+
+    def close(self) -> None:
+        """Note how far it came."""
+        outcome = LicenseFileDownload.Outcome.FINISHED if self.is_complete else LicenseFileDownload.Outcome.BROKEN_OFF
+        LicenseFileDownload.objects.filter(pk=self._download.pk).update(sent=self.sent, outcome=outcome)
+
+
+def prune(**_tick: object) -> int:
+    """Delete what the log of downloads holds beyond JOURNAL_DAYS; returns how many rows went."""
+    before = timezone.now() - timedelta(days=settings.JOURNAL_DAYS)
+    deleted, _ = LicenseFileDownload.objects.filter(at__lt=before).delete()
+    return deleted

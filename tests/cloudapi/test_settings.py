@@ -1,0 +1,73 @@
+"""What production must be told."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.stack import ROOT
+
+PRODUCTION = {
+    "DEBUG": "false",
+    "SECRET_KEY": "a secret key for the tests only",
+    "FIELD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "PUBLIC_URL": "https://docks.example.com",
+    "ALLOWED_HOSTS": "docks.example.com",
+    "DATABASE_URL": "postgres://docks@127.0.0.1/docks",
+}
+
+
+def manage(*arguments, **changes):
+    """Run a command in production's environment, changed; returns the finished process."""
+    env = {name: value for name, value in (os.environ | PRODUCTION | changes).items() if value}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def check(**changes):
+    return manage("check", **changes)
+
+
+def test_production_starts_when_it_is_told_all_that_it_needs():
+    done = check()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_URL"])
+def test_production_does_not_start_without(name):
+    done = check(**{name: ""})
+    assert f"{name} must be set when DEBUG is off" in done.stderr
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("keys", ["abc", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", ","])
+def test_keys_that_encrypt_nothing_are_found_at_the_start(keys):
+    done = check(FIELD_ENCRYPTION_KEYS=keys)
+    assert "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key" in done.stderr
+    assert done.returncode != 0
+
+
+def test_plain_http_is_for_probes_and_metrics_only():
+    redirects = """
+from django.middleware.security import SecurityMiddleware
+from django.test import RequestFactory
+request = RequestFactory(SERVER_NAME="docks.example.com").get
+middleware = SecurityMiddleware(lambda request: None)
+pages = ("/healthz", "/readyz", "/metrics", "/admin/", "/metrics/x")
+print([page for page in pages if middleware.process_request(request(page))])
+"""
+    done = manage("shell", "-v0", "-c", redirects)
+    assert done.stdout.strip() == "['/admin/', '/metrics/x']", done.stderr
+
+
+@pytest.mark.parametrize(("scheme", "is_exempt"), [("http", True), ("https", False)])
+def test_docks_are_redirected_to_https_only_if_their_addresses_are_https(scheme, is_exempt):
+    program = """
+import re
+from django.conf import settings
+print(any(re.search(pattern, "license-files/token/a.kmz") for pattern in settings.SECURE_REDIRECT_EXEMPT))
+"""
+    done = manage("shell", "-v0", "-c", program, PUBLIC_URL=f"{scheme}://docks.example.com")
+    assert done.stdout.strip() == str(is_exempt), done.stderr

@@ -1,0 +1,108 @@
+"""What logins and logouts say about a dock's DJI account."""
+
+import pytest
+
+from devices import accounts, service_calls
+from devices.models import Device, DeviceAccount, ServiceCall
+from tests.devices.test_service_calls import (
+    CREDENTIALS,
+    LOGIN,
+    _bridge,  # noqa: F401  (a fixture)
+    actor,  # noqa: F401
+    close_overdue,
+    event,
+    hear,
+    issue,
+    sent,
+)
+
+pytestmark = pytest.mark.django_db
+
+LINK = "https://account.dji.example/code"
+LOGOUT = "logout_dji_account"
+
+
+def account(dock):
+    row = DeviceAccount.objects.get(device=dock)
+    return row.status, row.username, row.verification_code_url
+
+
+def logged_in(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    event(call, "ok")
+    return call
+
+
+def test_login_is_shown_while_it_runs_and_when_it_is_through(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    assert account(dock) == ("logging_in", "pilot@example.org", "")
+    event(call, "ok")
+    assert account(dock) == ("logged_in", "pilot@example.org", "")
+
+
+def test_failure_with_a_link_wants_a_code_and_the_next_attempt_is_linked(dock):
+    first = sent(dock, LOGIN, CREDENTIALS)
+    event(first, "failed", output={"verification_code_url": LINK})
+    assert account(dock) == ("verification_required", "pilot@example.org", LINK)
+    second = sent(dock, LOGIN, CREDENTIALS | {"verification_code": "123456"})
+    assert second.retry_of == first
+    assert second.data["verification_code"] == "***"
+    assert account(dock)[2] == ""
+    event(second, "ok")
+    assert account(dock) == ("logged_in", "pilot@example.org", "")
+
+
+def test_link_told_on_the_way_counts_when_the_attempt_fails(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    event(call, "in_progress", 10, output={"verification_code_url": LINK})
+    assert account(dock)[0] == "logging_in"
+    event(call, "failed")
+    assert account(dock)[0] == "verification_required"
+
+
+@pytest.mark.parametrize("link", ["http://dji.example", "javascript:alert(1)"])
+def test_failure_with_an_unsafe_link_is_a_failure(dock, link):
+    event(sent(dock, LOGIN, CREDENTIALS), "failed", output={"verification_code_url": link})
+    assert account(dock) == ("failed", "pilot@example.org", "")
+
+
+def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811
+    logged_in(dock)
+    call = issue(dock, LOGIN, CREDENTIALS | {"username": "other@example.org"})
+    assert account(dock)[:2] == ("logging_in", "other@example.org")
+    service_calls.cancel(call, actor=actor)
+    assert account(dock) == ("logged_in", "pilot@example.org", "")
+
+
+def test_login_that_nobody_answers_has_failed_until_the_dock_says_otherwise(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    close_overdue(seconds=181)
+    assert account(dock)[0] == "failed"
+    event(call, "ok")
+    assert account(dock)[0] == "logged_in"
+
+
+def test_late_word_on_an_old_login_does_not_touch_a_newer_one(dock):
+    old = sent(dock, LOGIN, CREDENTIALS | {"username": "old@example.org"})
+    close_overdue(seconds=181)
+    logged_in(dock)
+    event(old, "failed")
+    assert account(dock)[:2] == ("logged_in", "pilot@example.org")
+
+
+def test_logout_clears_the_account_only_if_it_succeeds(dock):
+    logged_in(dock)
+    hear(sent(dock, LOGOUT, {}), {"result": 0, "output": {"status": "failed"}})
+    assert account(dock)[0] == "logged_in"
+    event(sent(dock, LOGOUT, {}), "ok")
+    assert account(dock) == ("logged_out", "", "")
+
+
+def test_login_of_a_former_owner_says_nothing_to_the_new_one(dock, other_organization):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    Device.objects.update(organization=other_organization)
+    DeviceAccount.objects.all().delete()
+    event(call, "failed", output={"verification_code_url": LINK})
+    assert ServiceCall.objects.get().status == "failed"
+    assert not DeviceAccount.objects.exists()
+    assert accounts.unverified_attempt(Device.objects.get()) is None

@@ -1,0 +1,292 @@
+"""WebSockets of a real web process: who sees what, and for how long."""
+
+import time
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from devices import binding, live
+from devices.models import Device, DeviceAccount
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Membership
+from tests.devices.calls import advance, make_call
+from tests.web import running_web
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ACTOR = Actor(AuditEvent.Through.COMMAND)
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup, django_db_blocker, tmp_path_factory):
+    with django_db_blocker.unblock(), running_web(tmp_path_factory.mktemp("web") / "log") as web:
+        yield web
+
+
+@pytest.fixture
+def path(dock):
+    return f"/ws/devices/{dock.sn}/"
+
+
+def owner_path(organization):
+    return f"/ws/organizations/{organization.organization_id}/"
+
+
+def person(request, name):
+    return None if name == "anonymous" else request.getfixturevalue(name)
+
+
+# --- who may -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "code"), [("staff", None), ("alice", None), ("bob", None), ("charlie", 4404), ("anonymous", 4401)]
+)
+@pytest.mark.parametrize("kind", ["device", "organization"])
+def test_only_who_may_see_it_gets_a_snapshot(web, request, path, organization, who, code, kind):
+    path = path if kind == "device" else owner_path(organization)
+    with web.socket(path, person(request, who)) as socket:
+        if code is None:
+            assert socket.next()["type"] == "snapshot"
+        else:
+            assert socket.code() == code
+
+
+@pytest.mark.parametrize(("who", "code"), [("staff", None), ("alice", 4404), ("charlie", 4404), ("anonymous", 4401)])
+def test_an_unclaimed_device_is_for_platform_staff(web, request, who, code):
+    Device.objects.create(sn="STRANGER")
+    with web.socket("/ws/devices/STRANGER/", person(request, who)) as socket:
+        if code is None:
+            assert socket.next()["device"]["organization"] is None
+        else:
+            assert socket.code() == code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ws/devices/UNKNOWN/",
+        "/ws/devices/-x/",
+        f"/ws/devices/{'x' * 65}/",
+        "/ws/devices/DOCK0001",
+        "/ws/devices/DOCK0001/%0a",
+        "/ws/devices/../organizations/12345678/",
+        "/ws/organizations/99999999/",
+        "/ws/organizations/%27%20or%201=1/",
+        "/ws/",
+        "/elsewhere",
+    ],
+)
+def test_what_is_not_there_closes_with_4404(web, staff, dock, path):
+    with web.socket(path, staff) as socket:
+        assert socket.code() == 4404
+
+
+def test_member_of_nothing_sees_nothing(web, alice, path):
+    Membership.objects.all().delete()
+    with web.socket(path, alice) as socket:
+        assert socket.code() == 4404
+
+
+# --- what is shown ---------------------------------------------------------------------------------
+
+
+def test_snapshot_of_a_device_shows_it_its_account_and_its_calls(web, alice, dock, path):
+    DeviceAccount.objects.create(device=dock, username="pilot@example.org", status="logged_in")
+    call = make_call(dock)
+    with web.socket(path, alice) as socket:
+        snapshot = socket.next()
+    assert (snapshot["device"]["sn"], snapshot["device"]["callsign"]) == (dock.sn, "Pier 7")
+    assert snapshot["account"]["username"] == "pilot@example.org"
+    assert [shown["id"] for shown in snapshot["service_calls"]] == [str(call.pk)]
+    assert snapshot["is_complete"]
+
+
+def test_snapshot_holds_every_open_call_and_the_latest_20(web, alice, dock, organization):
+    waiting = make_call(dock)
+    for _ in range(21):
+        make_call(dock, status="succeeded")
+    with web.socket(owner_path(organization), alice) as socket:
+        calls = socket.next()["service_calls"]
+    assert (len(calls), calls[-1]["id"]) == (21, str(waiting.pk))
+
+
+def test_both_sockets_hear_each_change_of_a_call(web, alice, dock, organization, path):
+    call = make_call(dock)
+    with web.socket(path, alice) as device, web.socket(owner_path(organization), alice) as owner:
+        device.next("snapshot"), owner.next("snapshot")
+        for percent in (10, 50):
+            advance(call, status="in_progress", percent=percent)
+        seen = [[socket.next("service_call")["percent"] for _ in range(2)] for socket in (device, owner)]
+    assert seen == [[10, 50], [10, 50]]
+
+
+def test_hints_reach_both_sockets_and_not_those_of_other_devices(web, alice, dock, aircraft, organization, path):
+    with (
+        web.socket(path, alice) as device,
+        web.socket(owner_path(organization), alice) as owner,
+        web.socket(f"/ws/devices/{aircraft.sn}/", alice) as other,
+    ):
+        for socket in (device, owner, other):
+            socket.next("snapshot")
+        live.tell_account(dock)
+        assert device.next() == owner.next() == {"type": "account", "sn": dock.sn}
+        assert other.within(1.0) == []
+
+
+def test_another_organization_hears_nothing(web, charlie, dock, other_organization):
+    with web.socket(owner_path(other_organization), charlie) as socket:
+        socket.next("snapshot")
+        advance(make_call(dock))
+        live.tell_device([dock])
+        assert socket.within(1.0) == []
+
+
+def test_new_owner_never_hears_or_sees_calls_of_the_former_one(web, staff, charlie, dock, other_organization, path):
+    call = make_call(dock)
+    binding.release([dock], actor=ACTOR)
+    Device.objects.filter(pk=dock.pk).update(organization=other_organization)
+    with web.socket(path, charlie) as new, web.socket(path, staff) as everything:
+        assert new.next()["service_calls"] == everything.next()["service_calls"] == []
+        advance(call, status="succeeded")
+        assert new.within(1.0) == everything.within(0) == []
+
+
+def test_an_idle_socket_still_receives_after_15_seconds(web, alice, dock, path):
+    call = make_call(dock)
+    with web.socket(path, alice) as socket:
+        socket.next("snapshot")
+        time.sleep(15)
+        advance(call, status="sent")
+        assert socket.next("service_call", timeout=2)["status"] == "sent"
+
+
+# --- how long ----------------------------------------------------------------------------------------
+
+
+def test_former_owner_is_closed_out_when_a_device_is_released(web, alice, dock, path):
+    with web.socket(path, alice) as socket:
+        socket.next("snapshot")
+        binding.release([dock], actor=ACTOR)
+        assert socket.code(timeout=0.9) == 4403
+
+
+def test_staff_goes_on_with_the_next_owner(web, staff, dock, other_organization, path):
+    with web.socket(path, staff) as socket:
+        socket.next("snapshot")
+        binding.release([dock], actor=ACTOR)
+        assert socket.next("snapshot")["device"]["organization"] is None
+        dock.refresh_from_db()
+        with transaction.atomic():
+            live.tell_device([dock])
+            Device.objects.filter(pk=dock.pk).update(organization=other_organization)
+        assert socket.next("snapshot")["device"]["organization"] == "87654321"
+        dock.refresh_from_db()
+        advance(make_call(dock))
+        assert socket.next("service_call")["organization"] == "87654321"
+
+
+def take_membership(user, client):
+    Membership.objects.filter(user=user).delete()
+
+
+def deactivate(user, client):
+    type(user).objects.filter(pk=user.pk).update(is_active=False)
+
+
+def log_out(user, client):
+    client.logout()
+
+
+def change_password(user, client):
+    user.set_password("another password")
+    user.save()
+
+
+@pytest.mark.parametrize("end", [take_membership, deactivate, log_out, change_password])
+def test_a_socket_ends_with_the_rights_of_its_user(web, alice, dock, path, end):
+    client = Client()
+    with web.socket(path, alice, client=client) as socket:
+        socket.next("snapshot")
+        end(alice, client)
+        assert socket.code(timeout=4) == 4403
+
+
+def test_logging_out_while_calls_stream_closes_the_socket(web, alice, dock, path):
+    client, call = Client(), make_call(dock)
+    with web.socket(path, alice, client=client) as socket:
+        for percent in range(40):
+            advance(call, status="in_progress", percent=percent)
+            if percent == 20:
+                client.logout()
+            time.sleep(0.05)
+        assert socket.code(timeout=4) == 4403
+
+
+# --- what a browser may say ----------------------------------------------------------------------------
+
+
+def test_refetch_gives_a_new_snapshot(web, alice, dock, path):
+    with web.socket(path, alice) as socket:
+        assert socket.next()["device"]["callsign"] == "Pier 7"
+        Device.objects.update(callsign="Pier 8")
+        socket.send({"type": "refetch"})
+        assert socket.next()["device"]["callsign"] == "Pier 8"
+
+
+def test_a_flood_of_refetches_costs_two_snapshots_a_second(web, alice, path):
+    with web.socket(path, alice) as socket:
+        socket.next("snapshot")
+        for _ in range(500):
+            socket.send({"type": "refetch"})
+        assert 1 <= len(socket.within(1.2)) <= 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "NaN",
+        '"refetch"',
+        "\x00",
+        b"\xff\xfe",
+        "[" * 1000,
+        "9" * 1000,
+        '{"type": "frames", "frames": []}',
+        '{"type": "refetch", "sn": "DOCK0001"}',
+        '{"type": ["refetch"]}',
+        "x" * 60_000,
+    ],
+)
+def test_hostile_text_closes_the_socket_and_nothing_else(web, alice, path, text):
+    with web.socket(path, alice) as socket, web.socket(path, alice) as other:
+        socket.next("snapshot"), other.next("snapshot")
+        socket.send(text)
+        assert socket.code() == 4400
+        other.send({"type": "refetch"})
+        assert other.next("snapshot")
+    assert "Traceback" not in web.said()
+
+
+def test_a_message_beyond_all_bounds_is_not_even_read(web, alice, path):
+    with web.socket(path, alice) as socket:
+        socket.send("x" * 1_000_000)
+        assert socket.code() == 1009
+    assert "Traceback" not in web.said()
+
+
+def test_rights_are_read_with_few_queries_whatever_there_is(alice, dock, django_assert_num_queries):
+    from devices import watching
+
+    client = Client()
+    client.force_login(alice)
+    for _ in range(30):
+        make_call(dock, requested_by=alice, created=timezone.now())
+    with django_assert_num_queries(3):
+        view = watching.device_view(watching.user_of(client.session.session_key), dock.sn)
+    with django_assert_num_queries(2):
+        view.snapshot()

@@ -1,0 +1,135 @@
+"""The password of a DJI account through success, failure, a crash and a second try: found nowhere afterwards."""
+
+import asyncio
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from cloudapi.embedded.servers import Mosquitto, Redis
+from mqtt_bridge.simulator.dock import Options
+from tests.fault import altered_worker
+from tests.stack import wait_for
+
+pytestmark = pytest.mark.fault
+
+LOGIN = "login_dji_account"
+USER, PASSWORD, CODE = "canary-user", "canary-password", "canary-code"
+OPTIONS = Options(osd_rate=1, session_expiry=600)  # the broker keeps for this dock what it may keep
+
+
+@pytest.fixture
+def stack(new_stack):
+    broker = Mosquitto(persistence=True)
+    with new_stack(
+        "postgresql", broker=broker, redis=Redis(), SERVICE_SILENCE_ACCOUNT="2", LOG_LEVEL="DEBUG"
+    ) as running:
+        running.start_bridge()
+        yield running
+
+
+@pytest.fixture
+def dock(stack):
+    with stack.fleet(options=OPTIONS) as (fleet, loop):
+        [dock] = fleet.docks
+        wait_for(lambda: dock.is_onboarded)
+        dock.loop = loop
+        yield dock
+
+
+@contextmanager
+def overheard(url):
+    """Everything that any client says to this Redis: tasks and frames."""
+    lines = []
+    client = redis.Redis.from_url(url)
+
+    def listen():
+        with client.monitor() as monitor:
+            ready.set()
+            for command in monitor.listen():
+                lines.append(command["command"])
+                if "the end" in command["command"]:
+                    return
+
+    ready = threading.Event()
+    listener = threading.Thread(target=listen)
+    listener.start()
+    ready.wait(5)
+    yield lines
+    client.publish("nobody", "the end")
+    listener.join()
+
+
+def login(stack, dock, password=PASSWORD, code=CODE):
+    return stack.issue(dock.sn, LOGIN, {"username": USER, "password": password, "verification_code": code})["id"]
+
+
+def go_away(dock):
+    """Leave the broker, which keeps the session; nobody has told the server yet."""
+    asyncio.run_coroutine_threadsafe(dock.stop(), dock.loop).result(10)
+
+
+def tables(stack):
+    """Every row of every table as text."""
+    names = stack.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    return "\n".join(row for (name,) in names for (row,) in stack.rows(f'SELECT t::text FROM "{name}" t'))
+
+
+def database_files(stack):
+    """What PostgreSQL has written to the disk, its log of changes included."""
+    with psycopg.connect(stack.database.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+        [(folder,)] = connection.execute("SHOW data_directory").fetchall()
+        [(oid,)] = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchall()
+    return [*(Path(folder) / "base" / str(oid)).glob("*"), *(Path(folder) / "pg_wal").glob("0*")]
+
+
+def places(stack, canary, *, redis_lines=()):
+    """Where a word can be found."""
+    time.sleep(1.5)  # until the broker has saved what it keeps
+    files = {
+        "database files": database_files(stack),
+        "broker's files": [path for path in stack.broker.directory.glob("*") if path.is_file()],
+        "logs": [stack.log, stack.worker_log],
+    }
+    found = {name for name, paths in files.items() if any(canary.encode() in path.read_bytes() for path in paths)}
+    found |= {"tables"} if canary in tables(stack) else set()
+    return found | ({"Redis"} if canary in "\n".join(redis_lines) else set())
+
+
+def test_password_and_code_are_found_nowhere_afterwards(stack, dock, report):
+    dock.account.code = CODE
+    with overheard(stack.redis.url) as lines:
+        worker = stack.start_worker()
+        assert stack.ended(login(stack, dock, code="")) == "failed"  # and wants the code
+        assert stack.ended(login(stack, dock)) == "succeeded"
+        dock.account.wrong_password = PASSWORD
+        assert stack.ended(login(stack, dock)) == "failed"
+        worker.send_signal(signal.SIGSTOP)
+        crashed = login(stack, dock)
+        worker.kill()
+        worker.wait()
+        stack.start_worker()
+        assert stack.ended(crashed, seconds=30) == "failed"
+        go_away(dock)
+        assert stack.ended(login(stack, dock)) == "timed_out"
+    looked_at = [places(stack, canary, redis_lines=lines) for canary in (PASSWORD, CODE)]
+    report(f"{len(lines)} commands to Redis; the password and the code were found in: {looked_at}")
+    assert looked_at == [set(), set()]
+    assert dock.account.username == USER
+    # What is no secret is found, so the search works.
+    assert places(stack, USER, redis_lines=lines) == {"database files", "tables", "Redis"}
+
+
+def test_search_finds_a_password_that_a_broker_had_to_keep(stack, dock, report):
+    stack.start_worker(command=altered_worker.command("login_at_qos_1"))
+    go_away(dock)
+    stack.ended(login(stack, dock))
+    found = places(stack, PASSWORD)
+    report(f"published at QoS 1 to a dock that is away: found in {found}")
+    assert found == {"broker's files"}

@@ -1,0 +1,38 @@
+"""A script of an integrator: asks docks for services, a JSON line in for each, a JSON line out."""
+
+import json
+import os
+import sys
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
+
+
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main():
+    django.setup()
+    from devices import service_calls
+    from devices.models import Device
+    from organizations.audit import Actor
+    from organizations.models import AuditEvent
+
+    actor = Actor(AuditEvent.Through.COMMAND)
+    say("ready")
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        device = Device.objects.get(sn=wanted.pop("sn"))
+        try:
+            call = service_calls.issue(device=device, actor=actor, **wanted)
+            answer = {"id": str(call.pk)}
+        except service_calls.Refused as refused:
+            answer = {"refused": refused.kind.value, "text": str(refused)}
+        say(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

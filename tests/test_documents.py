@@ -1,0 +1,40 @@
+"""What the texts of the repository refer to."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.stack import ROOT
+
+DOCUMENT = re.compile(r"(?<![\w./:-])((?:\.{0,2}/)?(?:[\w.-]+/)*[\w-][\w.-]*\.md)\b")
+
+
+def tracked_texts():
+    """(path in the repository, text) of every tracked file that is text and no list of packages."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b"\0"
+        if b"\0" not in content:
+            yield name, content.decode()
+
+
+def missing(name, text):
+    """The documents that this text names and that are neither beside it nor under the root."""
+    folders = ((ROOT / name).parent, ROOT)
+    return {found for found in DOCUMENT.findall(text) if not any((folder / found).is_file() for folder in folders)}
+
+
+def test_every_document_that_a_text_names_is_there():
+    assert {name: found for name, text in tracked_texts() if (found := missing(name, text))} == {}
+
+
+# Without the ending, for this file is one of those that are read.
+@pytest.mark.parametrize("name", ["see GONE", "(docs/gone", "`../gone", "[why](decisions/gone"])
+def test_a_missing_document_is_noticed(name):
+    assert len(missing("docs/configuration", f"{name}.md")) == 1
+
+
+@pytest.mark.parametrize("name", ["docs/protocol", "[why](decisions/0002-waves", "*", "https://example.org/gone"])
+def test_a_document_that_is_there_or_elsewhere_is_not(name):
+    assert missing("docs/configuration", f"{name}.md") == set()
