@@ -22,7 +22,8 @@ request = {"method": "unlock_license_list", "device": dock, "actor": Actor(Audit
 refused = []
 
 def end_of(call):
-    while call.is_open:
+    end = time.monotonic() + 30
+    while call.is_open and time.monotonic() < end:
         time.sleep(0.01)
         call.refresh_from_db()
     return call.status
