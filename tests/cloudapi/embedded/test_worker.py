@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.stack import running_stack
+from tests.stack import ROOT, running_stack
 
 SCRIPT = """
 import threading, time
@@ -22,7 +22,8 @@ request = {"method": "unlock_license_list", "device": dock, "actor": Actor(Audit
 refused = []
 
 def end_of(call):
-    while call.is_open:
+    end = time.monotonic() + 30
+    while call.is_open and time.monotonic() < end:
         time.sleep(0.01)
         call.refresh_from_db()
     return call.status
@@ -58,4 +59,5 @@ def test_commands_go_out_while_the_worker_runs_and_are_refused_else(stack):
     with stack.fleet() as (fleet, loop):
         asyncio.run_coroutine_threadsafe(fleet.onboarded(20), loop).result()
         lines = stack.manage("shell", "-v0", "-c", SCRIPT).splitlines()
+    assert not list(ROOT.glob("celerybeat-schedule*"))  # Celery's own scheduler keeps files where it is started
     assert lines == ["unavailable", "succeeded", "succeeded", "unavailable", "['MainThread']"]
