@@ -1,4 +1,4 @@
-"""Browsers that do not read and a Redis that is restarted (RELIABILITY.md §4, test 8)."""
+"""Browsers that do not read and a Redis that is restarted (docs/reliability.md, test 8)."""
 
 import os
 import subprocess
