@@ -445,11 +445,15 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
 class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The bridge's pulse, for platform staff."""
 
-    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip_ms")
+    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
 
     @admin.display(description="alive", boolean=True)
     def is_alive(self, heartbeat: Heartbeat) -> bool:
         return not heartbeat.is_stale()
+
+    @admin.display(description="round trip", ordering="round_trip_ms")
+    def round_trip(self, heartbeat: Heartbeat) -> str:
+        return f"{heartbeat.round_trip_ms:.1f} ms"
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-LIMIT = 500  # texts; a browser that does not read gets a snapshot instead of more
+# A browser that does not read gets a snapshot instead of more.
+MOST = 500  # texts
+LONGEST = 1_000_000  # characters in all
 
 
 class Outbox:
@@ -13,6 +15,7 @@ class Outbox:
         self.close_code: int | None = None
         self.is_snapshot_due = True
         self._texts: list[str] = []
+        self._length = 0
         self._hints: dict[str, None] = {}
         self._news = asyncio.Event()
 
@@ -24,6 +27,7 @@ class Outbox:
     def put(self, text: str) -> None:
         """Queue a frame that needs no second look."""
         self._texts.append(text)
+        self._length += len(text)
         self._bound()
 
     def hint(self, text: str) -> None:
@@ -52,7 +56,7 @@ class Outbox:
 
     def take(self) -> Iterable[str]:
         """Frames to be sent now."""
-        texts, self._texts = self._texts, []
+        texts, self._texts, self._length = self._texts, [], 0
         return texts
 
     def take_hints(self) -> Iterable[str]:
@@ -61,6 +65,6 @@ class Outbox:
         return hints
 
     def _bound(self) -> None:
-        if len(self._texts) + len(self._hints) > LIMIT:
-            self._texts, self._hints, self.is_snapshot_due = [], {}, True
+        if len(self._texts) + len(self._hints) > MOST or self._length > LONGEST:
+            self._texts, self._length, self._hints, self.is_snapshot_due = [], 0, {}, True
         self._news.set()

@@ -32,14 +32,22 @@ class Web:
 
     def __init__(self, log, *, application="tests.quick_asgi:application", **env):
         self.log = log
-        command = [sys.executable, "-m", "uvicorn", application, "--port", "0", "--lifespan", "off"]
+        self.application = application
+        self.env = os.environ | {"DATABASE_URL": database_url()} | env
+        self.start()
+
+    def start(self, port=0):
+        command = [sys.executable, "-m", "uvicorn", self.application, "--port", str(port), "--lifespan", "off"]
         command += ["--ws", "websockets-sansio", "--ws-max-size", "65536"]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | {"DATABASE_URL": database_url()} | env, stderr=output, stdout=output
-            )
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.env, stderr=output, stdout=output)
         wait_for(lambda: self.process.poll() is not None or "Uvicorn running on" in self.said())
         self.host = re.search(r"Uvicorn running on http://(\S+)", self.said()).group(1)
+
+    def restart(self):
+        """End it in good order and start it again on the same port."""
+        self.close()
+        self.start(self.host.rsplit(":", 1)[1])
 
     def said(self):
         """What it printed so far."""

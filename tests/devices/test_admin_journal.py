@@ -209,3 +209,9 @@ def test_the_journal_has_one_name(see, staff, page):
     assert f'href="{LIST}"' in text
     assert ">Journal<" in text
     assert "Exchanges" not in text
+
+
+def test_the_round_trip_of_the_bridge_is_told_in_round_figures(see, staff):
+    now = timezone.now()
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=3.14159)
+    assert "3.1 ms" in see(staff, "/admin/mqtt_bridge/heartbeat/")

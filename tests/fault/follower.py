@@ -2,7 +2,7 @@
 
 import time
 
-REFETCH_EVERY = 25.0  # seconds
+REFETCH_EVERY = 20.0  # seconds
 
 
 class Follower:

@@ -1,0 +1,133 @@
+// Follows a WebSocket of this server (docs/live.md): a snapshot, then frames, and a new snapshot whenever something
+// may have been missed. What it hands on is never older than what it handed on before.
+//
+//   const follower = connect({ path: "/ws/devices/DOCK0001/", onSnapshot, onFrame, onState });
+//
+// onSnapshot(snapshot)  everything, to replace what is shown
+// onFrame(frame)        one service call that changed, or a hint ("device", "account", "licenses"), after which a
+//                       snapshot follows by itself
+// onState(state)        {name: "connecting" | "live" | "lost", since: Date or null, reason: text, final: boolean};
+//                       only "live" may be shown as live, "lost" tells since when nothing was heard, a final one
+//                       will not change any more
+// follower.refetch()    asks for a snapshot;  follower.close()  ends it
+
+// Together below the 30 s in which a page is to be equal to the database, or to say that it is not.
+const REFETCH_EVERY = 20_000; // ms
+const PATIENCE = 8_000; // ms until a connection that does not answer counts as lost
+const FIRST_PAUSE = 500; // ms before the first new attempt
+const LONGEST_PAUSE = 15_000; // ms
+const REASONS = {
+  4400: "this page asked for something that the server does not know",
+  4401: "you are signed out",
+  4403: "you may not see this any more, or are signed out",
+  4404: "it is not there, or you may not see it",
+};
+
+export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onState = () => {} }) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  let socket = null;
+  let versions = new Map(); // of each call that was handed on
+  let heard = null; // when the server last said something
+  let attempts = 0;
+  let ended = false;
+  const timers = { poll: 0, patience: 0, retry: 0 };
+
+  const tell = (name, reason = "", final = false) =>
+    onState({ name, since: name === "lost" ? heard : null, reason, final });
+
+  function open() {
+    if (ended) return;
+    if (heard === null) tell("connecting");
+    const mine = new WebSocket(url);
+    socket = mine;
+    expectAnswer(mine);
+    mine.onmessage = (message) => mine === socket && receive(JSON.parse(message.data));
+    mine.onclose = (event) => mine === socket && lose(event.code);
+  }
+
+  function expectAnswer(mine) {
+    clearTimeout(timers.patience);
+    timers.patience = setTimeout(() => mine === socket && lose(0), PATIENCE);
+  }
+
+  function lose(code) {
+    for (const timer of Object.values(timers)) clearTimeout(timer);
+    const lost = socket;
+    socket = null;
+    lost.close();
+    const final = code in REASONS;
+    tell("lost", REASONS[code] ?? "the server does not answer", final);
+    if (final) {
+      ended = true;
+      return;
+    }
+    const pause = Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE);
+    attempts += 1;
+    timers.retry = setTimeout(open, pause * (0.5 + Math.random()));
+  }
+
+  function receive(frame) {
+    heard = new Date();
+    if (frame.type === "snapshot") {
+      takeSnapshot(frame);
+    } else if (frame.type === "service_call") {
+      takeCall(frame);
+    } else {
+      onFrame(frame);
+      refetch();
+    }
+  }
+
+  function takeSnapshot(snapshot) {
+    clearTimeout(timers.patience);
+    clearTimeout(timers.poll);
+    timers.poll = setTimeout(refetch, REFETCH_EVERY);
+    attempts = 0;
+    const told = snapshot.service_calls.map((call) => [call.id, call.version]);
+    versions = new Map(snapshot.is_complete ? told : [...versions, ...told]);
+    onSnapshot(snapshot);
+    tell("live");
+  }
+
+  function takeCall(call) {
+    const known = versions.get(call.id) ?? 0;
+    if (call.version <= known) return;
+    versions.set(call.id, call.version);
+    onFrame(call);
+    if (call.version > known + 1) refetch();
+  }
+
+  function refetch() {
+    if (socket === null || socket.readyState !== WebSocket.OPEN) return;
+    socket.send(JSON.stringify({ type: "refetch" }));
+    expectAnswer(socket);
+  }
+
+  function close() {
+    ended = true;
+    for (const timer of Object.values(timers)) clearTimeout(timer);
+    document.removeEventListener("visibilitychange", wake);
+    window.removeEventListener("online", wake);
+    const last = socket;
+    socket = null;
+    last?.close();
+  }
+
+  // A hidden page's timers are slow, and a laptop sleeps: whoever looks again sees the truth, not what was.
+  function wake() {
+    if (document.hidden || ended) return;
+    if (socket === null) {
+      clearTimeout(timers.retry);
+      open();
+    } else {
+      if (heard !== null && Date.now() - heard > REFETCH_EVERY + PATIENCE) tell("connecting");
+      refetch();
+    }
+  }
+
+  document.addEventListener("visibilitychange", wake);
+  window.addEventListener("online", wake);
+  open();
+  return { refetch, close };
+}
