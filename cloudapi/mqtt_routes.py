@@ -16,7 +16,7 @@ from msgspec import Struct
 from devices import accounts, methods
 from devices import mqtt as devices
 from devices.models import ServiceCall
-from licenses import files
+from licenses import catalog, files
 from mqtt_bridge.protocol.messages import (
     BindRequest,
     BindStatusRequest,
@@ -75,6 +75,9 @@ ROUTES = {
 OUTCOMES: dict[str, Callable[[ServiceCall, Any], None]] = {
     methods.LOGIN: accounts.login_ended,
     methods.LOGOUT: accounts.logout_ended,
+    methods.LIST: catalog.listed,
+    methods.SWITCH: catalog.switched,
+    methods.UPDATE: catalog.updated,
 }
 
 # call -> `data` of its message, where that is not what the call has stored

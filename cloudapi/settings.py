@@ -266,6 +266,10 @@ NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
 CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
+# --- licenses -------------------------------------------------------------------------------------
+
+LICENSE_STALE_HOURS = env.int("LICENSE_STALE_HOURS", default=24)  # an older list is not shown as current
+
 # --- license files ------------------------------------------------------------------------------
 
 LICENSE_FILE_CAP = env.int("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes

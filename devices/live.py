@@ -36,6 +36,11 @@ def tell_account(device: Device) -> None:
     _on_commit([_hint("account", device)])
 
 
+def tell_licenses(device: Device) -> None:
+    """Say that what is known of a dock's licenses changed, when the transaction commits; no query."""
+    _on_commit([_hint("licenses", device)])
+
+
 def tell_device(devices: Iterable[Device]) -> None:
     """Say that these devices changed, when the transaction commits; no query.
 

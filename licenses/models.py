@@ -1,9 +1,11 @@
 """Unlock licenses as a dock reported them and when it did; license files for docks, and who fetched them."""
 
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Substr
 from django.utils import timezone
 
@@ -19,28 +21,46 @@ class Inventory(models.IntegerChoices):
     DOCK = 3, "approved for the dock"
 
 
+class UnlockLicenseQuerySet(TenantQuerySet["UnlockLicense"]):
+    """Unlock licenses."""
+
+    def in_force(self, now: datetime) -> Self:
+        """Enabled, and within their window."""
+        begun = Q(begin_time=None) | Q(begin_time__lte=now)
+        return self.filter(begun, Q(end_time=None) | Q(end_time__gt=now), enabled=True)
+
+    def expired_but_enabled(self, now: datetime) -> Self:
+        """Enabled though their window is over: whoever counts on them is mistaken."""
+        return self.filter(enabled=True, end_time__lte=now)
+
+    def expiring(self, now: datetime, *, days: int) -> Self:
+        """Enabled and over within so many days."""
+        return self.filter(enabled=True, end_time__gt=now, end_time__lte=now + timedelta(days=days))
+
+
 class UnlockLicense(TenantModel):
-    """One unlock license in one of a dock's two inventories; the named fields are DJI's."""
+    """One unlock license in one of a dock's two inventories; the named fields are DJI's, None means not told."""
 
     organization_path = "device__organization"
 
-    device = models.ForeignKey(Device, models.CASCADE, related_name="unlock_licenses")
-    device_model_domain = models.PositiveSmallIntegerField(choices=Inventory)
+    device = models.ForeignKey(Device, models.CASCADE, related_name="unlock_licenses", help_text="The dock asked.")
+    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
     license_id = models.BigIntegerField()
-    name = models.CharField(max_length=200, blank=True)
-    type = models.IntegerField()
+    name = models.CharField(max_length=256, blank=True)
+    type = models.BigIntegerField(null=True)
     group_id = models.BigIntegerField(null=True)
-    user_id = models.CharField(max_length=200, blank=True)
+    user_id = models.CharField(max_length=256, blank=True)
     device_sn = models.CharField(max_length=64, blank=True)
     begin_time = models.DateTimeField(null=True)
     end_time = models.DateTimeField(null=True)
-    user_only = models.BooleanField(default=False)
-    enabled = models.BooleanField(default=False)
-    details = models.JSONField(default=dict)
-    raw = models.JSONField(default=dict)
+    user_only = models.BooleanField(null=True)
+    enabled = models.BooleanField(null=True)
+    details = models.JSONField(default=dict, help_text="The sub-struct of its type.")
+    raw = models.JSONField(default=dict, help_text="All of it as it came.")
     note = models.TextField(blank=True)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="When a list first held it in this form.")
 
-    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[UnlockLicenseQuerySet] = UnlockLicenseQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("device", "device_model_domain", "license_id")
@@ -50,9 +70,12 @@ class UnlockLicense(TenantModel):
                 name="one_license_per_device_and_domain",
             ),
         ]
+        indexes = [
+            models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
+        ]
 
     def __str__(self) -> str:
-        return f"{self.license_id} {self.name}"
+        return self.name or str(self.license_id)
 
 
 class LicenseList(TenantModel):
@@ -61,18 +84,58 @@ class LicenseList(TenantModel):
     organization_path = "device__organization"
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="license_lists")
-    device_model_domain = models.PositiveSmallIntegerField(choices=Inventory)
-    consistence = models.BooleanField(null=True)
-    complete = models.BooleanField()
+    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
+    consistence = models.BooleanField(null=True, help_text="Whether the dock says that both inventories are the same.")
+    complete = models.BooleanField(help_text="Whether it told of every license; only then others are gone.")
+    applied = models.BooleanField(default=True, help_text="False: a later list had been answered before.")
+    count = models.PositiveIntegerField(null=True, help_text="Licenses in the answer; none: it held no list.")
+    asked_at = models.DateTimeField(default=timezone.now)
     fetched_at = models.DateTimeField()
+    call = models.ForeignKey(ServiceCall, models.PROTECT, null=True, related_name="license_lists")
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("-fetched_at",)
+        indexes = [
+            models.Index(fields=["device", "device_model_domain", "-asked_at"], name="license_list_latest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_device_model_domain_display()} of {self.device_id} at {self.fetched_at:%Y-%m-%d %H:%M}"
+
+
+class LicenseEvent(TenantModel):
+    """What became of a license, as lists and switches told; it stays with the organization that owned the dock then."""
+
+    class Kind(models.TextChoices):
+        APPEARED = "appeared"
+        VANISHED = "vanished"
+        ENABLED = "enabled"
+        DISABLED = "disabled"
+        CHANGED = "changed"
+
+    device = models.ForeignKey(Device, models.CASCADE, related_name="license_events")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="license_events")
+    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
+    license_id = models.BigIntegerField()
+    name = models.CharField(max_length=256, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    at = models.DateTimeField()
+    call = models.ForeignKey(ServiceCall, models.PROTECT, null=True, related_name="license_events")
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["device", "device_model_domain", "license_id", "-at"], name="license_event_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name or self.license_id} {self.kind}"
 
 
 class LicenseFileQuerySet(TenantQuerySet["LicenseFile"]):

@@ -1,0 +1,325 @@
+"""What docks say about unlock licenses: apply a list, note a switch, compare aircraft and dock.
+
+A dock has two inventories, told apart by DJI's `device_model_domain`: what is imported in the aircraft (0) and what
+FlySafe approved for the dock (3). DJI's page "remote unlock" has the messages.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.utils import timezone
+
+from devices import live, methods, service_calls
+from devices.models import Device, ServiceCall
+from devices.service_calls import Refused
+from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
+from mqtt_bridge.bulk import append
+from mqtt_bridge.protocol.messages import License, LicenseListReply
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+logger = logging.getLogger(__name__)
+
+Kind = LicenseEvent.Kind
+TOLD = (
+    "name", "type", "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details",
+)  # fmt: skip
+
+
+# --- what the end of a call means ------------------------------------------------------------------
+
+
+def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
+    """An answered list replaces its inventory; one without a list, or overtaken by a later one, changes nothing.
+
+    An incomplete list brings licenses and takes none away. Must run in a transaction; a constant number of statements.
+    """
+    if not _counts(call) or data is None:
+        return
+    told = data.device_model_domain
+    domain = Inventory(told if told in Inventory.values else call.data["device_model_domain"])
+    lists = LicenseList.objects.filter(device=call.device, device_model_domain=domain, applied=True)
+    overtaken = lists.filter(asked_at__gt=call.created).exists()
+    answer = LicenseList.objects.create(
+        device=call.device,
+        device_model_domain=domain,
+        consistence=data.consistence,
+        complete=data.licenses is not None and not data.dropped,
+        applied=data.licenses is not None and not overtaken,
+        count=None if data.licenses is None else len(data.licenses),
+        asked_at=call.created,
+        fetched_at=timezone.now(),
+        call=call,
+    )
+    if answer.applied:
+        _apply(answer, data.licenses or [])
+    live.tell_licenses(call.device)
+
+
+def switched(call: ServiceCall, _data: Any) -> None:
+    """The dock says that it switched a license: note it, and read the list that proves it."""
+    if not _counts(call):
+        return
+    enable = call.data["enable"]
+    rows = UnlockLicense.objects.filter(
+        device=call.device, device_model_domain=Inventory.AIRCRAFT, license_id=call.data["license_id"]
+    )
+    for row in rows.select_for_update().exclude(enabled=enable):
+        before, row.enabled = row.enabled, enable
+        row.save(update_fields=["enabled"])
+        event = _event(call, row, Kind.ENABLED if enable else Kind.DISABLED, timezone.now())
+        event.before, event.after = {"enabled": before}, {"enabled": enable}
+        event.save()
+    live.tell_licenses(call.device)
+    _read_again(call, [Inventory.AIRCRAFT])
+
+
+def updated(call: ServiceCall, _data: Any) -> None:
+    """The dock says that it updated its licenses, which proves no import: read both lists."""
+    if _counts(call):
+        _read_again(call, [Inventory.AIRCRAFT, Inventory.DOCK])
+
+
+def _counts(call: ServiceCall) -> bool:
+    """Whether the dock did it, for the organization that still owns it."""
+    return call.status == ServiceCall.Status.SUCCEEDED and call.device.organization_id == call.organization_id
+
+
+def _read_again(call: ServiceCall, inventories: Iterable[Inventory]) -> None:
+    actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
+    for domain in inventories:
+        data = {"device_model_domain": int(domain)}
+        try:
+            service_calls.issue(
+                device=call.device, method=methods.LIST, data=data, actor=actor, note=f"after {call.method}"
+            )
+        except Refused as refused:  # one is under way already, or the dock has gone
+            logger.info("No list after %s of %s: %s", call.method, call.device.sn, refused)
+
+
+# --- apply a list ----------------------------------------------------------------------------------
+
+
+def _apply(answer: LicenseList, licenses: Sequence[License]) -> None:
+    """Make the rows of the inventory what the list says."""
+    inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
+    known = {row.license_id: row for row in inventory.select_for_update()}
+    told = {license_.common_fields.license_id: license_ for license_ in licenses}
+    change = _Change(answer)
+    for key, license_ in told.items():
+        change.hear(known.get(key), _read(answer, license_))
+    if answer.complete:
+        change.miss([row for key, row in known.items() if key not in told])
+    change.write()
+
+
+class _Change:
+    """The rows of one inventory while a list is applied."""
+
+    def __init__(self, answer: LicenseList) -> None:
+        self.answer = answer
+        self.new: list[UnlockLicense] = []
+        self.changed: list[UnlockLicense] = []
+        self.gone: list[UnlockLicense] = []
+        self.events: list[LicenseEvent] = []
+
+    def hear(self, known: UnlockLicense | None, told: UnlockLicense) -> None:
+        if known is None:
+            self.new.append(told)
+            self._note(told, Kind.APPEARED, after=_shown(told))
+            return
+        if known.raw == told.raw:
+            return
+        before, after = _shown(known), _shown(told)
+        told.pk, told.note = known.pk, known.note
+        self.changed.append(told)
+        differing = [name for name in TOLD if before[name] != after[name]]
+        if "enabled" in differing and told.enabled is not None:
+            kind = Kind.ENABLED if told.enabled else Kind.DISABLED
+            self._note(told, kind, before={"enabled": known.enabled}, after={"enabled": told.enabled})
+            differing.remove("enabled")
+        if differing:
+            self._note(
+                told,
+                Kind.CHANGED,
+                before={name: before[name] for name in differing},
+                after={name: after[name] for name in differing},
+            )
+
+    def miss(self, rows: Iterable[UnlockLicense]) -> None:
+        for row in rows:
+            self.gone.append(row)
+            self._note(row, Kind.VANISHED, before=_shown(row) | ({"note": row.note} if row.note else {}))
+
+    def write(self) -> None:
+        """One statement per kind of change, none for a kind that there is none of."""
+        if self.gone:
+            UnlockLicense.objects.filter(pk__in=[row.pk for row in self.gone]).delete()
+        if self.changed:
+            UnlockLicense.objects.bulk_create(
+                self.changed, update_conflicts=True, unique_fields=["id"], update_fields=[*TOLD, "raw", "seen_at"]
+            )
+        if self.new:
+            append(UnlockLicense, self.new)
+        if self.events:
+            append(LicenseEvent, self.events)
+
+    def _note(
+        self, row: UnlockLicense, kind: Kind, *, before: Mapping[str, Any] | None = None, after: Any = None
+    ) -> None:
+        event = _event(self.answer.call, row, kind, self.answer.fetched_at)
+        event.before, event.after = dict(before or {}), dict(after or {})
+        self.events.append(event)
+
+
+def _event(call: ServiceCall | None, row: UnlockLicense, kind: Kind, at: datetime) -> LicenseEvent:
+    """An unsaved row of the history; the organization is the call's."""
+    return LicenseEvent(
+        device_id=row.device_id,
+        organization_id=call.organization_id if call else row.device.organization_id,
+        device_model_domain=row.device_model_domain,
+        license_id=row.license_id,
+        name=row.name,
+        kind=kind,
+        at=at,
+        call=call,
+    )
+
+
+def _read(answer: LicenseList, license_: License) -> UnlockLicense:
+    """A license as the dock wrote it; what is out of every range is kept in `raw` alone."""
+    common = license_.common_fields
+    return UnlockLicense(
+        device=answer.device,
+        device_model_domain=answer.device_model_domain,
+        license_id=common.license_id,
+        name=common.name,
+        type=common.type,
+        group_id=common.group_id,
+        user_id=common.user_id,
+        device_sn=common.device_sn,
+        begin_time=_moment(common.begin_time),
+        end_time=_moment(common.end_time),
+        user_only=common.user_only,
+        enabled=common.enabled,
+        details=license_.details,
+        raw=license_.raw,
+        seen_at=answer.fetched_at,
+    )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    """Seconds since 1970 as a moment; None also for what no calendar of ours holds."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _shown(row: UnlockLicense) -> dict[str, Any]:
+    """What a license says, as JSON."""
+    values = {name: getattr(row, name) for name in TOLD}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+# --- compare ---------------------------------------------------------------------------------------
+
+
+class Side(NamedTuple):
+    """One inventory of a dock and how much is known of it; `latest` is the last answer, `applied` the last that told."""
+
+    inventory: Inventory
+    applied: LicenseList | None
+    latest: LicenseList | None
+    is_stale: bool
+
+    @property
+    def is_known(self) -> bool:
+        return self.applied is not None
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the last answer held no list, or not all of it."""
+        return self.latest is not None and not self.latest.complete
+
+
+class Pair(NamedTuple):
+    """One license in both inventories, and in what they differ, in words."""
+
+    license_id: int
+    aircraft: UnlockLicense | None
+    dock: UnlockLicense | None
+    differences: tuple[str, ...]
+
+    @property
+    def any(self) -> UnlockLicense:
+        """The row of the aircraft, else of the dock."""
+        row = self.aircraft or self.dock
+        assert row is not None  # noqa: S101  (a pair has at least one)
+        return row
+
+
+class Comparison(NamedTuple):
+    """Both inventories of a dock side by side, and DJI's own word on whether they are the same."""
+
+    pairs: list[Pair]
+    aircraft: Side
+    dock: Side
+    consistence: bool | None  # by the newer of the two lists
+    disagrees: bool  # DJI's word and what the lists hold
+
+    @property
+    def is_comparable(self) -> bool:
+        return self.aircraft.is_known and self.dock.is_known
+
+
+MISSING = "not imported in the aircraft"
+EXTRA = "not approved for the dock"
+WINDOW = "another window"
+ENABLED = "switched differently"
+
+
+def compare(device: Device, *, now: datetime | None = None) -> Comparison:
+    """What is approved for a dock against what its aircraft has; two queries."""
+    now = now or timezone.now()
+    rows: dict[int, dict[int, UnlockLicense]] = {domain: {} for domain in Inventory.values}
+    for row in UnlockLicense.objects.filter(device=device).order_by("name", "license_id"):
+        rows[row.device_model_domain][row.license_id] = row
+    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk"))
+    aircraft, dock = (_side(domain, lists, now) for domain in (Inventory.AIRCRAFT, Inventory.DOCK))
+    both = aircraft.is_known and dock.is_known
+    imported, approved = rows[Inventory.AIRCRAFT], rows[Inventory.DOCK]
+    pairs = [
+        _pair(key, imported.get(key), approved.get(key), both=both) for key in dict.fromkeys([*approved, *imported])
+    ]
+    told = [side.applied for side in (aircraft, dock) if side.applied and side.applied.consistence is not None]
+    consistence = max(told, key=lambda one: one.asked_at).consistence if told else None
+    # A license switched on or off is still the same license.
+    found = not any(set(pair.differences) - {ENABLED} for pair in pairs)
+    return Comparison(pairs, aircraft, dock, consistence, both and consistence is not None and consistence != found)
+
+
+def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Side:
+    own = [one for one in lists if one.device_model_domain == domain]
+    applied = next((one for one in own if one.applied), None)
+    limit = now - timedelta(hours=settings.LICENSE_STALE_HOURS)
+    return Side(domain, applied, own[0] if own else None, applied is None or applied.fetched_at < limit)
+
+
+def _pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
+    differences: list[str] = []
+    if both and aircraft is None:
+        differences.append(MISSING)
+    elif both and dock is None:
+        differences.append(EXTRA)
+    elif aircraft is not None and dock is not None:
+        if (aircraft.begin_time, aircraft.end_time) != (dock.begin_time, dock.end_time):
+            differences.append(WINDOW)
+        if aircraft.enabled != dock.enabled:
+            differences.append(ENABLED)
+    return Pair(key, aircraft, dock, tuple(differences))
