@@ -24,6 +24,7 @@ from organizations.models import AuditEvent
 logger = logging.getLogger(__name__)
 
 Kind = LicenseEvent.Kind
+LISTS = 200  # answers looked at for the last one that told of licenses
 TOLD = (
     "name", "type", "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details",
 )  # fmt: skip
@@ -55,7 +56,7 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
         call=call,
     )
     if answer.applied:
-        _apply(answer, data.licenses or [])
+        _apply(call, answer, data.licenses or [])
     live.tell_licenses(call.device)
 
 
@@ -103,14 +104,14 @@ def _read_again(call: ServiceCall, inventories: Iterable[Inventory]) -> None:
 # --- apply a list ----------------------------------------------------------------------------------
 
 
-def _apply(answer: LicenseList, licenses: Sequence[License]) -> None:
+def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
     """Make the rows of the inventory what the list says."""
     inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
     known = {row.license_id: row for row in inventory.select_for_update()}
-    told = {license_.common_fields.license_id: license_ for license_ in licenses}
-    change = _Change(answer)
-    for key, license_ in told.items():
-        change.hear(known.get(key), _read(answer, license_))
+    told = {row.license_id: row for row in (_read(answer, license_) for license_ in licenses)}
+    change = _Change(call, answer.fetched_at)
+    for key, row in told.items():
+        change.hear(known.get(key), row)
     if answer.complete:
         change.miss([row for key, row in known.items() if key not in told])
     change.write()
@@ -119,8 +120,9 @@ def _apply(answer: LicenseList, licenses: Sequence[License]) -> None:
 class _Change:
     """The rows of one inventory while a list is applied."""
 
-    def __init__(self, answer: LicenseList) -> None:
-        self.answer = answer
+    def __init__(self, call: ServiceCall, at: datetime) -> None:
+        self.call = call
+        self.at = at
         self.new: list[UnlockLicense] = []
         self.changed: list[UnlockLicense] = []
         self.gone: list[UnlockLicense] = []
@@ -170,16 +172,16 @@ class _Change:
     def _note(
         self, row: UnlockLicense, kind: Kind, *, before: Mapping[str, Any] | None = None, after: Any = None
     ) -> None:
-        event = _event(self.answer.call, row, kind, self.answer.fetched_at)
+        event = _event(self.call, row, kind, self.at)
         event.before, event.after = dict(before or {}), dict(after or {})
         self.events.append(event)
 
 
-def _event(call: ServiceCall | None, row: UnlockLicense, kind: Kind, at: datetime) -> LicenseEvent:
+def _event(call: ServiceCall, row: UnlockLicense, kind: Kind, at: datetime) -> LicenseEvent:
     """An unsaved row of the history; the organization is the call's."""
     return LicenseEvent(
         device_id=row.device_id,
-        organization_id=call.organization_id if call else row.device.organization_id,
+        organization_id=call.organization_id,
         device_model_domain=row.device_model_domain,
         license_id=row.license_id,
         name=row.name,
@@ -195,7 +197,7 @@ def _read(answer: LicenseList, license_: License) -> UnlockLicense:
     return UnlockLicense(
         device=answer.device,
         device_model_domain=answer.device_model_domain,
-        license_id=common.license_id,
+        license_id=common.license_id or 0,  # the protocol leaves out a license without one
         name=common.name,
         type=common.type,
         group_id=common.group_id,
@@ -231,7 +233,7 @@ def _shown(row: UnlockLicense) -> dict[str, Any]:
 
 
 class Side(NamedTuple):
-    """One inventory of a dock and how much is known of it; `latest` is the last answer, `applied` the last that told."""
+    """One inventory of a dock: `latest` is its last answer, `applied` the last that told of licenses."""
 
     inventory: Inventory
     applied: LicenseList | None
@@ -290,7 +292,7 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     rows: dict[int, dict[int, UnlockLicense]] = {domain: {} for domain in Inventory.values}
     for row in UnlockLicense.objects.filter(device=device).order_by("name", "license_id"):
         rows[row.device_model_domain][row.license_id] = row
-    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk"))
+    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk")[:LISTS])
     aircraft, dock = (_side(domain, lists, now) for domain in (Inventory.AIRCRAFT, Inventory.DOCK))
     both = aircraft.is_known and dock.is_known
     imported, approved = rows[Inventory.AIRCRAFT], rows[Inventory.DOCK]

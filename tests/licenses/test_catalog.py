@@ -1,0 +1,342 @@
+"""What lists and switches make of a dock's licenses, through the bridge's dispatch."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices import service_calls
+from devices.binding import release
+from devices.models import Device, ServiceCall
+from licenses.catalog import ENABLED, EXTRA, MISSING, WINDOW, compare
+from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+from tests.devices.test_service_calls import _bridge, close_overdue, hear, sent  # noqa: F401
+
+pytestmark = pytest.mark.django_db
+
+LIST, SWITCH, UPDATE = "unlock_license_list", "unlock_license_switch", "unlock_license_update"
+AIRCRAFT, DOCK = Inventory.AIRCRAFT, Inventory.DOCK
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def license_(key, name="", kind=6, *, enabled=True, begin=1_700_000_000, end=2_145_916_800, **common):
+    fields = {"license_id": key, "name": name or f"license {key}", "type": kind, "enabled": enabled}
+    fields |= {"begin_time": begin, "end_time": end, "user_only": False, "device_sn": "DRONE0001"} | common
+    return {"common_fields": fields, "rid_unlock": {"level": 1}}
+
+
+def told(dock, licenses, domain=AIRCRAFT, *, consistence=None, **fields):
+    """A list that was asked for and answered; returns its call."""
+    call = sent(dock, LIST, {"device_model_domain": int(domain)})
+    answer(call, licenses, domain, consistence=consistence, **fields)
+    return call
+
+
+def answer(call, licenses, domain=AIRCRAFT, *, consistence=None, **fields):
+    data = {"result": 0, "device_model_domain": int(domain), "consistence": consistence, "licenses": licenses} | fields
+    hear(call, {key: value for key, value in data.items() if value is not None})
+
+
+def held(dock, domain=AIRCRAFT):
+    return list(
+        UnlockLicense.objects.filter(device=dock, device_model_domain=domain)
+        .order_by("license_id")
+        .values_list("license_id", flat=True)
+    )
+
+
+def history(key):
+    return list(LicenseEvent.objects.filter(license_id=key).order_by("pk").values_list("kind", flat=True))
+
+
+def open_calls():
+    return sorted(
+        (call.method, call.data.get("device_model_domain")) for call in ServiceCall.objects.open().order_by("created")
+    )
+
+
+# --- lists -------------------------------------------------------------------------------------------
+
+
+def test_example_of_the_documentation_shows_up_with_every_field_right(dock):
+    message = json.loads((SAMPLES / "001_unlock_license_list_services_reply.json").read_text())
+    call = sent(dock, LIST, {"device_model_domain": 3})
+    hear(call, message["data"], gateway="")
+    rows = {row.type: row for row in UnlockLicense.objects.filter(device=dock)}
+    assert set(rows) == {0, 1, 2, 3, 4, 5, 6}
+    assert {row.end_time for row in rows.values()} == {datetime(2038, 1, 1, tzinfo=UTC)}
+    assert rows[0].details["area_ids"]
+    assert str(rows[1].details["latitude"]).startswith("22.60309")
+    assert rows[2].details["country_number"] == 156
+    assert rows[6].details["level"] == 1
+    assert all(row.raw["common_fields"]["license_id"] == row.license_id for row in rows.values())
+    assert all(row.enabled is not None and row.user_only is not None for row in rows.values())
+
+
+def test_list_replaces_its_inventory_and_leaves_the_other(dock):
+    told(dock, [license_(1), license_(2)])
+    told(dock, [license_(1), license_(9)], DOCK)
+    told(dock, [license_(2), license_(3)])
+    assert (held(dock), held(dock, DOCK)) == ([2, 3], [1, 9])
+    told(dock, [])
+    assert (held(dock), held(dock, DOCK)) == ([], [1, 9])
+
+
+def test_reply_without_a_list_takes_nothing_away_and_is_marked(dock):
+    told(dock, [license_(key) for key in range(7)])
+    told(dock, None)
+    assert len(held(dock)) == 7
+    side = compare(dock).aircraft
+    assert (side.is_incomplete, side.applied.count, side.latest.complete) == (True, 7, False)
+
+
+def test_refused_list_takes_nothing_away(dock):
+    told(dock, [license_(1)])
+    told(dock, [], result=325012)
+    assert held(dock) == [1]
+    assert LicenseList.objects.count() == 1
+
+
+def test_entry_that_cannot_be_read_makes_the_list_incomplete(dock):
+    told(dock, [license_(1), license_(2)])
+    told(dock, [license_(3), {"common_fields": {"name": "no id"}}])
+    assert held(dock) == [1, 2, 3]
+    assert LicenseList.objects.first().complete is False
+
+
+def test_domain_of_the_answer_wins_and_that_of_the_question_makes_up_for_it(dock):
+    call = sent(dock, LIST, {"device_model_domain": 0})
+    answer(call, [license_(1)], DOCK)
+    call = sent(dock, LIST, {"device_model_domain": 3})
+    hear(call, {"result": 0, "licenses": [license_(1), license_(2)]})
+    assert (held(dock), held(dock, DOCK)) == ([], [1, 2])
+
+
+def test_older_list_that_comes_later_rolls_nothing_back(dock):
+    old = sent(dock, LIST, {"device_model_domain": 0})
+    close_overdue(seconds=61)
+    told(dock, [license_(1), license_(2)])
+    answer(old, [license_(1)])
+    assert (ServiceCall.objects.get(pk=old.pk).status, held(dock)) == ("succeeded", [1, 2])
+    assert LicenseList.objects.get(call=old).applied is False
+
+
+def test_list_for_a_former_owner_says_nothing_to_the_new_one(dock, other_organization):
+    call = sent(dock, LIST, {"device_model_domain": 0})
+    Device.objects.update(organization=other_organization)
+    answer(call, [license_(1)])
+    assert (held(dock), LicenseList.objects.count()) == ([], 0)
+
+
+def test_history_of_a_license_stays_with_the_organization_that_owned_the_dock(dock, alice, charlie):
+    told(dock, [license_(1)])
+    release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
+    assert held(dock) == []
+    assert LicenseEvent.objects.visible_to(alice).count() == 1
+    assert not LicenseEvent.objects.visible_to(charlie).exists()
+
+
+def test_history_tells_what_became_of_a_license(dock):
+    told(dock, [license_(1)])
+    told(dock, [license_(1)])
+    told(dock, [license_(1, enabled=False)])
+    told(dock, [license_(1, enabled=True, end=2_000_000_000)])
+    told(dock, [])
+    assert history(1) == ["appeared", "disabled", "enabled", "changed", "vanished"]
+    changed = LicenseEvent.objects.get(kind="changed")
+    assert changed.before == {"end_time": "2038-01-01T00:00:00+00:00"}
+
+
+def test_note_of_ours_survives_a_list(dock):
+    told(dock, [license_(1)])
+    UnlockLicense.objects.update(note="ask Kim before disabling")
+    told(dock, [license_(1, enabled=False)])
+    assert UnlockLicense.objects.get().note == "ask Kim before disabling"
+    told(dock, [])
+    assert LicenseEvent.objects.get(kind="vanished").before["note"] == "ask Kim before disabling"
+
+
+@pytest.mark.parametrize(
+    ("common", "kept"),
+    [
+        ({"end_time": 4_300_000_000}, {"end_time": datetime(2106, 4, 6, 12, 26, 40, tzinfo=UTC)}),
+        ({"end_time": 99_999_999_999}, {"end_time": datetime(5138, 11, 16, 9, 46, 39, tzinfo=UTC)}),
+        ({"end_time": -1}, {"end_time": None}),
+        ({"end_time": "2145916800"}, {"end_time": datetime(2038, 1, 1, tzinfo=UTC)}),
+        ({"type": 77}, {"type": 77}),
+        ({"type": 2**63}, {"type": None}),
+        ({"type": "4"}, {"type": 4}),
+        ({"enabled": "1"}, {"enabled": True}),
+        ({"enabled": "maybe"}, {"enabled": None}),
+        ({"name": "解禁 🛩"}, {"name": "解禁 🛩"}),
+        ({"name": "x" * 1000}, {"name": "x" * 256}),
+        ({"device_sn": "x" * 1000}, {"device_sn": ""}),
+    ],
+)
+def test_odd_license_is_kept(dock, common, kept):
+    told(dock, [license_(1, **{("kind" if name == "type" else name): value for name, value in common.items()})])
+    row = UnlockLicense.objects.get()
+    assert {name: getattr(row, name) for name in kept} == kept
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"circle_unlock": {"radius": 0, "latitude": 91, "longitude": 200, "height": 65535}},
+        {"circle_unlock": None},
+        {"polygon_unlock": {"points": [{"latitude": "north", "longitude": 0}]}},
+        {"brand_new_unlock": {"anything": [1, {"a": None}]}},
+    ],
+)
+def test_odd_details_are_kept_raw(dock, details):
+    told(dock, [{"common_fields": license_(1, kind=1)["common_fields"], **details}])
+    assert UnlockLicense.objects.get().raw.items() >= details.items()
+
+
+def many(count, *, enabled=True):
+    return [license_(key, enabled=enabled) for key in range(count)]
+
+
+def test_list_of_a_thousand_costs_as_many_queries_as_one_of_two(dock):
+    counts = []
+    for size in (2, 1000):
+        for change in ({"enabled": True}, {"enabled": False}):
+            call = sent(dock, LIST, {"device_model_domain": 0})
+            with CaptureQueriesContext(connection) as queries:
+                answer(call, many(size, **change))
+            counts.append(len(queries))
+        told(dock, [])
+    assert counts[:2] == counts[2:]
+
+
+def test_ten_thousand_licenses_are_taken(dock):
+    told(dock, many(10_000))
+    assert len(held(dock)) == 10_000
+
+
+# --- switch and update -------------------------------------------------------------------------------
+
+
+def test_confirmed_switch_shows_and_is_followed_by_the_list_that_proves_it(dock):
+    told(dock, [license_(5, enabled=False)])
+    call = sent(dock, SWITCH, {"license_id": 5, "enable": True})
+    assert UnlockLicense.objects.get().enabled is False
+    hear(call, {"result": 0, "license_id": 5})
+    assert UnlockLicense.objects.get().enabled is True
+    assert open_calls() == [(LIST, 0)]
+    assert history(5)[-1] == "enabled"
+    follow = ServiceCall.objects.open().get()
+    assert (follow.requested_by, follow.note) == (call.requested_by, "after unlock_license_switch")
+
+
+def test_refused_switch_changes_nothing(dock):
+    told(dock, [license_(5, enabled=False)])
+    call = sent(dock, SWITCH, {"license_id": 5, "enable": True})
+    hear(call, {"result": 325012})
+    assert UnlockLicense.objects.get().enabled is False
+    assert open_calls() == []
+    assert service_calls.describe(call) == "Failed: the aircraft is not connected (325012)."
+
+
+def test_update_is_followed_by_both_lists(dock):
+    hear(sent(dock, UPDATE, {}), {"result": 0})
+    assert open_calls() == [(LIST, 0), (LIST, 3)]
+
+
+def test_list_that_is_under_way_is_enough(dock):
+    under_way = sent(dock, LIST, {"device_model_domain": 0})
+    hear(sent(dock, UPDATE, {}), {"result": 0})
+    assert open_calls() == [(LIST, 0), (LIST, 3)]
+    assert ServiceCall.objects.open().filter(pk=under_way.pk).exists()
+
+
+# --- compare -----------------------------------------------------------------------------------------
+
+
+def differences(dock):
+    return {pair.license_id: pair.differences for pair in compare(dock).pairs}
+
+
+def test_comparison_names_what_differs(dock):
+    told(dock, [license_(1), license_(2), license_(3, end=2_000_000_000), license_(4, enabled=False), license_(6)])
+    told(
+        dock, [license_(1), license_(3), license_(4), license_(5), license_(6, end=2_000_000_000, enabled=False)], DOCK
+    )
+    assert differences(dock) == {
+        1: (),
+        2: (EXTRA,),
+        3: (WINDOW,),
+        4: (ENABLED,),
+        5: (MISSING,),
+        6: (WINDOW, ENABLED),
+    }
+
+
+def test_nothing_is_missing_as_long_as_one_side_is_unknown(dock):
+    told(dock, [license_(1)])
+    found = compare(dock)
+    assert (found.is_comparable, found.pairs[0].differences, found.dock.is_stale) == (False, (), True)
+
+
+@pytest.mark.parametrize(
+    ("aircraft", "consistence", "disagrees"),
+    [
+        ([1, 2], True, False),
+        ([1], True, True),
+        ([1], False, False),
+        ([1, 2], False, True),
+        ([1, 2], None, False),
+    ],
+)
+def test_disagreement_with_the_docks_own_word_is_marked(dock, aircraft, consistence, disagrees):
+    told(dock, [license_(1), license_(2)], DOCK)
+    told(dock, [license_(key) for key in aircraft], consistence=consistence)
+    found = compare(dock)
+    assert (found.consistence, found.disagrees) == (consistence, disagrees)
+
+
+def test_old_list_is_stale(dock):
+    told(dock, [license_(1)])
+    assert compare(dock).aircraft.is_stale is False
+    assert compare(dock, now=timezone.now() + timedelta(hours=25)).aircraft.is_stale is True
+
+
+def test_comparison_takes_two_queries(dock, django_assert_num_queries):
+    told(dock, many(50))
+    told(dock, many(40), DOCK)
+    with django_assert_num_queries(2):
+        compare(dock)
+
+
+# --- expiry ------------------------------------------------------------------------------------------
+
+
+def test_expiry_is_asked_of_enabled_licenses(dock):
+    now = timezone.now()
+    seconds = int(now.timestamp())
+    told(
+        dock,
+        [
+            license_(1, end=seconds - 60),
+            license_(2, end=seconds - 60, enabled=False),
+            license_(3, end=seconds + 6 * 86400),
+            license_(4, end=seconds + 20 * 86400),
+            license_(5, begin=seconds + 60),
+            license_(6, end=None),
+        ],
+    )
+    rows = UnlockLicense.objects.order_by("license_id")
+
+    def keys(found):
+        return list(found.values_list("license_id", flat=True))
+
+    assert keys(rows.expired_but_enabled(now)) == [1]
+    assert keys(rows.expiring(now, days=7)) == [3]
+    assert keys(rows.expiring(now, days=30)) == [3, 4]
+    assert keys(rows.in_force(now)) == [3, 4, 6]
