@@ -11,8 +11,8 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from devices.attention import BINDING, LICENSE, refusing
-from devices.models import Device, DeviceQuerySet
+from devices.attention import BINDING, LICENSE, in_trouble, refusing, unsent
+from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import codes
@@ -25,6 +25,7 @@ SEVERAL = 2  # docks offline in one organization look like a site or a network, 
 DAY = timedelta(hours=24)
 
 DEVICES = "admin:devices_device_changelist"
+CALLS = "admin:devices_servicecall_changelist"
 EXCHANGES = "admin:mqtt_bridge_exchange_changelist"
 CODES = "admin:organizations_bindingcode_changelist"
 FAILURES = "admin:organizations_bindingfailure_changelist"
@@ -105,7 +106,7 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
     items += _license_items(user)
     if not bridge.is_stale:
         items += _offline_items(counts, now)
-    items += [*_exchange_items(user, now), *_code_items(user, now)]
+    items += [*_call_items(user, now), *_account_items(user), *_exchange_items(user, now), *_code_items(user, now)]
     if bridge.is_stale:
         return Overview(True, _tiles_unknown(counts), *_sorted(items))
     return Overview(
@@ -233,6 +234,30 @@ def _exchange_items(user: Principal, now: datetime) -> list[Item]:
         text = _plural(counts["quarantined"], "message was", "messages were") + " not understood"
         items.append(Item(Level.WARNING, text, "quarantined in the last 24 hours", EXCHANGES, "outcome=quarantined"))
     return items
+
+
+def _call_items(user: Principal, now: datetime) -> list[Item]:
+    visible = ServiceCall.objects.visible_to(user)
+    items = []
+    if waiting := unsent(visible, now).count():
+        text = _plural(waiting, "command waits", "commands wait") + " to be sent"
+        detail = "Is a Celery worker running?" if is_platform_staff(user) else "the platform's staff can see to it"
+        items.append(Item(Level.CRITICAL, text, detail, CALLS, "state=unsent"))
+    if trouble := visible.filter(in_trouble(now)).count():
+        text = _plural(trouble, "command", "commands") + " did not succeed"
+        detail = "failed, unanswered or not sent in the last 24 hours, and not tried again"
+        items.append(Item(Level.WARNING, text, detail, CALLS, "state=trouble"))
+    return items
+
+
+def _account_items(user: Principal) -> list[Item]:
+    status = DeviceAccount.Status.VERIFICATION_REQUIRED
+    waiting = Device.objects.visible_to(user).filter(account__status=status).count()
+    if not waiting:
+        return []
+    text = _plural(waiting, "dock waits", "docks wait") + " for a verification code"
+    detail = "DJI wants one before the login goes on"
+    return [Item(Level.WARNING, text, detail, DEVICES, f"account={status.value}")]
 
 
 def _code_items(user: Principal, now: datetime) -> list[Item]:

@@ -21,8 +21,11 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from devices import admin_calls as admin_calls  # registers service calls and their batches
 from devices import attention, exchanges, live, topology
+from devices.admin_commands import CommandPages, panel
 from devices.admin_filters import (
+    AccountFilter,
     AttentionFilter,
     ChannelFilter,
     ClaimedFilter,
@@ -115,7 +118,7 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Device)
-class DeviceAdmin(DevicePages):
+class DeviceAdmin(CommandPages, DevicePages):
     """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
     Whoever may add a serial number may claim another's dock before it connects, and learn which ones exist.
@@ -129,7 +132,8 @@ class DeviceAdmin(DevicePages):
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
-        PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), FirmwareFilter,
+        PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), AccountFilter,
+        FirmwareFilter,
     )  # fmt: skip
     list_select_related = ("organization", "state", "gateway")
     list_per_page = 100
@@ -142,12 +146,16 @@ class DeviceAdmin(DevicePages):
         "callsign",
         "sn",
     )
-    actions = ("release_selected", "enable_selected", "disable_selected")
+    actions = (
+        "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected",
+        "switch_selected",
+        "release_selected", "enable_selected", "disable_selected",
+    )  # fmt: skip
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
     class Media:
-        css = {"all": ["devices/devices.css"]}
-        js = [Script("devices/refresh.js", type="module")]
+        css = {"all": ["devices/devices.css", "devices/commands.css"]}
+        js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeviceChangeList
@@ -244,6 +252,8 @@ class DeviceAdmin(DevicePages):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
             context.update(device_page(request, context["original"]))
+            if not context["is_aircraft"]:
+                context.update(panel(request, context["original"]))
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -436,11 +446,15 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
 class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The bridge's pulse, for platform staff."""
 
-    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip_ms")
+    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
 
     @admin.display(description="alive", boolean=True)
     def is_alive(self, heartbeat: Heartbeat) -> bool:
         return not heartbeat.is_stale()
+
+    @admin.display(description="round trip", ordering="round_trip_ms")
+    def round_trip(self, heartbeat: Heartbeat) -> str:
+        return f"{heartbeat.round_trip_ms:.1f} ms"
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)

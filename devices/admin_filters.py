@@ -1,16 +1,18 @@
 """What the lists of devices and of the journal can be narrowed by."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from devices import attention
-from devices.models import Device
+from devices import attention, methods, wording
+from devices.models import Device, DeviceAccount, ServiceCall, ServiceCallBatch
 from devices.presence import Presence, watch
 from mqtt_bridge.dispatch import CONTROL_CHANNELS
 from mqtt_bridge.models import ONBOARDING, Exchange
@@ -18,6 +20,8 @@ from mqtt_bridge.protocol import model_keys
 from organizations.tenancy import is_platform_staff, restrict
 
 MAX_FIRMWARES = 100
+MAX_BATCHES = 20  # the newest, as choices
+MAX_PEOPLE = 100
 
 Lookups = list[tuple[str, str]]
 
@@ -123,18 +127,27 @@ class OutcomeFilter(admin.SimpleListFilter):
 
     title = "outcome"
     parameter_name = "outcome"
-    REFUSED = "refused"
+
+    @staticmethod
+    def conditions() -> dict[str, Q]:
+        """The rows of each word."""
+        outcome = Exchange.Outcome
+        no_answer = Q(outcome=outcome.IGNORED)
+        return {
+            "answered": Q(outcome=outcome.ANSWERED) & ~attention.refusing(),
+            "refused": attention.refusing(),
+            "noted": no_answer & Q(reason=""),
+            "ignored": no_answer & ~Q(reason=""),
+            "quarantined": Q(outcome=outcome.QUARANTINED),
+            "error": Q(outcome=outcome.ERROR),
+        }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        words = list(Exchange.Outcome.values)
-        return [(word, word) for word in (words[0], self.REFUSED, *words[1:])]
+        return [(word, word) for word in self.conditions()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == self.REFUSED:
-            return queryset.filter(attention.refusing())
-        if self.value() == Exchange.Outcome.ANSWERED:
-            return queryset.filter(~attention.refusing(), outcome=self.value())
-        return queryset.filter(outcome=self.value()) if self.value() else queryset
+        condition = self.conditions().get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
 
 
 class MethodFilter(admin.SimpleListFilter):
@@ -165,3 +178,99 @@ class MethodFilter(admin.SimpleListFilter):
             ],
             "query": changelist.query,
         }
+
+
+class AccountFilter(admin.SimpleListFilter):
+    """Docks by the state of their DJI account."""
+
+    title = "DJI account"
+    parameter_name = "account"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(str(value), str(label)) for value, label in DeviceAccount.Status.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in DeviceAccount.Status.values:
+            return queryset
+        return queryset.filter(account__status=self.value())
+
+
+# --- service calls -------------------------------------------------------------------------------
+
+
+class CallStateFilter(admin.SimpleListFilter):
+    """Calls by what people ask first, then by each state."""
+
+    title = "state"
+    parameter_name = "state"
+
+    OPEN, TROUBLE, UNSENT = "open", "trouble", "unsent"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [
+            (self.OPEN, "open"),
+            (self.TROUBLE, "did not succeed, last 24 h"),
+            (self.UNSENT, "waits for a worker"),
+            *wording.WORDS.items(),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = str(self.value() or "")
+        if value == self.OPEN:
+            return queryset.open()  # type: ignore[attr-defined,no-any-return]
+        if value == self.TROUBLE:
+            return queryset.filter(attention.in_trouble(timezone.now()))
+        if value == self.UNSENT:
+            return attention.unsent(queryset, timezone.now())  # type: ignore[arg-type]
+        return queryset.filter(status=value) if value in wording.WORDS else queryset
+
+
+class ServiceFilter(admin.SimpleListFilter):
+    title = "service"
+    parameter_name = "service"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [(name, method.label) for name, method in methods.METHODS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(method=self.value()) if self.value() in methods.METHODS else queryset
+
+
+class WhoAskedFilter(admin.SimpleListFilter):
+    """People who asked for calls that the user may see."""
+
+    title = "who asked"
+    parameter_name = "by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        calls = restrict(ServiceCall.objects.order_by(), request.user)
+        people = get_user_model().objects.filter(pk__in=calls.values("requested_by"))
+        return [(str(user.pk), str(user)) for user in people.order_by("username")[:MAX_PEOPLE]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = str(self.value() or "")
+        return queryset.filter(requested_by=int(value)) if value.isdecimal() and len(value) < 10 else queryset
+
+
+class BatchFilter(admin.SimpleListFilter):
+    """The newest batches; an older one is reached from its own page."""
+
+    title = "batch"
+    parameter_name = "batch"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        batches = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
+        return [
+            (str(batch.pk), f"{wording.title(batch.method, batch.data)}, {batch.created:%Y-%m-%d %H:%M}")
+            for batch in batches
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        try:
+            return queryset.filter(batch=uuid.UUID(str(self.value()))) if self.value() else queryset
+        except ValueError:
+            return queryset.none()
+
+    def has_output(self) -> bool:
+        """Active for a batch of any age, also when there are no newer ones to offer."""
+        return bool(self.lookup_choices) or self.value() is not None

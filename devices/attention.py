@@ -9,12 +9,14 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED
-from devices.models import Device, DeviceQuerySet, DeviceState
+from devices.models import Device, DeviceQuerySet, DeviceState, ServiceCall, ServiceCallQuerySet
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.topics import Channel
 
 MAX_CLOCK_SKEW_MS = 60_000
 REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
+TROUBLE_WINDOW = timedelta(hours=24)
+SEND_PATIENCE = timedelta(seconds=15)  # a worker takes a call within a second, the sweep within a few
 # Who got the license may still be refused with a code, and asks for the license again at every connection: of each of
 # these groups the last message counts.
 LICENSE = ("config",)
@@ -131,3 +133,25 @@ def refusing() -> Q:
 def _is_refused() -> Q:
     """Whoever refuses a license or a binding writes down why; what could not be read or handled was refused too."""
     return ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)
+
+
+# --- service calls -------------------------------------------------------------------------------
+
+_ENDED_BADLY = (
+    ServiceCall.Status.FAILED,
+    ServiceCall.Status.REJECTED,
+    ServiceCall.Status.TIMED_OUT,
+    ServiceCall.Status.EXPIRED,
+)
+
+
+def in_trouble(now: datetime) -> Q:
+    """Calls of the last 24 hours that did not succeed and that nobody tried again."""
+    return Q(status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW, retries=None)
+
+
+def unsent(calls: ServiceCallQuerySet, now: datetime) -> ServiceCallQuerySet:
+    """Calls that wait for nothing but a worker, for longer than one takes."""
+    since = now - SEND_PATIENCE
+    is_due = Q(queue=False) | Q(device__state__connected_since__lt=since)
+    return calls.to_be_sent(now).filter(is_due, created__lt=since)

@@ -50,7 +50,7 @@ class LicenseFileAdmin(TenantAdmin):
     delete_role = Role.MANAGER
     actions = None  # each deletion is asked about by itself
 
-    list_display = ("name", "size_shown", "md5", "organization", "uploaded_by", "created", "downloads", "fetch")
+    list_display = ("name", "fetch", "size_shown", "organization__name", "uploaded_by", "created", "downloads", "md5")
     list_filter = (("organization", TenantFilter), "created")
     list_select_related = ("organization", "uploaded_by")
     search_fields = ("name", "=md5", "organization__name")
@@ -107,19 +107,13 @@ class LicenseFileAdmin(TenantAdmin):
 
     # --- delete --------------------------------------------------------------------------------
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What the confirm page says; an open call that uses the file stands in the way."""
-        found, counts, forbidden, protected = super().get_deleted_objects(objs, request)
-        in_use = [f"{file}: {count} open service call(s)" for file in objs if (count := files.calls_using(file))]
-        return found, counts, forbidden, [*protected, *in_use]
-
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         files.delete(obj, actor=actor(request))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         try:
             return super().delete_view(request, object_id, extra_context)
-        except files.FileInUseError as error:  # since the page was made
+        except files.FileInUseError as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[object_id]))
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.forms import ModelForm
@@ -25,6 +25,8 @@ from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
 from organizations.tenant_admin import TenantAdmin, TenantFilter, actor
 
+ISSUED = "issued_codes"  # in the session: the code that each form has issued
+REMEMBERED = 20  # forms
 SHOWN = 50  # rows of a table inside a page
 
 
@@ -246,12 +248,32 @@ class BindingCodeAdmin(TenantAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if change:
-            kwargs["form"] = ModelForm
+            kwargs |= {"form": ModelForm, "labels": {"expires_at": "Expires at (UTC)"}}
         return super().get_form(request, obj, change, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> Any:
+        """With the only organization that there is to choose, unless the address names one."""
+        keys = list(self._organizations(request).values_list("pk", flat=True)[:2])
+        only = {"organization": keys[0]} if len(keys) == 1 else {}
+        return {**only, **super().get_changeform_initial_data(request)}
+
+    def _organizations(self, request: HttpRequest) -> QuerySet[Organization]:
+        field: Any = self.formfield_for_foreignkey(BindingCode._meta.get_field("organization"), request)
+        choices: QuerySet[Organization] = field.queryset
+        return choices
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """A sheet that is reloaded posts its form again: it gets no second code."""
+        issued = request.session.get(ISSUED, {}).get(request.POST.get("form_id"))
+        if issued is None or not BindingCode.objects.filter(pk=issued).exists():
+            return super().add_view(request, form_url, extra_context)
+        text = "This form has issued its code already, which cannot be shown again. Need another? Add a binding code."
+        self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:organizations_bindingcode_change", args=[issued]))
 
     def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
         if obj is None:
-            return ("organization", "label", "code", "expires_at", "max_uses")
+            return ("form_id", "organization", "label", "code", "expires_at", "max_uses")
         shown = ("organization", "label", "hint", "state", "expires_at", "max_uses", "uses")
         return (*shown, "revoked_at", "created_by", "created", "devices")
 
@@ -290,6 +312,9 @@ class BindingCodeAdmin(TenantAdmin):
         )
         obj.pk = row.pk
         obj.refresh_from_db()
+        if form_id := wanted["form_id"]:
+            issued = {**request.session.get(ISSUED, {}), form_id: row.pk}
+            request.session[ISSUED] = dict(list(issued.items())[-REMEMBERED:])
         obj.plain = plain  # for the sheet that answers this request, and nowhere else
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, cast
+from uuid import uuid4
 
 from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
@@ -102,7 +103,9 @@ def default_expiry() -> datetime:
 
 
 class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """A new binding code."""
+    """A new binding code. `form_id` is another one each time the form is shown, so that a reload is recognised."""
+
+    form_id = forms.CharField(widget=forms.HiddenInput, initial=uuid4, required=False, max_length=64)
 
     code = forms.CharField(
         label="Own code",
@@ -129,7 +132,7 @@ class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
 
     class Meta:
         model = BindingCode
-        fields = ["organization", "label", "code", "expires_at", "max_uses"]
+        fields = ["form_id", "organization", "label", "code", "expires_at", "max_uses"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

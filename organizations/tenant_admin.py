@@ -66,6 +66,15 @@ def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | 
 class TenantFilter(admin.RelatedFieldListFilter):
     """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
 
+    def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        self._sees_unowned = is_platform_staff(request.user)
+        super().__init__(field, request, *args, **kwargs)
+
+    @property
+    def include_empty_choice(self) -> bool:
+        """Whether to offer rows without owner, which only platform staff see."""
+        return self._sees_unowned and super().include_empty_choice
+
     def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
         rows = restrict(field.remote_field.model._default_manager.all(), request.user)
         return [(str(row.pk), str(row)) for row in rows]

@@ -4,7 +4,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from devices.models import Device, DeviceAccount, DeviceState
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent
 from licenses import files
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
@@ -36,6 +36,28 @@ def furnish(organization, user, prefix):
         device=dock, device_model_domain=3, license_id=1, type=0, name=f"{prefix} license", begin_time=now
     )
     LicenseList.objects.create(device=dock, device_model_domain=3, complete=True, fetched_at=now)
+    batch = ServiceCallBatch.objects.create(
+        organization=organization,
+        method="unlock_license_list",
+        data={"device_model_domain": 3},
+        skipped=[{"sn": f"{prefix}DRONE", "callsign": f"{prefix} drone", "reason": "It is an aircraft."}],
+        requested_by=user,
+    )
+    call = ServiceCall.objects.create(
+        device=dock,
+        organization=organization,
+        method="unlock_license_list",
+        subject="unlock_license_list:3",
+        data={"device_model_domain": 3},
+        status=ServiceCall.Status.FAILED,
+        result_code=325012,
+        requested_by=user,
+        batch=batch,
+        version=2,
+        closed=now,
+    )
+    for version, source, status in ((1, "issued", "queued"), (2, "reply", "failed")):
+        ServiceCallEvent.objects.create(call=call, version=version, at=now, source=source, status=status)
     upload = SimpleUploadedFile(f"{prefix}DOCK.kmz", prefix.encode())
     files.log(files.store(organization=organization, upload=upload, actor=actor), remote_address="192.0.2.1", user=user)
 

@@ -126,3 +126,14 @@ def test_nothing_is_wider_than_the_screen(page, sign_in, alice, dock, width):
     for url in (LIST, f"{LIST}{dock.pk}/change/", journal, f"{journal}{Exchange.objects.get().pk}/change/"):
         page.goto(url)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, url
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_list_fits_a_laptop_with_all_its_columns(page, sign_in, staff, dock, aircraft):
+    for device, name in ((dock, "DEMODOCK00001"), (aircraft, "DEMODOCK00001A")):
+        Device.objects.filter(pk=device.pk).update(sn=name, callsign=f"Aircraft {name}", is_enabled=False)
+    DeviceState.objects.filter(device=dock).update(firmware_version="10.01.16.03", clock_skew_ms=900_000)
+    sign_in(staff)
+    page.goto(LIST)
+    table = page.locator("#changelist .results")
+    assert table.evaluate("element => element.scrollWidth - element.clientWidth") == 0

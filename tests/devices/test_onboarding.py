@@ -9,7 +9,7 @@ from django.utils import timezone
 from devices.models import Device, DeviceState
 from devices.onboarding import Status, onboarding
 from mqtt_bridge.models import Exchange
-from organizations.credentials import WRONG
+from organizations.credentials import LOCKED_OUT, WRONG
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -206,3 +206,13 @@ def test_reading_takes_seven_queries(stranger, django_assert_num_queries):
     device = Device.objects.select_related("state").get(pk=stranger.pk)
     with django_assert_num_queries(7):
         read(device)
+
+
+@pytest.mark.parametrize(("visitor", "linked"), [("staff", True), ("alice", False)])
+def test_platform_staff_are_led_from_a_lockout_to_where_they_lift_it(client, request, dock, visitor, linked):
+    row = exchange("airport_organization_get", {"result": 210230}, reason=LOCKED_OUT, sn=dock.sn)
+    Exchange.objects.filter(pk=row.pk).update(organization=dock.organization)
+    client.force_login(request.getfixturevalue(visitor))
+    text = client.get(f"/admin/devices/device/{dock.pk}/change/").content.decode()
+    assert "Wait 10 minutes" in text
+    assert ("bindingfailure/?locked=yes" in text) is linked

@@ -218,22 +218,29 @@ def test_each_payload_has_a_fresh_address(file, make_call, time_machine):
     assert files.payload(call).file.url != first
 
 
+ELSEWHERE = "https://elsewhere.example.com/a.kmz"
+
+
 @pytest.mark.parametrize(
     "data",
     [
         {"license_file": 0},
         {"license_file": 2**70},
-        {"license_file": "1"},
         {"license_file": True},
         {"license_file": None},
-        {"file": {"url": "https://elsewhere.example.com/a.kmz", "fingerprint": "0" * 32}},
-        {"license_file": 1, "url": "https://elsewhere.example.com/a.kmz"},
+        {"file": {"url": ELSEWHERE, "fingerprint": "0" * 32}},
     ],
 )
 def test_nothing_but_a_file_of_ours_can_be_sent(make_call, data):
     with pytest.raises(Refused) as refused:
         files.payload(make_call(data))
     assert refused.value.kind is Refused.Kind.INVALID
+
+
+def test_number_of_a_file_counts_alone_and_as_a_number(file, make_call):
+    for data in ({"license_file": str(file.pk)}, {"license_file": file.pk, "url": ELSEWHERE}):
+        with pytest.raises(Refused, match="by its number, and nothing else"):
+            files.payload(make_call(data, status="succeeded"))
 
 
 def test_file_of_another_organization_is_not_sent(keep, other_organization, make_call):

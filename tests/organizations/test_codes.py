@@ -240,3 +240,44 @@ def test_the_list_asks_a_constant_number_of_queries(page, organization, code):
     with CaptureQueriesContext(connection) as many:
         page.get(LIST)
     assert len(many) == len(few)
+
+
+def form_id(page):
+    return re.search(r'name="form_id" value="([^"]+)"', page.get(f"{LIST}add/").content.decode())[1]
+
+
+def test_a_reloaded_sheet_issues_no_second_code(page, organization):
+    shown = form_id(page)
+    assert SHEET.search(ask(page, organization, form_id=shown).content.decode())
+    again = ask(page, organization, form_id=shown)
+    code = BindingCode.objects.get()
+    assert again["Location"] == f"{LIST}{code.pk}/change/"
+    assert "has issued its code already" in page.get(again["Location"]).content.decode()
+
+
+def test_the_next_form_issues_another_code(page, organization):
+    for _ in range(2):
+        ask(page, organization, form_id=form_id(page))
+    assert BindingCode.objects.count() == 2
+
+
+def test_the_only_organization_is_chosen_already(page, organization, client, staff, other_organization):
+    selected = f'<option value="{organization.pk}" selected>'
+    assert selected in page.get(f"{LIST}add/").content.decode()
+    client.force_login(staff)
+    assert selected not in client.get(f"{LIST}add/").content.decode()
+    assert selected in client.get(f"{LIST}add/?organization={organization.pk}").content.decode()
+
+
+def test_times_of_a_code_name_their_zone(page, code):
+    row, _ = code
+    text = page.get(f"{LIST}{row.pk}/change/").content.decode()
+    assert "Expires at (UTC)" in text
+    assert f"{row.created:%H:%M} UTC" in text
+
+
+def test_rows_of_nobody_are_no_choice_of_a_member(client, alice, staff, organization, other_organization):
+    for user, offered in ((alice, False), (staff, True)):
+        client.force_login(user)
+        text = client.get("/admin/devices/device/").content.decode()
+        assert ("organization__isnull=True" in text) is offered

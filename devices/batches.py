@@ -1,0 +1,121 @@
+"""One command to many docks: who would get it, who would not and why; starting it, stopping it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from devices import service_calls
+from devices.methods import METHODS
+from devices.models import Device, ServiceCall, ServiceCallBatch
+from devices.presence import Watch, watch
+from organizations import audit
+from organizations.audit import Actor
+
+
+class Skipped(NamedTuple):
+    """A device that gets no command, and why not, in a sentence."""
+
+    device: Device
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What a batch would do at this moment."""
+
+    devices: list[Device]
+    skipped: list[Skipped]
+
+
+def plan(
+    devices: Iterable[Device],
+    method: str,
+    data: Mapping[str, Any] | None = None,
+    *,
+    queue: bool = False,
+    watched: Watch | None = None,
+) -> Plan:
+    """Sort devices into those that would get the command now and those that would not.
+
+    A forecast: `start` asks again. Without `data` what is open at the dock is left out of account where only the
+    data tell it. The devices come with `organization` and `state`; two queries, one with `watched`.
+    """
+    watched = watched or watch()
+    rows = list(devices)
+    busy = _busy(rows, method, data)
+    found = Plan([], [])
+    for device in rows:
+        refused = service_calls.why_not(device, method, data, queue=queue, watch=watched)
+        if refused is None and device.pk in busy:
+            found.skipped.append(Skipped(device, "Such a call is open at this dock already."))
+        elif refused is not None:
+            found.skipped.append(Skipped(device, str(refused)))
+        else:
+            found.devices.append(device)
+    return found
+
+
+def _busy(devices: Sequence[Device], method: str, data: Mapping[str, Any] | None) -> set[int]:
+    """Keys of the devices at which a call of the same subject is open."""
+    try:
+        subject = METHODS[method].subject(METHODS[method].read(data or {}))
+    except ValueError:
+        return set()  # not known yet which license, for example
+    calls = ServiceCall.objects.open().filter(subject=subject, device__in=[device.pk for device in devices])
+    return set(calls.values_list("device_id", flat=True))
+
+
+@transaction.atomic
+def start(
+    *,
+    devices: Iterable[Device],
+    method: str,
+    data: Mapping[str, Any] | None = None,
+    actor: Actor,
+    note: str = "",
+    queue: bool = False,
+    skipped: Iterable[Skipped] = (),
+) -> ServiceCallBatch:
+    """Ask all these docks for the same service, and write down who got no call and why.
+
+    `skipped` are devices that whoever starts it has left out already, each with the reason. The batch belongs to the
+    organization that owns every device named in it, else to none. Raises Refused for what no dock could be asked;
+    a constant number of queries.
+    """
+    rows, left_out = list(devices), list(skipped)
+    batch = ServiceCallBatch.objects.create(
+        organization_id=owner([*rows, *(device for device, _ in left_out)]),
+        method=method,
+        data=METHODS[method].masked(dict(data or {})) if method in METHODS else {},
+        requested_by_id=actor.user.pk if actor.user else None,
+        note=note,
+    )
+    issued = service_calls.issue_many(
+        devices=rows, method=method, data=data, actor=actor, note=note, queue=queue, batch=batch
+    )
+    left_out += [Skipped(device, str(refused)) for device, refused in issued.refused]
+    batch.skipped = [
+        {"sn": device.sn, "callsign": device.callsign, "reason": reason}
+        for device, reason in sorted(left_out, key=lambda left: (left.reason, left.device.sn))
+    ]
+    batch.save(update_fields=["skipped"])
+    after = {"method": method, "data": batch.data, "calls": len(issued.calls), "skipped": len(left_out)}
+    audit.record([audit.event(actor, "start batch", batch, organization_id=batch.organization_id, after=after)])
+    return batch
+
+
+@transaction.atomic
+def stop(batch: ServiceCallBatch, *, actor: Actor) -> int:
+    """Call off what is not sent yet; returns how many calls. What is sent runs on."""
+    canceled = service_calls.cancel_many(ServiceCall.objects.filter(batch=batch), actor=actor)
+    ServiceCallBatch.objects.filter(pk=batch.pk, stopped=None).update(stopped=timezone.now())
+    after = {"canceled": canceled}
+    audit.record([audit.event(actor, "stop batch", batch, organization_id=batch.organization_id, after=after)])
+    return canceled
+
+
+def owner(devices: Iterable[Device]) -> int | None:
+    """The key of the organization that owns all of these devices; None if several do, or nobody owns one of them."""
+    owners = {device.organization_id for device in devices}
+    return owners.pop() if len(owners) == 1 else None

@@ -1,0 +1,210 @@
+// Keeps calls and commands on a page current. What arrives over the socket (live.js) updates the rows it names in
+// place; whatever else it tells, and a slow clock, make the page fetch its parts again from the server. Parts are
+// marked data-part; forms are not parts, so that nothing typed is ever lost.
+
+import { connect } from "./live.js";
+
+const THROTTLE = 500; // ms between two fetches, at least
+const CLOCK = 30_000; // ms: "3 min ago" grows old, and a lost socket must not keep a page for ever
+const CLOCK_WITHOUT_SOCKET = 5_000;
+
+const root = document.querySelector("[data-live]");
+
+// --- rows ----------------------------------------------------------------------------------------
+
+const words = root ? JSON.parse(root.dataset.words) : {};
+const kinds = root ? JSON.parse(root.dataset.kinds) : {};
+const rowOf = (id) => root.querySelector(`[data-call="${CSS.escape(id)}"]`);
+// What was seen of each call over the socket: a fetch that was under way meanwhile must not turn it back.
+const seen = new Map();
+
+function show(row, frame) {
+  if (Number(row.dataset.version) > frame.version) return;
+  row.dataset.version = frame.version;
+  const state = row.querySelector("[data-state]");
+  (state.querySelector("[data-word]") ?? state).textContent = words[frame.status] ?? frame.status;
+  state.className = `call-state call-${kinds[frame.status] ?? ""}`;
+  row.querySelector("[data-text]").textContent = frame.text;
+  const progress = row.querySelector("[data-percent]");
+  progress.hidden = !frame.is_open || frame.status === "queued";
+  if (frame.percent === null) progress.removeAttribute("value");
+  else progress.value = frame.percent;
+}
+
+function announce(text) {
+  const line = root.querySelector("[data-announce]");
+  if (line.textContent !== text) line.textContent = text;
+}
+
+function hear(frame) {
+  const before = seen.get(frame.id);
+  if (before && before.version >= frame.version) return;
+  seen.set(frame.id, frame);
+  const row = rowOf(frame.id);
+  if (row === null) {
+    // On the page of one call or of one batch other calls of the dock or organization are no news.
+    const batch = root.dataset.batch;
+    if (batch ? frame.batch === batch : root.hasAttribute("data-every-call")) refetch();
+    return;
+  }
+  const wasOpen = !row.querySelector("[data-percent]").hidden;
+  show(row, frame);
+  if (!frame.is_open || !wasOpen) announce(`${frame.label}: ${frame.text}`);
+  if (!root.hasAttribute("data-every-call") || !frame.is_open) refetch(); // counts, buttons, history
+}
+
+// --- parts ---------------------------------------------------------------------------------------
+
+function isMarked(part) {
+  const selection = document.getSelection();
+  return !selection.isCollapsed && part.contains(selection.anchorNode);
+}
+
+// The focus stays where it was: on the same button or link of the part, else on the part itself.
+function replace(part, next) {
+  const holds = part.contains(document.activeElement);
+  const within = () => [...part.querySelectorAll("a, button, summary")];
+  const at = holds ? within().indexOf(document.activeElement) : -1;
+  part.replaceChildren(...next.childNodes);
+  if (!holds) return;
+  const candidate = within()[at];
+  (candidate && !candidate.disabled ? candidate : part).focus({ preventScroll: true });
+}
+
+function swap(page) {
+  for (const part of root.querySelectorAll("[data-part][id]")) {
+    const next = page.querySelector(`#${CSS.escape(part.id)}`);
+    if (next === null || isMarked(part) || next.innerHTML === part.innerHTML) continue;
+    replace(part, next);
+  }
+  for (const row of root.querySelectorAll("[data-call]")) {
+    const frame = seen.get(row.dataset.call);
+    if (frame && frame.version > Number(row.dataset.version)) show(row, frame);
+  }
+  askForCode();
+}
+
+// DJI wants a code: the form for it opens once, with the user name in it.
+let asked = root?.querySelector("[data-wants-code]") !== null;
+function askForCode() {
+  const wants = root.querySelector("[data-wants-code]");
+  if (wants !== null && !asked) {
+    const details = root.querySelector("#details-login");
+    const user = details?.querySelector("[name=username]");
+    if (details) details.open = true;
+    if (user && !user.value) user.value = wants.dataset.wantsCode;
+  }
+  asked = wants !== null;
+}
+
+let latest = 0; // only the newest fetch is shown
+async function load(url, options = {}) {
+  const number = ++latest;
+  const response = await fetch(url, { redirect: "error", headers: { "X-Refresh": "1" }, ...options });
+  if (!response.ok) throw new Error(`${response.status}`);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (number === latest) swap(page);
+  fetched = Date.now();
+  return page;
+}
+
+let fetched = Date.now();
+let timer = null;
+function refetch() {
+  timer ??= setTimeout(async () => {
+    timer = null;
+    if (document.hidden) return;
+    try {
+      await load(root.dataset.source);
+      trouble = "";
+    } catch {
+      trouble = "the server does not answer, or you are signed out";
+    }
+    say();
+  }, Math.max(50, fetched + THROTTLE - Date.now()));
+}
+
+// --- whether it is live --------------------------------------------------------------------------
+
+let socket = { name: root?.dataset.live ? "connecting" : "none", since: null, reason: "" };
+let trouble = "";
+const clock = (moment) => new Date(moment).toLocaleTimeString();
+
+function say() {
+  const line = root.querySelector("[data-live-word]");
+  const states = {
+    live: "live",
+    connecting: "connecting…",
+    none: `updated ${clock(fetched)}`,
+    lost: `not live${socket.since ? ` since ${clock(socket.since)}` : ""} (${socket.reason}), updated ${clock(fetched)}`,
+  };
+  line.textContent = trouble ? `not updated since ${clock(fetched)}: ${trouble}` : states[socket.name];
+  line.dataset.state = socket.name;
+  line.classList.toggle("stale", trouble !== "" || socket.name === "lost");
+}
+
+function turn(state) {
+  if (state.name !== socket.name && state.name !== "connecting" && socket.name !== "connecting") {
+    announce(state.name === "live" ? "This page is live again." : "This page is not live now.");
+  }
+  socket = state;
+  say();
+}
+
+// --- commands ------------------------------------------------------------------------------------
+
+async function send(form, button) {
+  const body = new FormData(form, button);
+  const url = new URL(form.action);
+  url.searchParams.set("fragment", "");
+  form.setAttribute("aria-busy", "true");
+  button.disabled = true; // a second click is a second command
+  try {
+    const page = await load(url, { method: "POST", body });
+    const fields = form.querySelector("[data-fields]");
+    const next = page.querySelector(`#${CSS.escape(form.id)} [data-fields]`);
+    if (next !== null) fields.replaceChildren(...next.childNodes);
+    const wrong = fields.querySelector(".command-error");
+    if (wrong === null) form.closest("details")?.removeAttribute("open");
+    else (wrong.closest(".command-field")?.querySelector("input, select") ?? button).focus();
+  } catch {
+    trouble = "whether the command was sent is not known; the list of calls will tell";
+    announce(trouble);
+    say();
+  } finally {
+    form.removeAttribute("aria-busy");
+    if (button.isConnected && !button.hasAttribute("aria-describedby")) button.disabled = false;
+  }
+}
+
+// --- start ---------------------------------------------------------------------------------------
+
+if (root) {
+  root.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-command]")) return;
+    event.preventDefault();
+    send(event.target, event.submitter ?? event.target.querySelector("button"));
+  });
+  if (root.dataset.live) {
+    connect({
+      path: root.dataset.live,
+      onSnapshot(snapshot) {
+        for (const call of snapshot.service_calls) {
+          const row = rowOf(call.id);
+          if (row !== null) show(row, call);
+        }
+        refetch();
+      },
+      onFrame(frame) {
+        if (frame.type === "service_call") hear(frame);
+        else refetch();
+      },
+      onState: turn,
+    });
+  }
+  say();
+  setInterval(() => {
+    if (Date.now() - fetched >= (socket.name === "live" ? CLOCK : CLOCK_WITHOUT_SOCKET)) refetch();
+  }, 1_000);
+  document.addEventListener("visibilitychange", () => document.hidden || refetch());
+}

@@ -1,0 +1,141 @@
+"""One command to many docks: who gets it, who does not and why, stopping it."""
+
+import pytest
+from django.utils import timezone
+
+from devices import batches, service_calls
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from devices.service_calls import Refused
+from mqtt_bridge.models import Heartbeat
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+LIST = "unlock_license_list"
+AIRCRAFT = {"device_model_domain": 0}
+
+
+@pytest.fixture(autouse=True)
+def _bridge(db):
+    now = timezone.now()
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=2)
+
+
+@pytest.fixture
+def actor(alice):
+    return Actor(AuditEvent.Through.ADMIN, user=alice)
+
+
+def add_dock(organization, sn, *, online=True, **fields):
+    device = Device.objects.create(sn=sn, model_key="3-2-0", organization=organization, **fields)
+    DeviceState.objects.create(device=device, online=online, last_seen=timezone.now())
+    return device
+
+
+def everything():
+    return Device.objects.select_related("organization", "state").order_by("sn")
+
+
+def reasons(skipped):
+    return {left.device.sn: left.reason for left in skipped}
+
+
+def test_a_plan_tells_who_is_left_out_and_why(dock, aircraft, organization, actor):
+    add_dock(organization, "AWAY", online=False)
+    add_dock(organization, "OFF", is_enabled=False)
+    add_dock(None, "NOBODYS")
+    busy = add_dock(organization, "BUSY")
+    service_calls.issue(device=busy, method=LIST, data=AIRCRAFT, actor=actor)
+    plan = batches.plan(everything(), LIST, AIRCRAFT)
+    assert [device.sn for device in plan.devices] == [dock.sn]
+    found = reasons(plan.skipped)
+    assert set(found) == {"AWAY", "OFF", "NOBODYS", "BUSY", aircraft.sn}
+    assert "offline" in found["AWAY"]
+    assert "aircraft" in found[aircraft.sn]
+    assert "open" in found["BUSY"]
+
+
+def test_an_offline_dock_may_wait(dock, organization):
+    add_dock(organization, "AWAY", online=False)
+    plan = batches.plan(everything(), LIST, AIRCRAFT, queue=True)
+    assert [device.sn for device in plan.devices] == ["AWAY", dock.sn]
+
+
+def test_a_call_about_another_license_keeps_no_dock_busy(dock, actor):
+    one, other = ({"license_id": number, "enable": True} for number in (1, 2))
+    service_calls.issue(device=dock, method="unlock_license_switch", data=one, actor=actor)
+    assert batches.plan(everything(), "unlock_license_switch", one).devices == []
+    assert batches.plan(everything(), "unlock_license_switch", other).devices == [dock]
+    assert batches.plan(everything(), "unlock_license_switch").devices == [dock]
+
+
+def test_a_batch_asks_each_dock_and_names_those_left_out(dock, organization, actor):
+    add_dock(organization, "AWAY", online=False, callsign="Far")
+    batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor, note="spring check")
+    assert (batch.organization, batch.requested_by, batch.note) == (organization, actor.user, "spring check")
+    [call] = batch.calls.all()
+    assert (call.device, call.note, call.status) == (dock, "spring check", "queued")
+    assert batch.skipped == [{"sn": "AWAY", "callsign": "Far", "reason": "This dock is offline."}]
+    event = AuditEvent.objects.get(action="start batch")
+    assert (event.user, event.organization, event.after["calls"]) == (actor.user, organization, 1)
+
+
+def test_a_batch_names_what_the_caller_left_out(dock, aircraft, actor):
+    left_out = [batches.Skipped(aircraft, "Not ours.")]
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor, skipped=left_out)
+    assert [left["sn"] for left in batch.skipped] == [aircraft.sn]
+
+
+@pytest.mark.parametrize("other", ["foreign", "unclaimed"])
+def test_a_batch_that_names_devices_of_others_belongs_to_nobody(dock, other_organization, actor, other):
+    add_dock(other_organization if other == "foreign" else None, "OTHER")
+    batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
+    assert batch.organization is None
+    assert batch.calls.filter(device=dock).exists()
+
+
+def test_what_no_dock_could_be_asked_leaves_nothing_behind(dock, actor):
+    with pytest.raises(Refused):
+        batches.start(devices=[dock], method=LIST, data={"device_model_domain": 7}, actor=actor)
+    assert not ServiceCallBatch.objects.exists()
+    assert not AuditEvent.objects.filter(action="start batch").exists()
+
+
+def test_stopping_calls_off_what_is_not_sent(dock, organization, actor):
+    add_dock(organization, "SECOND")
+    batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
+    elsewhere = service_calls.issue(device=dock, method="unlock_license_update", actor=actor)
+    service_calls.claim(batch.calls.get(device=dock).pk, now=timezone.now())
+    assert batches.stop(batch, actor=actor) == 1
+    assert dict(batch.calls.values_list("device__sn", "status")) == {dock.sn: "sent", "SECOND": "canceled"}
+    assert ServiceCall.objects.get(pk=elsewhere.pk).status == "queued"
+    batch.refresh_from_db()
+    assert batch.stopped is not None
+    assert AuditEvent.objects.get(action="stop batch").after == {"canceled": 1}
+
+
+def test_stopping_again_keeps_the_first_moment(dock, actor):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor)
+    batches.stop(batch, actor=actor)
+    batch.refresh_from_db()
+    first = batch.stopped
+    assert batches.stop(batch, actor=actor) == 0
+    batch.refresh_from_db()
+    assert batch.stopped == first
+
+
+def test_two_hundred_docks_cost_as_many_queries_as_two(
+    organization, actor, django_assert_num_queries, django_assert_max_num_queries
+):
+    for number in range(2):
+        add_dock(organization, f"A{number}")
+    with django_assert_max_num_queries(25) as few:
+        batches.plan(everything(), LIST, AIRCRAFT)
+        batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
+    ServiceCall.objects.all().update(status="succeeded")
+    for number in range(198):
+        add_dock(organization, f"B{number:03}")
+    with django_assert_num_queries(len(few)):
+        batches.plan(everything(), LIST, AIRCRAFT)
+        batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
+    assert batch.calls.count() == 200
