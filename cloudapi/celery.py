@@ -1,10 +1,12 @@
 """The Celery app, which hands commands to the workers: `celery -A cloudapi worker`, `celery -A cloudapi beat`."""
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_init
+from django.conf import settings
 from django.db import close_old_connections, connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
@@ -15,11 +17,22 @@ QUIET = {"without_gossip": True, "without_mingle": True, "without_heartbeat": Tr
 
 
 class App(Celery):  # type: ignore[misc]
-    """Celery with quiet workers."""
+    """Celery with quiet workers, whose programs say so if there is no Redis instead of waiting for nothing."""
 
     def Worker(self, **options: Any) -> Any:  # noqa: N802 - Celery's name for what makes one
         """What `celery worker` runs."""
+        _need_redis()
         return self.subclass_with_self("celery.apps.worker:Worker")(**options | QUIET)
+
+    def Beat(self, **options: Any) -> Any:  # noqa: N802
+        """What `celery beat` runs."""
+        _need_redis()
+        return self.subclass_with_self("celery.apps.beat:Beat")(**options)
+
+
+def _need_redis() -> None:
+    if not settings.REDIS_URL:
+        sys.exit("REDIS_URL is not set: without it only `manage.py demo` sends commands (docs/configuration.md).")
 
 
 app = App("cloudapi")

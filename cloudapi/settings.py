@@ -233,7 +233,7 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_DB_REUSE_MAX = 2**31  # cloudapi/celery.py looks after connections
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # remembers nothing: what is due every 5 s needs no file
+CELERY_BEAT_SCHEDULER = "cloudapi.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep_service_calls": {
         "task": "devices.tasks.sweep_service_calls",

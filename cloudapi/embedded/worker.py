@@ -8,6 +8,7 @@ from celery.beat import EmbeddedService
 from celery.worker import WorkController, state
 from django.conf import settings
 
+from cloudapi.beat import Scheduler
 from cloudapi.celery import QUIET, app
 from mqtt_bridge.publisher import publisher
 
@@ -30,7 +31,7 @@ def running_worker(mqtt_url: str) -> Iterator[None]:
     ready = threading.Event()
     worker = WorkController(app=app, pool="solo", concurrency=1, ready_callback=lambda _consumer: ready.set(), **QUIET)
     thread = threading.Thread(target=worker.start, name="worker")
-    sweep = EmbeddedService(app, thread=True)
+    sweep = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)  # it takes no notice of our setting
     thread.start()
     try:
         if not ready.wait(START_TIMEOUT):

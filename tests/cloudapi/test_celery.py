@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 
@@ -12,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from cloudapi import celery_app
 from cloudapi.embedded.servers import Redis
-from tests.stack import running_stack, wait_for
+from tests.stack import ROOT, running_stack, wait_for
 
 PUBLISH = "devices.tasks.publish_service_call"
 
@@ -60,6 +63,14 @@ def test_dead_redis_is_noticed_at_once(own_redis):
     with pytest.raises(OperationalError):
         send(own_redis)
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_without_redis_the_programs_say_what_is_missing(program):
+    command = [sys.executable, "-m", "celery", "-A", "cloudapi", program]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"REDIS_URL": ""}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("REDIS_URL is not set")
 
 
 @pytest.fixture(scope="module")

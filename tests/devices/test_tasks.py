@@ -96,10 +96,11 @@ def test_call_is_published_once_however_often_its_task_comes(dock, connected):
     assert connected.empty()
 
 
-def test_call_stays_queued_without_a_broker(dock, no_broker):
+def test_call_is_left_alone_without_a_broker(dock, no_broker):
     call = service_calls.issue(device=dock, **LIST)
     publish_service_call(str(call.pk))
     assert statuses(call) == ["queued"]
+    assert call.version == 1
 
 
 def test_dock_that_is_not_connected_gets_nothing_later(dock, broker):

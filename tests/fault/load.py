@@ -84,3 +84,8 @@ def under_load(stack, *, at_least, rate=RATE, docks=DOCKS, repeat_after=None, gr
         load.start()
         yield load
         load.finish(at_least=at_least, grace=grace)
+
+
+def run_in_loop(coroutine, loop):
+    """Run it on the docks' loop and return its result."""
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()

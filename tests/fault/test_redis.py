@@ -1,0 +1,89 @@
+"""Redis loses everything, or hangs, while commands are issued (docs/reliability.md, test 7)."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cloudapi.embedded.servers import Redis
+from tests.fault import commands
+from tests.fault.commands import SILENCE
+from tests.fault.load import size
+from tests.stack import wait_for
+
+pytestmark = pytest.mark.fault
+
+COMMANDS = size(60, 200)
+RATE = 30.0  # commands per second
+DOCKS = 5
+HUNG = size(4.0, 60.0)  # seconds
+ISSUED_WITHIN = 5.0  # seconds
+WITHOUT_TIMEOUT = {"socket_timeout": None}
+
+
+@pytest.fixture
+def stack(new_stack):
+    with new_stack("postgresql", redis=Redis(), SERVICE_SILENCE=str(SILENCE)) as running:
+        yield running
+
+
+def run(stack, break_redis, *, asked=COMMANDS, beat=True, patience=60.0, **transport):
+    """Issue commands, and break Redis when a third of them is there; returns the ledger and the slowest issue."""
+    with commands.commanded_fleet(stack, docks=DOCKS) as fleet, ThreadPoolExecutor(1) as pool:
+        stack.start_worker(beat=beat)
+        issuing = pool.submit(commands.issue, stack, count=asked, rate=RATE, **transport)
+        wait_for(lambda: commands.count(stack) >= asked // 3)
+        break_redis(stack.redis)
+        took = issuing.result()
+        commands.wait_until_closed(stack, patience)
+    return fleet.ledger, max(took)
+
+
+def lose_all(redis):
+    redis.kill()
+    time.sleep(1.0)
+    redis.start()
+
+
+def hang(redis):
+    redis.freeze()
+    try:
+        time.sleep(HUNG)
+    finally:
+        redis.thaw()
+
+
+def test_every_command_is_sent_and_ends_when_redis_loses_all(stack, report):
+    ledger, slowest = run(stack, lose_all)
+    report(f"killed: {commands.summary(stack, ledger)}, slowest issue {slowest:.2f} s")
+    assert slowest <= ISSUED_WITHIN
+    assert list(commands.broken(stack, ledger, asked=COMMANDS)) == []
+    assert len(ledger.commands()) == COMMANDS
+
+
+def test_commands_without_a_task_stay_behind_if_nobody_sweeps(stack, report):
+    ledger, _ = run(stack, lose_all, beat=False, patience=3.0)
+    report(f"killed, no sweep: {commands.summary(stack, ledger)}")
+    assert len(ledger.commands()) < COMMANDS
+    assert "commands have no end" in "".join(commands.broken(stack, ledger, asked=COMMANDS))
+
+
+def test_every_command_is_sent_and_ends_when_redis_hangs(stack, report):
+    ledger, slowest = run(stack, hang, asked=size(20, 60))
+    report(f"hung for {HUNG} s: {commands.summary(stack, ledger)}, slowest issue {slowest:.2f} s")
+    assert 1.0 < slowest <= ISSUED_WITHIN
+    assert list(commands.broken(stack, ledger, asked=size(20, 60))) == []
+    assert len(ledger.commands()) == size(20, 60)
+
+
+def test_hung_redis_holds_whoever_issues_as_long_as_it_likes_without_a_timeout(stack, report):
+    hung = ISSUED_WITHIN + 0.5
+
+    def hang_long(redis):
+        redis.freeze()
+        time.sleep(hung)
+        redis.thaw()
+
+    _, slowest = run(stack, hang_long, asked=5, patience=0.0, **WITHOUT_TIMEOUT)
+    report(f"hung for {hung} s, no timeout: slowest issue {slowest:.2f} s")
+    assert slowest > ISSUED_WITHIN
