@@ -377,7 +377,6 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
     wait = Word(Source.WORKER, Status.QUEUED)
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
-        Receipt.REFUSED: _not_sent("the broker does not let us."),
         Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
@@ -412,7 +411,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             continue
         word, data = _understand(report, call)
         change = hear(call, word, now=now)
-        reasons.append("" if change is not Heard.NOTHING else f"the call had ended: {call.status}")
+        reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
             heard[call.pk] = call
         if change is Heard.CHANGE:
@@ -423,6 +422,10 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     _write_locked(heard.values(), events)
     _conclude(closed)
     return reasons
+
+
+def _why_unheard(call: ServiceCall) -> str:
+    return "too much was said of this call" if call.is_open else f"the call had ended: {call.status}"
 
 
 def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import service_calls
+from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.service_calls import Refused
@@ -386,6 +386,14 @@ def test_event_that_wants_a_reply_gets_one_in_any_case(dock):
     call = sent(dock, LOGIN, CREDENTIALS)
     assert b'"result":0' in event(call, "ok", need_reply=1).reply
     assert b'"result":0' in event(call, "ok", need_reply=1, tid="x", bid="x").reply
+
+
+def test_flood_of_news_about_one_call_makes_a_bounded_history(dock, monkeypatch):
+    monkeypatch.setattr(call_states, "MOST_VERSIONS", 20)
+    call = sent(dock, LOGIN, CREDENTIALS)
+    reasons = [event(call, "in_progress", output={"verification_code_url": f"https://x/{n}"}).reason for n in range(30)]
+    assert reasons == [""] * 18 + ["too much was said of this call"] * 12
+    assert len(history(call)) == 20
 
 
 def test_duplicate_reply_is_no_news(dock):
