@@ -109,9 +109,9 @@ def _become(call: ServiceCall, word: Word, *, now: datetime, late: bool) -> None
         call.result_code = word.result_code
     if word.status == Status.SENT:
         call.sent = now
-    elif word.status == Status.QUEUED:
+    elif word.status in (Status.QUEUED, Status.EXPIRED):  # it never reached the dock
         call.sent = call.deadline = None
-    elif not call.is_open:
+    if not call.is_open:
         call.closed = now
 
 
