@@ -147,7 +147,8 @@ class DeviceAdmin(CommandPages, DevicePages):
         "sn",
     )
     actions = (
-        "read_aircraft_selected", "read_dock_selected", "update_selected", "switch_selected",
+        "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected",
+        "switch_selected",
         "release_selected", "enable_selected", "disable_selected",
     )  # fmt: skip
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")

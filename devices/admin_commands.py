@@ -112,7 +112,7 @@ def _offers(
             form = answered
         else:
             username = account.username if account and command.method == methods.LOGIN else ""
-            form = command.form(command=command.name, initial={"username": username})
+            form = command.form(command=command.name, owner=device.organization_id, initial={"username": username})
         refusal, may_wait = _refusal(device, command, watched)
         if not refusal and _subject(command) in subjects:
             refusal, may_wait = "One is open already.", False
@@ -191,7 +191,7 @@ class CommandPages(TenantAdmin):
             raise BadRequest("There is no such command.")
         if not may(request, Role.OPERATOR, device.organization_id):
             raise PermissionDenied
-        form = command.form(request.POST, command=command.name)
+        form = command.form(request.POST, command=command.name, owner=device.organization_id)
         if not form.is_valid():
             return self._panel_page(request, device, answered=form, command=command.name)
         try:
@@ -241,6 +241,10 @@ class CommandPages(TenantAdmin):
     def update_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._confirm(request, COMMANDS["update"], queryset)
 
+    @admin.action(description="Update licenses from a file…", permissions=["command"])
+    def update_file_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
+        return self._confirm(request, COMMANDS["update-file"], queryset)
+
     @admin.action(description="Switch a license…", permissions=["command"])
     def switch_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._confirm(request, COMMANDS["switch"], queryset)
@@ -257,7 +261,7 @@ class CommandPages(TenantAdmin):
             self.message_user(request, "Choose the docks to command from the list.", messages.WARNING)
             return self._to_list()
         devices = self.get_queryset(request).filter(pk__in=form.cleaned_data["devices"])
-        data = chosen.form(request.POST, command=chosen.name)
+        data = chosen.form(request.POST, command=chosen.name, owner=batches.owner(devices))
         if not data.is_valid():
             return self._confirm(request, chosen, devices, form=form, data=data)
         try:
@@ -316,15 +320,16 @@ class CommandPages(TenantAdmin):
             return self._to_list()
         now, later = self._plans(command, mine, data)
         waiting = {device.pk for device in later.devices} - {device.pk for device in now.devices}
+        others = [left.device for left in not_mine]
         skipped = [*not_mine, *(left for left in now.skipped if left.device.pk not in waiting)]
-        initial = {"devices": [device.pk for device in [*mine, *(left.device for left in not_mine)]]}
+        initial = {"devices": [device.pk for device in [*mine, *others]]}
         context = {
             **self.admin_site.each_context(request),
             "title": f"{command.title}: {len(now.devices) + len(waiting)} docks",
             "opts": self.opts,
             "command": command,
             "form": form or BatchForm(initial=initial, auto_id="id_batch_%s"),
-            "data": data or command.form(command=command.name),
+            "data": data or command.form(command=command.name, owner=batches.owner([*mine, *others])),
             "now": now.devices,
             "waiting": [device for device in later.devices if device.pk in waiting],
             "skipped": by_reason(skipped),

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from django import forms
+from django.apps import apps
 
 from devices import methods
 
@@ -21,8 +22,10 @@ class CommandForm(forms.Form):
 
     submit = "Send"
 
-    def __init__(self, data: Any = None, *, command: str, **kwargs: Any) -> None:
+    def __init__(self, data: Any = None, *, command: str, owner: int | None = None, **kwargs: Any) -> None:
+        """`owner` is the key of the organization whose docks are asked; None if there are several."""
         super().__init__(data, auto_id=f"id_{command}_%s", label_suffix="", **kwargs)
+        self.owner = owner
 
     def call_data(self) -> dict[str, Any]:
         """What the service is given; only of a valid form."""
@@ -44,7 +47,29 @@ class ReadDockForm(CommandForm):
 
 
 class UpdateForm(CommandForm):
-    """The newest licenses from FlySafe; the place for the choice of a file."""
+    """The newest licenses from FlySafe."""
+
+
+class UpdateFromFileForm(CommandForm):
+    """Licenses from a file that was uploaded for the organization."""
+
+    submit = "Update"
+
+    license_file: "forms.ModelChoiceField[Any]" = forms.ModelChoiceField(
+        queryset=None,
+        label="License file",
+        empty_label="choose",
+        error_messages={"invalid_choice": "Choose a file of the organization of these docks."},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # By its name, for the app of licenses stands above this one.
+        files = apps.get_model("licenses", "LicenseFile")._default_manager
+        self.fields["license_file"].queryset = files.filter(organization=self.owner)  # type: ignore[attr-defined]
+
+    def call_data(self) -> dict[str, Any]:
+        return {"license_file": self.cleaned_data["license_file"].pk}
 
 
 class SwitchForm(CommandForm):
@@ -129,6 +154,7 @@ COMMANDS: dict[str, Command] = {
             UpdateForm,
             "The dock fetches the newest licenses from FlySafe and imports them in the aircraft.",
         ),
+        Command("update-file", "Update licenses from a file", methods.UPDATE, UpdateFromFileForm),
         Command("switch", "Switch a license", methods.SWITCH, SwitchForm),
         Command("login", "Log in to DJI", methods.LOGIN, LoginForm),
         Command("logout", "Log out of DJI", methods.LOGOUT, LogoutForm),

@@ -116,22 +116,38 @@ function refetch() {
     if (document.hidden) return;
     try {
       await load(root.dataset.source);
-      say();
+      trouble = "";
     } catch {
-      say("the server does not answer, or you are signed out");
+      trouble = "the server does not answer, or you are signed out";
     }
+    say();
   }, Math.max(50, fetched + THROTTLE - Date.now()));
 }
 
 // --- whether it is live --------------------------------------------------------------------------
 
-let live = false;
-const clock = (moment) => moment.toLocaleTimeString();
-function say(trouble = "") {
+let socket = { name: root?.dataset.live ? "connecting" : "none", since: null, reason: "" };
+let trouble = "";
+const clock = (moment) => new Date(moment).toLocaleTimeString();
+
+function say() {
   const line = root.querySelector("[data-live-word]");
-  const old = trouble !== "" || !live;
-  line.textContent = trouble ? `not updated since ${clock(new Date(fetched))}: ${trouble}` : live ? "live" : `not live, updated ${clock(new Date(fetched))}`;
-  line.classList.toggle("stale", old);
+  const states = {
+    live: "live",
+    connecting: "connecting…",
+    none: `updated ${clock(fetched)}`,
+    lost: `not live${socket.since ? ` since ${clock(socket.since)}` : ""} (${socket.reason}), updated ${clock(fetched)}`,
+  };
+  line.textContent = trouble ? `not updated since ${clock(fetched)}: ${trouble}` : states[socket.name];
+  line.classList.toggle("stale", trouble !== "" || socket.name === "lost");
+}
+
+function turn(state) {
+  if (state.name !== socket.name && state.name !== "connecting" && socket.name !== "connecting") {
+    announce(state.name === "live" ? "This page is live again." : "This page is not live now.");
+  }
+  socket = state;
+  say();
 }
 
 // --- commands ------------------------------------------------------------------------------------
@@ -151,8 +167,9 @@ async function send(form, button) {
     if (wrong === null) form.closest("details")?.removeAttribute("open");
     else (wrong.closest(".command-field")?.querySelector("input, select") ?? button).focus();
   } catch {
-    announce("");
-    say("it is not known whether the command was sent; load the page again to see");
+    trouble = "whether the command was sent is not known; the list of calls will tell";
+    announce(trouble);
+    say();
   } finally {
     form.removeAttribute("aria-busy");
     if (button.isConnected && !button.hasAttribute("aria-describedby")) button.disabled = false;
@@ -181,15 +198,12 @@ if (root) {
         if (frame.type === "service_call") hear(frame);
         else refetch();
       },
-      onState(state) {
-        live = state.live;
-        say();
-      },
+      onState: turn,
     });
   }
   say();
   setInterval(() => {
-    if (Date.now() - fetched >= (live ? CLOCK : CLOCK_WITHOUT_SOCKET)) refetch();
+    if (Date.now() - fetched >= (socket.name === "live" ? CLOCK : CLOCK_WITHOUT_SOCKET)) refetch();
   }, 1_000);
   document.addEventListener("visibilitychange", () => document.hidden || refetch());
 }

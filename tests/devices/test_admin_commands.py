@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.signals import got_request_exception
 from django.db import connection
 from django.test import Client
@@ -14,6 +15,7 @@ from django.views.debug import ExceptionReporter
 
 from devices import service_calls
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch
+from licenses import files
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Role
@@ -185,6 +187,33 @@ def test_the_fragment_is_the_panel_alone_and_says_what_was_sent(client, olga, do
     assert "Read licenses at the dock: Waiting to be sent." in text
 
 
+def upload(organization, user):
+    file = SimpleUploadedFile("areas.kmz", organization.name.encode())
+    return files.store(organization=organization, upload=file, actor=Actor(AuditEvent.Through.ADMIN, user=user))
+
+
+def test_an_update_from_a_file_of_the_organization(client, olga, dock, organization, other_organization):
+    ours, theirs = upload(organization, olga), upload(other_organization, olga)
+    text = send(client, olga, dock, command="update-file", license_file=theirs.pk).content.decode()
+    assert "Choose a file of the organization of these docks." in text
+    assert f'<option value="{ours.pk}"' in text
+    assert f'<option value="{theirs.pk}"' not in text
+    assert not ServiceCall.objects.exists()
+    send(client, olga, dock, command="update-file", license_file=ours.pk)
+    assert ServiceCall.objects.get().data == {"license_file": ours.pk}
+
+
+def test_many_docks_are_updated_from_a_file_of_their_one_organization(
+    client, staff, dock, organization, other_organization
+):
+    [foreign] = add_docks(other_organization, 1)
+    file = upload(organization, staff)
+    start(client, staff, "update-file", [dock, foreign], license_file=file.pk)
+    assert not ServiceCallBatch.objects.exists()
+    start(client, staff, "update-file", [dock], license_file=file.pk)
+    assert ServiceCall.objects.get().data == {"license_file": file.pk}
+
+
 # --- what is never shown -----------------------------------------------------------------------------
 
 
@@ -192,7 +221,7 @@ def every_row():
     """All the database holds, as text."""
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             yield str(cursor.fetchall())
 
 
@@ -250,7 +279,7 @@ def buttons(text):
 def test_buttons_of_an_online_dock_work(client, olga, dock):
     client.force_login(olga)
     found = buttons(client.get(panel_of(dock)).content.decode())
-    assert len(found) == 6
+    assert len(found) == 7
     assert set(found.values()) == {(True, False)}
 
 
@@ -393,7 +422,7 @@ def start(client, user, command, devices, **data):
     return client.post(f"{LIST}commands/{command}/", {"devices": keys, **data}, follow=True)
 
 
-ACTIONS = ["read_aircraft_selected", "read_dock_selected", "update_selected", "switch_selected"]
+ACTIONS = ["read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "switch_selected"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
