@@ -325,7 +325,7 @@ class CommandPages(TenantAdmin):
         initial = {"devices": [device.pk for device in [*mine, *others]]}
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{command.title}: {len(now.devices) + len(waiting)} docks",
+            "title": f"{command.title}: {len(mine) + len(others)} chosen",
             "opts": self.opts,
             "command": command,
             "form": form or BatchForm(initial=initial, auto_id="id_batch_%s"),

@@ -4,7 +4,7 @@
 
 import { connect } from "./live.js";
 
-const THROTTLE = 1_000; // ms between two fetches, at least
+const THROTTLE = 500; // ms between two fetches, at least
 const CLOCK = 30_000; // ms: "3 min ago" grows old, and a lost socket must not keep a page for ever
 const CLOCK_WITHOUT_SOCKET = 5_000;
 
@@ -139,6 +139,7 @@ function say() {
     lost: `not live${socket.since ? ` since ${clock(socket.since)}` : ""} (${socket.reason}), updated ${clock(fetched)}`,
   };
   line.textContent = trouble ? `not updated since ${clock(fetched)}: ${trouble}` : states[socket.name];
+  line.dataset.state = socket.name;
   line.classList.toggle("stale", trouble !== "" || socket.name === "lost");
 }
 

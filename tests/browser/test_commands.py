@@ -1,0 +1,232 @@
+"""Commanding docks in a browser: sent without loading the page, followed live, nothing typed is lost."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from devices import batches, service_calls
+from devices.models import Device, DeviceState, ServiceCall
+from devices.service_calls import Report, Source
+from mqtt_bridge.models import Heartbeat
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+from tests.web import running_web
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+NEWEST = "#commands-calls .call >> nth=0"
+LINK = "https://account.example.org/verify?token=1"
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup, django_db_blocker, tmp_path_factory):
+    with django_db_blocker.unblock(), running_web(tmp_path_factory.mktemp("web") / "log") as web:
+        yield web
+
+
+@pytest.fixture(autouse=True)
+def _bridge(db):
+    now = timezone.now()
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now + timedelta(hours=1), round_trip_ms=2)
+
+
+@pytest.fixture
+def visit(browser, web, complaints):
+    """visit(user, path) opens a page of a server that speaks WebSocket, and waits until it is live."""
+    contexts = []
+
+    def visit(user, path, *, width=1280, scripts=True):
+        client = Client()
+        client.force_login(user)
+        context = browser.new_context(
+            base_url=f"http://{web.host}", viewport={"width": width, "height": 900}, java_script_enabled=scripts
+        )
+        contexts.append(context)
+        cookie = client.cookies["sessionid"].value
+        context.add_cookies([{"name": "sessionid", "value": cookie, "url": f"http://{web.host}"}])
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path)
+        if scripts and page.locator("[data-live-word]").count():
+            page.wait_for_selector('[data-live-word][data-state="live"]')
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def page_of(dock):
+    return f"/admin/devices/device/{dock.pk}/change/"
+
+
+def answer(call, data, *, source=Source.REPLY):
+    """What the dock says to a call, as the bridge hears it."""
+    with transaction.atomic():
+        service_calls.hear_docks([Report(call.device.sn, source, call.tid, call.bid, data)], now=timezone.now())
+
+
+def open_call():
+    call = ServiceCall.objects.select_related("device").get(status="queued")
+    assert service_calls.claim(call.pk, now=timezone.now())
+    return call
+
+
+def test_a_command_is_followed_to_its_end_and_nothing_typed_is_lost(visit, alice, dock):
+    page = visit(alice, page_of(dock))
+    page.fill("#id_callsign", "half typed")
+    page.click("#details-login summary")
+    page.fill("#id_login_username", "pilot@exam")
+    page.click("#command-read-dock button")
+    page.wait_for_selector(f"{NEWEST} >> text=waiting to be sent")
+    assert page.is_disabled("#command-read-dock button")
+    call = open_call()
+    page.wait_for_selector(f"{NEWEST} >> text=Sent; the dock has not answered yet.")
+    assert page.is_visible(f"{NEWEST} >> progress")
+    answer(call, {"result": 0, "device_model_domain": 3, "consistence": True, "licenses": []})
+    page.wait_for_selector(f"{NEWEST} >> text=Done: 0 licenses.")
+    page.wait_for_selector("#command-read-dock button:not(:disabled)")
+    assert not page.is_visible(f"{NEWEST} >> progress")
+    assert page.input_value("#id_callsign") == "half typed"
+    assert page.input_value("#id_login_username") == "pilot@exam"
+    assert page.locator("[data-announce]").inner_text() == "Read licenses: Done: 0 licenses."
+
+
+def test_a_login_that_wants_a_code_shows_the_link_and_takes_the_code(visit, alice, dock):
+    page = visit(alice, page_of(dock))
+    page.click("#details-login summary")
+    page.fill("#id_login_username", "pilot@example.org")
+    page.fill("#id_login_password", "canary-Tr0ub4dor")
+    page.click("#command-login button")
+    page.wait_for_selector("#details-login:not([open])", state="attached")
+    call = open_call()
+    answer(call, {"result": 0, "output": {"status": "in_progress"}})
+    page.wait_for_selector(".account-logging_in")
+    failed = {"result": 0, "output": {"status": "failed", "verification_code_url": LINK}}
+    answer(call, failed, source=Source.EVENT)
+    page.wait_for_selector(f'#commands-account a[href="{LINK}"][rel="noopener noreferrer"]')
+    page.wait_for_selector("#details-login[open]")
+    assert page.input_value("#id_login_username") == "pilot@example.org"
+    assert "canary" not in page.content()
+    page.fill("#id_login_password", "canary-Tr0ub4dor")
+    page.fill("#id_login_verification_code", "123456")
+    page.click("#command-login button")
+    page.wait_for_selector(f"{NEWEST} >> text=waiting to be sent")
+    call = open_call()
+    for percent in (10, 90):
+        told = {"result": 0, "output": {"status": "in_progress", "progress": {"percent": percent}}}
+        answer(call, told, source=Source.EVENT)
+        page.wait_for_selector(f"{NEWEST} >> text=The dock works on it: {percent} %.")
+        assert page.locator(f"{NEWEST} >> progress").get_attribute("value") == str(percent)
+    answer(call, {"result": 0, "output": {"status": "ok"}}, source=Source.EVENT)
+    page.wait_for_selector(".account-logged_in")
+
+
+def test_a_mistake_is_shown_beside_its_field_without_loading_the_page(visit, alice, dock):
+    page = visit(alice, page_of(dock))
+    page.click("#details-switch summary")
+    page.fill("#id_switch_license_id", "areas")
+    page.select_option("#id_switch_enable", "on")
+    page.click("#command-switch button")
+    page.wait_for_selector("#command-switch .command-error")
+    assert page.evaluate("document.activeElement.id") == "id_switch_license_id"
+    assert page.input_value("#id_switch_license_id") == "areas"
+    assert not ServiceCall.objects.exists()
+
+
+def test_the_keyboard_suffices_and_keeps_its_place(visit, alice, dock):
+    page = visit(alice, page_of(dock))
+    page.focus("#command-update button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{NEWEST} >> text=Update licenses (newest)")
+    assert page.evaluate("document.activeElement.id") == "submit-update"
+
+
+def test_it_works_without_scripts(visit, alice, dock):
+    page = visit(alice, page_of(dock), scripts=False)
+    page.click("#command-read-dock button")
+    assert page.url.endswith(f"{page_of(dock)}#commands")
+    assert "waiting to be sent" in page.inner_text("#commands-calls")
+    page.click("#command-read-dock button", force=True)  # disabled: nothing happens
+    assert ServiceCall.objects.count() == 1
+
+
+def test_another_operators_call_appears_by_itself(visit, alice, bob, dock):
+    page = visit(bob, page_of(dock))
+    assert page.locator("#commands form").count() == 0
+    service_calls.issue(device=dock, method="unlock_license_update", actor=Actor(AuditEvent.Through.ADMIN, user=alice))
+    page.wait_for_selector(f"{NEWEST} >> text=Update licenses (newest)")
+
+
+def fleet(organization, count):
+    docks = [
+        Device(sn=f"D{number:03}", model_key="3-2-0", organization=organization, callsign=f"Substation North {number}")
+        for number in range(count)
+    ]
+    Device.objects.bulk_create(docks)
+    DeviceState.objects.bulk_create(
+        DeviceState(device=dock, online=True, last_seen=timezone.now()) for dock in Device.objects.all()
+    )
+
+
+def test_a_batch_is_asked_about_started_followed_and_stopped(visit, alice, organization):
+    fleet(organization, 30)
+    page = visit(alice, "/admin/devices/device/")
+    page.check("#action-toggle")
+    page.select_option("select[name=action]", "read_dock_selected")
+    page.click("button[name=index]")
+    assert page.inner_text(".batch-form h2 strong") == "30"
+    page.click(".submit-row input[type=submit]")
+    page.wait_for_selector("text=0 of 30 done, 30 open")
+    page.wait_for_selector('[data-live-word][data-state="live"]')
+    for call in ServiceCall.objects.select_related("device").order_by("device__sn")[:10]:
+        service_calls.claim(call.pk, now=timezone.now())
+        answer(call, {"result": 0, "device_model_domain": 3, "licenses": []})
+    page.wait_for_selector("text=10 of 30 done, 20 open")
+    assert page.locator(".batch-bar rect").count() == 2
+    page.click("text=Stop: cancel the 20 not sent yet")
+    page.wait_for_selector("text=10 of 30 done, 20 did not succeed")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen(visit, alice, dock, organization, width):
+    Device.objects.filter(pk=dock.pk).update(callsign="A very long name of a dock " * 4)
+    actor = Actor(AuditEvent.Through.ADMIN, user=alice)
+    batch = batches.start(
+        devices=[dock], method="unlock_license_list", data={"device_model_domain": 3}, actor=actor, note="x" * 400
+    )
+    call = open_call()
+    answer(call, {"result": 325012, "output": {}})
+    for path in (
+        page_of(dock),
+        "/admin/devices/servicecall/",
+        f"/admin/devices/servicecall/{call.pk}/change/",
+        "/admin/devices/servicecallbatch/",
+        f"/admin/devices/servicecallbatch/{batch.pk}/change/",
+    ):
+        page = visit(alice, path, width=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_hostile_text_runs_nothing(visit, alice, dock, complaints):
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+    Device.objects.filter(pk=dock.pk).update(callsign=evil)
+    page = visit(alice, page_of(dock))
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    service_calls.issue(
+        device=dock, method="unlock_license_update", actor=Actor(AuditEvent.Through.ADMIN, user=alice), note=evil
+    )
+    page.wait_for_selector(NEWEST)
+    call = open_call()
+    answer(call, {"result": evil})
+    page.wait_for_selector(f"{NEWEST} >> text=failed")
+    page.click(f"{NEWEST} >> a")
+    page.wait_for_selector(".call-page")
+    assert re.search("onerror", page.inner_text("body"))
+    assert dialogs == []
