@@ -127,18 +127,27 @@ class OutcomeFilter(admin.SimpleListFilter):
 
     title = "outcome"
     parameter_name = "outcome"
-    REFUSED = "refused"
+
+    @staticmethod
+    def conditions() -> dict[str, Q]:
+        """The rows of each word."""
+        outcome = Exchange.Outcome
+        no_answer = Q(outcome=outcome.IGNORED)
+        return {
+            "answered": Q(outcome=outcome.ANSWERED) & ~attention.refusing(),
+            "refused": attention.refusing(),
+            "noted": no_answer & Q(reason=""),
+            "ignored": no_answer & ~Q(reason=""),
+            "quarantined": Q(outcome=outcome.QUARANTINED),
+            "error": Q(outcome=outcome.ERROR),
+        }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        words = list(Exchange.Outcome.values)
-        return [(word, word) for word in (words[0], self.REFUSED, *words[1:])]
+        return [(word, word) for word in self.conditions()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == self.REFUSED:
-            return queryset.filter(attention.refusing())
-        if self.value() == Exchange.Outcome.ANSWERED:
-            return queryset.filter(~attention.refusing(), outcome=self.value())
-        return queryset.filter(outcome=self.value()) if self.value() else queryset
+        condition = self.conditions().get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
 
 
 class MethodFilter(admin.SimpleListFilter):

@@ -48,6 +48,7 @@ class Stream:
         self._look = look
         self._view: View | None = None
         self._groups: frozenset[str] = frozenset()
+        self._has_begun = False  # with a snapshot; what arrives before it waits
         self._read_at = 0.0
 
     def hear(self, frames: Iterable[tuple[str, str]]) -> None:
@@ -62,7 +63,8 @@ class Stream:
         """Send until there is a reason to close the socket; returns its code."""
         try:
             while (code := self.outbox.close_code) is None:
-                await self._send_all(self.outbox.take())
+                if self._has_begun:
+                    await self._send_all(self.outbox.take())
                 if self._seconds_to_read() <= 0 and (code := await self._read()) is not None:
                     break
                 await self.outbox.wait(max(0.0, self._seconds_to_read()))
@@ -93,10 +95,13 @@ class Stream:
         if view.groups != self._groups:
             # First the groups, then, with the next read, a snapshot: nothing is lost between them.
             await self._join(view.groups)
+            for hint in hints:
+                self.outbox.hint(hint)
             self.outbox.ask_snapshot()
             return None
         self._read_at = asyncio.get_running_loop().time()
         await self._send_all([*snapshot, *hints])
+        self._has_begun = self._has_begun or is_snapshot_due
         return None
 
     def _read_database(self, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:

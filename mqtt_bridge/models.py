@@ -71,7 +71,9 @@ class Exchange(models.Model):
 
     @property
     def became(self) -> str:
-        """The outcome in one word, refusals told apart from other answers."""
+        """The outcome in one word: refusals are no mere answers, and what wanted no answer was not ignored."""
+        if self.outcome == self.Outcome.IGNORED and not self.reason:
+            return "noted"
         return "refused" if self.is_refusal else str(self.outcome)
 
 

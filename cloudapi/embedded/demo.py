@@ -60,7 +60,7 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
     with _own_database(data), closing(_start_broker()) as broker:
-        _configure(broker.port)
+        _configure(port, broker.port)
         call_command("migrate", verbosity=0)
         prepare()
         fleet = _fleet(broker.url, docks)
@@ -126,10 +126,12 @@ def _own_database(data: Path) -> Iterator[None]:
         lock.release()
 
 
-def _configure(port: int) -> None:
+def _configure(port: int, broker_port: int) -> None:
     """Tell the settings what the environment did not."""
+    if not os.environ.get("PUBLIC_URL"):
+        settings.PUBLIC_URL = f"http://{HOST}:{port}"
     dock_account = {
-        "DOCK_MQTT_URL": f"tcp://{HOST}:{port}",
+        "DOCK_MQTT_URL": f"tcp://{HOST}:{broker_port}",
         "DOCK_MQTT_USERNAME": BROKER_USER,
         "DOCK_MQTT_PASSWORD": PASSWORD,
     }

@@ -93,6 +93,14 @@ def test_the_journal_can_be_narrowed_to_refusals(see, staff):
     assert shown(see, staff, outcome="answered") == {"ACCEPTED", "REMARKED"}
 
 
+def test_an_answer_of_a_dock_that_was_used_is_not_called_ignored(see, staff):
+    used = exchange("HEARD", outcome="ignored", channel="services_reply")
+    exchange("STRAY", outcome="ignored", channel="services_reply", reason="no call of ours")
+    assert used.became == "noted"
+    assert shown(see, staff, outcome="noted") == {"HEARD"}
+    assert shown(see, staff, outcome="ignored") == {"STRAY"}
+
+
 def test_a_refusal_is_not_called_answered(see, staff, dock):
     row = exchange(dock.sn, reason="code expired")
     for page in (LIST, reverse("admin:devices_device_change", args=[dock.pk]), f"{LIST}{row.pk}/change/"):

@@ -1,4 +1,4 @@
-"""A dock is away with a session that the broker keeps, and is commanded meanwhile (RELIABILITY.md §4, test 15)."""
+"""A dock is away with a session that the broker keeps, and is commanded meanwhile (docs/reliability.md, test 15)."""
 
 import time
 

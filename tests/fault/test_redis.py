@@ -1,4 +1,4 @@
-"""Redis loses everything, or hangs, while commands are issued (RELIABILITY.md §4, test 7)."""
+"""Redis loses everything, or hangs, while commands are issued (docs/reliability.md, test 7)."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

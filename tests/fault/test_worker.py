@@ -1,4 +1,4 @@
-"""Workers die by `kill -9` with commands in their hands (RELIABILITY.md §4, test 6)."""
+"""Workers die by `kill -9` with commands in their hands (docs/reliability.md, test 6)."""
 
 import os
 import random

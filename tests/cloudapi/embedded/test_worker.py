@@ -6,20 +6,21 @@ import pytest
 
 from tests.stack import ROOT, running_stack
 
-SCRIPT = """
+PRELUDE = """
 import threading, time
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 from cloudapi.embedded.worker import running_worker
 from devices import service_calls
-from devices.models import Device, ServiceCall
+from devices.models import Device, DeviceState, ServiceCall
 from organizations.audit import Actor
-from organizations.models import AuditEvent
+from organizations.models import AuditEvent, Organization
 
-dock = Device.objects.docks().get()
-request = {"method": "unlock_license_list", "device": dock, "actor": Actor(AuditEvent.Through.COMMAND)}
-refused = []
+def issue(dock):
+    data = {"device_model_domain": 0}
+    actor = Actor(AuditEvent.Through.COMMAND)
+    return service_calls.issue(device=dock, method="unlock_license_list", data=data, actor=actor)
 
 def end_of(call):
     end = time.monotonic() + 30
@@ -27,16 +28,18 @@ def end_of(call):
         time.sleep(0.01)
         call.refresh_from_db()
     return call.status
-
+"""
+BEFORE_WHILE_AND_AFTER = """
 def refusal():
     try:
-        service_calls.issue(data={"device_model_domain": 0}, **request)
+        issue(dock)
     except service_calls.Refused as error:
         return error.kind.value
 
+dock = Device.objects.docks().get()
 print(refusal())
 with running_worker(settings.MQTT_URL):
-    print(end_of(service_calls.issue(data={"device_model_domain": 0}, **request)))
+    print(end_of(issue(dock)))
     forgotten = ServiceCall.objects.create(
         method="unlock_license_list", data={"device_model_domain": 3}, device=dock, organization=dock.organization,
         created=timezone.now() - timedelta(seconds=5),
@@ -44,6 +47,12 @@ with running_worker(settings.MQTT_URL):
     print(end_of(forgotten))
 print(refusal())
 print([thread.name for thread in threading.enumerate() if not thread.daemon])
+"""
+TO_A_DOCK_THAT_IS_NOT_THERE = """
+dock = Device.objects.create(sn="ABSENT", model_key="3-2-0", organization=Organization.objects.first())
+DeviceState.objects.create(device=dock, online=True, last_seen=timezone.now())
+with running_worker(settings.MQTT_URL):
+    print(end_of(issue(dock)))
 """
 
 
@@ -54,10 +63,19 @@ def stack(tmp_path):
         yield running
 
 
+def run(stack, script):
+    return stack.manage("shell", "-v0", "-c", PRELUDE + script).splitlines()
+
+
 def test_commands_go_out_while_the_worker_runs_and_are_refused_else(stack):
     stack.start_bridge()
     with stack.fleet() as (fleet, loop):
         asyncio.run_coroutine_threadsafe(fleet.onboarded(20), loop).result()
-        lines = stack.manage("shell", "-v0", "-c", SCRIPT).splitlines()
+        lines = run(stack, BEFORE_WHILE_AND_AFTER)
     assert not list(ROOT.glob("celerybeat-schedule*"))  # Celery's own scheduler keeps files where it is started
     assert lines == ["unavailable", "succeeded", "succeeded", "unavailable", "['MainThread']"]
+
+
+def test_no_redis_is_used_even_if_there_is_one(stack):
+    stack.env["REDIS_URL"] = "redis://127.0.0.1:1"
+    assert run(stack, TO_A_DOCK_THAT_IS_NOT_THERE) == ["expired"]

@@ -1,0 +1,92 @@
+"""The order in which one socket is told things, and how it ends."""
+
+import asyncio
+import json
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import OperationalError
+from django.test import Client
+
+from cloudapi.embedded.memory_layer import MemoryChannelLayer
+from devices import streaming
+from devices.streaming import NO_LONGER_ALLOWED, TRY_AGAIN, Stream
+from devices.watching import device_view
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FRAME = '{"type":"service_call"}'
+HINT = '{"type":"licenses"}'
+
+
+@pytest.fixture
+def session_key(alice):
+    client = Client()
+    client.force_login(alice)
+    return client.session.session_key
+
+
+def run(look, session_key, *, send=None, seconds=1.5):
+    """Run a stream until it ends, or so long; returns (close code or None, types of the frames sent)."""
+    sent = []
+
+    async def keep(text):
+        sent.append(json.loads(text)["type"])
+
+    async def scenario():
+        layer = MemoryChannelLayer()
+        stream = Stream(
+            send=send or keep,
+            layer=layer,
+            channel=await layer.new_channel(),
+            session_key=session_key,
+            look=lambda user: look(stream, user),
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                code = await stream.run()
+        except TimeoutError:
+            code = None
+        assert layer._groups == {}
+        return code
+
+    return async_to_sync(scenario)(), sent
+
+
+def test_the_snapshot_is_first_whatever_arrives_before_it(dock, session_key):
+    looks = []
+
+    def look(stream, user):
+        looks.append(user)
+        if len(looks) <= 2:
+            stream.hear([("", FRAME), (dock.sn, HINT)])
+        return device_view(user, dock.sn)
+
+    assert run(look, session_key) == (None, ["snapshot", "service_call", "service_call", "licenses"])
+
+
+def test_rights_that_end_before_a_hint_is_passed_on_end_the_stream(dock, session_key):
+    looks = []
+
+    def look(stream, user):
+        looks.append(user)
+        if len(looks) == 2:
+            stream.hear([(dock.sn, HINT)])
+        return device_view(user, dock.sn) if len(looks) <= 2 else None
+
+    assert run(look, session_key) == (NO_LONGER_ALLOWED, ["snapshot"])
+
+
+def test_a_database_that_is_away_ends_the_stream_for_a_while(session_key):
+    def look(stream, user):
+        raise OperationalError("the server closed the connection")
+
+    assert run(look, session_key) == (TRY_AGAIN, [])
+
+
+def test_a_browser_that_takes_nothing_is_given_up(dock, session_key, monkeypatch):
+    monkeypatch.setattr(streaming, "SEND_TIMEOUT", 0.1)
+
+    async def never(text):
+        await asyncio.Event().wait()
+
+    assert run(lambda stream, user: device_view(user, dock.sn), session_key, send=never) == (TRY_AGAIN, [])
