@@ -1,7 +1,6 @@
 """What a command costs from the form to the browser's last frame, and how many there may be in a second."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from statistics import median, quantiles
 from typing import Any
 
