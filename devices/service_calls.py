@@ -417,7 +417,8 @@ def _not_sent(why: str) -> Word:
 def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Apply what docks said, in order; returns for each why it was not used, "" if it was.
 
-    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. Must run
+    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. An event
+    that nobody can read is not the end of a call: the next one, or the clock, will tell. Must run
     in a transaction; a constant number of statements and what the outcomes of closed calls need.
     """
     found = _find(reports)
@@ -431,6 +432,9 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             reasons.append("no call of ours")
             continue
         word, data = _understand(report, call)
+        if word.source == Source.EVENT and data is None:
+            reasons.append(word.text)
+            continue
         change = hear(call, word, now=now)
         reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
@@ -471,7 +475,7 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
 
 
 def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
-    """The word that a report is, and its data; the call's method decides how it is read."""
+    """The word that a report is, and its data, None if unreadable; the call's method decides how it is read."""
     spec = METHODS.get(call.method)
     type_ = spec and (spec.reply if report.source == Source.REPLY else spec.event)
     if spec is None or type_ is None:

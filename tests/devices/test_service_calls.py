@@ -424,6 +424,20 @@ def test_answer_that_nobody_can_read_ends_the_call_with_the_reason(dock):
     assert (call.status, "result is missing" in call.result_text) == ("failed", True)
 
 
+@pytest.mark.parametrize("data", [{}, [], {"result": 2**63}, {"result": 0, "output": "ok"}])
+def test_event_that_nobody_can_read_ends_nothing(dock, data):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    hear(call, data, channel="events")
+    event(call, "ok")
+    assert call.status == "succeeded"
+
+
+def test_event_about_a_service_without_events_ends_nothing(dock):
+    call = sent(dock)
+    assert hear(call, {"result": 1}, channel="events", method=LOGIN).reason
+    assert call.status == "sent"
+
+
 def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, actor):
     counts = []
     for docks in (fleet(organization, 1), fleet(organization, 60, prefix="OTHER")):
