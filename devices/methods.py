@@ -4,6 +4,7 @@ Fields and answers are those of DJI's pages "remote unlock" (flysafe) and "DJI a
 given equals the `data` of the message, but for files, which are named by our own row.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -168,6 +169,11 @@ METHODS: Final[dict[str, Method]] = {
         ),
     )
 }
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database takes this text, and an encoder."""
+    return re.search(_STORABLE, text) is not None
 
 
 def label(method: str) -> str:
