@@ -140,6 +140,8 @@ if not DEBUG:
     if PUBLIC_URL.startswith("http://"):
         SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
+
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
