@@ -7,6 +7,7 @@ given equals the `data` of the message, but for files, which are named by our ow
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -102,11 +103,21 @@ def _switch_output(reply: LicenseSwitchReply) -> dict[str, Any]:
     return {} if reply.license_id is None else {"license_id": reply.license_id}
 
 
+def is_link(url: str) -> bool:
+    """Whether people may be asked to click on it: https, a host, and nothing that makes it look like another's."""
+    if not url.isascii() or not url.isprintable() or set(url) & set(' \\"<>'):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+
+
 def _account_output(said: AccountReply | AccountEvent) -> dict[str, Any]:
-    """A link is kept only if it is https: people will click on it."""
     output: dict[str, Any] = {}
     if isinstance(said, AccountEvent):
-        if said.verification_code_url.lower().startswith("https://"):
+        if is_link(said.verification_code_url):
             output["verification_code_url"] = said.verification_code_url
         if said.sub_device_sn:
             output["sub_device_sn"] = said.sub_device_sn
