@@ -249,8 +249,13 @@ CELERY_BEAT_SCHEDULE = {
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+        "CONFIG": {
+            # Groups are named after primary keys, and Redis hands a message to all its databases: two servers that
+            # share one would show each other's frames.
+            "prefix": PUBLIC_URL,
+            # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}],
+        },
     }
     if REDIS_URL
     else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}
