@@ -140,6 +140,8 @@ if not DEBUG:
     if PUBLIC_URL.startswith("http://"):
         SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
+
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -247,8 +249,13 @@ CELERY_BEAT_SCHEDULE = {
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+        "CONFIG": {
+            # Groups are named after primary keys, and Redis hands a message to all its databases: two servers that
+            # share one would show each other's frames.
+            "prefix": PUBLIC_URL,
+            # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}],
+        },
     }
     if REDIS_URL
     else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}

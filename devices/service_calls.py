@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -32,7 +32,7 @@ from devices.call_states import (
     silence,
     unreadable_word,
 )
-from devices.methods import LOGIN, METHODS, Method
+from devices.methods import LOGIN, METHODS, Method, is_storable
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.presence import Presence, Watch, watch
 from mqtt_bridge import router
@@ -69,6 +69,7 @@ SECRET_LIFE: Final = timedelta(seconds=120)
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
 MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
+MOST_NOTE: Final = 2000  # characters; it is in every frame about a call
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
@@ -110,6 +111,9 @@ class Claim(NamedTuple):
     payload: bytes
     qos: int
     expiry: int
+
+    def __repr__(self) -> str:
+        return f"Claim({self.call.pk})"  # the bytes may hold a password
 
 
 class Report(NamedTuple):
@@ -217,8 +221,10 @@ def _read(method: str, data: Mapping[str, Any] | None, *, note: str, queue: bool
         raise Refused(
             Refused.Kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set (see docs/configuration.md)."
         )
-    if "\0" in note:
-        raise Refused(Refused.Kind.INVALID, "The note has a NUL character.")
+    if len(note) > MOST_NOTE or not is_storable(note):
+        raise Refused(
+            Refused.Kind.INVALID, f"A note has at most {MOST_NOTE} characters, all of them ones that can be stored."
+        )
     if queue and spec.secrets:
         raise Refused(Refused.Kind.INVALID, f"{spec.label}: a password does not wait for a dock to come online.")
     try:
@@ -417,7 +423,8 @@ def _not_sent(why: str) -> Word:
 def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Apply what docks said, in order; returns for each why it was not used, "" if it was.
 
-    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. Must run
+    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. An event
+    that nobody can read is not the end of a call: the next one, or the clock, will tell. Must run
     in a transaction; a constant number of statements and what the outcomes of closed calls need.
     """
     found = _find(reports)
@@ -431,6 +438,9 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             reasons.append("no call of ours")
             continue
         word, data = _understand(report, call)
+        if word.source == Source.EVENT and data is None:
+            reasons.append(word.text)
+            continue
         change = hear(call, word, now=now)
         reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
@@ -471,7 +481,7 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
 
 
 def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
-    """The word that a report is, and its data; the call's method decides how it is read."""
+    """The word that a report is, and its data, None if unreadable; the call's method decides how it is read."""
     spec = METHODS.get(call.method)
     type_ = spec and (spec.reply if report.source == Source.REPLY else spec.event)
     if spec is None or type_ is None:
@@ -594,9 +604,22 @@ def _conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
     """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
     for call, data in closed:
         outcome = router.outcome(call.method)
-        if outcome is not None:
+        if outcome is not None and data is not None:
             outcome(call, data)
+        elif outcome is not None:
+            _conclude_silent(outcome, call)
     _forget_secrets([call for call, _ in closed])
+
+
+def _conclude_silent(outcome: Callable[[ServiceCall, Any], None], call: ServiceCall) -> None:
+    """Of a call that the dock did not end; a fault here must not keep all other calls open, again and again."""
+    try:
+        with transaction.atomic():
+            outcome(call, None)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("The end of service call %s has no effect", call.pk)
 
 
 def _forget_secrets(calls: Iterable[ServiceCall]) -> None:

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from cloudapi import mqtt_routes
 from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
@@ -124,8 +125,9 @@ def test_refusal_of_bad_data_names_no_value(dock):
     assert "hunter2" not in str(refused.value)
 
 
-def test_note_with_nul_is_refused(dock):
-    assert refusal(dock, note="a\0b") == "invalid"
+@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001])
+def test_note_that_cannot_be_stored_or_is_too_long_is_refused(dock, note):
+    assert refusal(dock, note=note) == "invalid"
 
 
 def test_without_a_worker_nothing_is_issued(dock, settings):
@@ -324,6 +326,7 @@ def test_password_is_encrypted_goes_out_once_and_is_forgotten(dock):
     taken = claim(call)
     assert json.loads(taken.payload)["data"] == CREDENTIALS
     assert (taken.qos, taken.expiry) == (0, 15)
+    assert "hunter2" not in repr(taken)
     assert not ServiceCallSecret.objects.exists()
 
 
@@ -424,6 +427,20 @@ def test_answer_that_nobody_can_read_ends_the_call_with_the_reason(dock):
     assert (call.status, "result is missing" in call.result_text) == ("failed", True)
 
 
+@pytest.mark.parametrize("data", [{}, [], {"result": 2**63}, {"result": 0, "output": "ok"}])
+def test_event_that_nobody_can_read_ends_nothing(dock, data):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    hear(call, data, channel="events")
+    event(call, "ok")
+    assert call.status == "succeeded"
+
+
+def test_event_about_a_service_without_events_ends_nothing(dock):
+    call = sent(dock)
+    assert hear(call, {"result": 1}, channel="events", method=LOGIN).reason
+    assert call.status == "sent"
+
+
 def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, actor):
     counts = []
     for docks in (fleet(organization, 1), fleet(organization, 60, prefix="OTHER")):
@@ -460,6 +477,17 @@ def test_call_that_nobody_answers_times_out_and_the_next_one_works(dock):
     call.refresh_from_db()
     assert call.status == "timed_out"
     assert sent(dock).status == "sent"
+
+
+def test_one_call_whose_end_fails_keeps_no_other_open(dock, organization, monkeypatch):
+    def broken(_call, _data):
+        raise KeyError("username")
+
+    [other] = fleet(organization, 1)
+    calls = [sent(dock, LOGIN, CREDENTIALS), sent(other)]
+    monkeypatch.setitem(mqtt_routes.OUTCOMES, LOGIN, broken)
+    assert close_overdue(seconds=181) == 2
+    assert {ServiceCall.objects.get(pk=call.pk).status for call in calls} == {"timed_out"}
 
 
 def test_late_reply_corrects_a_time_out(dock):
