@@ -68,6 +68,7 @@ logger = logging.getLogger(__name__)
 SECRET_LIFE: Final = timedelta(seconds=120)
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
+MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
@@ -186,15 +187,24 @@ def issue_many(
 def _judge(
     devices: Iterable[Device], spec: Method, subject: str, *, queue: bool, now: datetime
 ) -> list[tuple[Device, Refused | None]]:
-    """The devices, locked, each with the reason why it cannot be asked, or None."""
-    wanted = Device.objects.filter(pk__in=[device.pk for device in devices])
+    """The devices, locked, each with the reason why it cannot be asked, or None.
+
+    Whoever asks was allowed to for the owner that the given device names: one with another owner now is refused.
+    """
+    given = {device.pk: device for device in devices}
+    wanted = Device.objects.filter(pk__in=given)
     rows = list(wanted.select_related("organization", "state").lock_in_order())
     busy = set(ServiceCall.objects.open().filter(device__in=rows, subject=subject).values_list("device_id", flat=True))
     watched = watch(now)
     taken = Refused(Refused.Kind.BUSY, f"{spec.label}: this dock is busy with another call of this kind.")
+    moved = [given[row.pk] for row in rows if row.organization_id != given[row.pk].organization_id]
     return [
-        (device, _unfit(device, spec, queue=queue, watched=watched) or (taken if device.pk in busy else None))
-        for device in rows
+        *((device, Refused(Refused.Kind.UNCLAIMED, MOVED)) for device in moved),
+        *(
+            (device, _unfit(device, spec, queue=queue, watched=watched) or (taken if device.pk in busy else None))
+            for device in rows
+            if device.organization_id == given[device.pk].organization_id
+        ),
     ]
 
 
@@ -305,6 +315,8 @@ def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = N
     """Ask again, as a new call linked to the one that ended; what is secret must be given anew. Raises Refused."""
     if call.is_open:
         raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
+    if call.device.organization_id != call.organization_id:
+        raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if data is None and METHODS[call.method].secrets:
         raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
     return issue(
@@ -337,6 +349,7 @@ def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
         return None
     spec = METHODS[call.method]
     try:
+        _check_device(call)
         payload = _payload(spec, call, now)
     except (Refused, LocalProtocolError) as error:
         _change(call, Word(Source.WORKER, Status.EXPIRED, text=str(error)), now=now)
@@ -347,6 +360,14 @@ def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
     patience = max(1, int(silence(call.method).total_seconds()))
     expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
     return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, spec.qos, expiry)
+
+
+def _check_device(call: ServiceCall) -> None:
+    """Raise Refused for a device that became another's, or was disabled, after it was asked for something."""
+    if call.device.organization_id != call.organization_id:
+        raise Refused(Refused.Kind.UNCLAIMED, MOVED)
+    if not call.device.is_enabled:
+        raise Refused(Refused.Kind.DISABLED, "This dock is disabled.")
 
 
 def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
@@ -377,7 +398,6 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
     wait = Word(Source.WORKER, Status.QUEUED)
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
-        Receipt.REFUSED: _not_sent("the broker does not let us."),
         Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
@@ -412,7 +432,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             continue
         word, data = _understand(report, call)
         change = hear(call, word, now=now)
-        reasons.append("" if change is not Heard.NOTHING else f"the call had ended: {call.status}")
+        reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
             heard[call.pk] = call
         if change is Heard.CHANGE:
@@ -423,6 +443,10 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     _write_locked(heard.values(), events)
     _conclude(closed)
     return reasons
+
+
+def _why_unheard(call: ServiceCall) -> str:
+    return "too much was said of this call" if call.is_open else f"the call had ended: {call.status}"
 
 
 def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:
