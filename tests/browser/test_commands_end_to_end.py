@@ -113,7 +113,7 @@ def spare_docks(stack):
 @pytest.fixture
 def dock(spare_docks):
     dock = spare_docks.pop()
-    dock.account.pause = 0.3
+    dock.account.pause = 0.4
     return dock
 
 
@@ -216,6 +216,12 @@ def was_never_loaded_again(page):
     return page.evaluate("window.isFirst") is True
 
 
+def rose(page):
+    """Whether the bar of the newest call went up to 90 before our eyes; a slow page may have missed the beginning."""
+    percents = page.evaluate("window.percents.splice(0)")
+    return len(percents) > 1 and percents == PERCENTS[-len(percents) :]
+
+
 def log_in(page, code=""):
     if not page.locator("#details-login[open]").count():
         page.click("#details-login summary")
@@ -285,11 +291,11 @@ def test_a_login_with_a_verification_code_and_a_logout(page, dock, visitors):
     log_in(page, dock.account.code)
     page.wait_for_selector(".account-logged_in")
     wait(page, "Done.")
-    assert page.evaluate("window.percents") == PERCENTS
+    assert rose(page)
     assert dock.account.username == USER
     page.click("#command-logout button")
     page.wait_for_selector(".account-logged_out")
-    assert page.evaluate("window.percents") == PERCENTS * 2
+    assert rose(page)
     assert dock.account.username == ""
     assert was_never_loaded_again(page)
     # What is no secret is found, so the search for the password, at the end of each test, works.
@@ -333,7 +339,7 @@ def test_two_operators_and_a_viewer_see_the_same_and_the_viewer_has_no_buttons(v
     for one in (page, other, viewer):
         one.wait_for_selector(".account-logged_in")
         wait(one, "Done.")
-        assert one.evaluate("window.percents") == PERCENTS
+        assert rose(one)
     assert other.inner_text("#commands-calls") == viewer.inner_text("#commands-calls")
     assert viewer.locator("#commands button").count() == 0
     assert page.locator("#commands button").count() > 0
@@ -465,6 +471,6 @@ def test_the_demo_logs_a_dock_in(visitors, tmp_path):
         page.wait_for_selector("#commands-account a[href^='https://']")
         log_in(page, "123456")
         page.wait_for_selector(".account-logged_in")
-        assert page.evaluate("window.percents") == PERCENTS
+        assert rose(page)
         assert was_never_loaded_again(page)
         visitors.close()
