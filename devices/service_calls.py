@@ -168,7 +168,7 @@ def issue_many(
         "batch": batch,
         "retry_of": retry_of,
         "idempotency_key": idempotency_key,
-        "requested_by_id": actor.user.pk if actor.user else None,
+        "requested_by": actor.user,
         "created": now,
         "expires": now + life,
     }
