@@ -68,6 +68,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "cloudapi.urls"
 ASGI_APPLICATION = "cloudapi.asgi.application"
+WEB_THREADS = env.int("WEB_THREADS", default=16)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -88,6 +89,7 @@ TEMPLATES = [
 DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a kept connection may not have outlived its server
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {

@@ -1,6 +1,8 @@
 """Service calls from the asking to the end, without broker and worker."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -16,6 +18,7 @@ from devices.service_calls import Refused
 from mqtt_bridge import dispatch
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.protocol.errors import LocalProtocolError
 from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -240,17 +243,50 @@ def test_claim_gives_the_message_once(dock):
     assert history(call) == ["queued", "sent"]
 
 
-def test_claim_that_lost_the_race_sends_nothing(dock, monkeypatch):
-    call = issue(dock)
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_claim_the_same_calls_share_them(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(40)]
+    barrier = threading.Barrier(4)
+
+    def claim_all(_worker):
+        barrier.wait()
+        try:
+            return service_calls.claim_many([call.pk for call in calls], now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [claim.call.pk for claims in pool.map(claim_all, range(4)) for claim in claims]
+    assert sorted(taken) == sorted(call.pk for call in calls)
+    assert all(history(call) == ["queued", "sent"] for call in calls)
+
+
+def test_claimed_together_costs_no_more_statements(dock, django_assert_num_queries):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    with CaptureQueriesContext(connection) as one:
+        claim(calls[0])
+    with django_assert_num_queries(len(one)):
+        assert len(service_calls.claim_many([call.pk for call in calls], now=timezone.now())) == 19
+
+
+def test_claims_come_in_the_order_in_which_they_were_asked_for(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    taken = service_calls.claim_many([call.pk for call in reversed(calls)], now=timezone.now())
+    assert [claim.call for claim in taken] == calls
+
+
+def test_call_that_cannot_be_sent_expires_and_the_others_go(dock, monkeypatch):
+    good, bad = (issue(dock, data={"license_id": number, "enable": True}) for number in (1, 2))
     honest = service_calls._payload
 
-    def meanwhile(*arguments):
-        ServiceCall.objects.filter(pk=call.pk).update(status="sent", version=2)
-        return honest(*arguments)
+    def fail_for_one(spec, call, now):
+        if call.pk == bad.pk:
+            raise LocalProtocolError("too long")
+        return honest(spec, call, now)
 
-    monkeypatch.setattr(service_calls, "_payload", meanwhile)
-    assert claim(call) is None
-    assert history(call) == ["queued"]
+    monkeypatch.setattr(service_calls, "_payload", fail_for_one)
+    assert [claim.call for claim in service_calls.claim_many([good.pk, bad.pk], now=timezone.now())] == [good]
+    assert (history(good), history(bad)) == (["queued", "sent"], ["queued", "expired"])
 
 
 def test_call_whose_time_has_passed_is_not_sent(dock):

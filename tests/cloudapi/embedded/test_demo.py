@@ -43,7 +43,7 @@ def test_without_one_it_goes_on(settings, monkeypatch, taken_port):
 def test_browsers_of_another_server_hear_nothing_of_the_demo(settings):
     """Groups are named after primary keys: through a common Redis its frames would reach another's members."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
-    demo._configure(1883)
+    demo._configure(8000, 1883)
     assert isinstance(get_channel_layer(), MemoryChannelLayer)
 
 
