@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-TOLERANCE = 0.1  # degrees that a border may move
+TOLERANCE = 0.11  # degrees that a border may move
 SMALLEST = 0.2  # square degrees; a country keeps its largest part, however small
 DECIMALS = 2
 
