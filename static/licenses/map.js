@@ -20,6 +20,7 @@ const STATES = {
 const LABELLED = 40; // shapes or docks; of more the labels appear on hover only
 const ON_CANVAS = 500; // shapes, from which on a canvas is quicker than SVG
 const LISTED = 200; // licenses that the list shows at a time
+const FAR = 9; // zoom, below which what a shape is called would only hide the map
 const NAMED = 8; // licenses in a popup
 const CLOSEST = 15; // zoom when something is looked for
 const PHONE = matchMedia("(max-width: 900px)");
@@ -78,14 +79,16 @@ function draw(licenses, world) {
     maxBounds: [[-89.9, -400], [89.9, 400]],
     minZoom: 1,
     zoomSnap: 0.25,
+    zoomControl: false,
   }).setView([20, 0], 2);
+  L.control.zoom({ zoomInTitle: texts.zoom_in, zoomOutTitle: texts.zoom_out }).addTo(map);
   map.attributionControl.setPrefix(false);
   L.control.scale({ imperial: false }).addTo(map);
   drawBackground(world, crosses);
   for (const feature of licenses.features) if (feature.properties.kind === "dock") drawDock(feature);
   entries.forEach(drawEntry);
   labelShapes();
-  thinDocks();
+  thinLabels();
   showMore();
   for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
     swatch.append(drawing(swatch.dataset.swatchType, swatch.dataset.swatchState));
@@ -124,6 +127,7 @@ function drawBackground(world, crosses) {
     interactive: false,
     style: landStyle,
   };
+  map.attributionControl.addAttribution(texts.source);
   background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
   if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: eastward }));
 }
@@ -163,10 +167,14 @@ function dockPopup({ properties, page }) {
   return element("div", "", head, ...named(mine));
 }
 
-function thinDocks() {
+function thinLabels() {
   const canvas = map.getContainer();
   const count = [...docks.values()].filter((dock) => dock.marker).length;
-  const decide = () => canvas.classList.toggle("dense", count > LABELLED && map.getZoom() < 10);
+  const decide = () => {
+    const isFar = map.getZoom() < FAR;
+    canvas.classList.toggle("far", isFar);
+    canvas.classList.toggle("dense", isFar && count > LABELLED);
+  };
   map.on("zoomend", decide);
   decide();
 }
@@ -226,8 +234,8 @@ function labelShapes() {
     const words = [country_text, size, height_text].filter(Boolean).join(", ") || properties.name;
     if (!words) continue;
     const permanent = shapes.size <= LABELLED;
-    const direction = properties.country ? "center" : "bottom";
-    layers[0].bindTooltip(textNode(words), { permanent, direction, opacity: 0.9 });
+    const place = properties.country ? { direction: "center" } : { direction: "bottom", className: "local-label" };
+    layers[0].bindTooltip(textNode(words), { permanent, opacity: 0.9, ...place });
   }
 }
 
