@@ -129,11 +129,16 @@ function drawBackground(world, crosses) {
   };
   map.attributionControl.addAttribution(texts.source);
   background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
-  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: eastward }));
+  // What crosses the antimeridian needs the next turn of the world beside this one.
+  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: turnedOnce }));
 }
 
 function landStyle() {
   return { color: colour("--map-border"), weight: 1, fillColor: colour("--map-land"), fillOpacity: 1 };
+}
+
+function turnedOnce([longitude, latitude]) {
+  return L.latLng(latitude, longitude + 360);
 }
 
 // What lies across the antimeridian is drawn in one piece, east of it.
@@ -211,7 +216,8 @@ function layersOf({ geometry, properties }) {
     return [L.geoJSON(geometry, coordsToLatLng ? { style, coordsToLatLng } : { style })];
   }
   const [longitude, latitude] = geometry.coordinates;
-  const centre = L.circleMarker([latitude, longitude], { ...style, radius: 4, dashArray: null, fillOpacity: 1 });
+  const size = entries.length > ON_CANVAS ? 1 : 4;
+  const centre = L.circleMarker([latitude, longitude], { ...style, radius: size, dashArray: null, fillOpacity: 1 });
   if (!properties.radius) return [centre];
   return [L.circle([latitude, longitude], { ...style, radius: properties.radius }), centre];
 }
