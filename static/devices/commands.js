@@ -154,11 +154,11 @@ function turn(state) {
 // --- commands ------------------------------------------------------------------------------------
 
 async function send(form, button) {
+  if (form.hasAttribute("aria-busy")) return; // a second click would be a second command
   const body = new FormData(form, button);
   const url = new URL(form.action);
   url.searchParams.set("fragment", "");
   form.setAttribute("aria-busy", "true");
-  button.disabled = true; // a second click is a second command
   try {
     const page = await load(url, { method: "POST", body });
     const fields = form.querySelector("[data-fields]");
@@ -173,7 +173,6 @@ async function send(form, button) {
     say();
   } finally {
     form.removeAttribute("aria-busy");
-    if (button.isConnected && !button.hasAttribute("aria-describedby")) button.disabled = false;
   }
 }
 
