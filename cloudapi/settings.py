@@ -240,6 +240,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},  # so that none pile up while no worker runs
     },
+    "synchronize_licenses": {
+        "task": "licenses.tasks.synchronize_licenses",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 
 # --- live in the browser -----------------------------------------------------------------------
@@ -268,6 +273,7 @@ CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/prot
 
 # --- licenses -------------------------------------------------------------------------------------
 
+LICENSE_SYNC_PER_MINUTE = env.int("LICENSE_SYNC_PER_MINUTE", default=20)  # lists read by schedule, of all docks
 LICENSE_STALE_HOURS = env.int("LICENSE_STALE_HOURS", default=24)  # an older list is not shown as current
 
 # --- license files ------------------------------------------------------------------------------
