@@ -1,0 +1,122 @@
+"""Makes the map's world outline: a small GeoJSON of countries out of the TopoJSON of the "world-atlas" package.
+
+    python -m licenses.outline countries-50m.json static/licenses/world.json
+
+TopoJSON keeps a border that two countries share once, as an arc: thinned there, it stays shared.
+"""
+
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+TOLERANCE = 0.1  # degrees that a border may move
+SMALLEST = 0.15  # square degrees; a country keeps its largest part, however small
+DECIMALS = 2
+
+Point = tuple[float, float]
+
+
+def outline(topology: dict[str, Any]) -> dict[str, Any]:
+    """A FeatureCollection; the id of a country is its ISO 3166-1 number without leading zeros, none if it has none."""
+    arcs = [_thin(arc) for arc in _arcs(topology)]
+    features = []
+    for country in topology["objects"]["countries"]["geometries"]:
+        parts = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
+        rings = [[_ring(arcs, ring) for ring in part] for part in parts]
+        features.append(
+            {
+                "type": "Feature",
+                **({"id": int(country["id"])} if "id" in country else {}),
+                "properties": {"name": country["properties"]["name"]},
+                "geometry": {"type": "MultiPolygon", "coordinates": _worth_drawing(rings)},
+            }
+        )
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _arcs(topology: dict[str, Any]) -> list[list[Point]]:
+    """The arcs in degrees; TopoJSON stores whole steps from point to point."""
+    (step_x, step_y), (left, bottom) = topology["transform"]["scale"], topology["transform"]["translate"]
+    decoded = []
+    for arc in topology["arcs"]:
+        x = y = 0
+        points = []
+        for dx, dy in arc:
+            x, y = x + dx, y + dy
+            points.append((left + x * step_x, bottom + y * step_y))
+        decoded.append(points)
+    return decoded
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    """Ramer's and Douglas and Peucker's algorithm; a closed arc keeps its farthest point as a second end."""
+    if points[0] == points[-1] and len(points) > 3:
+        far = max(range(len(points)), key=lambda place: _distance(points[place], points[0], points[0]))
+        return _thin(points[: far + 1]) + _thin(points[far:])[1:]
+    kept = {0, len(points) - 1}
+    spans = [(0, len(points) - 1)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        far = max(range(first + 1, last), key=lambda place: _distance(points[place], points[first], points[last]))
+        if _distance(points[far], points[first], points[last]) > TOLERANCE:
+            kept.add(far)
+            spans += [(first, far), (far, last)]
+    return [points[place] for place in sorted(kept)]
+
+
+def _distance(point: Point, start: Point, end: Point) -> float:
+    """From a point to a stretch, in degrees."""
+    (x, y), (x1, y1), (x2, y2) = point, start, end
+    dx, dy = x2 - x1, y2 - y1
+    length = dx * dx + dy * dy
+    along = max(0.0, min(1.0, ((x - x1) * dx + (y - y1) * dy) / length)) if length else 0.0
+    return float(((x - x1 - along * dx) ** 2 + (y - y1 - along * dy) ** 2) ** 0.5)
+
+
+def _ring(arcs: list[list[Point]], numbers: list[int]) -> list[Point]:
+    """A closed ring from arcs; the number ~n is arc n backwards."""
+    ring: list[Point] = []
+    for number in numbers:
+        points = arcs[number] if number >= 0 else arcs[~number][::-1]
+        ring += points if not ring else points[1:]
+    rounded = [(round(x, DECIMALS), round(y, DECIMALS)) for x, y in ring]
+    return [point for place, point in enumerate(rounded) if not place or point != rounded[place - 1]]
+
+
+def _worth_drawing(parts: list[list[list[Point]]]) -> list[list[list[Point]]]:
+    largest = max(parts, key=lambda part: abs(_area(part[0])))
+    kept = []
+    for part in parts:
+        if part is largest or abs(_area(part[0])) >= SMALLEST:
+            holes = [_turned(ring, 1) for ring in part[1:] if len(ring) > 3 and abs(_area(ring)) >= SMALLEST]
+            kept.append([_turned(part[0], -1) if len(part[0]) > 3 else _box(part[0][0]), *holes])
+    return kept
+
+
+def _box(point: Point) -> list[Point]:
+    """A country of which thinning left nothing, as a square of a few kilometres."""
+    x, y = point
+    return [
+        (round(x + dx, DECIMALS), round(y + dy, DECIMALS))
+        for dx, dy in ((0, 0), (0.03, 0), (0.03, 0.03), (0, 0.03), (0, 0))
+    ]
+
+
+def _turned(ring: list[Point], clockwise: int) -> list[Point]:
+    """Outer rings counterclockwise (-1), holes clockwise (1): RFC 7946."""
+    return ring[::-1] if _area(ring) * clockwise > 0 else ring
+
+
+def _area(ring: list[Point]) -> float:
+    """In square degrees, positive counterclockwise."""
+    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairwise(ring)) / 2
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:])
+    text = json.dumps(outline(json.loads(source.read_text())), ensure_ascii=False, separators=(",", ":"))
+    target.write_text(text + "\n")
