@@ -69,6 +69,7 @@ logger = logging.getLogger(__name__)
 SECRET_LIFE: Final = timedelta(seconds=120)
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
+MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
@@ -158,7 +159,7 @@ def issue_many(
     subject = spec.subject(given)
     found = _make(
         spec,
-        [_Wish(key, subject, given) for key in dict.fromkeys(device.pk for device in devices)],
+        [_Wish(device, subject, given) for device in {device.pk: device for device in devices}.values()],
         actor=actor,
         life=_life(expires_in, queue=queue),
         common={
@@ -196,7 +197,7 @@ def issue_each(
     spec = None
     for device, data in requests:
         spec, given = _read(method, data, note=note, queue=queue)
-        wishes.append(_Wish(device.pk, spec.subject(given), given))
+        wishes.append(_Wish(device, spec.subject(given), given))
     if spec is None:
         return []
     common = {"note": note, "queue": queue, "batch": batch}
@@ -204,9 +205,9 @@ def issue_each(
 
 
 class _Wish(NamedTuple):
-    """One dock, by its key, and what it is to be asked."""
+    """One dock, as whoever asks knows it, and what it is to be asked."""
 
-    device: int
+    device: Device
     subject: str
     given: Mapping[str, Any]
 
@@ -249,21 +250,28 @@ def _make(
 def _judge(
     wishes: Sequence[_Wish], spec: Method, *, queue: bool, now: datetime
 ) -> list[tuple[Device, _Wish, Refused | None]]:
-    """The docks of the wishes, locked, each with the reason why it cannot be asked, or None."""
-    rows = Device.objects.filter(pk__in={wish.device for wish in wishes})
+    """The docks of the wishes, locked, each with the reason why it cannot be asked, or None.
+
+    Whoever asks was allowed to for the owner that the given device names: one with another owner now is refused.
+    """
+    rows = Device.objects.filter(pk__in={wish.device.pk for wish in wishes})
     devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
+    places = {key: place for place, key in enumerate(devices)}
     open_calls = ServiceCall.objects.open().filter(device__in=devices, subject__in={wish.subject for wish in wishes})
     busy = set(open_calls.values_list("device_id", "subject"))
     watched = watch(now)
     judged: list[tuple[Device, _Wish, Refused | None]] = []
-    places = {key: place for place, key in enumerate(devices)}
-    for wish in sorted((wish for wish in wishes if wish.device in devices), key=lambda wish: places[wish.device]):
-        device = devices[wish.device]
+    there = [wish for wish in wishes if wish.device.pk in devices]
+    for wish in sorted(there, key=lambda wish: places[wish.device.pk]):
+        device = devices[wish.device.pk]
+        if device.organization_id != wish.device.organization_id:
+            judged.append((wish.device, wish, Refused(Refused.Kind.UNCLAIMED, MOVED)))
+            continue
         reason = _unfit(device, spec, queue=queue, watched=watched)
-        if reason is None and (wish.device, wish.subject) in busy:
+        if reason is None and (device.pk, wish.subject) in busy:
             text = f"{spec.label}: this dock is busy with another call of this kind."
             reason = Refused(Refused.Kind.BUSY, text)
-        busy.add((wish.device, wish.subject))
+        busy.add((device.pk, wish.subject))
         judged.append((device, wish, reason))
     return judged
 
@@ -379,6 +387,8 @@ def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = N
     """Ask again, as a new call linked to the one that ended; what is secret must be given anew. Raises Refused."""
     if call.is_open:
         raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
+    if call.device.organization_id != call.organization_id:
+        raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if data is None and METHODS[call.method].secrets:
         raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
     return issue(
@@ -411,6 +421,7 @@ def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
         return None
     spec = METHODS[call.method]
     try:
+        _check_device(call)
         payload = _payload(spec, call, now)
     except (Refused, LocalProtocolError) as error:
         _change(call, Word(Source.WORKER, Status.EXPIRED, text=str(error)), now=now)
@@ -421,6 +432,14 @@ def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
     patience = max(1, int(silence(call.method).total_seconds()))
     expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
     return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, spec.qos, expiry)
+
+
+def _check_device(call: ServiceCall) -> None:
+    """Raise Refused for a device that became another's, or was disabled, after it was asked for something."""
+    if call.device.organization_id != call.organization_id:
+        raise Refused(Refused.Kind.UNCLAIMED, MOVED)
+    if not call.device.is_enabled:
+        raise Refused(Refused.Kind.DISABLED, "This dock is disabled.")
 
 
 def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
@@ -451,7 +470,6 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
     wait = Word(Source.WORKER, Status.QUEUED)
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
-        Receipt.REFUSED: _not_sent("the broker does not let us."),
         Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
@@ -486,7 +504,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             continue
         word, data = _understand(report, call)
         change = hear(call, word, now=now)
-        reasons.append("" if change is not Heard.NOTHING else f"the call had ended: {call.status}")
+        reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
             heard[call.pk] = call
         if change is Heard.CHANGE:
@@ -497,6 +515,10 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     _write_locked(heard.values(), events)
     _conclude(closed)
     return reasons
+
+
+def _why_unheard(call: ServiceCall) -> str:
+    return "too much was said of this call" if call.is_open else f"the call had ended: {call.status}"
 
 
 def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import service_calls
+from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.service_calls import Refused
@@ -217,6 +217,13 @@ def test_among_many_those_that_cannot_are_named_with_the_reason(dock, aircraft, 
     }
 
 
+def test_device_that_changed_hands_since_whoever_asks_looked_at_it_is_refused(dock, other_organization, actor):
+    Device.objects.update(organization=other_organization, callsign="Theirs")
+    assert refusal(dock) == "unclaimed"
+    [(named, _)] = service_calls.issue_many(devices=[dock], method=SWITCH, data=SWITCHING, actor=actor).refused
+    assert named.callsign == "Pier 7"
+
+
 # --- send --------------------------------------------------------------------------------------------
 
 
@@ -247,6 +254,14 @@ def test_claim_that_lost_the_race_sends_nothing(dock, monkeypatch):
 def test_call_whose_time_has_passed_is_not_sent(dock):
     call = issue(dock)
     assert claim(call, timezone.now() + timedelta(seconds=61)) is None
+
+
+@pytest.mark.parametrize("change", ["disabled", "moved"])
+def test_dock_that_is_disabled_or_moved_after_the_asking_is_sent_nothing(dock, other_organization, change):
+    call = issue(dock)
+    Device.objects.update(**{"disabled": {"is_enabled": False}, "moved": {"organization": other_organization}}[change])
+    assert claim(call) is None
+    assert history(call) == ["queued", "expired"]
 
 
 def test_call_that_waits_for_its_dock_is_sent_when_it_is_back(dock):
@@ -388,6 +403,14 @@ def test_event_that_wants_a_reply_gets_one_in_any_case(dock):
     assert b'"result":0' in event(call, "ok", need_reply=1, tid="x", bid="x").reply
 
 
+def test_flood_of_news_about_one_call_makes_a_bounded_history(dock, monkeypatch):
+    monkeypatch.setattr(call_states, "MOST_VERSIONS", 20)
+    call = sent(dock, LOGIN, CREDENTIALS)
+    reasons = [event(call, "in_progress", output={"verification_code_url": f"https://x/{n}"}).reason for n in range(30)]
+    assert reasons == [""] * 18 + ["too much was said of this call"] * 12
+    assert len(history(call)) == 20
+
+
 def test_duplicate_reply_is_no_news(dock):
     call = sent(dock)
     hear(call, {"result": 0})
@@ -487,6 +510,15 @@ def test_retry_is_a_new_call_linked_to_the_old(dock, actor):
     assert (again.retry_of, again.data, again.status) == (call, call.data, "queued")
     assert again.tid != call.tid
     assert again.bid != call.bid
+
+
+def test_call_of_a_former_owner_is_not_tried_again(dock, actor, other_organization):
+    call = sent(dock, note="for our eyes")
+    hear(call, {"result": 325012})
+    Device.objects.update(organization=other_organization)
+    with pytest.raises(Refused):
+        service_calls.retry(ServiceCall.objects.get(), actor=actor)
+    assert ServiceCall.objects.count() == 1
 
 
 def test_retry_of_a_login_needs_the_password_again(dock, actor):

@@ -11,12 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from cloudapi.embedded import demo
+from tests.demo import free_port
 from tests.stack import ROOT, wait_for
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture
