@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import SELF
@@ -59,6 +61,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",  # what the browser asks for, of LANGUAGES
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -114,12 +117,29 @@ AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 LOGIN_URL = "admin:login"
 
+# --- maps ------------------------------------------------------------------------------------------
+
+# Empty: the world outline alone, which needs no internet. Else "https://{s}.example.org/{z}/{x}/{y}.png".
+MAP_TILE_URL = env.str("MAP_TILE_URL", default="")
+MAP_TILE_ATTRIBUTION = env.str("MAP_TILE_ATTRIBUTION", default="")
+
+
+def tile_origins(template: str) -> list[str]:
+    """From where browsers will load tiles, as a content security policy names it; none if that is this server."""
+    if not template or (template.startswith("/") and not template.startswith("//")):
+        return []
+    found = urlsplit(re.sub(r"^(https?://)[^/.]*\{s\}[^/.]*", r"\1*", template))
+    if found.scheme not in ("http", "https") or not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+(:\d+)?", found.netloc):
+        raise ImproperlyConfigured("MAP_TILE_URL is no address like https://tile.example.org/{z}/{x}/{y}.png.")
+    return [f"{found.scheme}://{found.netloc}"]
+
+
 # --- browser security --------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        "img-src": [SELF, "data:"],  # the stock admin's icons
+        "img-src": [SELF, "data:", *tile_origins(MAP_TILE_URL)],  # "data:" are the stock admin's icons
         "object-src": ["'none'"],
         "base-uri": [SELF],
         "form-action": [SELF],
@@ -143,6 +163,7 @@ if not DEBUG:
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 FORMAT_MODULE_PATH = "cloudapi.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 TOLERANCE = 0.1  # degrees that a border may move
-SMALLEST = 0.15  # square degrees; a country keeps its largest part, however small
+SMALLEST = 0.2  # square degrees; a country keeps its largest part, however small
 DECIMALS = 2
 
 Point = tuple[float, float]

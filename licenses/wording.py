@@ -30,6 +30,7 @@ _TYPES: Final[dict[int, Words]] = {
     POWER: ("Power", "功率"),
     RID: ("RID exemption", "RID 豁免"),
 }
+PLACED = (CIRCLE, POLYGON, COUNTRY)  # what a map can show
 _RID_LEVELS: Final[dict[int, Words]] = {1: ("EU", "欧盟"), 2: ("China", "中国")}
 _INVENTORIES: Final[dict[int, Words]] = {
     Inventory.AIRCRAFT: ("imported in the aircraft", "已导入飞行器"),

@@ -1,0 +1,7 @@
+"""As in English: unambiguous dates, 24 hours, and the time zone beside every moment."""
+
+DATE_FORMAT = "Y-m-d"
+TIME_FORMAT = "H:i"
+DATETIME_FORMAT = "Y-m-d H:i e"
+SHORT_DATE_FORMAT = "Y-m-d"
+SHORT_DATETIME_FORMAT = "Y-m-d H:i e"

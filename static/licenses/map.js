@@ -1,0 +1,448 @@
+// The license map: the GeoJSON of a license list, over the world's outline or tiles, with the list beside it.
+
+import * as L from "../leaflet/leaflet-src.esm.js";
+
+const root = document.getElementById("license-map");
+const texts = JSON.parse(root.dataset.texts);
+const statusLine = root.querySelector("[data-status]");
+const list = root.querySelector("[data-list]");
+const moreButton = root.querySelector("[data-more]");
+
+const COLOURS = { 1: "--map-circle", 2: "--map-country", 4: "--map-polygon" };
+// Lines and fillings tell the states apart without any colour.
+const STATES = {
+  in_force: { weight: 3, dashArray: null, fillOpacity: 0.3 },
+  disabled: { weight: 2, dashArray: "2 5", fillOpacity: 0.06 },
+  not_yet: { weight: 2, dashArray: "12 5", fillOpacity: 0.14 },
+  expired: { weight: 2, dashArray: "12 4 2 4", fillOpacity: 0 },
+  unknown: { weight: 2, dashArray: "5 5", fillOpacity: 0.06 },
+};
+const LABELLED = 40; // shapes or docks; of more the labels appear on hover only
+const ON_CANVAS = 500; // shapes, from which on a canvas is quicker than SVG
+const LISTED = 200; // licenses that the list shows at a time
+const NAMED = 8; // licenses in a popup
+const CLOSEST = 15; // zoom when something is looked for
+const PHONE = matchMedia("(max-width: 900px)");
+
+let map;
+let outline = null; // by country number: its polygons as GeoJSON features
+let background = null;
+let entries = []; // what the list shows: {licenses, properties, shape, item}
+const shapes = new Map(); // by what they look like: {layers, properties, entries}
+const docks = new Map(); // by serial number: {properties, marker}
+let selected = null;
+
+start();
+
+async function start() {
+  try {
+    const [licenses, world] = await Promise.all([fetchJson(root.dataset.geojson), fetchJson(root.dataset.outline)]);
+    outline = byCountry(world);
+    draw(licenses, world);
+    tellCount(licenses);
+  } catch (error) {
+    statusLine.textContent = texts.failed;
+    statusLine.dataset.state = "failed";
+    throw error;
+  }
+}
+
+async function fetchJson(address) {
+  const response = await fetch(address, { credentials: "same-origin" });
+  if (!response.ok) throw new Error(`${address}: ${response.status}`);
+  return response.json();
+}
+
+function byCountry(world) {
+  const found = new Map();
+  for (const feature of world.features) {
+    if (feature.id !== undefined) found.set(feature.id, [...(found.get(feature.id) ?? []), feature]);
+  }
+  return found;
+}
+
+function tellCount({ features, total }) {
+  const shown = features.filter((feature) => feature.properties.kind === "license").length;
+  const words = shown === 0 ? texts.empty : shown < total ? texts.cut : texts.count;
+  statusLine.textContent = fill(words, { shown, total });
+}
+
+// --- everything once ---------------------------------------------------------------------------------
+
+function draw(licenses, world) {
+  const rows = licenses.features.filter((feature) => feature.properties.kind === "license");
+  entries = merge(rows);
+  const crosses = rows.some((row) => row.properties.crosses_antimeridian);
+  map = L.map(root.querySelector("[data-canvas]"), {
+    preferCanvas: entries.length > ON_CANVAS,
+    maxBounds: [[-89.9, -400], [89.9, 400]],
+    minZoom: 1,
+    zoomSnap: 0.25,
+  }).setView([20, 0], 2);
+  map.attributionControl.setPrefix(false);
+  L.control.scale({ imperial: false }).addTo(map);
+  drawBackground(world, crosses);
+  for (const feature of licenses.features) if (feature.properties.kind === "dock") drawDock(feature);
+  entries.forEach(drawEntry);
+  labelShapes();
+  thinDocks();
+  showMore();
+  for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
+    swatch.append(drawing(swatch.dataset.swatchType, swatch.dataset.swatchState));
+  }
+  root.querySelector("[data-fit]").addEventListener("click", () => fit(everything()));
+  moreButton.addEventListener("click", showMore);
+  followTheme();
+  fit(local() ?? everything());
+}
+
+// A license that the aircraft and the dock tell of alike is one entry.
+function merge(rows) {
+  const found = new Map();
+  for (const row of rows) {
+    const { sn, label, name, description, state, begin_time, end_time, geometry } = row.properties;
+    const key = JSON.stringify([sn, label, name, description, state, begin_time, end_time, geometry]);
+    const entry = found.get(key);
+    if (entry) entry.licenses.push(row);
+    else found.set(key, { licenses: [row], properties: row.properties, geometry: row.geometry, shape: null });
+  }
+  return [...found.values()];
+}
+
+function drawBackground(world, crosses) {
+  map.createPane("background").style.zIndex = 200;
+  const { tiles, attribution } = root.dataset;
+  if (tiles) {
+    const source = document.createElement("span");
+    source.textContent = attribution;
+    L.tileLayer(tiles, { attribution: source.innerHTML, maxZoom: 19, referrerPolicy: "origin" }).addTo(map);
+    return;
+  }
+  const options = {
+    pane: "background",
+    renderer: L.svg({ pane: "background", padding: 0.5 }),
+    interactive: false,
+    style: landStyle,
+  };
+  background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
+  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: eastward }));
+}
+
+function landStyle() {
+  return { color: colour("--map-border"), weight: 1, fillColor: colour("--map-land"), fillOpacity: 1 };
+}
+
+// What lies across the antimeridian is drawn in one piece, east of it.
+function eastward([longitude, latitude]) {
+  return L.latLng(latitude, longitude < 0 ? longitude + 360 : longitude);
+}
+
+// --- docks -------------------------------------------------------------------------------------------
+
+function drawDock({ id, geometry, properties }) {
+  const dock = { properties, marker: null, page: pageOf(root.dataset.dockPage, id.replace("dock-", "")) };
+  docks.set(properties.sn, dock);
+  if (geometry === null) return;
+  const [longitude, latitude] = geometry.coordinates;
+  const name = properties.callsign || properties.sn;
+  const label = element("span", "dock-label", `${name} · ${properties.presence_text}`);
+  const icon = element("span", "", element("span", "dock-mark"), label);
+  dock.marker = L.marker([latitude, longitude], {
+    icon: L.divIcon({ className: `dock-icon dock-${properties.presence}`, html: icon, iconSize: [0, 0] }),
+    title: `${name} (${properties.sn}), ${properties.presence_text}`,
+    alt: `${texts.dock} ${name}, ${properties.presence_text}`,
+    riseOnHover: true,
+  }).addTo(map);
+  dock.marker.bindPopup(() => dockPopup(dock));
+}
+
+function dockPopup({ properties, page }) {
+  const mine = entries.filter((entry) => entry.properties.sn === properties.sn);
+  const name = properties.callsign ? `${properties.callsign} (${properties.sn})` : properties.sn;
+  const head = element("p", "", link(page, name), element("span", "", `${properties.product} · ${properties.presence_text}`));
+  return element("div", "", head, ...named(mine));
+}
+
+function thinDocks() {
+  const canvas = map.getContainer();
+  const count = [...docks.values()].filter((dock) => dock.marker).length;
+  const decide = () => canvas.classList.toggle("dense", count > LABELLED && map.getZoom() < 10);
+  map.on("zoomend", decide);
+  decide();
+}
+
+// --- licenses on the map -----------------------------------------------------------------------------
+
+function drawEntry(entry) {
+  const { geometry, properties } = entry;
+  const place = geometry ?? (properties.country ? properties.country : null);
+  if (place === null) return;
+  const key = JSON.stringify([place, properties.radius, properties.state, properties.height]);
+  let shape = shapes.get(key);
+  if (!shape) {
+    shape = { layers: layersOf(entry), properties, entries: [] };
+    if (shape.layers.length === 0) return;
+    shapes.set(key, shape);
+    for (const layer of shape.layers) {
+      layer.addTo(map);
+      layer.on("click", () => select(shape.entries[0]));
+      layer.bindPopup(() => element("div", "", ...named(shape.entries)));
+    }
+  }
+  entry.shape = shape;
+  shape.entries.push(entry);
+}
+
+function layersOf({ geometry, properties }) {
+  const style = styleOf(properties);
+  if (geometry === null) {
+    return (outline.get(properties.country) ?? []).map((country) => L.geoJSON(country, { style }));
+  }
+  if (geometry.type !== "Point") {
+    const coordsToLatLng = properties.crosses_antimeridian ? eastward : undefined;
+    return [L.geoJSON(geometry, coordsToLatLng ? { style, coordsToLatLng } : { style })];
+  }
+  const [longitude, latitude] = geometry.coordinates;
+  const centre = L.circleMarker([latitude, longitude], { ...style, radius: 4, dashArray: null, fillOpacity: 1 });
+  if (!properties.radius) return [centre];
+  return [L.circle([latitude, longitude], { ...style, radius: properties.radius }), centre];
+}
+
+function styleOf({ type, state }, isSelected = false) {
+  const style = STATES[state] ?? STATES.unknown;
+  const line = colour(COLOURS[type] ?? "--map-other");
+  return { ...style, color: line, fillColor: line, weight: style.weight + (isSelected ? 3 : 0) };
+}
+
+function restyle(shape) {
+  const { weight, color, fillColor } = styleOf(shape.properties, selected !== null && selected.shape === shape);
+  for (const layer of shape.layers) layer.setStyle({ weight, color, fillColor });
+}
+
+function labelShapes() {
+  for (const { layers, properties } of shapes.values()) {
+    const { radius, height_text, country_text } = properties;
+    const size = radius === null || radius === undefined ? "" : fill(texts.radius, { radius });
+    const words = [country_text, size, height_text].filter(Boolean).join(", ") || properties.name;
+    if (!words) continue;
+    const permanent = shapes.size <= LABELLED;
+    const direction = properties.country ? "center" : "bottom";
+    layers[0].bindTooltip(textNode(words), { permanent, direction, opacity: 0.9 });
+  }
+}
+
+// --- the list beside it ------------------------------------------------------------------------------
+
+function showMore() {
+  const shown = list.childElementCount;
+  list.append(...entries.slice(shown, shown + LISTED).map(itemOf));
+  moreButton.hidden = list.childElementCount >= entries.length;
+}
+
+function itemOf(entry) {
+  const { properties, licenses } = entry;
+  const where = licenses.map((row) => row.properties.inventory_text).join(", ");
+  const dock = properties.callsign ? `${properties.callsign} (${properties.sn})` : properties.sn;
+  const button = element(
+    "button",
+    "",
+    drawing(properties.type, properties.state),
+    element("strong", "", properties.name || properties.label),
+    element("span", "", properties.description),
+    element("span", `map-state map-state-${properties.state}`, `${properties.state_text} · ${windowOf(properties)}`),
+    element("span", "quiet", `${dock} · ${where}`),
+    ...ages(licenses),
+    ...whyNowhere(entry),
+  );
+  button.type = "button";
+  button.addEventListener("click", () => find(entry));
+  const pages = licenses.map((row) =>
+    element("span", "", link(pageOf(root.dataset.licensePage, row.id), `${texts.page} ${row.properties.label}`), " "),
+  );
+  entry.item = element("li", "map-entry", button, element("p", "", ...pages.slice(0, 1)));
+  return entry.item;
+}
+
+function windowOf({ begin_time, end_time }) {
+  const day = (moment) => (moment ? moment.slice(0, 16).replace("T", " ").replace(" 00:00", "") : texts.open);
+  return fill(texts.window, { begin: day(begin_time), end: day(end_time) });
+}
+
+function ages(licenses) {
+  const told = new Set();
+  for (const { properties } of licenses) {
+    const moment = properties.as_of?.slice(0, 16).replace("T", " ");
+    if (!moment) told.add(["stale", texts.never].join("|"));
+    else told.add([properties.stale ? "stale" : "quiet", fill(properties.stale ? texts.stale : texts.as_of, { moment })].join("|"));
+  }
+  return [...told].map((words) => element("span", words.split("|")[0], words.slice(words.indexOf("|") + 1)));
+}
+
+function whyNowhere({ properties, shape }) {
+  if (properties.problem) return [element("span", "problem", properties.problem)];
+  if (shape) return [];
+  return [element("span", "quiet", properties.country ? texts.no_outline : texts.nowhere)];
+}
+
+function named(some) {
+  const words = some.slice(0, NAMED).map(({ properties, licenses }) =>
+    element(
+      "p",
+      "",
+      link(pageOf(root.dataset.licensePage, licenses[0].id), properties.name || properties.label),
+      element("span", "", properties.description),
+      element("span", "", `${properties.state_text} · ${properties.callsign || properties.sn}`),
+    ),
+  );
+  if (some.length > NAMED) words.push(element("p", "", fill(texts.and_more, { count: some.length - NAMED })));
+  return words;
+}
+
+// --- list and map point at each other ------------------------------------------------------------------
+
+// From the map to the list.
+function select(entry) {
+  const before = selected;
+  selected = entry;
+  before?.item?.removeAttribute("aria-current");
+  if (before?.shape) restyle(before.shape);
+  if (entry.shape) restyle(entry.shape);
+  while (!entry.item) showMore();
+  entry.item.setAttribute("aria-current", "true");
+  // On a phone the list is below the map: moving there would take the map away.
+  if (!PHONE.matches) entry.item.scrollIntoView({ block: "nearest" });
+}
+
+// From the list to the map; what has no place is where its dock is.
+function find(entry) {
+  select(entry);
+  if (PHONE.matches) map.getContainer().scrollIntoView({ block: "nearest" });
+  const { marker } = docks.get(entry.properties.sn) ?? {};
+  if (entry.shape) {
+    fit(boundsOf(entry.shape));
+    const [layer] = entry.shape.layers;
+    layer.openPopup(boundsOf(entry.shape).getCenter());
+  } else if (marker) {
+    fit(L.latLngBounds([marker.getLatLng()]));
+    marker.openPopup();
+  }
+}
+
+// --- where to look ---------------------------------------------------------------------------------
+
+function fit(bounds) {
+  if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, padding: [40, 40], animate: false });
+}
+
+// Without countries, beside which nothing else could be seen; null if there is nothing.
+function local() {
+  const near = [...shapes.values()].filter((shape) => !shape.properties.country).map(boundsOf);
+  return union([...near, ...dockBounds()]);
+}
+
+function everything() {
+  return union([...[...shapes.values()].map(boundsOf), ...dockBounds()]);
+}
+
+function dockBounds() {
+  const placed = [...docks.values()].filter((dock) => dock.marker);
+  return placed.map((dock) => L.latLngBounds([dock.marker.getLatLng()]));
+}
+
+function union(some) {
+  const bounds = L.latLngBounds([]);
+  for (const one of some) bounds.extend(one);
+  return bounds.isValid() ? bounds : null;
+}
+
+function boundsOf({ layers, properties }) {
+  if (properties.country) return mainland(layers);
+  return union(layers.map((layer) => (layer.getBounds ? layer.getBounds() : L.latLngBounds([layer.getLatLng()]))));
+}
+
+// A country's largest part: with its farthest islands it would often be the whole world.
+function mainland(layers) {
+  let largest = null;
+  for (const group of layers) {
+    for (const layer of group.getLayers()) {
+      for (const part of layer.getLatLngs()) {
+        const bounds = L.latLngBounds(part[0]);
+        if (largest === null || extent(bounds) > extent(largest)) largest = bounds;
+      }
+    }
+  }
+  return largest;
+}
+
+function extent(bounds) {
+  return (bounds.getEast() - bounds.getWest()) * (bounds.getNorth() - bounds.getSouth());
+}
+
+// --- small things ------------------------------------------------------------------------------------
+
+function followTheme() {
+  const renew = () => {
+    if (background) background.eachLayer((layer) => layer.setStyle(landStyle()));
+    for (const shape of shapes.values()) restyle(shape);
+    for (const swatch of root.querySelectorAll("svg[data-type]")) paint(swatch);
+  };
+  new MutationObserver(renew).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
+}
+
+// A license's look as a small picture: a circle, a polygon, a country, or a bar for what has no place.
+function drawing(type, state) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const shape = { 1: "circle", 2: "path", 4: "polygon" }[type] ?? "rect";
+  const form = document.createElementNS("http://www.w3.org/2000/svg", shape);
+  const places = {
+    circle: { cx: 14, cy: 10, r: 8 },
+    polygon: { points: "3,17 14,2 26,17" },
+    path: { d: "M3 5l6-3 5 4 7-3 4 6-3 5-7-1-5 5-5-4-3 0z" },
+    rect: { x: 3, y: 6, width: 22, height: 8, rx: 2 },
+  };
+  for (const [name, value] of Object.entries(places[shape])) form.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ width: 28, height: 20, "aria-hidden": "true" })) svg.setAttribute(name, value);
+  svg.dataset.type = type;
+  svg.dataset.state = state;
+  svg.append(form);
+  paint(svg);
+  return svg;
+}
+
+function paint(svg) {
+  const { color, dashArray, fillOpacity } = styleOf({ type: svg.dataset.type, state: svg.dataset.state });
+  const form = svg.firstElementChild;
+  const values = { stroke: color, fill: color, "fill-opacity": fillOpacity, "stroke-width": 2 };
+  for (const [name, value] of Object.entries(values)) form.setAttribute(name, value);
+  if (dashArray) form.setAttribute("stroke-dasharray", dashArray.split(" ").map((part) => part / 2).join(" "));
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function pageOf(pattern, id) {
+  return pattern.replace("/0/", `/${id}/`);
+}
+
+function link(address, words) {
+  const made = element("a", "", words);
+  made.href = address;
+  return made;
+}
+
+function textNode(words) {
+  return element("span", "", words);
+}
+
+function element(name, className, ...content) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
+}
+
+function fill(words, values) {
+  return words.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
