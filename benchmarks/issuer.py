@@ -11,6 +11,7 @@ from typing import Any
 
 import django
 
+
 def prepare(count: int) -> dict[str, Any]:
     """An organization, its docks, all online, and an operator who is signed in."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
