@@ -78,6 +78,14 @@ window.fetch = async (...request) => {
   return quick(...request);
 };
 """
+# The first thing that a socket is told, or the code with which it is closed.
+LISTEN = """
+(path) => new Promise((end) => {
+  const socket = new WebSocket(path);
+  socket.onmessage = (event) => end(event.data);
+  socket.onclose = (event) => end(event.code);
+})
+"""
 
 
 # --- servers, docks, people ----------------------------------------------------------------------
@@ -352,11 +360,7 @@ def test_somebody_of_another_organization_gets_nothing(visit, visitors, stack, d
         stranger.goto(path)
         assert dock.sn not in stranger.content().replace(path, "")
     stranger.goto(f"/admin/devices/device/{re.search(r'[0-9]+', page_of(stack, dock)).group()}/commands/")
-    code = stranger.evaluate(
-        "path => new Promise((end) => { new WebSocket(path).onclose = (event) => end(event.code); })",
-        f"ws://{stack.web.host}/ws/devices/{dock.sn}/",
-    )
-    assert code == 4404
+    assert stranger.evaluate(LISTEN, f"ws://{stack.web.host}/ws/devices/{dock.sn}/") == 4404
     assert dock.sn not in "".join(visitors.frames)
     visitors.complaints.clear()  # the pages that are not there
 
