@@ -17,7 +17,7 @@ from tests.demo import free_port, running_demo
 from tests.fault.load import run_in_loop
 from tests.stack import Redis, running_stack, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.xdist_group("browser commands"), pytest.mark.browser]
 
 USER, PASSWORD = "pilot@example.org", "canary-Tr0ub4dor"
 SILENCE = 4  # seconds that a dock may say nothing about a switch
