@@ -1,6 +1,7 @@
 """The web process, HTTP and WebSocket: `uvicorn cloudapi.asgi:application`."""
 
 import os
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +17,9 @@ from django.http import HttpRequest, HttpResponseBase
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
 # WhiteNoise hands over static files in small synchronous pieces, which Django remarks upon and serves well.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+# A frame for a browser passes the interpreter's lock several times, and a thread that renders a page may hold it for so
+# long each time (seconds; 0.005 if not set).
+sys.setswitchinterval(0.0005)
 
 
 class Handler(ASGIHandler):

@@ -397,7 +397,7 @@ def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = N
         raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
-    if data is None and METHODS[call.method].secrets:
+    if data is None and call.method in METHODS and METHODS[call.method].secrets:
         raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
     return issue(
         device=call.device,

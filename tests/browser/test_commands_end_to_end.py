@@ -17,7 +17,7 @@ from tests.demo import free_port, running_demo
 from tests.fault.load import run_in_loop
 from tests.stack import Redis, running_stack, wait_for
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.xdist_group("browser commands"), pytest.mark.browser]
 
 USER, PASSWORD = "pilot@example.org", "canary-Tr0ub4dor"
 SILENCE = 4  # seconds that a dock may say nothing about a switch
@@ -77,6 +77,14 @@ window.fetch = async (...request) => {
   await new Promise((resume) => setTimeout(resume, 500));
   return quick(...request);
 };
+"""
+# The first thing that a socket is told, or the code with which it is closed.
+LISTEN = """
+(path) => new Promise((end) => {
+  const socket = new WebSocket(path);
+  socket.onmessage = (event) => end(event.data);
+  socket.onclose = (event) => end(event.code);
+})
 """
 
 
@@ -352,11 +360,7 @@ def test_somebody_of_another_organization_gets_nothing(visit, visitors, stack, d
         stranger.goto(path)
         assert dock.sn not in stranger.content().replace(path, "")
     stranger.goto(f"/admin/devices/device/{re.search(r'[0-9]+', page_of(stack, dock)).group()}/commands/")
-    code = stranger.evaluate(
-        "path => new Promise((end) => { new WebSocket(path).onclose = (event) => end(event.code); })",
-        f"ws://{stack.web.host}/ws/devices/{dock.sn}/",
-    )
-    assert code == 4404
+    assert stranger.evaluate(LISTEN, f"ws://{stack.web.host}/ws/devices/{dock.sn}/") == 4404
     assert dock.sn not in "".join(visitors.frames)
     visitors.complaints.clear()  # the pages that are not there
 

@@ -585,6 +585,14 @@ def test_call_of_a_former_owner_is_not_tried_again(dock, actor, other_organizati
     assert ServiceCall.objects.count() == 1
 
 
+def test_call_of_a_service_that_is_no_more_is_not_tried_again(dock, actor):
+    call = sent(dock)
+    hear(call, {"result": 325012})
+    call.method = "fly_to_the_moon"
+    with pytest.raises(Refused):
+        service_calls.retry(call, actor=actor)
+
+
 def test_retry_of_a_login_needs_the_password_again(dock, actor):
     call = sent(dock, LOGIN, CREDENTIALS)
     hear(call, {"result": 325012})
