@@ -284,7 +284,7 @@ def _point(longitude: Any, latitude: Any) -> tuple[float, float] | None:
     x, y = number(longitude), number(latitude)
     if x is None or y is None or abs(x) > 180 or abs(y) > 90:
         return None
-    return x, y
+    return round(x, 9), round(y, 9)  # a tenth of a millimetre
 
 
 def _no_point(longitude: Any, latitude: Any, language: str | None) -> str:
