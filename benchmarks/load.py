@@ -15,6 +15,8 @@ from statistics import median
 PUBLISH_QOS1 = 0x32
 PUBACK = 4
 PUBLISH = 3
+BINDS = "thing/product/+/requests_reply"
+SERVICES = "thing/product/+/services_reply"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ def bind_requests(count: int, *, prefix: str, organization_id: str, code: str) -
     ]
 
 
+def service_requests(count: int, *, prefix: str) -> list[tuple[str, bytes]]:
+    """(topic, payload) of commands to docks, one each."""
+    data = {"license_id": 240330, "enable": True}
+    return [
+        (f"thing/product/{prefix}{number}/services", json.dumps(_service(f"{prefix}-{number}", data)).encode())
+        for number in range(count)
+    ]
+
+
+def _service(tid: str, data: dict[str, object]) -> dict[str, object]:
+    return {"tid": tid, "bid": tid, "timestamp": 1654070968655, "method": "unlock_license_switch", "data": data}
+
+
 def _entry(sn: str, model_key: str, organization_id: str, code: str) -> dict[str, str]:
     return {
         "device_binding_code": code,
@@ -60,9 +75,9 @@ def _entry(sn: str, model_key: str, organization_id: str, code: str) -> dict[str
 
 
 class LoadClient:
-    """One connection that sends requests and counts their answers."""
+    """One connection that sends requests and counts their answers, which come on the topics `replies`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, replies: str) -> None:
         self._socket = socket.create_connection((host, port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
@@ -70,7 +85,7 @@ class LoadClient:
         client_id = b"benchmark-load"
         self._send(0x10, b"\x00\x04MQTT\x04\x02\x00\x00" + _text(client_id))
         self._read_packet()
-        self._send(0x82, b"\x00\x01" + _text(b"thing/product/+/requests_reply") + b"\x01")
+        self._send(0x82, b"\x00\x01" + _text(replies.encode()) + b"\x01")
         self._read_packet()
 
     def close(self) -> None:

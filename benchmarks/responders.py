@@ -1,49 +1,61 @@
-"""What the bridge is measured against: `python -m benchmarks.responders echo|naive MQTT_URL`.
+"""Programs that answer at once: `python -m benchmarks.responders echo|naive|docks MQTT_URL`.
 
-Both are what one would write first with the same client library: everything in paho's callback.
+The first two are what the bridge is measured against, and what one would write first with the same client library:
+everything in paho's callback. The third is all docks together.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from mqtt_bridge.client import build_client, connect_properties, parse_url, subscriptions
 
-ANSWER = {"result": 0, "output": {"err_infos": [{"sn": "", "err_code": 0}, {"sn": "", "err_code": 0}]}}
+BOUND = {"result": 0, "output": {"err_infos": [{"sn": "", "err_code": 0}, {"sn": "", "err_code": 0}]}}
 
 
-def serve(url: str, work: Callable[[dict], None]) -> None:
-    """Answer every request at QoS 1 until killed; `work` is what is done for each."""
+def serve(url: str, channel: str, work: Callable[[dict[str, Any]], object]) -> None:
+    """Answer every message on a channel at QoS 1 until killed; `work` returns the data of the answer."""
     address = parse_url(url)
     client = build_client(address, client_id="benchmark-responder")
 
     def answer(_client, _userdata, message):
         request = msgspec.json.decode(message.payload)
-        work(request)
         reply = {
             "tid": request["tid"],
             "bid": request["bid"],
             "method": request["method"],
             "timestamp": int(time.time() * 1000),
-            "data": ANSWER,
+            "data": work(request),
         }
         client.publish(f"{message.topic}_reply", msgspec.json.encode(reply), qos=1)
 
     client.on_message = answer
-    client.on_connect = lambda *_: client.subscribe(subscriptions(["thing/product/+/requests"], qos=1))
+    client.on_connect = lambda *_: client.subscribe(subscriptions([f"thing/product/+/{channel}"], qos=1))
     client.on_subscribe = lambda *_: print("ready", flush=True)
     client.connect(address.host, address.port, properties=connect_properties(session_expiry=0, receive_maximum=512))
     client.loop_forever()
 
 
-def one_query(request: dict) -> None:
+def echo(_request: dict[str, Any]) -> object:
+    """No work at all."""
+    return BOUND
+
+
+def one_query(request: dict[str, Any]) -> object:
     """One ORM query per message: the least that a server without batches does."""
     from devices.models import Device
 
     sn = request["data"]["bind_devices"][0]["sn"]
     Device.objects.filter(sn=sn).select_related("organization").first()
+    return BOUND
+
+
+def switch_license(request: dict[str, Any]) -> object:
+    """What a dock says that has switched a license."""
+    return {"result": 0, "license_id": request["data"]["license_id"]}
 
 
 def main() -> None:
@@ -53,8 +65,12 @@ def main() -> None:
         import django
 
         django.setup()
-        serve(url, one_query)
-    serve(url, lambda _request: None)
+    channel, work = {
+        "echo": ("requests", echo),
+        "naive": ("requests", one_query),
+        "docks": ("services", switch_license),
+    }[kind]
+    serve(url, channel, work)
 
 
 if __name__ == "__main__":

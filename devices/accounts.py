@@ -76,14 +76,16 @@ def logout_ended(call: ServiceCall, _data: Any) -> None:
 
 
 def _concerned(call: ServiceCall) -> DeviceAccount | None:
-    """The account that this call tells of, locked; None if the dock changed hands or a later attempt tells more."""
+    """The account that this call tells of, locked; None if the dock changed hands or a later attempt tells more.
+
+    A login makes the row when it is asked for, so where there is none it was deleted by a release.
+    """
     if call.device.organization_id != call.organization_id:
         return None
     later = ServiceCall.objects.filter(device=call.device, subject=methods.ACCOUNT, created__gt=call.created)
     if later.filter(Q(sent__isnull=False) | Q(status=ServiceCall.Status.QUEUED)).exists():
         return None
-    account = DeviceAccount.objects.select_for_update().filter(device=call.device).first()
-    return account or DeviceAccount(device=call.device)
+    return DeviceAccount.objects.select_for_update().filter(device=call.device).first()
 
 
 def _save(account: DeviceAccount, call: ServiceCall) -> None:

@@ -90,7 +90,7 @@ def _shared(refusals: Iterable[str]) -> str:
     """The reason why several commands cannot be sent, to be told once; "" if there is none."""
     counted = Counter(refusal for refusal in refusals if refusal)
     reason, times = counted.most_common(1)[0] if counted else ("", 0)
-    return reason if times > 1 else ""
+    return reason if times > 2 else ""  # more than login and logout
 
 
 def _https(url: str) -> str:
@@ -115,7 +115,8 @@ def _offers(
             form = command.form(command=command.name, owner=device.organization_id, initial={"username": username})
         refusal, may_wait = _refusal(device, command, watched)
         if not refusal and _subject(command) in subjects:
-            refusal, may_wait = "One is open already.", False
+            both = _subject(command) == methods.ACCOUNT
+            refusal, may_wait = "A login or logout is under way." if both else "One is under way already.", False
         yield Offer(command, form, refusal, may_wait)
 
 

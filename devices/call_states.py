@@ -49,6 +49,10 @@ _DJI: Final[Mapping[str, Status]] = {
 }
 _SAID_BY_DOCK: Final = (Source.REPLY, Source.EVENT)
 
+# What a dock may tell of one call before nothing but its end is heard: each step is a row and a frame to browsers.
+MOST_VERSIONS: Final = 500
+LONGEST: Final = timedelta(hours=1)  # from sending on, however much the dock has to say
+
 
 class Word(NamedTuple):
     """What somebody says about a call."""
@@ -77,6 +81,8 @@ def silence(method: str) -> timedelta:
 
 def hear(call: ServiceCall, word: Word, *, now: datetime) -> Heard:
     """Let a word change a call, which is not saved; duplicates and what the call has outgrown change nothing."""
+    if word.source in _SAID_BY_DOCK and call.version >= MOST_VERSIONS and word.status not in _ENDS:
+        return Heard.NOTHING
     before = _seen(call)
     late = call.status == Status.TIMED_OUT
     if word.status in MAY[call.status] and not (late and word.source not in _SAID_BY_DOCK):
@@ -88,7 +94,7 @@ def hear(call: ServiceCall, word: Word, *, now: datetime) -> Heard:
         call.percent = _furthest(call.percent, word.percent)
         call.output = {**call.output, **word.output}
     if call.is_open and call.status != Status.QUEUED:
-        call.deadline = now + silence(call.method)
+        call.deadline = min(now + silence(call.method), (call.sent or now) + LONGEST)
     if _seen(call) == before:
         return Heard.PATIENCE
     call.version += 1
@@ -103,9 +109,9 @@ def _become(call: ServiceCall, word: Word, *, now: datetime, late: bool) -> None
         call.result_code = word.result_code
     if word.status == Status.SENT:
         call.sent = now
-    elif word.status == Status.QUEUED:
+    elif word.status in (Status.QUEUED, Status.EXPIRED):  # it never reached the dock
         call.sent = call.deadline = None
-    elif not call.is_open:
+    if not call.is_open:
         call.closed = now
 
 

@@ -288,6 +288,7 @@ class ServiceCall(TenantModel):
             ),
         ]
         indexes = [
+            models.Index(fields=["-created"], name="call_list"),  # platform staff's list
             models.Index(fields=["organization", "-created"], name="call_organization_list"),
             models.Index(fields=["device", "-created"], name="call_device_list"),
             # what is to be sent or closed, asked every 5 s

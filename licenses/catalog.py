@@ -107,13 +107,18 @@ def _read_again(call: ServiceCall, inventories: Iterable[Inventory]) -> None:
 def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
     """Make the rows of the inventory what the list says."""
     inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
-    known = {row.license_id: row for row in inventory.select_for_update()}
-    told = {row.license_id: row for row in (_read(answer, license_) for license_ in licenses)}
+    stored = dict(inventory.values_list("license_id", "raw"))
+    told = {license_.common_fields.license_id: license_ for license_ in licenses}
+    news = [license_ for key, license_ in told.items() if stored.get(key or 0) != license_.raw]
+    gone = stored.keys() - told.keys() if answer.complete else set()
+    if not news and not gone:
+        return  # as nearly always
+    known = {row.license_id: row for row in inventory}
     change = _Change(call, answer.fetched_at)
-    for key, row in told.items():
-        change.hear(known.get(key), row)
-    if answer.complete:
-        change.miss([row for key, row in known.items() if key not in told])
+    for license_ in news:
+        row = _read(answer, license_)
+        change.hear(known.get(row.license_id), row)
+    change.miss(known[key] for key in sorted(gone))
     change.write()
 
 
@@ -132,8 +137,6 @@ class _Change:
         if known is None:
             self.new.append(told)
             self._note(told, Kind.APPEARED, after=_shown(told))
-            return
-        if known.raw == told.raw:
             return
         before, after = _shown(known), _shown(told)
         told.pk, told.note = known.pk, known.note

@@ -186,12 +186,8 @@ def _handle_wave(wave: Sequence[Handled]) -> None:
     groups: defaultdict[tuple[Channel, str], list[Handled]] = defaultdict(list)
     for item in wave:
         groups[item.channel, item.method].append(item)
-    reading = [group for group in groups.values() if not _route(group).writes]
-    writing = [group for group in groups.values() if _route(group).writes]
-    for group in reading:
-        _attempt([group], writes=False)
-    if writing:
-        _attempt(writing, writes=True)
+    for group in sorted(groups.values(), key=lambda group: _route(group).writes):
+        _attempt(group)
 
 
 def _route(group: Sequence[Handled]) -> Route:
@@ -200,31 +196,25 @@ def _route(group: Sequence[Handled]) -> Route:
     return route
 
 
-def _attempt(groups: Sequence[list[Handled]], *, writes: bool, again: bool = True) -> None:
-    """Handle these groups in one transaction; if that fails, in smaller parts down to a single message.
+def _attempt(group: Sequence[Handled], *, again: bool = True) -> None:
+    """Handle a group in a transaction of its own; if that fails, message by message.
 
+    Its own, because a handler locks rows in the order of their keys, and two in one transaction would not.
     The one message that still fails is quarantined and answered, so that no message harms another.
     """
     try:
-        replies = _run(groups, writes=writes)
+        replies = _run(group)
     except Exception as error:
         if again and is_transient(error):
-            _attempt(groups, writes=writes, again=False)
-        elif len(parts := _parts(groups)) > 1:
-            for part in parts:
-                _attempt(part, writes=writes)
+            _attempt(group, again=False)
+        elif len(group) > 1:
+            for item in group:
+                _attempt([item])
         else:
-            _give_up(groups[0][0], error)
+            _give_up(group[0], error)
         return
-    for group, answers in zip(groups, replies, strict=True):
-        for item, reply in zip(group, answers, strict=True):
-            item.answer(reply)
-
-
-def _parts(groups: Sequence[list[Handled]]) -> list[list[list[Handled]]]:
-    if len(groups) > 1:
-        return [[group] for group in groups]
-    return [[[item]] for item in groups[0]]
+    for item, reply in zip(group, replies, strict=True):
+        item.answer(reply)
 
 
 def _give_up(item: Handled, error: Exception) -> None:
@@ -232,11 +222,11 @@ def _give_up(item: Handled, error: Exception) -> None:
     item.refuse(Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}", _failure(item.route))
 
 
-def _run(groups: Sequence[Sequence[Handled]], *, writes: bool) -> list[Sequence[Reply | None]]:
-    if not writes:
-        return [_call(group) for group in groups]
+def _run(group: Sequence[Handled]) -> Sequence[Reply | None]:
+    if not _route(group).writes:
+        return _call(group)
     with transaction.atomic():
-        return [_call(group) for group in groups]
+        return _call(group)
 
 
 def _call(group: Sequence[Handled]) -> Sequence[Reply | None]:

@@ -48,7 +48,7 @@ class LicenseFilter(admin.SimpleListFilter):
 
 @admin.register(Organization)
 class OrganizationAdmin(TenantAdmin):
-    """Customers: platform staff may everything, a manager the name."""
+    """Customers: platform staff may everything, a manager the name and how often licenses are read."""
 
     change_role = Role.MANAGER
 
@@ -56,7 +56,7 @@ class OrganizationAdmin(TenantAdmin):
     list_filter = ("is_active", LicenseFilter)
     search_fields = ("name", "organization_id")
     staff_fieldsets = (
-        (None, {"fields": ("name", "organization_id", "is_active", "device_limit")}),
+        (None, {"fields": ("name", "organization_id", "is_active", "device_limit", "license_sync_hours")}),
         (
             "Own DJI license",
             {
@@ -73,7 +73,7 @@ class OrganizationAdmin(TenantAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
         if is_platform_staff(request.user):
             return (*self.staff_fieldsets, *([self.overview] if obj else []))
-        fields = ("name", "organization_id", "is_active", "device_limit", "license_state")
+        fields = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "license_state")
         return ((None, {"fields": fields}), self.overview)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:

@@ -38,7 +38,16 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
 
     class Meta:
         model = Organization
-        fields = ["organization_id", "name", "is_active", "device_limit", "app_id", "app_key", "app_license"]
+        fields = [
+            "organization_id",
+            "name",
+            "is_active",
+            "device_limit",
+            "license_sync_hours",
+            "app_id",
+            "app_key",
+            "app_license",
+        ]
 
     def clean_app_key(self) -> str:
         return str(self.cleaned_data["app_key"] or self.instance.app_key)

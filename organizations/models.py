@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -45,6 +45,14 @@ class Organization(TenantModel):
     is_active = models.BooleanField("active", default=True, help_text="No device binds to an inactive organization.")
     device_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many devices, docks and aircraft together. Empty: no limit."
+    )
+    license_sync_hours = models.PositiveSmallIntegerField(
+        "read licenses every",
+        null=True,
+        blank=True,
+        default=24,
+        validators=[MinValueValidator(1)],
+        help_text="Hours after which the lists of unlock licenses of its docks are read again. Empty: never.",
     )
     app_id = models.CharField("DJI app ID", max_length=64, blank=True)
     app_key = EncryptedTextField("DJI app key", blank=True)
@@ -242,6 +250,7 @@ class AuditEvent(TenantModel):
         API = "api"
         BRIDGE = "bridge"
         COMMAND = "command"
+        SCHEDULE = "schedule"
 
     at = models.DateTimeField(default=timezone.now)
     request_id = models.UUIDField(default=uuid.uuid4)

@@ -77,11 +77,13 @@ class Stack:
         self.redis = redis
         self.log = folder / "bridge.log"
         self.worker_log = folder / "worker.log"
+        self.web_log = folder / "web.log"
         self.env = os.environ | LICENSE | {"DATABASE_URL": database.url, "MQTT_URL": broker.url} | env
         if redis:
             self.env["REDIS_URL"] = redis.url
         self.bridges = []
         self.workers = []
+        self.webs = []
         self.issuer = None
 
     def prepare(self):
@@ -156,6 +158,14 @@ class Stack:
         self.workers.append(process)
         return process
 
+    def start_web(self, *, port=0, **env):
+        """Start uvicorn as in production, on a free port unless one is given; returns its `tests.web.Web`."""
+        from tests.web import Web  # which waits with our wait_for
+
+        web = Web(self.web_log, application="cloudapi.asgi:application", port=port, **(self.env | env))
+        self.webs.append(web)
+        return web
+
     def issue(self, sn, method, data=None, **options):
         """Ask a dock for a service from a process of its own, as a script would; returns {"id"} or {"refused"}."""
         if self.issuer is None:
@@ -188,10 +198,10 @@ class Stack:
         if self.issuer is not None:
             self.issuer.kill()
             self.issuer.communicate()
-        for bridge in self.bridges:
-            if bridge.poll() is None:
-                bridge.kill()
-                bridge.wait()
+        for process in [*self.bridges, *(web.process for web in self.webs)]:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         for worker in self.workers:
             with contextlib.suppress(ProcessLookupError):  # children that outlived it are of its session
                 os.killpg(worker.pid, signal.SIGKILL)

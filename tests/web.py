@@ -30,11 +30,11 @@ def database_url():
 class Web:
     """uvicorn on a free port of loopback."""
 
-    def __init__(self, log, *, application="tests.quick_asgi:application", **env):
+    def __init__(self, log, *, application="tests.quick_asgi:application", port=0, **env):
         self.log = log
         self.application = application
         self.env = os.environ | {"DATABASE_URL": database_url()} | env
-        self.start()
+        self.start(port)
 
     def start(self, port=0):
         command = [sys.executable, "-m", "uvicorn", self.application, "--port", str(port), "--lifespan", "off"]

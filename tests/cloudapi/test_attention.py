@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from cloudapi import attention
 from cloudapi.attention import Level
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.models import BindingCode, BindingFailure, Organization
 from tests.world import world  # noqa: F401
@@ -186,6 +186,62 @@ def test_a_server_without_license_is_a_problem_before_there_is_any_organization(
     settings.DJI_APP_LICENSE = ""
     (problem,) = overview(staff).problems
     assert (problem.text, problem.level) == ("The server has no DJI license", Level.CRITICAL)
+
+
+def make_call(dock, status, **fields):
+    method = fields.pop("method", "unlock_license_update")
+    return ServiceCall.objects.create(
+        device=dock, organization=dock.organization, method=method, status=status, **fields
+    )
+
+
+@pytest.mark.usefixtures("bridge")
+def test_commands_that_did_not_succeed_are_counted_until_somebody_tries_again(client, alice, charlie, dock):
+    failed = make_call(dock, "failed")
+    for status in ("timed_out", "expired", "succeeded", "canceled"):
+        make_call(dock, status)
+    make_call(dock, "rejected", created=timezone.now() - timedelta(hours=25))
+    [item] = overview(alice).problems
+    assert item.text == "3 commands did not succeed"
+    client.force_login(alice)
+    assert len(client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_list) == 3
+    make_call(dock, "sent", retry_of=failed)
+    assert texts(overview(alice).problems) == ["2 commands did not succeed"]
+    assert overview(charlie).problems == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_dock_that_waits_for_a_code_is_a_problem(client, alice, charlie, dock):
+    DeviceAccount.objects.create(device=dock, status="verification_required")
+    [item] = overview(alice).problems
+    assert item.text == "1 dock waits for a verification code"
+    client.force_login(alice)
+    assert list(client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_list) == [dock]
+    assert overview(charlie).problems == []
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize(
+    ("age", "queue", "online", "waits"),
+    [
+        (30, False, True, True),
+        (5, False, True, False),
+        (30, True, True, True),
+        (30, True, False, False),
+    ],
+)
+def test_a_command_that_no_worker_takes_is_critical(client, staff, dock, age, queue, online, waits):
+    now = timezone.now()
+    DeviceState.objects.filter(device=dock).update(
+        online=online, last_seen=now, connected_since=now - timedelta(hours=1)
+    )
+    make_call(dock, "queued", queue=queue, created=now - timedelta(seconds=age))
+    found = [item for item in overview(staff).problems if item.text == "1 command waits to be sent"]
+    assert bool(found) is waits
+    for item in found:
+        assert (item.level, item.detail) == (Level.CRITICAL, "Is a Celery worker running?")
+        client.force_login(staff)
+        assert client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_count == 1
 
 
 @pytest.mark.usefixtures("bridge")

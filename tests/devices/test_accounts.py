@@ -4,11 +4,14 @@ import pytest
 
 from devices import accounts, service_calls
 from devices.models import Device, DeviceAccount, ServiceCall
+from devices.serializers import DeviceAccountSerializer
+from mqtt_bridge.publisher import Receipt
 from tests.devices.test_service_calls import (
     CREDENTIALS,
     LOGIN,
     _bridge,  # noqa: F401  (a fixture)
     actor,  # noqa: F401
+    claim,
     close_overdue,
     event,
     hear,
@@ -60,10 +63,31 @@ def test_link_told_on_the_way_counts_when_the_attempt_fails(dock):
     assert account(dock)[0] == "verification_required"
 
 
-@pytest.mark.parametrize("link", ["http://dji.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://dji.example",
+        "javascript:alert(1)",
+        "https://",
+        "https:///code",
+        "https://[1",
+        "https:\\\\evil.example",
+        "https://account.dji.com@evil.example/",
+        "https://evil.example\\@account.dji.com/",
+        "https://account.dji.com\u2044.evil.example/",
+        "https://evil.example/\u202emoc.ijd",
+        "https://evil.example/ account.dji.com",
+    ],
+)
 def test_failure_with_an_unsafe_link_is_a_failure(dock, link):
     event(sent(dock, LOGIN, CREDENTIALS), "failed", output={"verification_code_url": link})
     assert account(dock) == ("failed", "pilot@example.org", "")
+
+
+def test_link_in_capitals_reaches_browsers_too(dock):
+    event(sent(dock, LOGIN, CREDENTIALS), "failed", output={"verification_code_url": "HTTPS://DJI.example/code"})
+    shown = DeviceAccountSerializer(DeviceAccount.objects.get()).data
+    assert (shown["status"], shown["verification_code_url"]) == ("verification_required", "HTTPS://DJI.example/code")
 
 
 def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811
@@ -72,6 +96,14 @@ def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811
     assert account(dock)[:2] == ("logging_in", "other@example.org")
     service_calls.cancel(call, actor=actor)
     assert account(dock) == ("logged_in", "pilot@example.org", "")
+
+
+def test_login_that_the_broker_never_took_leaves_what_was(dock):
+    logged_in(dock)
+    taken = claim(issue(dock, LOGIN, CREDENTIALS | {"username": "other@example.org"}))
+    service_calls.record_receipt(taken.call, Receipt.NOT_SENT)
+    assert account(dock) == ("logged_in", "pilot@example.org", "")
+    assert ServiceCall.objects.get(status="expired").sent is None
 
 
 def test_login_that_nobody_answers_has_failed_until_the_dock_says_otherwise(dock):
@@ -96,6 +128,15 @@ def test_logout_clears_the_account_only_if_it_succeeds(dock):
     assert account(dock)[0] == "logged_in"
     event(sent(dock, LOGOUT, {}), "ok")
     assert account(dock) == ("logged_out", "", "")
+
+
+def test_late_word_on_a_login_brings_no_account_back_that_a_release_deletes_at_this_moment(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    close_overdue(seconds=181)
+    DeviceAccount.objects.all().delete()  # and the change of the owner is not committed yet
+    event(call, "ok")
+    assert call.status == "succeeded"
+    assert not DeviceAccount.objects.exists()
 
 
 def test_login_of_a_former_owner_says_nothing_to_the_new_one(dock, other_organization):

@@ -356,6 +356,24 @@ def test_the_list_of_batches_tells_how_each_goes(client, bob, organization):
     assert "1 of 3 done, 1 open, 1 did not succeed; 1 skipped" in see(client, bob, BATCHES)
 
 
+def test_a_list_of_many_batches_takes_as_many_queries_as_of_one(
+    client, alice, organization, dock, django_assert_num_queries, django_assert_max_num_queries
+):
+    def add(count):
+        for _ in range(count):
+            batch = ServiceCallBatch.objects.create(method=LIST, organization=organization, requested_by=alice)
+            ended(dock, "failed", batch=batch)
+
+    add(1)
+    see(client, alice, BATCHES)
+    with django_assert_max_num_queries(20) as few:
+        see(client, alice, BATCHES)
+    add(40)
+    with django_assert_num_queries(len(few)):
+        text = see(client, alice, BATCHES)
+    assert text.count("0 of 1 done, 1 did not succeed") == 41
+
+
 def test_stop_is_offered_to_operators_while_something_waits(client, olga, bob, organization):
     batch = fleet(organization, ["queued", "succeeded"])
     stop = page(batch, "stop")

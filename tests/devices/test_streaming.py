@@ -10,6 +10,7 @@ from django.test import Client
 
 from cloudapi.embedded.memory_layer import MemoryChannelLayer
 from devices import streaming
+from devices.models import Device
 from devices.streaming import NO_LONGER_ALLOWED, TRY_AGAIN, Stream
 from devices.watching import device_view
 
@@ -18,11 +19,15 @@ FRAME = '{"type":"service_call"}'
 HINT = '{"type":"licenses"}'
 
 
+def sign_in(user):
+    client = Client()
+    client.force_login(user)
+    return client.session.session_key
+
+
 @pytest.fixture
 def session_key(alice):
-    client = Client()
-    client.force_login(alice)
-    return client.session.session_key
+    return sign_in(alice)
 
 
 def run(look, session_key, *, send=None, seconds=1.5):
@@ -62,6 +67,20 @@ def test_the_snapshot_is_first_whatever_arrives_before_it(dock, session_key):
         return device_view(user, dock.sn)
 
     assert run(look, session_key) == (None, ["snapshot", "service_call", "service_call", "licenses"])
+
+
+def test_a_hint_outlives_the_move_to_the_next_owner(dock, staff, other_organization):
+    looks = []
+
+    def look(stream, user):
+        looks.append(user)
+        if len(looks) == 2:
+            stream.hear([(dock.sn, HINT)])
+        elif len(looks) == 3:
+            Device.objects.update(organization=other_organization)
+        return device_view(user, dock.sn)
+
+    assert run(look, sign_in(staff)) == (None, ["snapshot", "snapshot", "licenses"])
 
 
 def test_rights_that_end_before_a_hint_is_passed_on_end_the_stream(dock, session_key):

@@ -110,6 +110,15 @@ def test_failing_method_does_not_roll_back_another_method(routes):
     assert Device.objects.filter(sn="KEPT").exists()
 
 
+def test_every_group_has_a_transaction_of_its_own_so_that_locks_keep_their_order(routes):
+    """Two groups in one transaction lock rows out of order, and the deadlock kills it or a person's request."""
+    routes[Channel.REQUESTS, "one"] = routes[Channel.REQUESTS, "other"] = Route(echo)
+    with CaptureQueriesContext(connection) as queries:
+        handle(delivery("DOCK1", "one"), delivery("DOCK2", "other"), delivery("DOCK3", "one"))
+    begun = [query["sql"].split()[0] for query in queries]
+    assert begun == ["SAVEPOINT", "RELEASE"] * 2
+
+
 def test_transient_error_is_tried_again(routes):
     tries = []
 

@@ -15,7 +15,8 @@ AUDIT = "/admin/organizations/auditevent/"
 
 
 def change(client, organization, **fields):
-    data = {"name": organization.name, "is_active": "on", "device_limit": "", "app_id": organization.app_id, **fields}
+    kept = {"name": organization.name, "app_id": organization.app_id, "license_sync_hours": 24}
+    data = {"is_active": "on", "device_limit": "", **kept, **fields}
     return client.post(f"{ORGANIZATIONS}{organization.pk}/change/", data)
 
 
@@ -77,6 +78,14 @@ def test_what_may_not_be_changed_is_not_changed(client, request, visitor, organi
     assert BindingCode.objects.get().label == "harbour"
     assert Membership.objects.get(user=bob).role == Role.VIEWER
     assert not AuditEvent.objects.exists()
+
+
+def test_a_manager_changes_how_often_licenses_are_read(client, alice, organization):
+    client.force_login(alice)
+    change(client, organization, license_sync_hours="6")
+    change(client, organization, license_sync_hours="0")
+    organization.refresh_from_db()
+    assert organization.license_sync_hours == 6
 
 
 def test_a_manager_changes_the_name_and_nothing_else(client, alice, organization):

@@ -2,11 +2,7 @@
 
 import contextlib
 import http.cookiejar
-import os
 import re
-import socket
-import subprocess
-import sys
 import urllib.parse
 import urllib.request
 
@@ -14,31 +10,15 @@ import pytest
 from websockets.sync.client import connect
 
 from cloudapi.embedded import demo
-from tests.cloudapi.embedded.test_demo import free_port
-from tests.stack import ROOT, wait_for
+from tests.demo import running_demo
 from tests.web import Socket
 
 
 @pytest.fixture
 def address(tmp_path):
     """Where a demo serves."""
-    port = free_port()
-    command = [sys.executable, "-u", "manage.py", "demo", f"--port={port}", f"--data={tmp_path}"]
-    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while (line := process.stdout.readline()) and "Ctrl-C ends it" not in line:
-        pass
-    wait_for(lambda: answers(port))
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    said, _ = process.communicate(timeout=20)
-    assert "Traceback" not in said
-
-
-def answers(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+    with running_demo(tmp_path) as address:
+        yield address
 
 
 class Person:

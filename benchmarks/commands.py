@@ -1,0 +1,253 @@
+"""What a command costs from the form to the browser's last frame, and how many there may be in a second."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median, quantiles
+from typing import Any
+
+import psycopg
+
+from benchmarks.browser import Browser, Told
+from benchmarks.load import SERVICES, LoadClient, service_requests
+from benchmarks.processes import ROOT, Running, environment, manage, running, wait
+from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
+from mqtt_bridge.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
+
+WARM = 20  # commands before the clock runs
+PROCESSES = (1, 2)  # worker processes
+QUEUES = ("a batch", "single calls")
+CLOSE_TIMEOUT = 120.0  # seconds
+FIRST_LICENSE = 1_000_000  # the numbers below are the browser's
+
+ENDS = """
+SELECT count(*) FILTER (WHERE closed IS NULL), extract(epoch FROM max(sent)), extract(epoch FROM max(closed)),
+       count(*) FILTER (WHERE status <> 'succeeded')
+FROM devices_servicecall WHERE subject = %s
+"""
+TIMES = """
+SELECT extract(epoch FROM created), extract(epoch FROM sent), extract(epoch FROM closed)
+FROM devices_servicecall WHERE id = %s
+"""
+
+Figures = dict[str, list[float]]
+
+
+def run(*, rounds: int, docks: int, singles: int) -> None:
+    """Measure `rounds` times, and print both tables."""
+    figures: Figures = defaultdict(list)
+    for _ in range(rounds):
+        for name, value in measure(docks, singles).items():
+            figures[name].append(value)
+    value = {name: median(values) for name, values in figures.items()}
+    print_latency(value, rounds=rounds, singles=singles)
+    print_throughput(value, rounds=rounds, docks=docks)
+
+
+def measure(docks: int, singles: int) -> dict[str, float]:
+    """Everything once, on servers of its own; first the parts alone."""
+    with PostgreSQL() as database, Redis() as redis, Mosquitto() as broker:
+        env = environment(DATABASE_URL=database.url, MQTT_URL=broker.url, REDIS_URL=redis.url)
+        manage(env, "migrate", "-v0")
+        with running(["-m", "benchmarks.responders", "docks", broker.url], env, sign="ready"):
+            figures = _parts(env, broker, docks)
+            with (
+                Issuer(env, docks) as issuer,
+                running(["manage.py", "run_mqtt_bridge"], env, sign="Serving docks") as bridge,
+                running(_celery("cloudapi", "beat", "--schedule", f"{database.directory}/beat"), env, sign="beat"),
+                psycopg.connect(database.url, autocommit=True) as rows,
+            ):
+                for processes in PROCESSES:
+                    with running(_worker("cloudapi", processes), env, sign="ready.") as worker:
+                        if processes == 1:
+                            figures |= _latency(env, issuer, rows, singles, bridge=bridge, worker=worker)
+                        for together, name in zip((True, False), QUEUES, strict=True):
+                            rates = _throughput(issuer, rows, together=together)
+                            figures |= {f"{name}, {processes}, {step}": rate for step, rate in rates.items()}
+        return figures
+
+
+def _celery(app: str, *arguments: str) -> list[str]:
+    return ["-m", "celery", "-A", app, *arguments]
+
+
+def _worker(app: str, processes: int) -> list[str]:
+    return _celery(app, "worker", "--concurrency", str(processes), "--loglevel", "INFO")
+
+
+# --- parts -----------------------------------------------------------------------------------------
+
+
+def _parts(env: dict[str, str], broker: Mosquitto, docks: int) -> dict[str, float]:
+    """What a round trip over each server costs without us: ms, one at a time; messages a second, many."""
+    client = LoadClient(HOST, broker.port, replies=SERVICES)
+    client.run(service_requests(WARM, prefix="WARMX"), in_flight=1)
+    dock = client.run(service_requests(100, prefix="BAREX"), in_flight=1).p50_ms
+    client.close()
+    with running(_worker("benchmarks.bare_celery", 1), env, sign="ready."):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.bare_celery"],
+            cwd=ROOT, env=env, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    task = median(float(seconds) for seconds in done.stdout.split()) * 1000
+    return {"dock": dock, "task": task, "bare": _bare_rate(broker.url, docks)}
+
+
+def _bare_rate(url: str, count: int) -> float:
+    """Commands published and answered in a second by a bare loop: QoS 1, as many on the way as ours may have."""
+    address = parse_url(url)
+    client = build_client(address, client_id="benchmark-loop")
+    answered, subscribed = threading.Semaphore(0), threading.Event()
+    client.on_message = lambda *_: answered.release()
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.on_connect = lambda *_: client.subscribe(SERVICES, qos=1)
+    client.connect(address.host, address.port, properties=connect_properties(session_expiry=0, receive_maximum=512))
+    client.loop_start()
+    subscribed.wait(10)
+    requests = service_requests(count, prefix="BAREX")
+    window = threading.Semaphore(PUBLISH_WINDOW)
+    client.on_publish = lambda *_: window.release()
+    began = time.perf_counter()
+    for topic, payload in requests:
+        window.acquire()
+        client.publish(topic, payload, qos=1, properties=publish_properties(expiry=15))
+    for _ in requests:
+        answered.acquire()
+    elapsed = time.perf_counter() - began
+    client.disconnect()
+    client.loop_stop()
+    return count / elapsed
+
+
+# --- one at a time ---------------------------------------------------------------------------------
+
+
+def _latency(
+    env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int, **programs: Running
+) -> dict[str, float]:
+    """p50 in ms of each step of a command from one page, p95 of the whole, and the processor time of each program."""
+    with _web(env) as (web, host), Browser(host, issuer.session, issuer.docks[0]) as browser:
+        programs = {"web": web, **programs}
+        for number in range(WARM):
+            browser.command(number + 1)
+        before = {name: program.cpu() for name, program in programs.items()}
+        told = [browser.command(WARM + number + 1) for number in range(count)]
+        used = {f"cpu of {name}": (program.cpu() - before[name]) / count for name, program in programs.items()}
+    steps: Figures = defaultdict(list)
+    for one in told:
+        for name, seconds in _steps(one, rows).items():
+            steps[name].append(seconds * 1000)
+    figures = {name: median(values) for name, values in steps.items()}
+    figures["p95"] = quantiles(steps["whole"], n=20)[-1]
+    return figures | {name: seconds * 1000 for name, seconds in used.items()}
+
+
+def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
+    created, sent, closed = (float(moment) for moment in rows.execute(TIMES, [told.call]).fetchone())
+    return {
+        "whole": told.ended - told.posted,
+        "answered": told.answered - told.posted,
+        "created": created - told.posted,
+        "sent": sent - created,
+        "closed": closed - sent,
+        "shown": told.ended - closed,
+    }
+
+
+@contextmanager
+def _web(env: dict[str, str]) -> Iterator[tuple[Running, str]]:
+    """uvicorn on a free port, and host:port."""
+    command = ["-m", "uvicorn", "cloudapi.asgi:application", "--port", "0", "--lifespan", "off"]
+    command += ["--ws", "websockets-sansio"]
+    with running(command, env, sign="Uvicorn running on") as web:
+        address = re.search(r"Uvicorn running on http://(\S+)", web.said())
+        assert address is not None  # noqa: S101
+        yield web, address.group(1)
+
+
+def print_latency(value: dict[str, float], *, rounds: int, singles: int) -> None:
+    """Where the time goes, beside what the servers alone take."""
+    print(f"One command at a time, from the form to the last frame; medians of {rounds} rounds of {singles}, ms\n")
+    for name, title in (
+        ("whole", "POST to the last frame, p50"),
+        ("p95", "POST to the last frame, p95"),
+        ("created", "  POST until the call is made"),
+        ("sent", "  until a worker has claimed it"),
+        ("closed", "  until the dock's answer is applied"),
+        ("shown", "  until the browser has the last frame"),
+        ("answered", "POST to its own answer, beside that"),
+        ("cpu of web", "processor time of the web process"),
+        ("cpu of worker", "processor time of the worker"),
+        ("cpu of bridge", "processor time of the bridge"),
+        ("task", "a bare Celery task and back"),
+        ("dock", "a bare MQTT message to a dock and back"),
+    ):
+        ratio = value[name] / (value["task"] + value["dock"])
+        print(f"  {title:42}{value[name]:8.2f}   {ratio:6.2f} x bare task + bare message")
+    print()
+
+
+# --- many ------------------------------------------------------------------------------------------
+
+
+class Issuer:
+    """The process that commands docks (benchmarks/issuer.py)."""
+
+    def __init__(self, env: dict[str, str], docks: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.issuer", str(docks)],
+            cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._license_id = FIRST_LICENSE
+        said = self._read()
+        self.session: str = said["session"]
+        self.docks: list[tuple[int, str]] = [(key, sn) for key, sn in said["docks"]]
+
+    def __enter__(self) -> "Issuer":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def issue(self, *, together: bool) -> tuple[str, float, float]:
+        """Command all docks; returns the subject of the calls, and when that began and was done."""
+        self._license_id += 1
+        self._process.stdin.write(json.dumps({"license_id": self._license_id, "together": together}) + "\n")
+        self._process.stdin.flush()
+        said = self._read()
+        return f"unlock_license_switch:{self._license_id}", said["began"], said["issued"]
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self._process.stdout.readline())
+
+
+def _throughput(issuer: Issuer, rows: psycopg.Connection, *, together: bool) -> dict[str, float]:
+    """Calls issued, claimed and closed in a second, each from the start."""
+    subject, began, issued = issuer.issue(together=together)
+    wait(lambda: rows.execute(ENDS, [subject]).fetchone()[0] == 0, timeout=CLOSE_TIMEOUT)
+    _, sent, closed, failed = rows.execute(ENDS, [subject]).fetchone()
+    if failed:
+        raise RuntimeError(f"{failed} of {len(issuer.docks)} commands did not succeed")
+    count = len(issuer.docks)
+    ends = {"issued": issued, "published": float(sent), "closed": float(closed)}
+    return {step: count / (end - began) for step, end in ends.items()}
+
+
+def print_throughput(value: dict[str, float], *, rounds: int, docks: int) -> None:
+    """Rates, and ratios to the bare loop of the same run."""
+    print(f"{docks} docks commanded at once; commands a second, medians of {rounds} rounds\n")
+    print(f"  {'a bare loop, published and answered':42}{value['bare']:8.0f}")
+    for name in QUEUES:
+        for processes in PROCESSES:
+            for step in ("issued", "published", "closed"):
+                rate = value[f"{name}, {processes}, {step}"]
+                title = f"{name}, {processes} worker{'s' if processes > 1 else ''}, {step}"
+                print(f"  {title:42}{rate:8.0f}   {rate / value['bare']:6.2f} x bare loop")
+    print()

@@ -1,0 +1,62 @@
+"""Reading the license lists of docks by schedule, a few at a time."""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from devices import methods, service_calls
+from devices.models import Device, ServiceCall
+from licenses.models import Inventory, LicenseList
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Organization
+
+RETRY_AFTER = timedelta(hours=1)  # a dock that did not answer is not asked again before
+
+
+def synchronize(*, now: datetime | None = None) -> int:
+    """Ask docks that are online for the lists that are due; returns how many. Called once a minute.
+
+    LICENSE_SYNC_PER_MINUTE at most, never read ones first and then the oldest: so a fleet that came online in one
+    moment is read in turn, and stays spread over time.
+    """
+    if not settings.COMMANDS_AVAILABLE:
+        return 0
+    now = now or timezone.now()
+    asked = 0
+    for domain in Inventory:
+        data = {"device_model_domain": int(domain)}
+        issued = service_calls.issue_many(
+            devices=due(domain, now)[: settings.LICENSE_SYNC_PER_MINUTE - asked],
+            method=methods.LIST,
+            data=data,
+            actor=Actor(AuditEvent.Through.SCHEDULE),
+            note="by schedule",
+        )
+        asked += len(issued.calls)
+    return asked
+
+
+def due(domain: Inventory, now: datetime) -> QuerySet[Device]:
+    """Docks whose list of this inventory is older than their organization wants, the most urgent first."""
+    subject = methods.METHODS[methods.LIST].subject({"device_model_domain": int(domain)})
+    lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
+    attempts = ServiceCall.objects.filter(
+        device=OuterRef("pk"), organization=OuterRef("organization"), subject=subject, created__gt=now - RETRY_AFTER
+    )
+    docks = Device.objects.docks().filter(is_enabled=True, organization__is_active=True, state__online=True)
+    found = docks.annotate(
+        read_at=Subquery(lists.order_by("-asked_at").values("asked_at")[:1]), tried=Exists(attempts)
+    ).filter(_is_old(now), tried=False)
+    return found.order_by(F("read_at").asc(nulls_first=True), "pk")
+
+
+def _is_old(now: datetime) -> Q:
+    """Older than the organization's own hours, or never read; nothing of organizations that want no schedule."""
+    hours = Organization.objects.exclude(license_sync_hours=None).values_list("license_sync_hours", flat=True)
+    condition = Q(pk__in=[])
+    for each in set(hours):
+        old = Q(read_at=None) | Q(read_at__lte=now - timedelta(hours=each or 0))
+        condition |= Q(organization__license_sync_hours=each) & old
+    return condition

@@ -1,0 +1,476 @@
+"""Commands on real servers with simulated docks: from a click in Chromium to the last frame in its page."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from cloudapi.embedded import demo
+from mqtt_bridge.simulator.dock import Options
+from mqtt_bridge.simulator.faults import Faults
+from tests.demo import free_port, running_demo
+from tests.fault.load import run_in_loop
+from tests.stack import Redis, running_stack, wait_for
+
+pytestmark = pytest.mark.browser
+
+USER, PASSWORD = "pilot@example.org", "canary-Tr0ub4dor"
+SILENCE = 4  # seconds that a dock may say nothing about a switch
+DOCKS = 14  # one for each test that wants one
+BATCH = 20
+NEWEST = "#commands-calls .call >> nth=0"
+LIVE = '[data-live-word][data-state="live"]'
+ACCOUNT = "#commands-account .account-state"
+PERCENTS = [10, 30, 50, 70, 90]
+SETUP = """
+import json
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.utils import timezone
+from devices.models import Device, DeviceState
+from organizations.models import Membership, Organization
+
+now, keys = timezone.now(), {}
+for name, id, role in (
+    ("alice", "12345678", "operator"), ("bob", "12345678", "viewer"), ("charlie", "87654321", "manager")
+):
+    user = get_user_model().objects.create_user(name, is_staff=True)
+    Membership.objects.create(user=user, organization=Organization.objects.get(organization_id=id), role=role)
+    client = Client()
+    client.force_login(user)
+    keys[name] = client.cookies["sessionid"].value
+harbour = Organization.objects.get(organization_id="12345678")
+for sn, is_enabled, seen in (("BATCH90001", True, now - timedelta(days=1)), ("BATCH90002", False, now)):
+    dock = Device.objects.create(
+        sn=sn, model_key="3-2-0", organization=harbour, bound_at=now, callsign=f"Dock {sn}", is_enabled=is_enabled
+    )
+    DeviceState.objects.create(device=dock, online=is_enabled is False, last_seen=seen)
+print(json.dumps(keys))
+"""
+# What is in the page now is no proof of what was: `percents` has every one that its first bar showed, `counts` how many
+# docks of a batch were done, and `isFirst` is gone if the page was loaded again.
+WATCH = """
+() => {
+  window.isFirst = true;
+  window.percents = [];
+  window.counts = [];
+  const look = () => {
+    const done = parseInt(document.querySelector(".batch-page [data-sentence]")?.innerText);
+    if (done >= 0 && done !== window.counts.at(-1)) window.counts.push(done);
+    const shown = document.querySelector(".call progress:not([hidden])")?.getAttribute("value");
+    if (shown && Number(shown) !== window.percents.at(-1)) window.percents.push(Number(shown));
+  };
+  const everything = { subtree: true, childList: true, attributes: true };
+  new MutationObserver(look).observe(document.querySelector("[data-live]"), everything);
+}
+"""
+# Frames come quicker than this line lets the page fetch its parts.
+SLOW_LINE = """
+const quick = window.fetch;
+window.fetch = async (...request) => {
+  await new Promise((resume) => setTimeout(resume, 500));
+  return quick(...request);
+};
+"""
+
+
+# --- servers, docks, people ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Everything in processes of its own; `stack.web` serves pages, `stack.sessions` are of those signed in."""
+    port = free_port()
+    settings = {
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "SERVICE_SILENCE": str(SILENCE),
+        "DOCK_MQTT_URL": "tcp://127.0.0.1:1883",
+    }
+    with running_stack("postgresql", tmp_path_factory.mktemp("stack"), redis=Redis(), **settings) as stack:
+        stack.start_bridge(wait=False)
+        stack.worker = stack.start_worker(wait=False)
+        stack.sessions = json.loads(stack.manage("shell", "-v0", "-c", SETUP))
+        stack.web = stack.start_web(port=port)
+        wait_for(lambda: stack.ready() and stack.served())
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def spare_docks(stack):
+    """Docks of Harbour that no test has used yet."""
+    options = Options(reply_timeout=3.0, osd_rate=0.2, retry_delay=0.5, backoff=(0.1, 0.5))
+    with stack.fleet(count=DOCKS, options=options) as (fleet, loop):
+        run_in_loop(fleet.onboarded(30), loop)
+        yield list(fleet.docks)
+
+
+@pytest.fixture
+def dock(spare_docks):
+    dock = spare_docks.pop()
+    dock.account.pause = 0.4
+    return dock
+
+
+@pytest.fixture
+def batch_docks(stack):
+    """BATCH docks that are online, beside the two that SETUP made."""
+    options = Options(reply_timeout=3.0, osd_rate=0.2, retry_delay=0.5, backoff=(0.1, 0.5))
+    with stack.fleet(count=BATCH, sn_prefix="BATCH", options=options) as (fleet, loop):
+        run_in_loop(fleet.onboarded(30), loop)
+        yield fleet.docks
+
+
+class Visitors:
+    """Browsers of people; what their pages complain about, and everything that the server says to them."""
+
+    def __init__(self, browser, folder):
+        self.browser = browser
+        self.folder = folder
+        self.contexts = []
+        self.complaints = []
+        self.frames = []
+
+    def open(self, host, session=None, **options):
+        """An empty page for who has this session."""
+        archive = self.folder / f"{len(self.contexts)}.har"
+        context = self.browser.new_context(
+            base_url=f"http://{host}",
+            **({"viewport": {"width": 1280, "height": 900}} | options),
+            record_har_path=archive,
+            record_har_content="embed",
+        )
+        context.set_default_timeout(20_000)
+        self.contexts.append(context)
+        if session:
+            context.add_cookies([{"name": "sessionid", "value": session, "url": f"http://{host}"}])
+        page = context.new_page()
+        complain = self.complaints.append
+        page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.on("response", lambda answer: complain(answer.url) if answer.status >= 400 else None)
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self.frames.append(str(frame))))
+        return page
+
+    def close(self):
+        """Close all pages; returns the bodies of all answers they got."""
+        while self.contexts:
+            self.contexts.pop().close()
+        return "\n".join(text for archive in self.folder.glob("*.har") for text in bodies(archive))
+
+
+def bodies(archive):
+    """The bodies of the answers in an HTTP archive."""
+    for entry in json.loads(archive.read_text())["log"]["entries"]:
+        content = entry["response"]["content"]
+        text = content.get("text", "")
+        yield base64.b64decode(text).decode(errors="replace") if content.get("encoding") == "base64" else text
+
+
+@pytest.fixture
+def visitors(browser, tmp_path):
+    """At the end no page may have complained, and none may have been told the password."""
+    visitors = Visitors(browser, tmp_path)
+    yield visitors
+    said = visitors.close()
+    assert visitors.complaints == []
+    assert PASSWORD not in said + "\n".join(visitors.frames)
+
+
+@pytest.fixture
+def visit(stack, visitors):
+    """visit("alice", path) opens a page and waits until it is live, if it can be."""
+
+    def visit(user, path, **options):
+        page = visitors.open(stack.web.host, stack.sessions[user], **options)
+        page.goto(path)
+        if page.locator("[data-live]").count():
+            page.wait_for_selector(LIVE)
+            page.evaluate(WATCH)
+        return page
+
+    return visit
+
+
+@pytest.fixture
+def page(visit, stack, dock):
+    """The dock's page, before Alice, who is an operator."""
+    return visit("alice", page_of(stack, dock))
+
+
+def page_of(stack, dock):
+    [(key,)] = stack.rows(f"SELECT id FROM devices_device WHERE sn = '{dock.sn}'")
+    return f"/admin/devices/device/{key}/change/"
+
+
+def wait(page, text, *, where=NEWEST):
+    page.wait_for_selector(f"{where} >> text={text}")
+
+
+def was_never_loaded_again(page):
+    return page.evaluate("window.isFirst") is True
+
+
+def rose(page):
+    """Whether the bar of the newest call went up to 90 before our eyes; a slow page may have missed the beginning."""
+    percents = page.evaluate("window.percents.splice(0)")
+    return len(percents) > 1 and percents == PERCENTS[-len(percents) :]
+
+
+def log_in(page, code=""):
+    if not page.locator("#details-login[open]").count():
+        page.click("#details-login summary")
+    page.fill("#id_login_username", USER)
+    page.fill("#id_login_password", PASSWORD)
+    page.fill("#id_login_verification_code", code)
+    page.click("#command-login button")
+
+
+# --- every service -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("command", "count"), [("read-aircraft", 7), ("read-dock", 8)])
+def test_licenses_are_read(page, dock, command, count):
+    assert (len(dock.licenses.imported), len(dock.licenses.approved)) == (7, 8)
+    page.click(f"#command-{command} button")
+    wait(page, f"Done: {count} licenses.")
+    assert was_never_loaded_again(page)
+
+
+def test_a_license_is_switched(page, dock):
+    fields = dock.licenses.imported[0]["common_fields"]
+    page.click("#details-switch summary")
+    page.fill("#id_switch_license_id", str(fields["license_id"]))
+    page.select_option("#id_switch_enable", "off" if fields["enabled"] else "on")
+    before = fields["enabled"]
+    page.click("#command-switch button")
+    wait(page, f"Switch license {fields['license_id']} {'off' if before else 'on'}")
+    wait(page, "Done.")
+    assert dock.licenses.imported[0]["common_fields"]["enabled"] is not before
+    assert was_never_loaded_again(page)
+
+
+def test_the_newest_licenses_are_imported(page, dock):
+    assert not dock.licenses.consistence
+    page.click("#command-update button")
+    wait(page, "Done.")
+    assert dock.licenses.consistence
+    assert was_never_loaded_again(page)
+
+
+def test_the_dock_fetches_an_uploaded_license_file_from_the_server(visit, stack, dock):
+    content = os.urandom(100_000)
+    page = visit("alice", "/admin/licenses/licensefile/add/")
+    page.select_option("#id_organization", label="Harbour (12345678)")
+    page.set_input_files("#id_upload", {"name": f"{dock.sn}.bin", "mimeType": "", "buffer": content})
+    page.click("input[name=_save]")
+    page.goto(page_of(stack, dock))
+    page.wait_for_selector(LIVE)
+    page.click("#details-update-file summary")
+    page.select_option("#id_update-file_license_file", label=f"{dock.sn}.bin")
+    page.click("#command-update-file button")
+    wait(page, "Update licenses from a file")
+    wait(page, "Done.")
+    [download] = dock.licenses.downloads
+    assert (download.error, download.sha256) == ("", hashlib.sha256(content).hexdigest())
+
+
+def test_a_login_with_a_verification_code_and_a_logout(page, dock, visitors):
+    log_in(page)
+    wait(page, "verification required", where="#commands-account")
+    link = page.locator("#commands-account a")
+    assert link.get_attribute("href") == dock.account.verification_code_url
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    wait(page, "Failed: DJI wants a verification code.")
+    assert page.input_value("#id_login_password") == ""
+    log_in(page, dock.account.code)
+    page.wait_for_selector(".account-logged_in")
+    wait(page, "Done.")
+    assert rose(page)
+    assert dock.account.username == USER
+    page.click("#command-logout button")
+    page.wait_for_selector(".account-logged_out")
+    assert rose(page)
+    assert dock.account.username == ""
+    assert was_never_loaded_again(page)
+    # What is no secret is found, so the search for the password, at the end of each test, works.
+    assert USER in visitors.close()
+    assert any(USER in frame for frame in visitors.frames)
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_the_reason_of_a_refusal_is_shown_in_plain_words(page, dock):
+    dock.aircraft_on = False
+    page.click("#command-read-aircraft button")
+    wait(page, "Failed: the aircraft is not connected (325012).")
+    dock.faults = Faults(["rejected"])
+    page.click("#command-logout button")
+    wait(page, "Refused by the dock.")
+    assert was_never_loaded_again(page)
+
+
+def test_a_dock_that_does_not_answer_is_given_up_and_asked_again(page, dock):
+    dock.faults = Faults(["silent"])
+    for end in ("no answer", "succeeded"):
+        page.click("#details-switch summary")
+        page.fill("#id_switch_license_id", str(dock.licenses.imported[0]["common_fields"]["license_id"]))
+        page.select_option("#id_switch_enable", "on")
+        page.click("#command-switch button")
+        wait(page, end)
+        dock.faults = Faults()
+    wait(page, "whether it was done is unknown", where="#commands-calls")
+    assert was_never_loaded_again(page)
+
+
+# --- who sees what -------------------------------------------------------------------------------
+
+
+def test_two_operators_and_a_viewer_see_the_same_and_the_viewer_has_no_buttons(visit, stack, dock, page):
+    other, viewer = (visit(user, page_of(stack, dock)) for user in ("alice", "bob"))
+    dock.account.asks_for_code = False
+    log_in(page)
+    for one in (page, other, viewer):
+        one.wait_for_selector(".account-logged_in")
+        wait(one, "Done.")
+        assert rose(one)
+    assert other.inner_text("#commands-calls") == viewer.inner_text("#commands-calls")
+    assert viewer.locator("#commands button").count() == 0
+    assert page.locator("#commands button").count() > 0
+
+
+def test_somebody_of_another_organization_gets_nothing(visit, visitors, stack, dock):
+    call = stack.issue(dock.sn, "unlock_license_list", {"device_model_domain": 3})["id"]
+    stranger = visit("charlie", "/admin/")
+    for path in (page_of(stack, dock), f"/admin/devices/servicecall/{call}/change/"):
+        stranger.goto(path)
+        assert dock.sn not in stranger.content().replace(path, "")
+    stranger.goto(f"/admin/devices/device/{re.search(r'[0-9]+', page_of(stack, dock)).group()}/commands/")
+    code = stranger.evaluate(
+        "path => new Promise((end) => { new WebSocket(path).onclose = (event) => end(event.code); })",
+        f"ws://{stack.web.host}/ws/devices/{dock.sn}/",
+    )
+    assert code == 4404
+    assert dock.sn not in "".join(visitors.frames)
+    visitors.complaints.clear()  # the pages that are not there
+
+
+# --- many docks ----------------------------------------------------------------------------------
+
+
+def choose_batch(page):
+    """Choose all docks of the list, and what they are asked for."""
+    page.goto("/admin/devices/device/?q=BATCH&kind=dock")
+    page.check("#action-toggle")
+    page.select_option("select[name=action]", "read_dock_selected")
+    page.click("button[name=index]")
+
+
+def test_a_batch_tells_who_is_skipped_and_is_followed_to_its_end(visit, batch_docks):
+    for place, dock in enumerate(batch_docks):
+        dock.faults = Faults([f"slow:{0.5 + place * 0.2}"])
+    page = visit("alice", "/admin/")
+    page.add_init_script(SLOW_LINE)
+    choose_batch(page)
+    forecast = page.inner_text(".batch-form")
+    assert f"{BATCH} docks get it now" in forecast
+    assert "1 is offline" in forecast
+    assert "1: This dock is disabled." in forecast
+    page.click(".submit-row input[type=submit]")
+    page.wait_for_selector(LIVE)
+    page.evaluate(WATCH)
+    wait(page, f"{BATCH} of {BATCH} done; 2 skipped", where=".batch-page")
+    counts = page.evaluate("window.counts")
+    assert len(counts) > 4  # it grew before our eyes
+    assert counts == sorted(counts)
+    skipped = page.inner_text("[aria-label='Skipped docks']")
+    assert "1: This dock is offline." in skipped
+    assert "1: This dock is disabled." in skipped
+    assert was_never_loaded_again(page)
+
+
+@contextlib.contextmanager
+def absent(worker):
+    """The worker takes nothing meanwhile, and goes on where it was."""
+    os.killpg(worker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(worker.pid, signal.SIGCONT)
+
+
+def test_stop_calls_off_what_no_worker_has_sent(visit, stack, batch_docks):
+    page = visit("alice", "/admin/")
+    choose_batch(page)
+    with absent(stack.worker):
+        page.click(".submit-row input[type=submit]")
+        page.wait_for_selector(f"text=0 of {BATCH} done, {BATCH} open")
+        page.click(f"text=Stop: cancel the {BATCH} not sent yet")
+        page.wait_for_selector(f"text=0 of {BATCH} done, {BATCH} did not succeed; 2 skipped")
+    assert page.inner_text(".batch-legend") == f"canceled {BATCH}"
+    stack.ended(stack.issue(batch_docks[0].sn, "unlock_license_update")["id"])  # behind all of them
+    ledger = batch_docks[0].ledger
+    assert len(ledger.commands()) == 1
+
+
+# --- the page itself -----------------------------------------------------------------------------
+
+
+def test_a_page_without_its_server_says_so_and_comes_back_with_what_happened(page, stack, dock, visitors):
+    stack.web.process.kill()
+    stack.web.process.wait()
+    page.wait_for_selector('[data-live-word][data-state="lost"]')
+    assert re.match(r"(not live|not updated) since .*the server does not answer", page.inner_text("[data-live-word]"))
+    call = stack.issue(dock.sn, "unlock_license_list", {"device_model_domain": 3})["id"]
+    assert stack.ended(call) == "succeeded"
+    assert not page.locator(NEWEST).count()
+    assert all("ERR_" in complaint for complaint in visitors.complaints)
+    stack.web.start(stack.web.host.rsplit(":", 1)[1])
+    wait(page, "Done: 8 licenses.")
+    page.wait_for_selector(f'{LIVE} >> text="live"')
+    visitors.complaints.clear()
+    assert was_never_loaded_again(page)
+
+
+def test_what_is_being_typed_survives_what_happens_meanwhile(page, stack, dock):
+    page.fill("#id_callsign", "half a na")
+    page.click("#details-switch summary")
+    page.select_option("#id_switch_enable", "off")
+    page.click("#details-login summary")
+    page.fill("#id_login_password", "half a pass")
+    page.type("#id_login_username", "half a us")
+    stack.issue(dock.sn, "unlock_license_list", {"device_model_domain": 3})
+    wait(page, "Done: 8 licenses.")
+    page.keyboard.type("er")
+    assert page.input_value("#id_login_username") == "half a user"
+    assert page.input_value("#id_login_password") == "half a pass"
+    assert page.input_value("#id_switch_enable") == "off"
+    assert page.input_value("#id_callsign") == "half a na"
+
+
+# --- the demo ------------------------------------------------------------------------------------
+
+
+def test_the_demo_logs_a_dock_in(visitors, tmp_path):
+    with running_demo(tmp_path / "demo") as host:
+        page = visitors.open(host)
+        page.goto("/admin/login/?next=/admin/devices/device/%3Fq=DEMODOCK00001%26kind=dock")
+        page.fill("#id_username", "alice")
+        page.fill("#id_password", demo.PASSWORD)
+        page.click("input[type=submit]")
+        page.click("#result_list a:has-text('DEMODOCK00001')")
+        page.wait_for_selector(LIVE)
+        page.evaluate(WATCH)
+        log_in(page)
+        page.wait_for_selector("#commands-account a[href^='https://']")
+        log_in(page, "123456")
+        page.wait_for_selector(".account-logged_in")
+        assert rose(page)
+        assert was_never_loaded_again(page)
+        visitors.close()
