@@ -55,6 +55,7 @@ def collection(
     `total` licenses there are; `next_offset` is where the rest begins, or null. A constant number of queries.
     """
     total = licenses.count()
+    language = wording.chosen(language)  # asking for the active one costs more than all else here
     found: list[tuple[UnlockLicense, Json]] = []
     corners = 0
     rows = licenses.select_related("device__state").defer("raw")[offset : offset + min(limit, LICENSES)]
@@ -80,6 +81,7 @@ def collection(
 
 def feature(license_: UnlockLicense, *, now: datetime, language: str | None = None) -> Json:
     """One license as a Feature; its id is our row's."""
+    language = wording.chosen(language)
     state = wording.state_of(license_, now)
     shape = shape_of(license_, language)
     return {

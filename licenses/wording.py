@@ -42,6 +42,7 @@ class State(models.TextChoices):
     """Whether a license counts at a moment."""
 
     IN_FORCE = "in_force"
+    APPROVED = "approved"
     DISABLED = "disabled"
     NOT_YET = "not_yet"
     EXPIRED = "expired"
@@ -50,6 +51,7 @@ class State(models.TextChoices):
 
 _STATES: Final[dict[str, Words]] = {
     State.IN_FORCE: ("in force", "生效中"),
+    State.APPROVED: ("approved for the dock", "机场已获批"),
     State.DISABLED: ("disabled", "未启用"),
     State.NOT_YET: ("not yet", "未到生效时间"),
     State.EXPIRED: ("expired", "已过期"),
@@ -59,14 +61,19 @@ _NOT_TOLD: Final[Words] = ("not told", "未提供")
 
 
 def state_of(license_: UnlockLicense, now: datetime) -> State:
-    """The window decides first, for switching does not help outside of it; in force as `in_force()` counts it."""
+    """The window decides first, for switching does not help outside of it; in force as `in_force()` counts it.
+
+    What the dock's own inventory holds is approved; only the aircraft's shows that it was imported.
+    """
     if license_.end_time is not None and license_.end_time <= now:
         return State.EXPIRED
     if license_.begin_time is not None and license_.begin_time > now:
         return State.NOT_YET
     if license_.enabled is None:
         return State.UNKNOWN
-    return State.IN_FORCE if license_.enabled else State.DISABLED
+    if not license_.enabled:
+        return State.DISABLED
+    return State.APPROVED if license_.device_model_domain == Inventory.DOCK else State.IN_FORCE
 
 
 def chosen(language: str | None = None) -> str:

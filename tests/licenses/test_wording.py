@@ -103,7 +103,7 @@ def test_every_word_is_there_in_both_languages():
     for language in ("en", "zh-hans"):
         for kind in range(7):
             assert str(kind) not in wording.type_name(kind, language)
-        assert len({wording.state_name(state, language) for state in State}) == 5
+        assert len({wording.state_name(state, language) for state in State}) == 6
         assert len({wording.inventory_name(domain, language) for domain in (0, 3, 9)}) == 3
     assert wording.type_name(77, "zh") == "类型 77"
 
@@ -112,7 +112,9 @@ def test_every_word_is_there_in_both_languages():
     ("fields", "state"),
     [
         ({"enabled": True, "begin_time": NOW, "end_time": NOW + DAY}, State.IN_FORCE),
-        ({"enabled": True}, State.IN_FORCE),
+        ({"enabled": True, "device_model_domain": 0}, State.IN_FORCE),
+        ({"enabled": True, "device_model_domain": 3}, State.APPROVED),
+        ({"enabled": False, "device_model_domain": 3}, State.DISABLED),
         ({"enabled": False, "end_time": NOW + DAY}, State.DISABLED),
         ({"enabled": True, "end_time": NOW}, State.EXPIRED),
         ({"enabled": False, "end_time": NOW - DAY}, State.EXPIRED),
