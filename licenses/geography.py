@@ -82,7 +82,7 @@ def collection(
 def feature(license_: UnlockLicense, *, now: datetime, language: str | None = None) -> Json:
     """One license as a Feature; its id is our row's."""
     language = wording.chosen(language)
-    state = wording.state_of(license_, now)
+    state = wording.standing(license_, now)
     shape = shape_of(license_, language)
     return {
         "type": "Feature",

@@ -61,19 +61,21 @@ _NOT_TOLD: Final[Words] = ("not told", "未提供")
 
 
 def state_of(license_: UnlockLicense, now: datetime) -> State:
-    """The window decides first, for switching does not help outside of it; in force as `in_force()` counts it.
-
-    What the dock's own inventory holds is approved; only the aircraft's shows that it was imported.
-    """
+    """The window decides first, for switching does not help outside of it; in force as `in_force()` counts it."""
     if license_.end_time is not None and license_.end_time <= now:
         return State.EXPIRED
     if license_.begin_time is not None and license_.begin_time > now:
         return State.NOT_YET
     if license_.enabled is None:
         return State.UNKNOWN
-    if not license_.enabled:
-        return State.DISABLED
-    return State.APPROVED if license_.device_model_domain == Inventory.DOCK else State.IN_FORCE
+    return State.IN_FORCE if license_.enabled else State.DISABLED
+
+
+def standing(license_: UnlockLicense, now: datetime) -> State:
+    """Its state, but what only the dock's inventory tells of is approved: that does not show that it was imported."""
+    state = state_of(license_, now)
+    is_proven = license_.device_model_domain == Inventory.AIRCRAFT
+    return State.APPROVED if state == State.IN_FORCE and not is_proven else state
 
 
 def chosen(language: str | None = None) -> str:

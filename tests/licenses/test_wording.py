@@ -112,9 +112,7 @@ def test_every_word_is_there_in_both_languages():
     ("fields", "state"),
     [
         ({"enabled": True, "begin_time": NOW, "end_time": NOW + DAY}, State.IN_FORCE),
-        ({"enabled": True, "device_model_domain": 0}, State.IN_FORCE),
-        ({"enabled": True, "device_model_domain": 3}, State.APPROVED),
-        ({"enabled": False, "device_model_domain": 3}, State.DISABLED),
+        ({"enabled": True}, State.IN_FORCE),
         ({"enabled": False, "end_time": NOW + DAY}, State.DISABLED),
         ({"enabled": True, "end_time": NOW}, State.EXPIRED),
         ({"enabled": False, "end_time": NOW - DAY}, State.EXPIRED),
@@ -124,6 +122,14 @@ def test_every_word_is_there_in_both_languages():
 )
 def test_state_of_a_license(fields, state):
     assert state_of(made(5, **fields), NOW) == state
+
+
+@pytest.mark.parametrize(
+    ("domain", "enabled", "state"),
+    [(0, True, State.IN_FORCE), (3, True, State.APPROVED), (9, True, State.APPROVED), (3, False, State.DISABLED)],
+)
+def test_what_the_dock_alone_tells_of_is_not_in_force(domain, enabled, state):
+    assert wording.standing(made(5, enabled=enabled, device_model_domain=domain), NOW) == state
 
 
 @pytest.mark.django_db
