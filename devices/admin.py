@@ -31,6 +31,7 @@ from devices.admin_filters import (
     ClaimedFilter,
     FirmwareFilter,
     KindFilter,
+    LicenseListFilter,
     MethodFilter,
     OutcomeFilter,
     PresenceFilter,
@@ -133,7 +134,7 @@ class DeviceAdmin(CommandPages, DevicePages):
     list_display_links = ("device",)
     list_filter = (
         PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), AccountFilter,
-        FirmwareFilter,
+        LicenseListFilter, FirmwareFilter,
     )  # fmt: skip
     list_select_related = ("organization", "state", "gateway")
     list_per_page = 100
@@ -154,7 +155,7 @@ class DeviceAdmin(CommandPages, DevicePages):
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
     class Media:
-        css = {"all": ["devices/devices.css", "devices/commands.css"]}
+        css = {"all": ["devices/devices.css", "devices/commands.css", "licenses/licenses.css"]}
         js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -382,7 +382,14 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, Any]:
     state = request.GET.get("state", "")
     shown = calls.filter(status=state) if state in wording.WORDS else calls
     shown = shown.select_related("device", "organization").annotate(urgency=URGENCY).order_by("urgency", "device__sn")
-    rows = [{**row(call)._asdict(), "dock": dock_name(call)} for call in shown[: BATCH_ROWS + 1]]
+    rows = [
+        {
+            **row(call)._asdict(),
+            "dock": dock_name(call),
+            "has_own_data": bool(batch.data and call.data.keys() - batch.data),
+        }
+        for call in shown[: BATCH_ROWS + 1]
+    ]
     queued = counted.get(ServiceCall.Status.QUEUED, 0)
     operates = may(request, Role.OPERATOR, batch.organization_id)
     every = {"batch": str(batch.pk)}
@@ -408,6 +415,10 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, Any]:
 def _by_reason(skipped: Iterable[dict[str, str]]) -> list[tuple[str, list[str]]]:
     ordered = sorted(skipped, key=lambda left: (left["reason"], left["sn"]))
     return [
-        (reason, [f"{left['callsign']} ({left['sn']})" if left["callsign"] else left["sn"] for left in group])
-        for reason, group in groupby(ordered, lambda left: left["reason"])
+        (reason, [_left_out(left) for left in group]) for reason, group in groupby(ordered, lambda left: left["reason"])
     ]
+
+
+def _left_out(left: dict[str, str]) -> str:
+    name = f"{left['callsign']} ({left['sn']})" if left["callsign"] else left["sn"]
+    return f"{name}: {left['about']}" if left.get("about") else name

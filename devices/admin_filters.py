@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
@@ -193,6 +194,22 @@ class AccountFilter(admin.SimpleListFilter):
         if self.value() not in DeviceAccount.Status.values:
             return queryset
         return queryset.filter(account__status=self.value())
+
+
+class LicenseListFilter(admin.SimpleListFilter):
+    """Docks by what was read of their unlock licenses."""
+
+    title = "unlock licenses"
+    parameter_name = "licenses"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [("never", "never read"), ("inconsistent", "not consistent, says the dock")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # By its name, for the app of licenses stands above this one.
+        lists: Any = apps.get_model("licenses", "LicenseList")
+        condition = lists.conditions_on_docks().get(self.value() or "")
+        return queryset if condition is None else queryset.docks().filter(condition)  # type: ignore[attr-defined]
 
 
 # --- service calls -------------------------------------------------------------------------------

@@ -6,19 +6,21 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from devices import service_calls
+from devices import service_calls, wording
 from devices.methods import METHODS
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from devices.presence import Watch, watch
+from devices.service_calls import Refused
 from organizations import audit
 from organizations.audit import Actor
 
 
 class Skipped(NamedTuple):
-    """A device that gets no command, and why not, in a sentence."""
+    """A device that gets no command, and why not, in a sentence; with `about` what the command was about."""
 
     device: Device
     reason: str
+    about: str = ""
 
 
 class Plan(NamedTuple):
@@ -84,23 +86,60 @@ def start(
     a constant number of queries.
     """
     rows, left_out = list(devices), list(skipped)
-    batch = ServiceCallBatch.objects.create(
-        organization_id=owner([*rows, *(device for device, _ in left_out)]),
+    batch = _open([*rows, *(left.device for left in left_out)], method, data, actor=actor, note=note)
+    issued = service_calls.issue_many(
+        devices=rows, method=method, data=data, actor=actor, note=note, queue=queue, batch=batch
+    )
+    left_out += [Skipped(device, str(refused)) for device, refused in issued.refused]
+    return _written(batch, len(issued.calls), left_out, actor=actor)
+
+
+@transaction.atomic
+def start_each(
+    *,
+    requests: Iterable[tuple[Device, Mapping[str, Any]]],
+    method: str,
+    data: Mapping[str, Any],
+    actor: Actor,
+    note: str = "",
+    queue: bool = False,
+    skipped: Iterable[Skipped] = (),
+) -> ServiceCallBatch:
+    """Like `start`, but each request has its own data; `data` is what they have in common."""
+    wanted, left_out = list(requests), list(skipped)
+    devices = [*(device for device, _ in wanted), *(left.device for left in left_out)]
+    batch = _open(devices, method, data, actor=actor, note=note)
+    outcomes = service_calls.issue_each(
+        requests=wanted, method=method, actor=actor, note=note, queue=queue, batch=batch
+    )
+    refused = [
+        Skipped(device, str(made), wording.title(method, given))
+        for device, given, made in outcomes
+        if isinstance(made, Refused)
+    ]
+    return _written(batch, len(outcomes) - len(refused), left_out + refused, actor=actor)
+
+
+def _open(
+    devices: Iterable[Device], method: str, data: Mapping[str, Any] | None, *, actor: Actor, note: str
+) -> ServiceCallBatch:
+    return ServiceCallBatch.objects.create(
+        organization_id=owner(devices),
         method=method,
         data=METHODS[method].masked(dict(data or {})) if method in METHODS else {},
         requested_by_id=actor.user.pk if actor.user else None,
         note=note,
     )
-    issued = service_calls.issue_many(
-        devices=rows, method=method, data=data, actor=actor, note=note, queue=queue, batch=batch
-    )
-    left_out += [Skipped(device, str(refused)) for device, refused in issued.refused]
+
+
+def _written(batch: ServiceCallBatch, calls: int, left_out: Sequence[Skipped], *, actor: Actor) -> ServiceCallBatch:
+    """The batch with who got no call and why, in the audit trail too."""
     batch.skipped = [
-        {"sn": device.sn, "callsign": device.callsign, "reason": reason}
-        for device, reason in sorted(left_out, key=lambda left: (left.reason, left.device.sn))
+        {"sn": device.sn, "callsign": device.callsign, "reason": reason} | ({"about": about} if about else {})
+        for device, reason, about in sorted(left_out, key=lambda left: (left.reason, left.device.sn, left.about))
     ]
     batch.save(update_fields=["skipped"])
-    after = {"method": method, "data": batch.data, "calls": len(issued.calls), "skipped": len(left_out)}
+    after = {"method": batch.method, "data": batch.data, "calls": calls, "skipped": len(left_out)}
     audit.record([audit.event(actor, "start batch", batch, organization_id=batch.organization_id, after=after)])
     return batch
 

@@ -57,6 +57,7 @@ __all__ = [
     "describe",
     "hear_docks",
     "issue",
+    "issue_each",
     "issue_many",
     "record_receipt",
     "record_receipts",
@@ -161,57 +162,124 @@ def issue_many(
     wrong with the request itself; docks that cannot get it are told with the reason in the result.
     """
     spec, given = _read(method, data, note=note, queue=queue)
-    now = timezone.now()
-    life = expires_in or timedelta(seconds=settings.SERVICE_CALL_EXPIRES["queue" if queue else ""])
     subject = spec.subject(given)
-    common: dict[str, Any] = {
-        "method": method,
-        "subject": subject,
-        "data": spec.masked(given),
-        "note": note,
-        "queue": queue,
-        "batch": batch,
-        "retry_of": retry_of,
-        "idempotency_key": idempotency_key,
-        "requested_by": actor.user,
-        "created": now,
-        "expires": now + life,
-    }
-    calls: list[ServiceCall] = []
-    refused: list[tuple[Device, Refused]] = []
-    for device, reason in _judge(devices, spec, subject, queue=queue, now=now):
-        if reason is None:
-            calls.append(ServiceCall(device=device, organization=device.organization, **common))
+    found = _make(
+        spec,
+        [_Wish(device, subject, given) for device in {device.pk: device for device in devices}.values()],
+        actor=actor,
+        life=_life(expires_in, queue=queue),
+        common={
+            "requested_by": actor.user,
+            "note": note,
+            "queue": queue,
+            "batch": batch,
+            "retry_of": retry_of,
+            "idempotency_key": idempotency_key,
+        },
+    )
+    issued = Issued([], [])
+    for device, _, made in found:
+        if isinstance(made, Refused):
+            issued.refused.append((device, made))
         else:
-            refused.append((device, reason))
+            issued.calls.append(made)
+    return issued
+
+
+@transaction.atomic
+def issue_each(
+    *,
+    requests: Iterable[tuple[Device, Mapping[str, Any]]],
+    method: str,
+    actor: Actor,
+    note: str = "",
+    queue: bool = False,
+    batch: ServiceCallBatch | None = None,
+) -> list[tuple[Device, Mapping[str, Any], ServiceCall | Refused]]:
+    """Ask docks for one service, each with data of its own, a dock perhaps several times; like `issue_many`.
+
+    Returns, by serial number of the dock, what became of each request.
+    """
+    wishes = []
+    spec = None
+    for device, data in requests:
+        spec, given = _read(method, data, note=note, queue=queue)
+        wishes.append(_Wish(device, spec.subject(given), given))
+    if spec is None:
+        return []
+    common = {"requested_by": actor.user, "note": note, "queue": queue, "batch": batch}
+    return _make(spec, wishes, actor=actor, life=_life(None, queue=queue), common=common)
+
+
+class _Wish(NamedTuple):
+    """One dock, as whoever asks knows it, and what it is to be asked."""
+
+    device: Device
+    subject: str
+    given: Mapping[str, Any]
+
+
+def _life(expires_in: timedelta | None, *, queue: bool) -> timedelta:
+    return expires_in or timedelta(seconds=settings.SERVICE_CALL_EXPIRES["queue" if queue else ""])
+
+
+def _make(
+    spec: Method, wishes: Sequence[_Wish], *, actor: Actor, life: timedelta, common: Mapping[str, Any]
+) -> list[tuple[Device, Mapping[str, Any], ServiceCall | Refused]]:
+    """A call for every wish that can be granted, else why not, in the order of the docks' serial numbers."""
+    now = timezone.now()
+    found: list[tuple[Device, Mapping[str, Any], ServiceCall | Refused]] = []
+    made: list[tuple[ServiceCall, Mapping[str, Any]]] = []
+    for device, wish, reason in _judge(wishes, spec, queue=common["queue"], now=now):
+        if reason is not None:
+            found.append((device, wish.given, reason))
+            continue
+        call = ServiceCall(
+            device=device,
+            organization=device.organization,
+            method=spec.name,
+            subject=wish.subject,
+            data=spec.masked(dict(wish.given)),
+            created=now,
+            expires=now + life,
+            **common,
+        )
+        made.append((call, wish.given))
+        found.append((device, wish.given, call))
+    calls = [call for call, _ in made]
     _check_payloads(spec, calls)
-    _insert(spec, calls, given, actor=actor, now=now)
-    _enqueue(calls, batch)
-    return Issued(calls, refused)
+    _insert(spec, made, actor=actor, now=now)
+    _enqueue(calls, common["batch"])
+    return found
 
 
 def _judge(
-    devices: Iterable[Device], spec: Method, subject: str, *, queue: bool, now: datetime
-) -> list[tuple[Device, Refused | None]]:
-    """The devices, locked, each with the reason why it cannot be asked, or None.
+    wishes: Sequence[_Wish], spec: Method, *, queue: bool, now: datetime
+) -> list[tuple[Device, _Wish, Refused | None]]:
+    """The docks of the wishes, locked, each with the reason why it cannot be asked, or None.
 
     Whoever asks was allowed to for the owner that the given device names: one with another owner now is refused.
     """
-    given = {device.pk: device for device in devices}
-    wanted = Device.objects.filter(pk__in=given)
-    rows = list(wanted.select_related("organization", "state").lock_in_order())
-    busy = set(ServiceCall.objects.open().filter(device__in=rows, subject=subject).values_list("device_id", flat=True))
+    rows = Device.objects.filter(pk__in={wish.device.pk for wish in wishes})
+    devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
+    places = {key: place for place, key in enumerate(devices)}
+    open_calls = ServiceCall.objects.open().filter(device__in=devices, subject__in={wish.subject for wish in wishes})
+    busy = set(open_calls.values_list("device_id", "subject"))
     watched = watch(now)
-    taken = Refused(Refused.Kind.BUSY, f"{spec.label}: this dock is busy with another call of this kind.")
-    moved = [given[row.pk] for row in rows if row.organization_id != given[row.pk].organization_id]
-    return [
-        *((device, Refused(Refused.Kind.UNCLAIMED, MOVED)) for device in moved),
-        *(
-            (device, _unfit(device, spec, queue=queue, watched=watched) or (taken if device.pk in busy else None))
-            for device in rows
-            if device.organization_id == given[device.pk].organization_id
-        ),
-    ]
+    judged: list[tuple[Device, _Wish, Refused | None]] = []
+    there = [wish for wish in wishes if wish.device.pk in devices]
+    for wish in sorted(there, key=lambda wish: places[wish.device.pk]):
+        device = devices[wish.device.pk]
+        if device.organization_id != wish.device.organization_id:
+            judged.append((wish.device, wish, Refused(Refused.Kind.UNCLAIMED, MOVED)))
+            continue
+        reason = _unfit(device, spec, queue=queue, watched=watched)
+        if reason is None and (device.pk, wish.subject) in busy:
+            text = f"{spec.label}: this dock is busy with another call of this kind."
+            reason = Refused(Refused.Kind.BUSY, text)
+        busy.add((device.pk, wish.subject))
+        judged.append((device, wish, reason))
+    return judged
 
 
 def _read(method: str, data: Mapping[str, Any] | None, *, note: str, queue: bool) -> tuple[Method, dict[str, Any]]:
@@ -267,22 +335,26 @@ def _unfit(device: Device, spec: Method, *, queue: bool, watched: Watch) -> Refu
 
 
 def _check_payloads(spec: Method, calls: Iterable[ServiceCall]) -> None:
-    """Raise Refused now for what could not be sent later; once per organization."""
+    """Raise Refused now for what could not be sent later; once per organization and data."""
     build = router.payload(spec.name)
     if build is not None:
-        for call in {call.organization_id: call for call in calls}.values():
+        for call in {(call.organization_id, repr(call.data)): call for call in calls}.values():
             build(call)
 
 
 def _insert(
-    spec: Method, calls: Sequence[ServiceCall], given: Mapping[str, Any], *, actor: Actor, now: datetime
+    spec: Method, made: Sequence[tuple[ServiceCall, Mapping[str, Any]]], *, actor: Actor, now: datetime
 ) -> None:
+    calls = [call for call, _ in made]
     ServiceCall.objects.bulk_create(calls)
-    secret = {name: given[name] for name in spec.secrets if name in given}
-    if secret:
-        sealed = json.dumps(secret)
+    if spec.secrets:
         ServiceCallSecret.objects.bulk_create(
-            ServiceCallSecret(call=call, sealed=sealed, expires=now + SECRET_LIFE) for call in calls
+            ServiceCallSecret(
+                call=call,
+                sealed=json.dumps({name: given[name] for name in spec.secrets if name in given}),
+                expires=now + SECRET_LIFE,
+            )
+            for call, given in made
         )
     accounts.begin(calls)
     _note(calls, Source.ISSUED, now)

@@ -32,8 +32,9 @@ def title(method: str, data: Mapping[str, Any]) -> str:
     """What a dock was asked, with the one thing that tells it from the next: "Switch license 240330 on"."""
     if method == methods.LIST and data.get("device_model_domain") in _INVENTORIES:
         return f"{methods.label(method)} {_INVENTORIES[data['device_model_domain']]}"
-    if method == methods.SWITCH and "license_id" in data:
-        return f"Switch license {data['license_id']} {'on' if data.get('enable') else 'off'}"
+    if method == methods.SWITCH and "enable" in data:
+        which = f"license {data['license_id']}" if "license_id" in data else "licenses"
+        return f"Switch {which} {'on' if data['enable'] else 'off'}"
     if method == methods.UPDATE:
         return f"{methods.label(method)} {'from a file' if data.get('license_file') else '(newest)'}"
     return methods.label(method)

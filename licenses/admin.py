@@ -16,11 +16,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from licenses import admin_licenses as admin_licenses  # registers the licenses themselves
+from licenses import admin_records as admin_records  # and what docks said of them
 from licenses import files, views
-from licenses.admin_map import MapPages
-from licenses.models import LicenseFile, LicenseFileDownload, UnlockLicense
+from licenses.models import LicenseFile, LicenseFileDownload
 from organizations.models import Role
-from organizations.tenant_admin import ReadOnlyAdmin, TenantAdmin, TenantFilter, actor
+from organizations.tenant_admin import TenantAdmin, TenantFilter, actor
 
 SHOWN = 50  # of a file's downloads
 FINISHED = Q(downloads__outcome=LicenseFileDownload.Outcome.FINISHED)
@@ -144,13 +145,3 @@ class LicenseFileAdmin(TenantAdmin):
     def log(self, obj: LicenseFile) -> SafeString:
         rows = obj.downloads.select_related("call__device", "user")[:SHOWN]
         return render_to_string("admin/licenses/licensefile/downloads.html", {"rows": rows, "shown": SHOWN})
-
-
-@admin.register(UnlockLicense)
-class UnlockLicenseAdmin(MapPages, ReadOnlyAdmin):
-    """Licenses as docks told them."""
-
-    list_display = ("name", "license_id", "device", "type", "enabled", "begin_time", "end_time")
-    list_filter = ("device_model_domain", "type", "enabled", ("device__organization", TenantFilter))
-    list_select_related = ("device",)
-    search_fields = ("name", "device__sn", "device__callsign")

@@ -300,7 +300,7 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     both = aircraft.is_known and dock.is_known
     imported, approved = rows[Inventory.AIRCRAFT], rows[Inventory.DOCK]
     pairs = [
-        _pair(key, imported.get(key), approved.get(key), both=both) for key in dict.fromkeys([*approved, *imported])
+        pair(key, imported.get(key), approved.get(key), both=both) for key in dict.fromkeys([*approved, *imported])
     ]
     told = [side.applied for side in (aircraft, dock) if side.applied and side.applied.consistence is not None]
     consistence = max(told, key=lambda one: one.asked_at).consistence if told else None
@@ -316,7 +316,8 @@ def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Sid
     return Side(domain, applied, own[0] if own else None, applied is None or applied.fetched_at < limit)
 
 
-def _pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
+def pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
+    """The license side by side; only if `both` inventories were read does one that lacks it count as a difference."""
     differences: list[str] = []
     if both and aircraft is None:
         differences.append(MISSING)

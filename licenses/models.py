@@ -5,8 +5,9 @@ from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Substr
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from devices.models import Device, ServiceCall
@@ -24,6 +25,25 @@ class Inventory(models.IntegerChoices):
 class UnlockLicenseQuerySet(TenantQuerySet["UnlockLicense"]):
     """Unlock licenses."""
 
+    def listed(self) -> Self:
+        """Each license of a dock once: as the aircraft has it, or where it has none as approved for the dock."""
+        return self.filter(~Exists(_twins(Inventory.AIRCRAFT).filter(device_model_domain__lt=_OUTER_DOMAIN)))
+
+    def in_both(self) -> Self:
+        """Licenses that the other inventory of the dock has too."""
+        return self.filter(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
+
+    def in_one(self) -> Self:
+        """Licenses that the other inventory of the dock has not."""
+        return self.exclude(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
+
+    def with_as_of(self) -> Self:
+        """With `listed_at`: when the last complete list of its inventory was read, which held it; None: never."""
+        lists = LicenseList.objects.filter(
+            device=OuterRef("device"), device_model_domain=_OUTER_DOMAIN, applied=True, complete=True
+        )
+        return self.annotate(listed_at=Subquery(lists.order_by("-asked_at").values("fetched_at")[:1]))
+
     def in_force(self, now: datetime) -> Self:
         """Enabled, and within their window."""
         begun = Q(begin_time=None) | Q(begin_time__lte=now)
@@ -36,6 +56,15 @@ class UnlockLicenseQuerySet(TenantQuerySet["UnlockLicense"]):
     def expiring(self, now: datetime, *, days: int) -> Self:
         """Enabled and over within so many days."""
         return self.filter(enabled=True, end_time__gt=now, end_time__lte=now + timedelta(days=days))
+
+
+_OUTER_DOMAIN = OuterRef("device_model_domain")
+
+
+def _twins(*domains: Inventory) -> UnlockLicenseQuerySet:
+    """For a subquery on licenses: the same license in either inventory of the dock, or in these alone."""
+    rows = UnlockLicense.objects.filter(device=OuterRef("device"), license_id=OuterRef("license_id"))
+    return rows.filter(device_model_domain__in=domains) if domains else rows
 
 
 class UnlockLicense(TenantModel):
@@ -72,10 +101,21 @@ class UnlockLicense(TenantModel):
         ]
         indexes = [
             models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
+            models.Index(fields=["end_time", "id"], name="license_end"),  # the list and the timeline
         ]
 
     def __str__(self) -> str:
         return self.name or str(self.license_id)
+
+    @property
+    def as_of(self) -> datetime:
+        """When a list last held it in this form; only of rows from `with_as_of()`."""
+        listed_at: datetime | None = self.listed_at  # type: ignore[attr-defined]
+        return max(self.seen_at, listed_at) if listed_at else self.seen_at
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether that is too long ago to be called current."""
+        return self.as_of < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
 class LicenseList(TenantModel):
@@ -99,10 +139,25 @@ class LicenseList(TenantModel):
         ordering = ("-fetched_at",)
         indexes = [
             models.Index(fields=["device", "device_model_domain", "-asked_at"], name="license_list_latest"),
+            # docks whose last word is that their inventories differ
+            models.Index(
+                fields=["device", "-asked_at"],
+                condition=Q(applied=True, consistence__isnull=False),
+                name="license_list_consistence",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_device_model_domain_display()} of {self.device_id} at {self.fetched_at:%Y-%m-%d %H:%M}"
+
+    @classmethod
+    def conditions_on_docks(cls) -> dict[str, Q]:
+        """Docks by what was read: "never" one of the inventories, "inconsistent" by the dock's own last word."""
+        lists = cls.objects.filter(device=OuterRef("pk"), applied=True)
+        read = Q(Exists(lists.filter(device_model_domain=Inventory.AIRCRAFT)))
+        read &= Q(Exists(lists.filter(device_model_domain=Inventory.DOCK)))
+        told = lists.exclude(consistence=None).order_by("-asked_at").values("consistence")
+        return {"never": ~read, "inconsistent": Q(Exact(Subquery(told[:1]), False))}
 
 
 class LicenseEvent(TenantModel):

@@ -72,12 +72,16 @@ function replace(part, next) {
   (candidate && !candidate.disabled ? candidate : part).focus({ preventScroll: true });
 }
 
-function swap(page) {
-  for (const part of root.querySelectorAll("[data-part][id]")) {
+function swapParts(within, page) {
+  for (const part of within.querySelectorAll("[data-part][id]")) {
     const next = page.querySelector(`#${CSS.escape(part.id)}`);
     if (next === null || isMarked(part) || next.innerHTML === part.innerHTML) continue;
     replace(part, next);
   }
+}
+
+function swap(page) {
+  swapParts(root, page);
   for (const row of root.querySelectorAll("[data-call]")) {
     const frame = seen.get(row.dataset.call);
     if (frame && frame.version > Number(row.dataset.version)) show(row, frame);
@@ -96,6 +100,15 @@ function askForCode() {
     if (user && !user.value) user.value = wants.dataset.wantsCode;
   }
   asked = wants !== null;
+}
+
+// Sections beside the root that change with it: each is fetched from where its data-also says.
+async function loadOthers() {
+  for (const section of document.querySelectorAll("[data-also]")) {
+    const response = await fetch(section.dataset.also, { redirect: "error", headers: { "X-Refresh": "1" } });
+    if (!response.ok) throw new Error(`${response.status}`);
+    swapParts(section, new DOMParser().parseFromString(await response.text(), "text/html"));
+  }
 }
 
 let latest = 0; // only the newest fetch is shown
@@ -133,6 +146,7 @@ async function fetchParts() {
   tried = Date.now();
   try {
     await load(root.dataset.source);
+    await loadOthers();
     trouble = "";
   } catch {
     trouble = "the server does not answer, or you are signed out";

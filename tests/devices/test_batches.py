@@ -1,6 +1,8 @@
 """One command to many docks: who gets it, who does not and why, stopping it."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import batches, service_calls
@@ -12,6 +14,7 @@ from organizations.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
 LIST = "unlock_license_list"
+SWITCH = "unlock_license_switch"
 AIRCRAFT = {"device_model_domain": 0}
 
 
@@ -139,3 +142,35 @@ def test_two_hundred_docks_cost_as_many_queries_as_two(
         batches.plan(everything(), LIST, AIRCRAFT)
         batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
     assert batch.calls.count() == 200
+
+
+# --- each dock with data of its own ----------------------------------------------------------------
+
+
+def switches(*pairs):
+    return [(device, {"license_id": key, "enable": True}) for device, key in pairs]
+
+
+def test_a_batch_may_ask_each_dock_for_something_else(dock, organization, actor):
+    other = add_dock(organization, "DOCK0002")
+    batch = batches.start_each(
+        requests=switches((dock, 1), (dock, 2), (other, 3)), method=SWITCH, data={"enable": True}, actor=actor
+    )
+    calls = {(call.device.sn, call.data["license_id"]) for call in batch.calls.all()}
+    assert calls == {("DOCK0001", 1), ("DOCK0001", 2), ("DOCK0002", 3)}
+    assert (batch.data, batch.skipped, batch.organization) == ({"enable": True}, [], organization)
+
+
+def test_what_is_asked_twice_of_a_dock_is_asked_once_and_the_batch_says_so(dock, actor):
+    batch = batches.start_each(requests=switches((dock, 1), (dock, 1)), method=SWITCH, data={}, actor=actor)
+    assert batch.calls.count() == 1
+    assert [left["about"] for left in batch.skipped] == ["Switch license 1 on"]
+    assert "busy" in batch.skipped[0]["reason"]
+
+
+def test_many_different_requests_cost_as_many_queries_as_one(dock, actor, django_assert_num_queries):
+    with CaptureQueriesContext(connection) as few:
+        batches.start_each(requests=switches((dock, 1)), method=SWITCH, data={}, actor=actor)
+    many = [(dock, key) for key in range(2, 102)]
+    with django_assert_num_queries(len(few)):
+        batches.start_each(requests=switches(*many), method=SWITCH, data={}, actor=actor)

@@ -1,0 +1,264 @@
+"""Unlock licenses as people see them: the list, and the page of one."""
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Case, F, Q, QuerySet, When
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from devices.admin import CappedPaginator
+from devices.admin_calls import words
+from devices.presence import Watch, watch
+from licenses import admin_rows, switching, validity, wording
+from licenses.admin_dock import DockPages
+from licenses.admin_filters import DockFilter, InventoryFilter, StateFilter, TypeFilter, UserOnlyFilter
+from licenses.admin_map import MapPages
+from licenses.admin_rows import Shown
+from licenses.admin_switching import SwitchPages
+from licenses.admin_timeline import OWN_PARAMETERS, TimelinePages
+from licenses.models import Inventory, LicenseEvent, UnlockLicense
+from organizations.models import Role
+from organizations.tenancy import restrict
+from organizations.tenant_admin import TenantFilter
+
+HISTORY = 100  # events on a license's page
+INT8 = 2**63
+
+
+class LicenseChangeList(ChangeList):
+    """Each license once, a page with what its rows show besides their own columns; a constant number of queries."""
+
+    def get_filters_params(self, params: Any = None) -> Any:
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in OWN_PARAMETERS}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request, exclude_parameters)
+        return rows.listed().with_as_of().defer("raw")  # type: ignore[no-any-return]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_capped = self.result_count >= CappedPaginator.CAP
+        self.result_list = rows = list(self.result_list)
+        for row, shown in zip(rows, admin_rows.show(rows, request), strict=True):
+            row.shown = shown
+            row.way_back = self.preserved_filters
+
+
+def urgency(now: datetime) -> Any:
+    """What is on and over first, then what ends next, at last what is off and over."""
+    return Case(When(end_time__lte=now, then=Case(When(enabled=True, then=0), default=2)), default=1)
+
+
+@admin.register(UnlockLicense)
+class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
+    """DJI's fields are the dock's; operators write notes, and ask the dock to switch."""
+
+    change_role = Role.OPERATOR
+
+    list_display = ("license", "kind", "dock", "owner", "validity", "switched", "found_in", "as_of")
+    list_display_links = ("license",)
+    list_filter = (
+        StateFilter, TypeFilter, InventoryFilter, UserOnlyFilter, DockFilter, ("device__organization", TenantFilter),
+    )  # fmt: skip
+    list_select_related = ("device__organization", "device__state")
+    list_per_page = 100
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count all licenses
+    paginator = CappedPaginator
+    search_fields = ("device__sn",)
+    search_help_text = "Dock, license name, license ID, or the serial number that it is bound to"
+    fields = ("note",)  # the template shows the dock's own
+
+    class Media:
+        css = {"all": ["devices/devices.css", "devices/commands.css", "licenses/licenses.css"]}
+        js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LicenseChangeList
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        return (urgency(timezone.now()), F("end_time").asc(nulls_last=True), "pk")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Parts of names, and whole numbers."""
+        term = search_term.strip()
+        if term:
+            found = Q(device__sn__icontains=term) | Q(device__callsign__icontains=term) | Q(name__icontains=term)
+            found |= Q(device_sn__iexact=term)
+            if term.lstrip("-").isdecimal() and len(term) < 20 and -INT8 <= int(term) < INT8:
+                found |= Q(license_id=int(term))
+            queryset = queryset.filter(found)
+        return queryset, False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    # --- columns -------------------------------------------------------------------------------
+
+    @admin.display(description="license", ordering="name")
+    def license(self, row: UnlockLicense) -> SafeString:
+        return admin_rows.name_cell(row)
+
+    @admin.display(description="type", ordering="type")
+    def kind(self, row: UnlockLicense) -> SafeString:
+        return admin_rows.type_cell(row)
+
+    @admin.display(description="dock", ordering="device__callsign")
+    def dock(self, row: UnlockLicense) -> SafeString:
+        return admin_rows.dock_cell(row)
+
+    @admin.display(description="organization", ordering="device__organization__name")
+    def owner(self, row: UnlockLicense) -> str:
+        return row.device.organization.name if row.device.organization else "unclaimed"
+
+    @admin.display(description="validity", ordering="end_time")
+    def validity(self, row: Any) -> SafeString:
+        return admin_rows.validity_cell(row.shown)
+
+    @admin.display(description="switched", ordering="enabled")
+    def switched(self, row: Any) -> SafeString:
+        return admin_rows.switch_cell(row.shown, row.way_back)
+
+    @admin.display(description="found in")
+    def found_in(self, row: Any) -> SafeString:
+        return admin_rows.found_cell(row.shown)
+
+    @admin.display(description="as of")
+    def as_of(self, row: Any) -> SafeString:
+        return admin_rows.as_of_cell(row.shown)
+
+    # --- one license -----------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("device__organization", "device__state")
+        return rows
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if context.get("original") is not None:
+            context.update(license_page(request, context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+FIELDS = {
+    "license_id": "License ID",
+    "name": "Name",
+    "type": "Type",
+    "group_id": "Group ID",
+    "user_id": "User ID",
+    "device_sn": "Bound to",
+    "begin_time": "Begins",
+    "end_time": "Ends",
+    "user_only": "Only with its account",
+    "enabled": "On",
+}
+
+
+def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, Any]:
+    """What the page of one license shows, as far as this user may see it."""
+    row: Any = UnlockLicense.objects.with_as_of().select_related("device__organization", "device__state")
+    row = row.get(pk=license_.pk)
+    watched = watch()
+    shown = admin_rows.show([row], request, watched=watched)[0]
+    sides = {side.device_model_domain: side for side in (row, shown.twin) if side is not None}
+    events = restrict(LicenseEvent.objects.select_related("call"), request.user)
+    query = f"device={row.device_id}"
+    return {
+        "title": row.name or f"License {row.license_id}",
+        "subtitle": None,
+        "shown": shown,
+        "standing": admin_rows.standing_mark(shown),
+        "bar": admin_rows.window_bar(row, shown.now, shown.standing.kind),
+        "left": validity.left(row, shown.now),
+        "window": validity.window(row),
+        "enabled": admin_rows.enabled_word(shown),
+        "attempt": admin_rows.attempt_note(shown),
+        "sentence": wording.describe(row),
+        "sides": [(Inventory(domain).label, side) for domain, side in sorted(sides.items())],
+        "fields": _fields(sides),
+        "details": sorted(row.details.items()) if isinstance(row.details, dict) else [("details", row.details)],
+        "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
+        "events": [_event(event) for event in events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]],
+        "switches": _switches(shown, watched),
+        "map": f"{reverse('admin:licenses_unlocklicense_map')}?id__in={row.pk}",
+        "dock_licenses": f"{reverse('admin:licenses_unlocklicense_changelist')}?{query}",
+        "live_path": f"/ws/devices/{quote(row.device.sn)}/",
+        **words(),
+    }
+
+
+def _fields(sides: dict[int, UnlockLicense]) -> list[dict[str, Any]]:
+    """DJI's fields, a value for each inventory that holds the license, and whether they differ."""
+    found = []
+    for name, label in FIELDS.items():
+        values = [_plain(getattr(side, name), name) for _, side in sorted(sides.items())]
+        found.append({"label": label, "name": name, "values": values, "differs": len(set(values)) > 1})
+    return found
+
+
+def _plain(value: Any, name: str) -> str:
+    if value is None or value == "":
+        return "not told"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{wording.type_name(value)} ({value})" if name == "type" else str(value)
+
+
+EVENT_WORDS = {
+    LicenseEvent.Kind.APPEARED: "appeared in the list",
+    LicenseEvent.Kind.VANISHED: "vanished from the list",
+    LicenseEvent.Kind.ENABLED: "switched on",
+    LicenseEvent.Kind.DISABLED: "switched off",
+    LicenseEvent.Kind.CHANGED: "changed",
+}
+
+
+def _event(event: LicenseEvent) -> dict[str, Any]:
+    """One line of the history; of what appeared or vanished its values are too many for a line."""
+    return {
+        "row": event,
+        "kind": EVENT_WORDS.get(event.kind, event.kind),  # type: ignore[call-overload]
+        "inventory": event.get_device_model_domain_display(),
+        "changes": changes(event),
+    }
+
+
+def changes(event: LicenseEvent) -> list[tuple[str, Any, Any]]:
+    """What changed: (field, before, after); nothing for what appeared or vanished."""
+    if event.kind != LicenseEvent.Kind.CHANGED:
+        return []
+    names = sorted({*event.before, *event.after})
+    return [(FIELDS.get(name, name), event.before.get(name), event.after.get(name)) for name in names]
+
+
+def _switches(shown: Shown, watched: Watch) -> list[dict[str, Any]]:
+    """The buttons that ask for a switch: the one that changes something, both if it is not told whether it is on."""
+    if not shown.may_switch or (shown.attempt is not None and shown.attempt.is_open):
+        return []
+    found = []
+    for value, enable, why in (("on", True, shown.why_not_on), ("off", False, shown.why_not_off)):
+        if shown.license.enabled is enable:
+            continue
+        later = switching.why_not(shown.license, enable, attempt=shown.attempt, watch=watched, queue=True)
+        may_wait = bool(why) and not later and why != admin_rows.NO_WORKER
+        found.append({"value": value, "why": why, "may_wait": may_wait})
+    return found

@@ -1,0 +1,158 @@
+"""Switching unlock licenses: what can be switched, what is under way, one at a time and many at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from devices import batches, methods, service_calls
+from devices.batches import Skipped
+from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
+from devices.presence import Watch
+from licenses.models import Inventory, UnlockLicense
+from organizations.audit import Actor
+
+LATELY: Final = timedelta(hours=24)  # older attempts concern nobody any more
+NOT_IMPORTED: Final = "It is not imported in the aircraft: update the licenses of the dock first."
+
+Key = tuple[int, int]  # of the dock, and the license's own
+
+
+class Attempt(NamedTuple):
+    """The last call that was to switch a license."""
+
+    call: ServiceCall
+    enable: bool
+
+    @property
+    def is_open(self) -> bool:
+        return self.call.is_open
+
+    @property
+    def words(self) -> str:
+        """What became of it, in one sentence."""
+        side = "on" if self.enable else "off"
+        said = service_calls.describe(self.call)
+        if self.is_open:
+            return f"switching {side}…"
+        if self.call.status == ServiceCall.Status.TIMED_OUT:
+            return f"switch {side}: {said[0].lower()}{said[1:]}"
+        if self.call.status == ServiceCall.Status.SUCCEEDED:
+            return f"the dock said that it is {side}, its list says otherwise"
+        return f"not switched {side}: {said[0].lower()}{said[1:]}"
+
+
+class Plan(NamedTuple):
+    """What a batch would do now, what it would do once the docks are online, and what never; with the reasons."""
+
+    now: list[UnlockLicense]
+    waiting: list[tuple[UnlockLicense, str]]
+    skipped: list[tuple[UnlockLicense, str]]
+
+
+def attempts(licenses: Iterable[UnlockLicense]) -> dict[Key, Attempt]:
+    """What is under way or went wrong lately for these licenses, as long as it matters; one query.
+
+    A call that an earlier owner of the dock made is nobody's business any more.
+    """
+    rows = {(row.device_id, row.license_id): row for row in licenses if row.device_model_domain == Inventory.AIRCRAFT}
+    subjects = {_subject(license_id) for _, license_id in rows}
+    lately = Q(status__in=OPEN_STATUSES) | Q(created__gt=timezone.now() - LATELY)
+    calls = ServiceCall.objects.filter(
+        lately,
+        device__in={device for device, _ in rows},
+        subject__in=subjects,
+        method=methods.SWITCH,
+        organization=F("device__organization"),
+    )
+    found: dict[Key, Attempt] = {}
+    for call in calls.order_by("created"):
+        key = (call.device_id, call.data["license_id"])
+        if key in rows:
+            found[key] = Attempt(call, call.data["enable"])
+    return {
+        key: attempt for key, attempt in found.items() if attempt.is_open or rows[key].enabled is not attempt.enable
+    }
+
+
+def _subject(license_id: int) -> str:
+    return methods.METHODS[methods.SWITCH].subject({"license_id": license_id})
+
+
+def why_not(
+    license_: UnlockLicense, enable: bool, *, attempt: Attempt | None, watch: Watch, queue: bool = False
+) -> str:
+    """Why it cannot be switched so now, in a sentence; "" if it can. No query: the dock comes with its state."""
+    if license_.device_model_domain != Inventory.AIRCRAFT:
+        return NOT_IMPORTED
+    if license_.enabled is enable:
+        return f"It is {'on' if enable else 'off'} already."
+    if attempt is not None and attempt.is_open:
+        return "A switch of it is under way."
+    refused = service_calls.why_not(license_.device, methods.SWITCH, queue=queue, watch=watch)
+    return str(refused) if refused else ""
+
+
+def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False) -> ServiceCall:
+    """Ask the dock to switch it; raises Refused. What it is then, only the dock's answer and its next list tell."""
+    if license_.device_model_domain != Inventory.AIRCRAFT:
+        raise service_calls.Refused(service_calls.Refused.Kind.INVALID, NOT_IMPORTED)
+    return service_calls.issue(
+        device=license_.device,
+        method=methods.SWITCH,
+        data=_data(license_, enable),
+        actor=actor,
+        note=note,
+        queue=queue,
+    )
+
+
+def _data(license_: UnlockLicense, enable: bool) -> dict[str, Any]:
+    return {"license_id": license_.license_id, "enable": enable}
+
+
+# --- many --------------------------------------------------------------------------------------------
+
+
+def plan(licenses: Sequence[UnlockLicense], *, enable: bool, watch: Watch) -> Plan:
+    """Sort licenses into those that would be switched and those that would not; a forecast, one query."""
+    known = attempts(licenses)
+    found = Plan([], [], [])
+    for row in licenses:
+        attempt = known.get((row.device_id, row.license_id))
+        reason = why_not(row, enable, attempt=attempt, watch=watch)
+        if not reason:
+            found.now.append(row)
+        elif not why_not(row, enable, attempt=attempt, watch=watch, queue=True):
+            found.waiting.append((row, reason))
+        else:
+            found.skipped.append((row, reason))
+    return found
+
+
+def switch_many(
+    licenses: Sequence[UnlockLicense],
+    *,
+    enable: bool,
+    actor: Actor,
+    watch: Watch,
+    note: str = "",
+    queue: bool = False,
+    skipped: Iterable[tuple[UnlockLicense, str]] = (),
+) -> ServiceCallBatch:
+    """One batch with a call for each license; who got none is written down with the reason. Raises Refused."""
+    planned = plan(licenses, enable=enable, watch=watch)
+    left_out = [*skipped, *planned.skipped, *([] if queue else planned.waiting)]
+    chosen = [*planned.now, *(row for row, _ in planned.waiting if queue)]
+    requests: list[tuple[Any, Mapping[str, Any]]] = [(row.device, _data(row, enable)) for row in chosen]
+    return batches.start_each(
+        requests=requests,
+        method=methods.SWITCH,
+        data={"enable": enable},
+        actor=actor,
+        note=note,
+        queue=queue,
+        skipped=[Skipped(row.device, reason, f"license {row.license_id}") for row, reason in left_out],
+    )

@@ -1,0 +1,17 @@
+"""The licenses of a dock, for the page of the dock."""
+
+from typing import Any
+
+from django import template
+
+from devices.models import Device
+from licenses.admin_dock import dock_page
+
+register = template.Library()
+
+
+@register.inclusion_tag("admin/licenses/dock.html", takes_context=True)
+def dock_licenses(context: dict[str, Any], device: Device) -> dict[str, Any]:
+    """The comparison of its two inventories, kept current by static/devices/commands.js."""
+    request = context["request"]
+    return {**dock_page(request, device), "request": request, "csrf_token": context.get("csrf_token")}

@@ -1,0 +1,143 @@
+"""When a license counts: its standing and what is left of its window in words, its window as a bar."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from devices.attention import duration
+from licenses import wording
+from licenses.models import Inventory, UnlockLicense
+from licenses.wording import State
+
+SOON: Final = timedelta(days=7)
+WIDTH: Final = 1000  # of a bar, in its own units
+
+
+class Standing(NamedTuple):
+    """What may be said of a license now: the kind colours and marks it."""
+
+    kind: str  # good, soon, bad, quiet or unsure
+    words: str
+
+
+_STANDINGS: Final = {
+    State.NOT_YET: Standing("quiet", "not yet begun"),
+    State.DISABLED: Standing("quiet", "off"),
+    State.UNKNOWN: Standing("unsure", "not told whether on"),
+}
+_EXPIRED: Final = Standing("quiet", "expired")
+_EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on")
+_NOT_IMPORTED: Final = Standing("quiet", "not imported")
+_IN_FORCE: Final = Standing("good", "in force")
+_IN_FORCE_ENDING: Final = Standing("soon", "in force")
+
+
+def standing(license_: UnlockLicense, now: datetime) -> Standing:
+    """Whether it counts; what only the dock's list holds is in force nowhere."""
+    state = wording.state_of(license_, now)
+    if state == State.EXPIRED:
+        return _EXPIRED_BUT_ENABLED if license_.enabled else _EXPIRED
+    if state != State.IN_FORCE:
+        return _STANDINGS[state]
+    if license_.device_model_domain != Inventory.AIRCRAFT:
+        return _NOT_IMPORTED
+    ends_soon = license_.end_time is not None and license_.end_time <= now + SOON
+    return _IN_FORCE_ENDING if ends_soon else _IN_FORCE
+
+
+def left(license_: UnlockLicense, now: datetime) -> str:
+    """What is left of its window: "ends in 12 days", "ended 3 h ago", "begins in 2 days"; "" if no end was told."""
+    if license_.begin_time is not None and license_.begin_time > now:
+        return f"begins in {duration((license_.begin_time - now).total_seconds())}"
+    if license_.end_time is None:
+        return ""
+    seconds = (license_.end_time - now).total_seconds()
+    return f"ends in {duration(seconds)}" if seconds > 0 else f"ended {duration(-seconds)} ago"
+
+
+def days_left(license_: UnlockLicense, now: datetime) -> int | None:
+    """Whole days until its end, negative after it, rounded down; None if no end was told."""
+    return None if license_.end_time is None else (license_.end_time - now).days
+
+
+def window(license_: UnlockLicense) -> str:
+    """From when to when, by the day in UTC: "2025-01-31 – 2038-01-01"."""
+    begin, end = _day(license_.begin_time), _day(license_.end_time)
+    return f"{begin or '…'} – {end or '…'}" if begin or end else "no window told"
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment else ""
+
+
+def passed(license_: UnlockLicense, now: datetime) -> int | None:
+    """How much of its own window is over, 0 to WIDTH; None without a begin and an end after it."""
+    begin, end = license_.begin_time, license_.end_time
+    if begin is None or end is None or begin >= end:
+        return None
+    return round(WIDTH * min(max((now - begin) / (end - begin), 0.0), 1.0))
+
+
+# --- many on one axis --------------------------------------------------------------------------------
+
+
+class Bar(NamedTuple):
+    """Where a window lies on an axis; it may go on beyond either edge. Its width is 0 if it lies outside."""
+
+    x: int
+    width: int
+    goes_on_left: bool
+    goes_on_right: bool
+
+
+class Tick(NamedTuple):
+    """A moment on an axis, and its name."""
+
+    x: int
+    words: str
+
+
+class Axis(NamedTuple):
+    """A stretch of time, WIDTH wide."""
+
+    begin: datetime
+    end: datetime
+
+    def at(self, moment: datetime) -> int:
+        """Where a moment is; moments outside are at the nearer edge."""
+        return round(WIDTH * min(max((moment - self.begin) / (self.end - self.begin), 0.0), 1.0))
+
+    def bar(self, license_: UnlockLicense) -> Bar:
+        """The license's window; without begin or end it goes on beyond the edge."""
+        begin, end = license_.begin_time or self.begin, license_.end_time or self.end
+        x, after = self.at(begin), self.at(end)
+        is_outside = end <= self.begin or begin >= self.end or end <= begin
+        return Bar(
+            x,
+            0 if is_outside else max(after - x, 4),  # the shortest is to be seen
+            license_.begin_time is None or begin < self.begin,
+            license_.end_time is None or end > self.end,
+        )
+
+    def ticks(self) -> list[Tick]:
+        """First days of months or years, as many as there is room for."""
+        months = (self.end.year - self.begin.year) * 12 + self.end.month - self.begin.month
+        step = next((step for step in (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000) if months / step <= 9), 12000)
+        found = []
+        number = self.begin.year * 12 + self.begin.month - 1
+        number += -number % step if step > 1 else 1
+        while number <= self.end.year * 12 + self.end.month - 1:
+            moment = datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+            if self.begin <= moment < self.end:
+                found.append(Tick(self.at(moment), f"{moment:%Y}" if step >= 12 else f"{moment:%b %Y}"))
+            number += step
+        return found
+
+
+SPANS: Final = {"quarter": ("3 months", 30, 90), "year": ("1 year", 60, 365), "decade": ("10 years", 365, 3650)}
+LATEST: Final = datetime(9999, 12, 1, tzinfo=UTC)
+
+
+def axis(span: str, now: datetime) -> Axis:
+    """The axis of this name in SPANS, around now."""
+    _, before, after = SPANS[span]
+    return Axis(now - timedelta(days=before), now + timedelta(days=after))
