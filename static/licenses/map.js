@@ -12,6 +12,7 @@ const COLOURS = { 1: "--map-circle", 2: "--map-country", 4: "--map-polygon" };
 // Lines and fillings tell the states apart without any colour.
 const STATES = {
   in_force: { weight: 3, dashArray: null, fillOpacity: 0.3 },
+  approved: { weight: 2, dashArray: null, fillOpacity: 0.08 },
   disabled: { weight: 2, dashArray: "2 5", fillOpacity: 0.06 },
   not_yet: { weight: 2, dashArray: "12 5", fillOpacity: 0.14 },
   expired: { weight: 2, dashArray: "12 4 2 4", fillOpacity: 0 },
