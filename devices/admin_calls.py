@@ -383,7 +383,11 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, Any]:
     shown = calls.filter(status=state) if state in wording.WORDS else calls
     shown = shown.select_related("device", "organization").annotate(urgency=URGENCY).order_by("urgency", "device__sn")
     rows = [
-        {**row(call)._asdict(), "dock": dock_name(call), "has_own_data": bool(batch.data and call.data.keys() - batch.data)}
+        {
+            **row(call)._asdict(),
+            "dock": dock_name(call),
+            "has_own_data": bool(batch.data and call.data.keys() - batch.data),
+        }
         for call in shown[: BATCH_ROWS + 1]
     ]
     queued = counted.get(ServiceCall.Status.QUEUED, 0)

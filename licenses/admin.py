@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from licenses import files, views
 from licenses import admin_licenses as admin_licenses  # registers the licenses themselves
 from licenses import admin_records as admin_records  # and what docks said of them
+from licenses import files, views
 from licenses.models import LicenseFile, LicenseFileDownload
 from organizations.models import Role
 from organizations.tenant_admin import TenantAdmin, TenantFilter, actor

@@ -53,7 +53,17 @@ class LicenseEventAdmin(_Records):
     list_select_related = ("device", "organization")
     search_fields = ("device__sn",)
     search_help_text = "Serial number of the dock, license name or license ID"
-    fields = ("happened_exactly", "what", "name", "license_id", "dock", "inventory", "organization", "asked_with", "values")
+    fields = (
+        "happened_exactly",
+        "what",
+        "name",
+        "license_id",
+        "dock",
+        "inventory",
+        "organization",
+        "asked_with",
+        "values",
+    )
     readonly_fields = fields
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -116,7 +126,16 @@ class LicenseListAdmin(_Records):
     list_select_related = ("device__organization",)
     search_fields = ("device__sn", "device__callsign")
     search_help_text = "Serial number or callsign of the dock"
-    fields = ("dock", "inventory", "fetched_exactly", "asked_exactly", "count_shown", "became", "consistent", "asked_with")
+    fields = (
+        "dock",
+        "inventory",
+        "fetched_exactly",
+        "asked_exactly",
+        "count_shown",
+        "became",
+        "consistent",
+        "asked_with",
+    )
     readonly_fields = fields
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -157,5 +176,3 @@ class LicenseListAdmin(_Records):
     @admin.display(description="consistent, says the dock")
     def consistent(self, row: LicenseList) -> str:
         return "not told" if row.consistence is None else "yes" if row.consistence else "no"
-
-

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -182,4 +181,3 @@ def _way_back(request: HttpRequest, license_: UnlockLicense) -> str:
     if "dock" in request.GET:
         return reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
     return reverse("admin:licenses_unlocklicense_change", args=[license_.pk])
-

@@ -95,9 +95,7 @@ def why_not(
     return str(refused) if refused else ""
 
 
-def switch(
-    license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False
-) -> ServiceCall:
+def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False) -> ServiceCall:
     """Ask the dock to switch it; raises Refused. What it is then, only the dock's answer and its next list tell."""
     if license_.device_model_domain != Inventory.AIRCRAFT:
         raise service_calls.Refused(service_calls.Refused.Kind.INVALID, NOT_IMPORTED)
