@@ -22,7 +22,7 @@ APPS = {
     "auth": "Users",
     "axes": "Sign-in protection",
 }
-ALL_DAY = ("Device", "ServiceCall", "Exchange", "BindingCode", "Organization")
+ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
 
 
 class DockCloudAdminSite(AdminSite):

@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from devices.attention import BINDING, LICENSE, in_trouble, refusing, unsent
 from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
+from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import codes
 from organizations.models import BindingCode, BindingFailure, Organization
@@ -27,6 +28,7 @@ DAY = timedelta(hours=24)
 DEVICES = "admin:devices_device_changelist"
 CALLS = "admin:devices_servicecall_changelist"
 EXCHANGES = "admin:mqtt_bridge_exchange_changelist"
+LICENSES = "admin:licenses_unlocklicense_changelist"
 CODES = "admin:organizations_bindingcode_changelist"
 FAILURES = "admin:organizations_bindingfailure_changelist"
 ORGANIZATIONS = "admin:organizations_organization_changelist"
@@ -107,6 +109,7 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
     if not bridge.is_stale:
         items += _offline_items(counts, now)
     items += [*_call_items(user, now), *_account_items(user), *_exchange_items(user, now), *_code_items(user, now)]
+    items += [*_unlock_items(user, now), *_list_items(user)]
     if bridge.is_stale:
         return Overview(True, _tiles_unknown(counts), *_sorted(items))
     return Overview(
@@ -258,6 +261,43 @@ def _account_items(user: Principal) -> list[Item]:
     text = _plural(waiting, "dock waits", "docks wait") + " for a verification code"
     detail = "DJI wants one before the login goes on"
     return [Item(Level.WARNING, text, detail, DEVICES, f"account={status.value}")]
+
+
+def _unlock_items(user: Principal, now: datetime) -> list[Item]:
+    """Licenses whose end is near or passed, each counted once, as the list shows them."""
+    listed = UnlockLicense.objects.visible_to(user).listed()
+    over = listed.expired_but_enabled(now).count()
+    days_7 = listed.expiring(now, days=7).count()
+    days_30 = listed.expiring(now, days=30).count()
+    items = []
+    if over:
+        text = _plural(over, "unlock license is", "unlock licenses are") + " over but still on"
+        detail = "whoever counts on them is refused"
+        items.append(Item(Level.WARNING, text, detail, LICENSES, "state=expired-enabled"))
+    if days_7:
+        text = _plural(days_7, "unlock license ends", "unlock licenses end") + " within 7 days"
+        items.append(
+            Item(Level.WARNING, text, "apply for new ones on DJI's FlySafe site", LICENSES, "state=expiring-7")
+        )
+    if days_30 > days_7:
+        text = _plural(days_30, "unlock license ends", "unlock licenses end") + " within 30 days"
+        items.append(Item(Level.NOTICE, text, "those of the next 7 days among them", LICENSES, "state=expiring-30"))
+    return items
+
+
+def _list_items(user: Principal) -> list[Item]:
+    """Docks whose licenses nobody knows, or of which the dock itself says that they are not consistent."""
+    conditions = LicenseList.conditions_on_docks()
+    items = []
+    if never := _docks(user).filter(conditions["never"]).count():
+        text = _plural(never, "dock was", "docks were") + " never read for unlock licenses"
+        detail = "in the aircraft, at the dock, or both"
+        items.append(Item(Level.NOTICE, text, detail, DEVICES, f"{DOCKS}&licenses=never"))
+    if inconsistent := _docks(user).filter(conditions["inconsistent"]).count():
+        text = _plural(inconsistent, "dock does", "docks do") + " not hold the same licenses as the aircraft in it"
+        detail = "by the dock's own word: update them"
+        items.append(Item(Level.WARNING, text, detail, DEVICES, f"{DOCKS}&licenses=inconsistent"))
+    return items
 
 
 def _code_items(user: Principal, now: datetime) -> list[Item]:

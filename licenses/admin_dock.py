@@ -25,8 +25,8 @@ class Line(NamedTuple):
     pair: Pair
     shown: Shown
     sentence: str
-    approved: str
-    imported: str
+    approved: tuple[str, str]
+    imported: tuple[str, str]
 
 
 class DockPages(TenantAdmin):
@@ -89,12 +89,11 @@ def _listed_at(side: Side) -> Any:
     return side.applied.fetched_at if side.applied is not None and side.applied.complete else None
 
 
-def _side(row: UnlockLicense | None) -> str:
-    """A license as one inventory has it."""
+def _side(row: UnlockLicense | None) -> tuple[str, str]:
+    """A license as one inventory has it: on or off, and its window."""
     if row is None:
-        return ""
-    enabled = "not told whether on" if row.enabled is None else "on" if row.enabled else "off"
-    return f"{enabled}, {validity.window(row)}"
+        return "", ""
+    return "not told whether on" if row.enabled is None else "on" if row.enabled else "off", validity.window(row)
 
 
 def _told(side: Side) -> dict[str, Any]:

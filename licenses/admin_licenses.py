@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -18,44 +18,21 @@ from devices.admin import CappedPaginator
 from devices.admin_calls import words
 from devices.presence import Watch, watch
 from licenses import admin_rows, switching, validity, wording
+from licenses.admin_changelist import NEXT_END, LicenseChangeList, urgency
 from licenses.admin_dock import DockPages
 from licenses.admin_filters import DockFilter, InventoryFilter, StateFilter, TypeFilter, UserOnlyFilter
 from licenses.admin_map import MapPages
 from licenses.admin_rows import Shown
 from licenses.admin_switching import SwitchPages
-from licenses.admin_timeline import OWN_PARAMETERS, TimelinePages
+from licenses.admin_timeline import TimelinePages
 from licenses.models import Inventory, LicenseEvent, UnlockLicense
 from organizations.models import Role
 from organizations.tenancy import restrict
 from organizations.tenant_admin import TenantFilter
 
 HISTORY = 100  # events on a license's page
+CORNERS = 30  # of a polygon on it
 INT8 = 2**63
-
-
-class LicenseChangeList(ChangeList):
-    """Each license once, a page with what its rows show besides their own columns; a constant number of queries."""
-
-    def get_filters_params(self, params: Any = None) -> Any:
-        found = super().get_filters_params(params)
-        return {name: value for name, value in found.items() if name not in OWN_PARAMETERS}
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        rows: Any = super().get_queryset(request, exclude_parameters)
-        return rows.listed().with_as_of().defer("raw")  # type: ignore[no-any-return]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.is_capped = self.result_count >= CappedPaginator.CAP
-        self.result_list = rows = list(self.result_list)
-        for row, shown in zip(rows, admin_rows.show(rows, request), strict=True):
-            row.shown = shown
-            row.way_back = self.preserved_filters
-
-
-def urgency(now: datetime) -> Any:
-    """What is on and over first, then what ends next, at last what is off and over."""
-    return Case(When(end_time__lte=now, then=Case(When(enabled=True, then=0), default=2)), default=1)
 
 
 @admin.register(UnlockLicense)
@@ -87,7 +64,7 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         return LicenseChangeList
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        return (urgency(timezone.now()), F("end_time").asc(nulls_last=True), "pk")
+        return (urgency(timezone.now(), over_and_on=0), *NEXT_END)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})
@@ -193,7 +170,7 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, Any
         "sentence": wording.describe(row),
         "sides": [(Inventory(domain).label, side) for domain, side in sorted(sides.items())],
         "fields": _fields(sides),
-        "details": sorted(row.details.items()) if isinstance(row.details, dict) else [("details", row.details)],
+        "details": [(name, _detail(value)) for name, value in sorted(row.details.items())],
         "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
         "events": [_event(event) for event in events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]],
         "switches": _switches(shown, watched),
@@ -223,6 +200,19 @@ def _plain(value: Any, name: str) -> str:
     return f"{wording.type_name(value)} ({value})" if name == "type" else str(value)
 
 
+def _detail(value: Any) -> list[str]:
+    """A value of the sub-struct in lines: the corners of a polygon one by one."""
+    if isinstance(value, list) and value and all(isinstance(corner, dict) for corner in value):
+        shown = value[:CORNERS]
+        lines = [
+            ", ".join(wording.coordinate(corner.get(name)) for name in ("latitude", "longitude")) for corner in shown
+        ]
+        return [*lines, *([f"and {len(value) - CORNERS} more"] if len(value) > CORNERS else [])]
+    if isinstance(value, list):
+        return [", ".join(map(str, value))]
+    return [str(value)]
+
+
 EVENT_WORDS = {
     LicenseEvent.Kind.APPEARED: "appeared in the list",
     LicenseEvent.Kind.VANISHED: "vanished from the list",
@@ -247,7 +237,15 @@ def changes(event: LicenseEvent) -> list[tuple[str, Any, Any]]:
     if event.kind != LicenseEvent.Kind.CHANGED:
         return []
     names = sorted({*event.before, *event.after})
-    return [(FIELDS.get(name, name), event.before.get(name), event.after.get(name)) for name in names]
+    sides = (event.before, event.after)
+    return [(FIELDS.get(name, name), *(_told(side.get(name), name) for side in sides)) for name in names]
+
+
+def _told(value: Any, name: str) -> Any:
+    """A value of the history; moments are kept there as text."""
+    if value is None:
+        return "not told"
+    return str(value)[:19].replace("T", " ") + " UTC" if name in ("begin_time", "end_time") else value
 
 
 def _switches(shown: Shown, watched: Watch) -> list[dict[str, Any]]:

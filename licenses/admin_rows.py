@@ -142,7 +142,7 @@ def dock_cell(row: UnlockLicense) -> SafeString:
 def standing_mark(shown: Shown) -> SafeString:
     """The standing as a coloured word with a mark that does not need the colour; of an old list muted and said."""
     kind = "stale" if shown.is_stale else shown.standing.kind
-    words = f"{shown.standing.words}, as it was" if shown.is_stale else shown.standing.words
+    words = shown.standing.past if shown.is_stale else shown.standing.words
     return format_html('<span class="standing standing-{}">{}</span>', kind, words)
 
 

@@ -17,14 +17,13 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from licenses import admin_rows, validity, wording
+from licenses.admin_changelist import SPAN, LicenseChangeList, TimelineChangeList
 from licenses.admin_rows import Shown
 from licenses.models import UnlockLicense
 from organizations.tenant_admin import TenantAdmin
 
 PAGE = 500  # bars
 CHUNK = 500  # rows of CSV at once
-SPAN = "span"
-OWN_PARAMETERS = (SPAN,)
 DEFAULT_SPAN = "year"
 # A cell that begins so is a formula to a spreadsheet.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -36,6 +35,11 @@ class Line(NamedTuple):
     shown: Shown
     bar: validity.Bar
     kind: str
+
+    @property
+    def words(self) -> str:
+        standing = self.shown.standing
+        return standing.past if self.shown.is_stale else standing.words
 
 
 class TimelinePages(TenantAdmin):
@@ -52,7 +56,7 @@ class TimelinePages(TenantAdmin):
     @method_decorator(require_safe)
     def timeline_view(self, request: HttpRequest) -> HttpResponse:
         """A bar for every license of the filtered list, on one axis around today."""
-        changes = self._filtered(request, per_page=PAGE)
+        changes = self._filtered(request, TimelineChangeList, per_page=PAGE)
         span = request.GET.get(SPAN, DEFAULT_SPAN)
         span = span if span in validity.SPANS else DEFAULT_SPAN
         now = timezone.now()
@@ -65,9 +69,8 @@ class TimelinePages(TenantAdmin):
             "cl": changes,
             "lines": [Line(shown, axis.bar(shown.license), _kind(shown)) for shown in rows],
             "ticks": axis.ticks(),
-            "today": axis.at(now),
+            "today": validity.percent(axis.at(now)),
             "now": now,
-            "width": validity.WIDTH,
             "spans": [
                 (words, changes.get_query_string({SPAN: name}), name == span)
                 for name, (words, _, _) in validity.SPANS.items()
@@ -80,7 +83,7 @@ class TimelinePages(TenantAdmin):
     @method_decorator(require_safe)
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The filtered list, all of its pages, as a file for spreadsheets: UTF-8 with a mark, for Excel."""
-        changes = self._filtered(request, per_page=1)
+        changes = self._filtered(request, LicenseChangeList, per_page=1)
         keys = list(changes.queryset.values_list("pk", flat=True))
         headers = {
             "Content-Disposition": f'attachment; filename="licenses-{timezone.now():%Y-%m-%d}.csv"',
@@ -88,20 +91,21 @@ class TimelinePages(TenantAdmin):
         }
         return StreamingHttpResponse(_Pieces(request, keys), headers=headers, content_type="text/csv; charset=utf-8")
 
-    def _filtered(self, request: HttpRequest, *, per_page: int) -> Any:
+    def _filtered(self, request: HttpRequest, kind: type[ChangeList], *, per_page: int) -> Any:
         """The list that this query string asks for."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            return self._changelist(request, per_page=per_page)
+            return self._changelist(request, kind, per_page=per_page)
         except IncorrectLookupParameters as error:
             raise BadRequest("The license list knows no such filter.") from error
 
-    def _changelist(self, request: HttpRequest, *, per_page: int) -> ChangeList:
+    def _changelist(self, request: HttpRequest, kind: type[ChangeList], *, per_page: int) -> ChangeList:
         """The admin's own list with so many rows on a page."""
         columns = self.get_list_display(request)
-        made = self.get_changelist(request)
-        return made(
+        hint: Any = self.search_help_text
+        sortable: Any = self.get_sortable_by(request)
+        return kind(
             request,
             self.model,
             columns,
@@ -114,8 +118,8 @@ class TimelinePages(TenantAdmin):
             0,
             self.list_editable,
             self,
-            self.get_sortable_by(request),
-            self.search_help_text,
+            sortable,
+            hint,
         )
 
 

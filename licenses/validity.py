@@ -10,6 +10,7 @@ from licenses.wording import State
 
 SOON: Final = timedelta(days=7)
 WIDTH: Final = 1000  # of a bar, in its own units
+EDGE: Final = 45  # where the name of a tick has no room
 
 
 class Standing(NamedTuple):
@@ -17,18 +18,19 @@ class Standing(NamedTuple):
 
     kind: str  # good, soon, bad, quiet or unsure
     words: str
+    past: str  # the same of an old list, which tells only how it was
 
 
 _STANDINGS: Final = {
-    State.NOT_YET: Standing("quiet", "not yet begun"),
-    State.DISABLED: Standing("quiet", "off"),
-    State.UNKNOWN: Standing("unsure", "not told whether on"),
+    State.NOT_YET: Standing("quiet", "not yet begun", "not yet begun"),
+    State.DISABLED: Standing("quiet", "off", "was off"),
+    State.UNKNOWN: Standing("unsure", "not told whether on", "not told whether on"),
 }
-_EXPIRED: Final = Standing("quiet", "expired")
-_EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on")
-_NOT_IMPORTED: Final = Standing("quiet", "not imported")
-_IN_FORCE: Final = Standing("good", "in force")
-_IN_FORCE_ENDING: Final = Standing("soon", "in force")
+_EXPIRED: Final = Standing("quiet", "expired", "expired")
+_EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on", "expired, was on")
+_NOT_IMPORTED: Final = Standing("quiet", "not imported", "was not imported")
+_IN_FORCE: Final = Standing("good", "in force", "was in force")
+_IN_FORCE_ENDING: Final = Standing("soon", "in force", "was in force")
 
 
 def standing(license_: UnlockLicense, now: datetime) -> Standing:
@@ -80,6 +82,11 @@ def passed(license_: UnlockLicense, now: datetime) -> int | None:
 # --- many on one axis --------------------------------------------------------------------------------
 
 
+def percent(x: int) -> str:
+    """A place on an axis as SVG takes it."""
+    return f"{x * 100 / WIDTH:.1f}%"
+
+
 class Bar(NamedTuple):
     """Where a window lies on an axis; it may go on beyond either edge. Its width is 0 if it lies outside."""
 
@@ -88,12 +95,24 @@ class Bar(NamedTuple):
     goes_on_left: bool
     goes_on_right: bool
 
+    @property
+    def begins_at(self) -> str:
+        return percent(self.x)
+
+    @property
+    def length(self) -> str:
+        return percent(self.width)
+
 
 class Tick(NamedTuple):
     """A moment on an axis, and its name."""
 
     x: int
     words: str
+
+    @property
+    def at(self) -> str:
+        return percent(self.x)
 
 
 class Axis(NamedTuple):
@@ -121,20 +140,19 @@ class Axis(NamedTuple):
     def ticks(self) -> list[Tick]:
         """First days of months or years, as many as there is room for."""
         months = (self.end.year - self.begin.year) * 12 + self.end.month - self.begin.month
-        step = next((step for step in (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000) if months / step <= 9), 12000)
+        step = next((step for step in (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000) if months / step <= 7), 12000)
         found = []
         number = self.begin.year * 12 + self.begin.month - 1
         number += -number % step if step > 1 else 1
         while number <= self.end.year * 12 + self.end.month - 1:
             moment = datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
-            if self.begin <= moment < self.end:
+            if EDGE <= self.at(moment) <= WIDTH - EDGE:
                 found.append(Tick(self.at(moment), f"{moment:%Y}" if step >= 12 else f"{moment:%b %Y}"))
             number += step
         return found
 
 
-SPANS: Final = {"quarter": ("3 months", 30, 90), "year": ("1 year", 60, 365), "decade": ("10 years", 365, 3650)}
-LATEST: Final = datetime(9999, 12, 1, tzinfo=UTC)
+SPANS: Final = {"quarter": ("3 months", 30, 90), "year": ("1 year", 90, 365), "decade": ("10 years", 365, 3650)}
 
 
 def axis(span: str, now: datetime) -> Axis:

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent
 from licenses import files
-from licenses.models import LicenseList, UnlockLicense
+from licenses.models import LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import audit, codes
 from organizations.models import AuditEvent, BindingFailure
@@ -36,6 +36,17 @@ def furnish(organization, user, prefix):
         device=dock, device_model_domain=3, license_id=1, type=0, name=f"{prefix} license", begin_time=now
     )
     LicenseList.objects.create(device=dock, device_model_domain=3, complete=True, fetched_at=now)
+    LicenseEvent.objects.create(
+        device=dock,
+        organization=organization,
+        device_model_domain=3,
+        license_id=1,
+        name=f"{prefix} license",
+        kind=LicenseEvent.Kind.CHANGED,
+        at=now,
+        before={"end_time": None},
+        after={"end_time": "2038-01-01T00:00:00+00:00"},
+    )
     batch = ServiceCallBatch.objects.create(
         organization=organization,
         method="unlock_license_list",
