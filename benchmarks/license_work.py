@@ -79,7 +79,8 @@ def payload(call: Any, size: int, *, enabled: bool) -> bytes:
         {
             "common_fields": {
                 "license_id": key, "name": f"license {key}", "type": 1, "group_id": 1, "user_id": "u",
-                "enabled": enabled, "device_sn": "DRONE", "begin_time": 1_700_000_000, "end_time": 2_145_916_800, "user_only": False,
+                "enabled": enabled, "device_sn": "DRONE", "user_only": False,
+                "begin_time": 1_700_000_000, "end_time": 2_145_916_800,
             },
             "circle_unlock": {"radius": 500, "latitude": 22.60309, "longitude": 113.9, "height": 120},
         }
