@@ -135,6 +135,12 @@ def test_polygon_that_touches_the_antimeridian_stays_whole():
     assert [area(ring) for ring in told["geometry"]["coordinates"]] == [1]
 
 
+def test_cut_leaves_no_ring_of_two_corners():
+    told = feature(made(4, corners((179, 0), (-179, 0), (-178, 0))), now=NOW)
+    check(told)
+    assert len(told["geometry"]["coordinates"]) == 1
+
+
 def test_polygon_around_a_pole_has_no_geometry():
     shape = shape_of(made(4, corners((0, 80), (90, 80), (180, 80), (-90, 80))), "en")
     assert shape.geometry is None
