@@ -198,6 +198,14 @@ def test_what_is_over_and_on_comes_first_and_what_is_over_and_off_last(see, dock
     assert [row.license_id for row in rows(see("bob", LIST))] == [3, 5, 1, 4, 2]
 
 
+def test_pages_go_on_through_all_degrees_of_urgency(see, dock):
+    keys = [license_(dock, key, end=key - 60 or None, enabled=key % 2 == 0).license_id for key in range(1, 120)]
+    found = [row.license_id for page in (1, 2, 3) for row in rows(see("bob", LIST, p=page))]
+    assert sorted(found) == keys
+    expected = sorted(keys, key=lambda key: (2 if key < 60 and key % 2 else key >= 60, key == 60, key))
+    assert found == expected
+
+
 def test_hostile_names_are_escaped(see, dock):
     row = license_(
         dock, name=HOSTILE, device_sn=HOSTILE, user_id=HOSTILE, details={HOSTILE: HOSTILE}, raw={"a": HOSTILE}
