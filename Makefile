@@ -29,7 +29,7 @@ demo: $(RUNTIME)
 
 test: setup
 	$(BIN)/python -m cloudapi.embedded.programs chromium
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check .

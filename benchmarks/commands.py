@@ -16,7 +16,7 @@ import psycopg
 
 from benchmarks.browser import Browser, Told
 from benchmarks.load import SERVICES, LoadClient, service_requests
-from benchmarks.processes import ROOT, environment, manage, running, wait
+from benchmarks.processes import ROOT, Running, environment, manage, running, wait
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
 from mqtt_bridge.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
 
@@ -31,7 +31,10 @@ SELECT count(*) FILTER (WHERE closed IS NULL), extract(epoch FROM max(sent)), ex
        count(*) FILTER (WHERE status <> 'succeeded')
 FROM devices_servicecall WHERE subject = %s
 """
-TIMES = "SELECT extract(epoch FROM created), extract(epoch FROM sent), extract(epoch FROM closed) FROM devices_servicecall WHERE id = %s"
+TIMES = """
+SELECT extract(epoch FROM created), extract(epoch FROM sent), extract(epoch FROM closed)
+FROM devices_servicecall WHERE id = %s
+"""
 
 Figures = dict[str, list[float]]
 
@@ -56,14 +59,14 @@ def measure(docks: int, singles: int) -> dict[str, float]:
             figures = _parts(env, broker, docks)
             with (
                 Issuer(env, docks) as issuer,
-                running(["manage.py", "run_mqtt_bridge"], env, sign="Serving docks"),
+                running(["manage.py", "run_mqtt_bridge"], env, sign="Serving docks") as bridge,
                 running(_celery("cloudapi", "beat", "--schedule", f"{database.directory}/beat"), env, sign="beat"),
                 psycopg.connect(database.url, autocommit=True) as rows,
             ):
                 for processes in PROCESSES:
-                    with running(_worker("cloudapi", processes), env, sign="ready."):
+                    with running(_worker("cloudapi", processes), env, sign="ready.") as worker:
                         if processes == 1:
-                            figures |= _latency(env, issuer, rows, singles)
+                            figures |= _latency(env, issuer, rows, singles, bridge=bridge, worker=worker)
                         for together, name in zip((True, False), QUEUES, strict=True):
                             rates = _throughput(issuer, rows, together=together)
                             figures |= {f"{name}, {processes}, {step}": rate for step, rate in rates.items()}
@@ -125,18 +128,24 @@ def _bare_rate(url: str, count: int) -> float:
 # --- one at a time ---------------------------------------------------------------------------------
 
 
-def _latency(env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int) -> dict[str, float]:
-    """p50 in ms of each step of a command from one page; p95 of the whole."""
-    with _web(env) as host, Browser(host, issuer.session, issuer.docks[0]) as browser:
+def _latency(
+    env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int, **programs: Running
+) -> dict[str, float]:
+    """p50 in ms of each step of a command from one page, p95 of the whole, and the processor time of each program."""
+    with _web(env) as (web, host), Browser(host, issuer.session, issuer.docks[0]) as browser:
+        programs = {"web": web, **programs}
         for number in range(WARM):
             browser.command(number + 1)
+        before = {name: program.cpu() for name, program in programs.items()}
         told = [browser.command(WARM + number + 1) for number in range(count)]
+        used = {f"cpu of {name}": (program.cpu() - before[name]) / count for name, program in programs.items()}
     steps: Figures = defaultdict(list)
     for one in told:
         for name, seconds in _steps(one, rows).items():
             steps[name].append(seconds * 1000)
     figures = {name: median(values) for name, values in steps.items()}
-    return figures | {"p95": quantiles(steps["whole"], n=20)[-1]}
+    figures["p95"] = quantiles(steps["whole"], n=20)[-1]
+    return figures | {name: seconds * 1000 for name, seconds in used.items()}
 
 
 def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
@@ -152,14 +161,14 @@ def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
 
 
 @contextmanager
-def _web(env: dict[str, str]) -> Iterator[str]:
-    """uvicorn on a free port; yields host:port."""
+def _web(env: dict[str, str]) -> Iterator[tuple[Running, str]]:
+    """uvicorn on a free port, and host:port."""
     command = ["-m", "uvicorn", "cloudapi.asgi:application", "--port", "0", "--lifespan", "off"]
     command += ["--ws", "websockets-sansio"]
-    with running(command, env, sign="Uvicorn running on") as said:
-        address = re.search(r"Uvicorn running on http://(\S+)", said())
+    with running(command, env, sign="Uvicorn running on") as web:
+        address = re.search(r"Uvicorn running on http://(\S+)", web.said())
         assert address is not None  # noqa: S101
-        yield address.group(1)
+        yield web, address.group(1)
 
 
 def print_latency(value: dict[str, float], *, rounds: int, singles: int) -> None:
@@ -173,6 +182,9 @@ def print_latency(value: dict[str, float], *, rounds: int, singles: int) -> None
         ("closed", "  until the dock's answer is applied"),
         ("shown", "  until the browser has the last frame"),
         ("answered", "POST to its own answer, beside that"),
+        ("cpu of web", "processor time of the web process"),
+        ("cpu of worker", "processor time of the worker"),
+        ("cpu of bridge", "processor time of the bridge"),
         ("task", "a bare Celery task and back"),
         ("dock", "a bare MQTT message to a dock and back"),
     ):

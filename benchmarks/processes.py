@@ -9,13 +9,39 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from cryptography.fernet import Fernet
 
+from cloudapi.embedded.processes import children
 from cloudapi.embedded.servers import HOST
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 30.0  # seconds
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, in /proc
+
+
+class Running:
+    """A process that was started here."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], output: IO[bytes]) -> None:
+        self._output = output
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
+        )
+
+    def said(self) -> str:
+        """What it printed so far."""
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def cpu(self) -> float:
+        """Seconds of a processor that it and its children have used."""
+        return sum(_cpu(pid) for pid in [self.process.pid, *children(self.process.pid)])
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def environment(**urls: str) -> dict[str, str]:
@@ -40,24 +66,18 @@ def manage(env: dict[str, str], *arguments: str) -> None:
 
 
 @contextmanager
-def running(arguments: list[str], env: dict[str, str], *, sign: str) -> Iterator[Callable[[], str]]:
-    """Run `python <arguments>` until the block ends, ready when it printed `sign`; yields what tells its output."""
+def running(arguments: list[str], env: dict[str, str], *, sign: str) -> Iterator[Running]:
+    """Run `python <arguments>` until the block ends, ready when it printed `sign`."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
-        )
-
-        def said() -> str:
-            return os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace")
-
+        program = Running(arguments, env, output)
         try:
-            wait(lambda: sign in said() or process.poll() is not None)
-            if process.poll() is not None:
-                raise RuntimeError(f"{arguments} ended at once:\n{said()[-2000:]}")
-            yield said
+            wait(lambda: sign in program.said() or program.process.poll() is not None)
+            if program.process.poll() is not None:
+                raise RuntimeError(f"{arguments} ended at once:\n{program.said()[-2000:]}")
+            yield program
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+            program.process.send_signal(signal.SIGTERM)
+            program.process.wait()
 
 
 def wait(condition: Callable[[], bool], *, timeout: float = START_TIMEOUT, every: float = 0.1) -> None:

@@ -71,6 +71,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "cloudapi.urls"
 ASGI_APPLICATION = "cloudapi.asgi.application"
+WEB_THREADS = env.int("WEB_THREADS", default=16)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -91,6 +92,7 @@ TEMPLATES = [
 DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a kept connection may not have outlived its server
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Writers queue instead of failing with "database is locked" (docs/reliability.md).
     DATABASES["default"]["OPTIONS"] = {
@@ -159,6 +161,8 @@ if not DEBUG:
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     if PUBLIC_URL.startswith("http://"):
         SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
+
+DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 
 # --- language, time, files ---------------------------------------------------------------------
 
@@ -273,8 +277,13 @@ CELERY_BEAT_SCHEDULE = {
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}]},
+        "CONFIG": {
+            # Groups are named after primary keys, and Redis hands a message to all its databases: two servers that
+            # share one would show each other's frames.
+            "prefix": PUBLIC_URL,
+            # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}],
+        },
     }
     if REDIS_URL
     else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}

@@ -4,8 +4,10 @@ Fields and answers are those of DJI's pages "remote unlock" (flysafe) and "DJI a
 given equals the `data` of the message, but for files, which are named by our own row.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -101,11 +103,21 @@ def _switch_output(reply: LicenseSwitchReply) -> dict[str, Any]:
     return {} if reply.license_id is None else {"license_id": reply.license_id}
 
 
+def is_link(url: str) -> bool:
+    """Whether people may be asked to click on it: https, a host, and nothing that makes it look like another's."""
+    if not url.isascii() or not url.isprintable() or set(url) & set(' \\"<>'):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+
+
 def _account_output(said: AccountReply | AccountEvent) -> dict[str, Any]:
-    """A link is kept only if it is https: people will click on it."""
     output: dict[str, Any] = {}
     if isinstance(said, AccountEvent):
-        if said.verification_code_url.lower().startswith("https://"):
+        if is_link(said.verification_code_url):
             output["verification_code_url"] = said.verification_code_url
         if said.sub_device_sn:
             output["sub_device_sn"] = said.sub_device_sn
@@ -168,6 +180,11 @@ METHODS: Final[dict[str, Method]] = {
         ),
     )
 }
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database takes this text, and an encoder."""
+    return re.search(_STORABLE, text) is not None
 
 
 def label(method: str) -> str:

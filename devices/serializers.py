@@ -21,7 +21,7 @@ class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
     def get_verification_code_url(self, account: DeviceAccount) -> str:
         """The dock's word, for people to click: nothing but https leaves the server."""
         url = account.verification_code_url
-        return url if url.startswith("https://") else ""
+        return url if methods.is_link(url) else ""
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):

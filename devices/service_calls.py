@@ -1,7 +1,7 @@
 """Asking docks for services: issue, send, hear the answers, close, cancel, retry.
 
-Every change of a call follows `devices/call_states.py`, is one UPDATE that names the version it changes, and leaves
-an event behind. Nothing is sent twice: whoever turns a call from queued to sent, sends it, once.
+Every change of a call follows `devices/call_states.py`, is made while the row is locked, raises its version by one and
+leaves an event behind. Nothing is sent twice: whoever turns a call from queued to sent, sends it, once.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -32,7 +32,7 @@ from devices.call_states import (
     silence,
     unreadable_word,
 )
-from devices.methods import LOGIN, METHODS, Method
+from devices.methods import LOGIN, METHODS, Method, is_storable
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.presence import Presence, Watch, watch
 from mqtt_bridge import router
@@ -52,6 +52,7 @@ __all__ = [
     "cancel",
     "cancel_many",
     "claim",
+    "claim_many",
     "close_overdue",
     "describe",
     "hear_docks",
@@ -59,6 +60,7 @@ __all__ = [
     "issue_each",
     "issue_many",
     "record_receipt",
+    "record_receipts",
     "retry",
     "waiting",
     "why_not",
@@ -70,6 +72,7 @@ SECRET_LIFE: Final = timedelta(seconds=120)
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
 MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
+MOST_NOTE: Final = 2000  # characters; it is in every frame about a call
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
@@ -111,6 +114,9 @@ class Claim(NamedTuple):
     payload: bytes
     qos: int
     expiry: int
+
+    def __repr__(self) -> str:
+        return f"Claim({self.call.pk})"  # the bytes may hold a password
 
 
 class Report(NamedTuple):
@@ -163,6 +169,7 @@ def issue_many(
         actor=actor,
         life=_life(expires_in, queue=queue),
         common={
+            "requested_by": actor.user,
             "note": note,
             "queue": queue,
             "batch": batch,
@@ -200,7 +207,7 @@ def issue_each(
         wishes.append(_Wish(device, spec.subject(given), given))
     if spec is None:
         return []
-    common = {"note": note, "queue": queue, "batch": batch}
+    common = {"requested_by": actor.user, "note": note, "queue": queue, "batch": batch}
     return _make(spec, wishes, actor=actor, life=_life(None, queue=queue), common=common)
 
 
@@ -233,7 +240,6 @@ def _make(
             method=spec.name,
             subject=wish.subject,
             data=spec.masked(dict(wish.given)),
-            requested_by_id=actor.user.pk if actor.user else None,
             created=now,
             expires=now + life,
             **common,
@@ -285,8 +291,10 @@ def _read(method: str, data: Mapping[str, Any] | None, *, note: str, queue: bool
         raise Refused(
             Refused.Kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set (see docs/configuration.md)."
         )
-    if "\0" in note:
-        raise Refused(Refused.Kind.INVALID, "The note has a NUL character.")
+    if len(note) > MOST_NOTE or not is_storable(note):
+        raise Refused(
+            Refused.Kind.INVALID, f"A note has at most {MOST_NOTE} characters, all of them ones that can be stored."
+        )
     if queue and spec.secrets:
         raise Refused(Refused.Kind.INVALID, f"{spec.label}: a password does not wait for a dock to come online.")
     try:
@@ -389,7 +397,7 @@ def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = N
         raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
-    if data is None and METHODS[call.method].secrets:
+    if data is None and call.method in METHODS and METHODS[call.method].secrets:
         raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
     return issue(
         device=call.device,
@@ -412,26 +420,38 @@ def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE
     return list(calls.order_by("created").values_list("pk", flat=True)[:limit])
 
 
-@transaction.atomic
 def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
     """Take a call to send it; None if it is not to be sent now, or another took it. Final: nobody gets it twice."""
-    wanted = ServiceCall.objects.to_be_sent(now).filter(pk=call_id)
-    call = wanted.select_related("device", "organization", "requested_by").first()
-    if call is None:
-        return None
-    spec = METHODS[call.method]
-    try:
-        _check_device(call)
-        payload = _payload(spec, call, now)
-    except (Refused, LocalProtocolError) as error:
-        _change(call, Word(Source.WORKER, Status.EXPIRED, text=str(error)), now=now)
-        return None
-    if not _change(call, Word(Source.WORKER, Status.SENT), now=now):
-        return None
-    _forget_secrets([call])
+    return next(iter(claim_many([call_id], now=now)), None)
+
+
+@transaction.atomic
+def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Claim]:
+    """Take those of these calls that are to be sent now and nobody took, oldest first; a constant number of statements.
+
+    Whoever asks for a call that another is taking waits, and then does not get it.
+    """
+    wanted = ServiceCall.objects.to_be_sent(now).filter(pk__in=list(call_ids))
+    claims: list[Claim] = []
+
+    def word(call: ServiceCall) -> Word:
+        try:
+            _check_device(call)
+            claims.append(_claim(METHODS[call.method], call, now))
+        except (Refused, LocalProtocolError) as error:
+            return Word(Source.WORKER, Status.EXPIRED, text=str(error))
+        return Word(Source.WORKER, Status.SENT)
+
+    changed = {call.pk for call in _tell(wanted, word, now=now)}
+    _forget_secrets([taken.call for taken in claims])
+    return sorted((taken for taken in claims if taken.call.pk in changed), key=lambda taken: taken.call.created)
+
+
+def _claim(spec: Method, call: ServiceCall, now: datetime) -> Claim:
     patience = max(1, int(silence(call.method).total_seconds()))
     expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
-    return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, spec.qos, expiry)
+    topic = topics.build(topics.Channel.SERVICES, call.device.sn)
+    return Claim(call, topic, _payload(spec, call, now), spec.qos, expiry)
 
 
 def _check_device(call: ServiceCall) -> None:
@@ -466,17 +486,27 @@ def _secrets(spec: Method, call: ServiceCall, now: datetime) -> dict[str, Any]:
 
 
 def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
-    """Note how the broker took a call that was just sent. Silence is not news: the deadline decides then."""
+    """Note how the broker took a call that was just sent."""
+    record_receipts([(call, receipt)])
+
+
+def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
+    """Note how the broker took calls that were just sent. Silence is not news: the deadline decides then."""
+    words = {call.pk: word for call, receipt in receipts if (word := _receipt_word(call, receipt)) is not None}
+    if words:
+        with transaction.atomic():
+            # A dock that has answered meanwhile knows better.
+            _tell(ServiceCall.objects.filter(pk__in=words, status=Status.SENT), lambda call: words[call.pk])
+
+
+def _receipt_word(call: ServiceCall, receipt: Receipt) -> Word | None:
     wait = Word(Source.WORKER, Status.QUEUED)
     words = {
         Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
         Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
         Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
     }
-    word = words.get(receipt)
-    if word is not None:
-        with transaction.atomic():
-            _change(call, word, now=timezone.now())
+    return words.get(receipt)
 
 
 def _not_sent(why: str) -> Word:
@@ -489,7 +519,8 @@ def _not_sent(why: str) -> Word:
 def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Apply what docks said, in order; returns for each why it was not used, "" if it was.
 
-    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. Must run
+    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. An event
+    that nobody can read is not the end of a call: the next one, or the clock, will tell. Must run
     in a transaction; a constant number of statements and what the outcomes of closed calls need.
     """
     found = _find(reports)
@@ -503,6 +534,9 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             reasons.append("no call of ours")
             continue
         word, data = _understand(report, call)
+        if word.source == Source.EVENT and data is None:
+            reasons.append(word.text)
+            continue
         change = hear(call, word, now=now)
         reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
         if change is not Heard.NOTHING:
@@ -543,7 +577,7 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
 
 
 def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
-    """The word that a report is, and its data; the call's method decides how it is read."""
+    """The word that a report is, and its data, None if unreadable; the call's method decides how it is read."""
     spec = METHODS.get(call.method)
     type_ = spec and (spec.reply if report.source == Source.REPLY else spec.event)
     if spec is None or type_ is None:
@@ -568,7 +602,7 @@ def cancel(call: ServiceCall, *, actor: Actor) -> None:
 def cancel_many(calls: QuerySet[ServiceCall], *, actor: Actor) -> int:
     """Call off those that are not sent; returns how many."""
     queued = calls.filter(status=Status.QUEUED)
-    canceled = _close(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
+    canceled = _tell(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
     audit.record(
         audit.event(
             actor,
@@ -589,7 +623,7 @@ def abandon(device_ids: Iterable[int]) -> None:
         outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
         return Word(Source.PERSON, Status.CANCELED, text=f"the dock was released.{outcome}")
 
-    _close(ServiceCall.objects.open().filter(device__in=list(device_ids)), word)
+    _tell(ServiceCall.objects.open().filter(device__in=list(device_ids)), word)
 
 
 @transaction.atomic
@@ -602,7 +636,7 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
     if listening_since is not None and now - listening_since < GRACE:
         return 0
     ServiceCallSecret.objects.filter(expires__lt=now).delete()
-    return len(_close(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
+    return len(_tell(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
 
 
 def _overdue(call: ServiceCall) -> Word:
@@ -612,15 +646,22 @@ def _overdue(call: ServiceCall) -> Word:
     return Word(Source.CLOCK, Status.TIMED_OUT)
 
 
-def _close(
+# --- write ---------------------------------------------------------------------------------------
+
+
+def _tell(
     calls: QuerySet[ServiceCall],
     word: Callable[[ServiceCall], Word],
     *,
+    now: datetime | None = None,
     limit: int | None = None,
     skip_locked: bool = False,
 ) -> list[ServiceCall]:
-    """Let every call hear its word; returns those that it changed."""
-    now = timezone.now()
+    """Let every call hear its word; returns those that it changed. Must run in a transaction.
+
+    A call that another transaction is changing is waited for, and left out if it is no longer one of `calls` then.
+    """
+    now = now or timezone.now()
     rows = calls.select_related("device", "organization", "requested_by").order_by("pk")
     locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
     changed: list[ServiceCall] = []
@@ -632,26 +673,8 @@ def _close(
             events.append(_event(call, said.source, now))
     _write_locked(changed, events)
     live.tell_calls(changed)
-    _conclude([(call, None) for call in changed])
+    _conclude([(call, None) for call in changed if not call.is_open])
     return changed
-
-
-# --- write ---------------------------------------------------------------------------------------
-
-
-def _change(call: ServiceCall, word: Word, *, now: datetime) -> bool:
-    """Let one call hear a word, if nobody changed it since it was read; must run in a transaction."""
-    version = call.version
-    if hear(call, word, now=now) is not Heard.CHANGE:
-        return False
-    values = {name: getattr(call, name) for name in _CHANGING}
-    if not ServiceCall.objects.filter(pk=call.pk, version=version).update(**values):
-        return False
-    _note([call], word.source, now)
-    live.tell_calls([call])
-    if not call.is_open:
-        _conclude([(call, None)])
-    return True
 
 
 def _write_locked(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEvent]) -> None:
@@ -666,9 +689,22 @@ def _conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
     """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
     for call, data in closed:
         outcome = router.outcome(call.method)
-        if outcome is not None:
+        if outcome is not None and data is not None:
             outcome(call, data)
+        elif outcome is not None:
+            _conclude_silent(outcome, call)
     _forget_secrets([call for call, _ in closed])
+
+
+def _conclude_silent(outcome: Callable[[ServiceCall, Any], None], call: ServiceCall) -> None:
+    """Of a call that the dock did not end; a fault here must not keep all other calls open, again and again."""
+    try:
+        with transaction.atomic():
+            outcome(call, None)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("The end of service call %s has no effect", call.pk)
 
 
 def _forget_secrets(calls: Iterable[ServiceCall]) -> None:

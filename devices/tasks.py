@@ -1,7 +1,7 @@
 """Celery tasks: publish what docks are asked to do. A task is a hint, the row decides."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from time import monotonic
 from uuid import UUID
 
@@ -9,12 +9,14 @@ from celery import shared_task
 from django.utils import timezone
 
 from devices import service_calls
-from mqtt_bridge.publisher import Publisher, publisher
+from mqtt_bridge.publisher import Message, Publisher, publisher
 
 logger = logging.getLogger(__name__)
 
 # Seconds that one task may take for many calls; the sweep, every 5 s, goes on. SIGTERM waits for the task.
 BUDGET = 4.0
+# Calls taken at once: so many may have to be called "unknown" if the worker is killed before it has published them.
+AT_ONCE = 50
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -36,22 +38,26 @@ def sweep_service_calls() -> None:
     _publish(service_calls.waiting(timezone.now()))
 
 
-def _publish(call_ids: Iterable[UUID]) -> None:
+def _publish(call_ids: Sequence[UUID]) -> None:
     """Publish these in turn, as long as there are a broker and time; what is left stays queued."""
     line = publisher()
     end = monotonic() + BUDGET
-    for call_id in call_ids:
+    for start in range(0, len(call_ids), AT_ONCE):
         if monotonic() > end or not line.connect():
             return
-        try:
-            _publish_one(line, call_id)
-        except Exception:
-            logger.exception("Service call %s could not be published", call_id)
+        _publish_some(line, call_ids[start : start + AT_ONCE])
 
 
-def _publish_one(line: Publisher, call_id: UUID) -> None:
-    claim = service_calls.claim(call_id, now=timezone.now())
-    if claim is None:
+def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:
+    """Publish these at once; if they cannot be claimed together, one by one, so that no call harms another."""
+    try:
+        claims = service_calls.claim_many(call_ids, now=timezone.now())
+    except Exception:
+        if len(call_ids) == 1:
+            logger.exception("Service call %s could not be published", call_ids[0])
+            return
+        for call_id in call_ids:
+            _publish_some(line, [call_id])
         return
-    receipt = line.publish(claim.topic, claim.payload, qos=claim.qos, expiry=claim.expiry)
-    service_calls.record_receipt(claim.call, receipt)
+    receipts = line.publish_many([Message(claim.topic, claim.payload, claim.qos, claim.expiry) for claim in claims])
+    service_calls.record_receipts(zip((claim.call for claim in claims), receipts, strict=True))

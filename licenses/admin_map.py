@@ -30,7 +30,6 @@ DOCK_BY = {"device__sn": "sn", "device__sn__exact": "sn", "device__id__exact": "
 TEXTS: dict[str, Words] = {
     "title": ("License map", "解禁证书地图"),
     "licenses": ("Unlock licenses", "解禁证书"),
-    "docks": ("Docks", "机场"),
     "legend": ("Legend", "图例"),
     "types": ("What", "类型"),
     "states": ("State", "状态"),
@@ -56,7 +55,10 @@ TEXTS: dict[str, Words] = {
     "page": ("Open", "打开"),
     "and_more": ("and {count} more", "另有 {count} 个"),
     "no_scripts": ("The map needs JavaScript.", "地图需要 JavaScript。"),
-    "dock": ("dock", "机场"),
+    "dock": ("Dock", "机场"),
+    "zoom_in": ("Closer", "放大"),
+    "zoom_out": ("Farther", "缩小"),
+    "source": ("Outlines: Natural Earth, coarse", "轮廓：Natural Earth（较粗略）"),
 }
 
 

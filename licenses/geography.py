@@ -55,6 +55,7 @@ def collection(
     `total` licenses there are; `next_offset` is where the rest begins, or null. A constant number of queries.
     """
     total = licenses.count()
+    language = wording.chosen(language)  # asking for the active one costs more than all else here
     found: list[tuple[UnlockLicense, Json]] = []
     corners = 0
     rows = licenses.select_related("device__state").defer("raw")[offset : offset + min(limit, LICENSES)]
@@ -80,7 +81,8 @@ def collection(
 
 def feature(license_: UnlockLicense, *, now: datetime, language: str | None = None) -> Json:
     """One license as a Feature; its id is our row's."""
-    state = wording.state_of(license_, now)
+    language = wording.chosen(language)
+    state = wording.standing(license_, now)
     shape = shape_of(license_, language)
     return {
         "type": "Feature",
@@ -284,7 +286,7 @@ def _point(longitude: Any, latitude: Any) -> tuple[float, float] | None:
     x, y = number(longitude), number(latitude)
     if x is None or y is None or abs(x) > 180 or abs(y) > 90:
         return None
-    return x, y
+    return round(x, 9), round(y, 9)  # a tenth of a millimetre
 
 
 def _no_point(longitude: Any, latitude: Any, language: str | None) -> str:

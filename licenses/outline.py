@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-TOLERANCE = 0.1  # degrees that a border may move
+TOLERANCE = 0.11  # degrees that a border may move
 SMALLEST = 0.2  # square degrees; a country keeps its largest part, however small
 DECIMALS = 2
 
@@ -54,6 +54,8 @@ def _thin(points: list[Point]) -> list[Point]:
     """Ramer's and Douglas and Peucker's algorithm; a closed arc keeps its farthest point as a second end."""
     if points[0] == points[-1] and len(points) > 3:
         far = max(range(len(points)), key=lambda place: _distance(points[place], points[0], points[0]))
+        if not far:
+            return points[:1]
         return _thin(points[: far + 1]) + _thin(points[far:])[1:]
     kept = {0, len(points) - 1}
     spans = [(0, len(points) - 1)]

@@ -42,6 +42,7 @@ class State(models.TextChoices):
     """Whether a license counts at a moment."""
 
     IN_FORCE = "in_force"
+    APPROVED = "approved"
     DISABLED = "disabled"
     NOT_YET = "not_yet"
     EXPIRED = "expired"
@@ -50,6 +51,7 @@ class State(models.TextChoices):
 
 _STATES: Final[dict[str, Words]] = {
     State.IN_FORCE: ("in force", "生效中"),
+    State.APPROVED: ("approved for the dock", "机场已获批"),
     State.DISABLED: ("disabled", "未启用"),
     State.NOT_YET: ("not yet", "未到生效时间"),
     State.EXPIRED: ("expired", "已过期"),
@@ -67,6 +69,13 @@ def state_of(license_: UnlockLicense, now: datetime) -> State:
     if license_.enabled is None:
         return State.UNKNOWN
     return State.IN_FORCE if license_.enabled else State.DISABLED
+
+
+def standing(license_: UnlockLicense, now: datetime) -> State:
+    """Its state, but what only the dock's inventory tells of is approved: that does not show that it was imported."""
+    state = state_of(license_, now)
+    is_proven = license_.device_model_domain == Inventory.AIRCRAFT
+    return State.APPROVED if state == State.IN_FORCE and not is_proven else state
 
 
 def chosen(language: str | None = None) -> str:

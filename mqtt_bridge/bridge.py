@@ -161,9 +161,9 @@ class Bridge:
             logger.exception("%d journal rows are lost", len(handled))
 
     def _is_allowed(self, delivery: Delivery) -> bool:
-        """Whether this sender may still speak; judged by the topic alone, before anything is parsed."""
+        """Whether this sender may still speak; judged by topic and size, before anything is parsed."""
         parts = delivery.topic.split("/", 3)
-        allowed = self._limiter.allow(parts[2] if len(parts) > 2 else "")
+        allowed = self._limiter.allow(parts[2] if len(parts) > 2 else "", size=len(delivery.payload))
         if not allowed:
             self.counters["rate_limited"] += 1
         return allowed

@@ -3,9 +3,10 @@
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from enum import Enum
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -44,6 +45,15 @@ class Receipt(Enum):
     NOT_SENT = "not sent"  # it never reached the wire and never will
 
 
+class Message(NamedTuple):
+    """What to publish, at QoS 0 or 1; the broker drops it after `expiry` seconds (1 or more)."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    expiry: int
+
+
 class Publisher:
     """A connection to the broker that is replaced, never repaired, when it fails. For many threads."""
 
@@ -66,14 +76,16 @@ class Publisher:
             return self._line is not None
 
     def publish(self, topic: str, payload: bytes, *, qos: int, expiry: int) -> Receipt:
-        """Publish once, at QoS 0 or 1; the broker drops it after `expiry` seconds (1 or more).
+        """Publish one message once. Never connects by itself and never sends anything twice."""
+        return self.publish_many([Message(topic, payload, qos, expiry)])[0]
 
-        Never connects by itself and never sends anything twice.
-        """
-        if qos not in (0, 1) or expiry < 1:  # an expiry of 0 means "never" to Mosquitto
-            raise ValueError(f"Cannot publish with QoS {qos} and an expiry of {expiry} s.")
+    def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Publish each message once, in their order, without waiting for one before the next; as `publish` does."""
+        for message in messages:
+            if message.qos not in (0, 1) or message.expiry < 1:  # an expiry of 0 means "never" to Mosquitto
+                raise ValueError(f"Cannot publish with QoS {message.qos} and an expiry of {message.expiry} s.")
         line = self._line
-        return Receipt.NOT_SENT if line is None else line.publish(topic, payload, qos=qos, expiry=expiry)
+        return [Receipt.NOT_SENT] * len(messages) if line is None else line.publish_many(messages)
 
     def close(self) -> None:
         """Disconnect; `connect` connects again."""
@@ -139,21 +151,26 @@ class _Line:
             cut(self._client)
             raise OSError(self._refusal or "the broker did not answer in time")
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, expiry: int) -> Receipt:
-        """Publish and wait for what becomes of it; whoever waits too long ends the connection for all."""
+    def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Publish all, then wait for what becomes of them; whoever waits too long ends the connection for all."""
+        packets = [self._begin(message) for message in messages]
+        return [Receipt.NOT_SENT if packet is None else self._wait(packet) for packet in packets]
+
+    def _begin(self, message: Message) -> int | None:
+        """Write a message to the socket; returns its packet id, None if it cannot go out."""
         # More at a time than the broker allows would wait inside paho, or make the broker hang up.
         if not self._window.acquire(timeout=PUBACK_TIMEOUT):
-            return Receipt.NOT_SENT
-        try:
-            if self.is_lost:
-                return Receipt.NOT_SENT
-            message = self._client.publish(topic, payload, qos=qos, properties=publish_properties(expiry=expiry))
-            if message.rc == MQTT_ERR_NO_CONN:
-                # Paho keeps it for a reconnection, which this client never has.
-                return Receipt.NOT_SENT
-            return self._wait(message.mid)
-        finally:
-            self._window.release()
+            self._give_up()
+            return None
+        if not self.is_lost:
+            sent = self._client.publish(
+                message.topic, message.payload, qos=message.qos, properties=publish_properties(expiry=message.expiry)
+            )
+            if sent.rc != MQTT_ERR_NO_CONN:
+                return sent.mid
+            # Paho keeps it for a reconnection, which this client never has.
+        self._window.release()
+        return None
 
     def close(self) -> None:
         """Say goodbye if the broker listens, else just go."""
@@ -167,10 +184,15 @@ class _Line:
         with self._lock:
             del self._fates[mid]
         if not is_known:
+            self._give_up()
+        return fate.receipt
+
+    def _give_up(self) -> None:
+        if not self.is_lost:
             logger.warning("The broker acknowledged nothing for %.0f s: the connection is given up", PUBACK_TIMEOUT)
             self._ended.set()
             cut(self._client)
-        return fate.receipt
+        self._window.release()  # whoever waits to publish need not
 
     def _fate(self, mid: int) -> _Fate:
         with self._lock:
@@ -194,6 +216,7 @@ class _Line:
         else:
             fate.receipt = Receipt.DELIVERED
         fate.known.set()
+        self._window.release()
 
     def _on_disconnect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not self._ready.is_set():
@@ -203,6 +226,7 @@ class _Line:
             waiting = list(self._fates.values())
         for fate in waiting:
             fate.known.set()
+        self._window.release()
         self._ready.set()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 RATE = 50.0  # messages per second, in the long run
 BURST = 1000.0  # messages at once
+BYTES = 8192  # of a message are worth a message: a megabyte of small values costs the bridge half a second
 MAX_SENDERS = 100_000
 
 
@@ -19,13 +20,17 @@ class RateLimiter:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, at what time
 
-    def allow(self, sender: str) -> bool:
-        """Take one token, if there is one."""
+    def allow(self, sender: str, *, size: int = 0) -> bool:
+        """Take a token for a message, and one for each BYTES of its size; False if there are not that many.
+
+        The two longest lists of licenses, 3 MB each, fit in a burst.
+        """
         now = self._clock()
         tokens, since = self._buckets.get(sender, (self.burst, now))
         tokens = min(self.burst, tokens + (now - since) * self.rate)
-        allowed = tokens >= 1
-        self._buckets[sender] = (tokens - 1 if allowed else tokens, now)
+        cost = 1 + size // BYTES
+        allowed = tokens >= cost
+        self._buckets[sender] = (tokens - cost if allowed else tokens, now)
         if len(self._buckets) > MAX_SENDERS:
             self._forget_full(now)
         return allowed

@@ -10,6 +10,10 @@ import pytest
 
 from cloudapi.embedded import programs
 from cloudapi.embedded.demo import ORGANIZATIONS
+from devices import service_calls
+from devices.models import Device, ServiceCall
+from organizations.audit import Actor
+from organizations.models import AuditEvent
 from tests.stack import ROOT, running_stack, wait_for
 
 README = (ROOT / "README.md").read_text()
@@ -32,6 +36,14 @@ def test_tour_binds_a_dock_by_hand(tmp_path):
         assert stack.bound() == {"HANDMADE1": ORGANIZATIONS[0][0]}
         topologies = "SELECT count(*) FROM mqtt_bridge_exchange WHERE method = 'update_topo' AND outcome = 'answered'"
         wait_for(lambda: stack.rows(topologies) == [(1,)])
+
+
+def test_script_asks_a_dock_for_a_service(dock):
+    [script] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    Device.objects.filter(pk=dock.pk).update(sn="DEMODOCK00001")
+    names = {"Actor": Actor, "AuditEvent": AuditEvent, "Device": Device, "service_calls": service_calls}
+    exec(script, names)  # noqa: S102 - our own words
+    assert ServiceCall.objects.get().pk == names["call"].pk
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))

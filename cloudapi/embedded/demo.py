@@ -127,7 +127,8 @@ def _own_database(data: Path) -> Iterator[None]:
 
 
 def _configure(port: int, broker_port: int) -> None:
-    """Tell the settings what the environment did not."""
+    """Tell the settings what the environment did not, and nothing of the Redis that another server may use."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}}
     if not os.environ.get("PUBLIC_URL"):
         settings.PUBLIC_URL = f"http://{HOST}:{port}"
     dock_account = {

@@ -5,6 +5,7 @@
 import { connect } from "./live.js";
 
 const THROTTLE = 500; // ms between two fetches, at least
+const PATIENCE = 20_000; // ms until a fetch that nobody answers has failed
 const CLOCK = 30_000; // ms: "3 min ago" grows old, and a lost socket must not keep a page for ever
 const CLOCK_WITHOUT_SOCKET = 5_000;
 
@@ -113,7 +114,12 @@ async function loadOthers() {
 let latest = 0; // only the newest fetch is shown
 async function load(url, options = {}) {
   const number = ++latest;
-  const response = await fetch(url, { redirect: "error", headers: { "X-Refresh": "1" }, ...options });
+  const response = await fetch(url, {
+    redirect: "error",
+    headers: { "X-Refresh": "1" },
+    signal: AbortSignal.timeout(PATIENCE),
+    ...options,
+  });
   if (!response.ok) throw new Error(`${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   if (number === latest) swap(page);
@@ -121,21 +127,33 @@ async function load(url, options = {}) {
   return page;
 }
 
+// One fetch at a time: with every one outrun by the next, a page on a slow line would show none.
 let fetched = Date.now();
+let tried = fetched;
 let timer = null;
+let isFetching = false;
+let isOutdated = false; // what is being fetched
 function refetch() {
-  timer ??= setTimeout(async () => {
-    timer = null;
-    if (document.hidden) return;
-    try {
-      await load(root.dataset.source);
-      await loadOthers();
-      trouble = "";
-    } catch {
-      trouble = "the server does not answer, or you are signed out";
-    }
-    say();
-  }, Math.max(50, fetched + THROTTLE - Date.now()));
+  if (isFetching) isOutdated = true;
+  else timer ??= setTimeout(fetchParts, Math.max(50, Math.max(fetched, tried) + THROTTLE - Date.now()));
+}
+
+async function fetchParts() {
+  timer = null;
+  if (document.hidden) return;
+  isFetching = true;
+  isOutdated = false;
+  tried = Date.now();
+  try {
+    await load(root.dataset.source);
+    await loadOthers();
+    trouble = "";
+  } catch {
+    trouble = "the server does not answer, or you are signed out";
+  }
+  isFetching = false;
+  say();
+  if (isOutdated) refetch();
 }
 
 // --- whether it is live --------------------------------------------------------------------------
@@ -217,7 +235,7 @@ if (root) {
   }
   say();
   setInterval(() => {
-    if (Date.now() - fetched >= (socket.name === "live" ? CLOCK : CLOCK_WITHOUT_SOCKET)) refetch();
+    if (Date.now() - Math.max(fetched, tried) >= (socket.name === "live" ? CLOCK : CLOCK_WITHOUT_SOCKET)) refetch();
   }, 1_000);
   document.addEventListener("visibilitychange", () => document.hidden || refetch());
 }

@@ -12,6 +12,7 @@ const COLOURS = { 1: "--map-circle", 2: "--map-country", 4: "--map-polygon" };
 // Lines and fillings tell the states apart without any colour.
 const STATES = {
   in_force: { weight: 3, dashArray: null, fillOpacity: 0.3 },
+  approved: { weight: 2, dashArray: null, fillOpacity: 0.08 },
   disabled: { weight: 2, dashArray: "2 5", fillOpacity: 0.06 },
   not_yet: { weight: 2, dashArray: "12 5", fillOpacity: 0.14 },
   expired: { weight: 2, dashArray: "12 4 2 4", fillOpacity: 0 },
@@ -20,6 +21,7 @@ const STATES = {
 const LABELLED = 40; // shapes or docks; of more the labels appear on hover only
 const ON_CANVAS = 500; // shapes, from which on a canvas is quicker than SVG
 const LISTED = 200; // licenses that the list shows at a time
+const FAR = 9; // zoom, below which what a shape is called would only hide the map
 const NAMED = 8; // licenses in a popup
 const CLOSEST = 15; // zoom when something is looked for
 const PHONE = matchMedia("(max-width: 900px)");
@@ -78,14 +80,16 @@ function draw(licenses, world) {
     maxBounds: [[-89.9, -400], [89.9, 400]],
     minZoom: 1,
     zoomSnap: 0.25,
+    zoomControl: false,
   }).setView([20, 0], 2);
+  L.control.zoom({ zoomInTitle: texts.zoom_in, zoomOutTitle: texts.zoom_out }).addTo(map);
   map.attributionControl.setPrefix(false);
   L.control.scale({ imperial: false }).addTo(map);
   drawBackground(world, crosses);
   for (const feature of licenses.features) if (feature.properties.kind === "dock") drawDock(feature);
   entries.forEach(drawEntry);
   labelShapes();
-  thinDocks();
+  thinLabels();
   showMore();
   for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
     swatch.append(drawing(swatch.dataset.swatchType, swatch.dataset.swatchState));
@@ -124,12 +128,18 @@ function drawBackground(world, crosses) {
     interactive: false,
     style: landStyle,
   };
+  map.attributionControl.addAttribution(texts.source);
   background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
-  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: eastward }));
+  // What crosses the antimeridian needs the next turn of the world beside this one.
+  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: turnedOnce }));
 }
 
 function landStyle() {
   return { color: colour("--map-border"), weight: 1, fillColor: colour("--map-land"), fillOpacity: 1 };
+}
+
+function turnedOnce([longitude, latitude]) {
+  return L.latLng(latitude, longitude + 360);
 }
 
 // What lies across the antimeridian is drawn in one piece, east of it.
@@ -163,10 +173,14 @@ function dockPopup({ properties, page }) {
   return element("div", "", head, ...named(mine));
 }
 
-function thinDocks() {
+function thinLabels() {
   const canvas = map.getContainer();
   const count = [...docks.values()].filter((dock) => dock.marker).length;
-  const decide = () => canvas.classList.toggle("dense", count > LABELLED && map.getZoom() < 10);
+  const decide = () => {
+    const isFar = map.getZoom() < FAR;
+    canvas.classList.toggle("far", isFar);
+    canvas.classList.toggle("dense", isFar && count > LABELLED);
+  };
   map.on("zoomend", decide);
   decide();
 }
@@ -203,7 +217,8 @@ function layersOf({ geometry, properties }) {
     return [L.geoJSON(geometry, coordsToLatLng ? { style, coordsToLatLng } : { style })];
   }
   const [longitude, latitude] = geometry.coordinates;
-  const centre = L.circleMarker([latitude, longitude], { ...style, radius: 4, dashArray: null, fillOpacity: 1 });
+  const size = entries.length > ON_CANVAS ? 1 : 4;
+  const centre = L.circleMarker([latitude, longitude], { ...style, radius: size, dashArray: null, fillOpacity: 1 });
   if (!properties.radius) return [centre];
   return [L.circle([latitude, longitude], { ...style, radius: properties.radius }), centre];
 }
@@ -226,8 +241,8 @@ function labelShapes() {
     const words = [country_text, size, height_text].filter(Boolean).join(", ") || properties.name;
     if (!words) continue;
     const permanent = shapes.size <= LABELLED;
-    const direction = properties.country ? "center" : "bottom";
-    layers[0].bindTooltip(textNode(words), { permanent, direction, opacity: 0.9 });
+    const place = properties.country ? { direction: "center" } : { direction: "bottom", className: "local-label" };
+    layers[0].bindTooltip(textNode(words), { permanent, opacity: 0.9, ...place });
   }
 }
 

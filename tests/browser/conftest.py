@@ -47,7 +47,7 @@ def page(browser, live_server, complaints):
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if _is_error(message) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
+    page.on("response", lambda answer: complaints.append(answer.url) if _is_refusal(answer) else None)
     page.on("requestfailed", lambda request: complaints.append(request.url) if _is_failure(request) else None)
     yield page
     context.close()
@@ -57,6 +57,10 @@ def page(browser, live_server, complaints):
 def _is_error(message):
     """Whether the page is to blame: the live server of these tests speaks no WebSocket."""
     return message.type == "error" and "WebSocket connection to" not in message.text
+
+
+def _is_refusal(response):
+    return response.status >= 400 and "/ws/" not in response.url
 
 
 def _is_failure(request):

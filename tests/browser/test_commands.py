@@ -16,7 +16,11 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent
 from tests.web import running_web
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.xdist_group("browser pages of commands"),
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+]
 NEWEST = "#commands-calls .call >> nth=0"
 LINK = "https://account.example.org/verify?token=1"
 

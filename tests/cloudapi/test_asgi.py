@@ -3,6 +3,7 @@
 import http.client
 
 import pytest
+from django.db import connection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -49,10 +50,40 @@ def test_broken_session_is_nobody(web, dock):
 
 
 def test_pages_are_still_served(web):
-    connection = http.client.HTTPConnection(web.host, timeout=5)
-    connection.request("GET", "/healthz")
-    assert connection.getresponse().status in (200, 503)
-    connection.close()
+    assert get(web, "/healthz") in (200, 503)
+
+
+def get(web, path):
+    client = http.client.HTTPConnection(web.host, timeout=5)
+    client.request("GET", path)
+    status = client.getresponse().status
+    client.close()
+    return status
+
+
+def backends():
+    """The sessions of this database but for our own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def test_requests_share_a_database_connection(web):
+    seen = set()
+    for _ in range(20):
+        assert get(web, "/readyz") == 200
+        seen |= backends()
+    assert len(seen) <= 4
+
+
+def test_connection_that_broke_is_replaced(web):
+    assert get(web, "/readyz") == 200
+    with connection.cursor() as cursor:
+        for pid in backends():
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    assert [get(web, "/readyz") for _ in range(3)] == [200, 200, 200]
 
 
 def code_of(socket):

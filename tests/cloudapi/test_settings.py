@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from cloudapi.settings import tile_origins
 from tests.stack import ROOT
 
 PRODUCTION = {
@@ -71,3 +72,31 @@ print(any(re.search(pattern, "license-files/token/a.kmz") for pattern in setting
 """
     done = manage("shell", "-v0", "-c", program, PUBLIC_URL=f"{scheme}://docks.example.com")
     assert done.stdout.strip() == str(is_exempt), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "origins"),
+    [
+        ("", []),
+        ("/tiles/{z}/{x}/{y}.png", []),
+        ("https://tile.example.org/{z}/{x}/{y}.png", ["https://tile.example.org"]),
+        ("https://{s}.tile.example.org:8443/{z}/{x}/{y}.png", ["https://*.tile.example.org:8443"]),
+        ("http://t{s}.example.org/{z}/{x}/{y}{r}.png?key=a;b", ["http://*.example.org"]),
+    ],
+)
+def test_only_the_origin_of_map_tiles_is_let_in(address, origins):
+    assert tile_origins(address) == origins
+
+
+@pytest.mark.parametrize("address", ["tile.example.org", "ftp://tile.example.org/", "https://x; script-src *", "//x/"])
+def test_what_is_no_address_of_tiles_is_found_at_the_start(address):
+    done = check(MAP_TILE_URL=address)
+    assert "MAP_TILE_URL is no address like https://tile.example.org/" in done.stderr
+    assert done.returncode != 0
+
+
+def test_the_policy_lets_in_the_tiles_of_the_settings():
+    script = "from django.conf import settings; print(settings.CONTENT_SECURITY_POLICY['DIRECTIVES']['img-src'])"
+    told = manage("shell", "-v0", "-c", script, MAP_TILE_URL="https://tile.example.org/{z}/{x}/{y}.png").stdout
+    assert "'https://tile.example.org'" in told
+    assert "tile" not in manage("shell", "-v0", "-c", script, MAP_TILE_URL="").stdout

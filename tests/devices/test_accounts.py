@@ -4,6 +4,7 @@ import pytest
 
 from devices import accounts, service_calls
 from devices.models import Device, DeviceAccount, ServiceCall
+from devices.serializers import DeviceAccountSerializer
 from mqtt_bridge.publisher import Receipt
 from tests.devices.test_service_calls import (
     CREDENTIALS,
@@ -62,10 +63,31 @@ def test_link_told_on_the_way_counts_when_the_attempt_fails(dock):
     assert account(dock)[0] == "verification_required"
 
 
-@pytest.mark.parametrize("link", ["http://dji.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://dji.example",
+        "javascript:alert(1)",
+        "https://",
+        "https:///code",
+        "https://[1",
+        "https:\\\\evil.example",
+        "https://account.dji.com@evil.example/",
+        "https://evil.example\\@account.dji.com/",
+        "https://account.dji.com\u2044.evil.example/",
+        "https://evil.example/\u202emoc.ijd",
+        "https://evil.example/ account.dji.com",
+    ],
+)
 def test_failure_with_an_unsafe_link_is_a_failure(dock, link):
     event(sent(dock, LOGIN, CREDENTIALS), "failed", output={"verification_code_url": link})
     assert account(dock) == ("failed", "pilot@example.org", "")
+
+
+def test_link_in_capitals_reaches_browsers_too(dock):
+    event(sent(dock, LOGIN, CREDENTIALS), "failed", output={"verification_code_url": "HTTPS://DJI.example/code"})
+    shown = DeviceAccountSerializer(DeviceAccount.objects.get()).data
+    assert (shown["status"], shown["verification_code_url"]) == ("verification_required", "HTTPS://DJI.example/code")
 
 
 def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811

@@ -10,6 +10,8 @@ from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.faults import Faults
 from tests.stack import running_stack, wait_for
 
+pytestmark = pytest.mark.xdist_group("commands")  # one stack for all
+
 LIST, SWITCH, UPDATE = "unlock_license_list", "unlock_license_switch", "unlock_license_update"
 LOGIN, LOGOUT = "login_dji_account", "logout_dji_account"
 CREDENTIALS = {"username": "pilot@example.org", "password": "right"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.conf import settings
 
 from cloudapi.embedded.servers import Redis
 from devices import sender
@@ -27,7 +28,8 @@ def redis():
 
 @pytest.fixture
 def layer(redis):
-    return RedisPubSubChannelLayer(hosts=[{"address": redis.url, "socket_connect_timeout": 1, "socket_timeout": 1}])
+    hosts = [{"address": redis.url, "socket_connect_timeout": 1, "socket_timeout": 1}]
+    return RedisPubSubChannelLayer(hosts=hosts, prefix=settings.PUBLIC_URL)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Service calls from the asking to the end, without broker and worker."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from cloudapi import mqtt_routes
 from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
@@ -15,6 +18,7 @@ from devices.service_calls import Refused
 from mqtt_bridge import dispatch
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.protocol.errors import LocalProtocolError
 from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -124,8 +128,9 @@ def test_refusal_of_bad_data_names_no_value(dock):
     assert "hunter2" not in str(refused.value)
 
 
-def test_note_with_nul_is_refused(dock):
-    assert refusal(dock, note="a\0b") == "invalid"
+@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001])
+def test_note_that_cannot_be_stored_or_is_too_long_is_refused(dock, note):
+    assert refusal(dock, note=note) == "invalid"
 
 
 def test_without_a_worker_nothing_is_issued(dock, settings):
@@ -238,17 +243,50 @@ def test_claim_gives_the_message_once(dock):
     assert history(call) == ["queued", "sent"]
 
 
-def test_claim_that_lost_the_race_sends_nothing(dock, monkeypatch):
-    call = issue(dock)
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_claim_the_same_calls_share_them(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(40)]
+    barrier = threading.Barrier(4)
+
+    def claim_all(_worker):
+        barrier.wait()
+        try:
+            return service_calls.claim_many([call.pk for call in calls], now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [claim.call.pk for claims in pool.map(claim_all, range(4)) for claim in claims]
+    assert sorted(taken) == sorted(call.pk for call in calls)
+    assert all(history(call) == ["queued", "sent"] for call in calls)
+
+
+def test_claimed_together_costs_no_more_statements(dock, django_assert_num_queries):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    with CaptureQueriesContext(connection) as one:
+        claim(calls[0])
+    with django_assert_num_queries(len(one)):
+        assert len(service_calls.claim_many([call.pk for call in calls], now=timezone.now())) == 19
+
+
+def test_claims_come_in_the_order_in_which_they_were_asked_for(dock):
+    calls = [issue(dock, data={"license_id": number, "enable": True}) for number in range(20)]
+    taken = service_calls.claim_many([call.pk for call in reversed(calls)], now=timezone.now())
+    assert [claim.call for claim in taken] == calls
+
+
+def test_call_that_cannot_be_sent_expires_and_the_others_go(dock, monkeypatch):
+    good, bad = (issue(dock, data={"license_id": number, "enable": True}) for number in (1, 2))
     honest = service_calls._payload
 
-    def meanwhile(*arguments):
-        ServiceCall.objects.filter(pk=call.pk).update(status="sent", version=2)
-        return honest(*arguments)
+    def fail_for_one(spec, call, now):
+        if call.pk == bad.pk:
+            raise LocalProtocolError("too long")
+        return honest(spec, call, now)
 
-    monkeypatch.setattr(service_calls, "_payload", meanwhile)
-    assert claim(call) is None
-    assert history(call) == ["queued"]
+    monkeypatch.setattr(service_calls, "_payload", fail_for_one)
+    assert [claim.call for claim in service_calls.claim_many([good.pk, bad.pk], now=timezone.now())] == [good]
+    assert (history(good), history(bad)) == (["queued", "sent"], ["queued", "expired"])
 
 
 def test_call_whose_time_has_passed_is_not_sent(dock):
@@ -324,6 +362,7 @@ def test_password_is_encrypted_goes_out_once_and_is_forgotten(dock):
     taken = claim(call)
     assert json.loads(taken.payload)["data"] == CREDENTIALS
     assert (taken.qos, taken.expiry) == (0, 15)
+    assert "hunter2" not in repr(taken)
     assert not ServiceCallSecret.objects.exists()
 
 
@@ -424,6 +463,20 @@ def test_answer_that_nobody_can_read_ends_the_call_with_the_reason(dock):
     assert (call.status, "result is missing" in call.result_text) == ("failed", True)
 
 
+@pytest.mark.parametrize("data", [{}, [], {"result": 2**63}, {"result": 0, "output": "ok"}])
+def test_event_that_nobody_can_read_ends_nothing(dock, data):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    hear(call, data, channel="events")
+    event(call, "ok")
+    assert call.status == "succeeded"
+
+
+def test_event_about_a_service_without_events_ends_nothing(dock):
+    call = sent(dock)
+    assert hear(call, {"result": 1}, channel="events", method=LOGIN).reason
+    assert call.status == "sent"
+
+
 def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, actor):
     counts = []
     for docks in (fleet(organization, 1), fleet(organization, 60, prefix="OTHER")):
@@ -460,6 +513,17 @@ def test_call_that_nobody_answers_times_out_and_the_next_one_works(dock):
     call.refresh_from_db()
     assert call.status == "timed_out"
     assert sent(dock).status == "sent"
+
+
+def test_one_call_whose_end_fails_keeps_no_other_open(dock, organization, monkeypatch):
+    def broken(_call, _data):
+        raise KeyError("username")
+
+    [other] = fleet(organization, 1)
+    calls = [sent(dock, LOGIN, CREDENTIALS), sent(other)]
+    monkeypatch.setitem(mqtt_routes.OUTCOMES, LOGIN, broken)
+    assert close_overdue(seconds=181) == 2
+    assert {ServiceCall.objects.get(pk=call.pk).status for call in calls} == {"timed_out"}
 
 
 def test_late_reply_corrects_a_time_out(dock):
@@ -519,6 +583,14 @@ def test_call_of_a_former_owner_is_not_tried_again(dock, actor, other_organizati
     with pytest.raises(Refused):
         service_calls.retry(ServiceCall.objects.get(), actor=actor)
     assert ServiceCall.objects.count() == 1
+
+
+def test_call_of_a_service_that_is_no_more_is_not_tried_again(dock, actor):
+    call = sent(dock)
+    hear(call, {"result": 325012})
+    call.method = "fly_to_the_moon"
+    with pytest.raises(Refused):
+        service_calls.retry(call, actor=actor)
 
 
 def test_retry_of_a_login_needs_the_password_again(dock, actor):

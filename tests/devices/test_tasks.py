@@ -144,14 +144,14 @@ def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch)
     calls = [service_calls.issue(device=device, **LIST) for device in fleet]
     age(calls[1], seconds=9)
     age(calls[0], calls[2])
-    claim = service_calls.claim
+    claim_many = service_calls.claim_many
 
-    def fail_for_the_oldest(call_id, **options):
-        if call_id == calls[1].pk:
+    def fail_for_the_oldest(call_ids, **options):
+        if calls[1].pk in call_ids:
             raise RuntimeError("broken")
-        return claim(call_id, **options)
+        return claim_many(call_ids, **options)
 
-    monkeypatch.setattr(service_calls, "claim", fail_for_the_oldest)
+    monkeypatch.setattr(service_calls, "claim_many", fail_for_the_oldest)
     sweep_service_calls()
     assert set(arrived(connected, 2)) == {calls[0].tid, calls[2].tid}
     assert statuses(*calls) == ["sent", "queued", "sent"]

@@ -22,18 +22,19 @@ def claim_last():
     """Mark a command as sent when the broker has acknowledged it, as a task with `acks_late` is done with last."""
     from devices import service_calls
 
-    claim, look = service_calls.claim, service_calls.transaction
+    claim, look = service_calls.claim_many, service_calls.transaction
 
-    def look_only(call_id, *, now):
+    def look_only(call_ids, *, now):
         with look.atomic():
-            found = claim(call_id, now=now)
+            found = claim(call_ids, now=now)
             look.set_rollback(True)
         return found
 
-    def claim_now(call, _receipt):
-        claim(call.pk, now=call.sent)
+    def claim_now(receipts):
+        for call, _receipt in receipts:
+            claim([call.pk], now=call.sent)
 
-    service_calls.claim, service_calls.record_receipt = look_only, claim_now
+    service_calls.claim_many, service_calls.record_receipts = look_only, claim_now
 
 
 def no_expiry():
@@ -76,19 +77,19 @@ def _die_at_call(number, function, *, before=False):
 def claimed():
     from devices import service_calls
 
-    service_calls.claim = _die_at_call(3, service_calls.claim)
+    service_calls.claim_many = _die_at_call(3, service_calls.claim_many)
 
 
 def published():
     from mqtt_bridge.publisher import Publisher
 
-    Publisher.publish = _die_at_call(3, Publisher.publish)
+    Publisher.publish_many = _die_at_call(3, Publisher.publish_many)
 
 
 def recorded():
     from devices import service_calls
 
-    service_calls.record_receipt = _die_at_call(3, service_calls.record_receipt)
+    service_calls.record_receipts = _die_at_call(3, service_calls.record_receipts)
 
 
 STEPS = (claimed, published, recorded)

@@ -9,6 +9,8 @@ from mqtt_bridge.simulator.dock import Patience
 from mqtt_bridge.simulator.misbehaviour import FOREIGN_SN
 from tests.stack import CODE, OTHER_CODE, QUICK, running_stack, wait_for
 
+pytestmark = pytest.mark.xdist_group("onboarding")  # one stack for all
+
 ORDER = ["config", "airport_bind_status", "airport_organization_get", "airport_organization_bind", "update_topo"]
 
 

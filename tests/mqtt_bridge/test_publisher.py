@@ -13,7 +13,7 @@ import pytest
 from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge import publisher as publisher_module
 from mqtt_bridge.client import build_client, connect_properties, parse_url, subscriptions
-from mqtt_bridge.publisher import Publisher, Receipt, publisher
+from mqtt_bridge.publisher import PUBACK_TIMEOUT, Message, Publisher, Receipt, publisher
 
 TOPIC = "thing/product/DOCK1/services"
 
@@ -179,6 +179,34 @@ def test_no_more_messages_are_under_way_than_the_broker_takes(make_publisher):
         with ThreadPoolExecutor(20) as pool:
             receipts = Counter(pool.map(lambda _: publish(line), range(20)))
     assert receipts == {Receipt.UNCONFIRMED: 5, Receipt.NOT_SENT: 15}
+
+
+def test_many_messages_keep_their_order_and_each_has_its_receipt(broker, make_publisher):
+    line = make_publisher(broker.url)
+    topics = [TOPIC, "thing/product/NOBODY/services"] * 30
+    with dock(broker) as received:
+        receipts = line.publish_many([Message(topic, b"%d" % number, 1, 15) for number, topic in enumerate(topics)])
+        got = [received.get(timeout=5)[0] for _ in range(30)]
+    assert got == [b"%d" % number for number in range(0, 60, 2)]
+    assert receipts == [Receipt.DELIVERED, Receipt.NO_SUBSCRIBER] * 30
+
+
+def test_many_messages_pass_through_a_small_window(make_publisher):
+    with Mosquitto(config="max_inflight_messages 5") as broker, dock(broker) as received:
+        receipts = make_publisher(broker.url).publish_many([Message(TOPIC, b"{}", 1, 15)] * 100)
+        for _ in range(100):
+            received.get(timeout=5)
+    assert receipts == [Receipt.DELIVERED] * 100
+
+
+def test_frozen_broker_ends_many_messages_at_once(make_publisher):
+    with Mosquitto(config="max_inflight_messages 5") as broker:
+        line = make_publisher(broker.url)
+        broker.freeze()
+        began = time.monotonic()
+        receipts = line.publish_many([Message(TOPIC, b"{}", 1, 15)] * 100)
+    assert receipts == [Receipt.UNCONFIRMED] * 5 + [Receipt.NOT_SENT] * 95
+    assert time.monotonic() - began < 2 * PUBACK_TIMEOUT
 
 
 def test_expired_message_does_not_wait_for_an_absent_dock(broker, make_publisher):

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from channels.layers import get_channel_layer
 from django.core.management import CommandError, call_command
 
 from cloudapi.embedded import demo
+from cloudapi.embedded.memory_layer import MemoryChannelLayer
 from tests.demo import free_port
 from tests.stack import ROOT, wait_for
 
@@ -36,6 +38,13 @@ def test_without_one_it_goes_on(settings, monkeypatch, taken_port):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(CommandError, match="is not free"):
         call_command("demo", port=taken_port)
+
+
+def test_browsers_of_another_server_hear_nothing_of_the_demo(settings):
+    """Groups are named after primary keys: through a common Redis its frames would reach another's members."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
+    demo._configure(8000, 1883)
+    assert isinstance(get_channel_layer(), MemoryChannelLayer)
 
 
 @pytest.fixture

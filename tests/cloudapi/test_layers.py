@@ -1,0 +1,32 @@
+"""What servers that share a Redis hear of each other."""
+
+import os
+import subprocess
+import sys
+
+from django.conf import settings
+
+from tests.devices.listener import Listener
+from tests.stack import ROOT
+
+SEND = """
+import django
+django.setup()
+from devices.sender import Frame, Sender
+sender = Sender()
+sender.put([Frame("organization.1", '{"number": 1}')])
+assert sender.close(5)
+"""
+
+
+def send_from_the_server_at(public_url):
+    env = os.environ | {"PUBLIC_URL": public_url, "DJANGO_SETTINGS_MODULE": "cloudapi.settings"}
+    subprocess.run([sys.executable, "-c", SEND], cwd=ROOT, env=env, check=True)
+
+
+def test_frames_of_one_server_do_not_reach_another_that_shares_its_redis():
+    with Listener("organization.1") as listener:
+        send_from_the_server_at("https://staging.example.com")
+        assert listener.heard(seconds=0.5) == []
+        send_from_the_server_at(settings.PUBLIC_URL)
+        assert listener.heard(1) == [{"number": 1}]
