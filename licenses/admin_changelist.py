@@ -48,7 +48,7 @@ class LicenseChangeList(ChangeList):
         self.result_list: Any = rows
         for row, shown in zip(rows, admin_rows.show(rows, request), strict=True):
             row.shown = shown
-            row.way_back = self.preserved_filters
+            row.way_back = self.preserved_filters or "_changelist_filters="
 
 
 class UrgencyPaginator(CappedPaginator):

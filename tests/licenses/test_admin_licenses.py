@@ -1,6 +1,8 @@
 """The admin of unlock licenses: what the list and the pages say, who may switch, what strangers see."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -269,6 +271,15 @@ def test_asking_for_a_switch_changes_nothing_yet_and_shows_what_is_under_way(req
         text = see(who, path).content.decode()
         assert "switching off…" in text
         assert 'value="off"' not in text  # no second button
+
+
+@pytest.mark.parametrize("query", ["", "?state=in-force&q=Pier"])
+def test_the_button_of_a_row_leads_back_to_the_list_as_it_was(client, see, olga, dock, query):
+    row = license_(dock)
+    button = re.search(r'formaction="([^"]+)"', see(olga, LIST + query).content.decode())
+    response = client.post(unescape(button[1]), {"enable": "off"})
+    assert response["Location"] == LIST + query
+    assert ServiceCall.objects.get().data["license_id"] == row.license_id
 
 
 def test_a_refusal_of_the_dock_shows_its_reason(see, dock):
