@@ -300,8 +300,8 @@ def _list_items(user: Principal) -> list[Item]:
         detail = "in the aircraft, at the dock, or both"
         items.append(Item(Level.NOTICE, text, detail, DEVICES, f"{DOCKS}&licenses=never"))
     if inconsistent := counts["inconsistent"]:
-        text = _plural(inconsistent, "dock does", "docks do") + " not hold the same licenses as the aircraft in it"
-        detail = "by the dock's own word: update them"
+        text = _plural(inconsistent, "dock reports", "docks report") + " different licenses in dock and aircraft"
+        detail = "DJI's flag of consistence: update the licenses"
         items.append(Item(Level.WARNING, text, detail, DEVICES, f"{DOCKS}&licenses=inconsistent"))
     return items
 
