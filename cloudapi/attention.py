@@ -265,10 +265,14 @@ def _account_items(user: Principal) -> list[Item]:
 
 def _unlock_items(user: Principal, now: datetime) -> list[Item]:
     """Licenses whose end is near or passed, each counted once, as the list shows them."""
-    listed = UnlockLicense.objects.visible_to(user).listed()
-    over = listed.expired_but_enabled(now).count()
-    days_7 = listed.expiring(now, days=7).count()
-    days_30 = listed.expiring(now, days=30).count()
+    over_by = {days: Q(end_time__lte=now + timedelta(days=days)) for days in (0, 7, 30)}
+    rows = UnlockLicense.objects.visible_to(user).listed().filter(over_by[30], enabled=True)
+    counts = rows.aggregate(
+        over=Count("pk", filter=over_by[0]),
+        days_7=Count("pk", filter=over_by[7] & ~over_by[0]),
+        days_30=Count("pk", filter=~over_by[0]),
+    )
+    over, days_7, days_30 = counts["over"], counts["days_7"], counts["days_30"]
     items = []
     if over:
         text = _plural(over, "unlock license is", "unlock licenses are") + " over but still on"
@@ -287,15 +291,17 @@ def _unlock_items(user: Principal, now: datetime) -> list[Item]:
 
 def _list_items(user: Principal) -> list[Item]:
     """Docks whose licenses nobody knows, or of which the dock itself says that they are not consistent."""
-    conditions = LicenseList.conditions_on_docks()
+    counts = _docks(user).aggregate(
+        **{name: Count("pk", filter=condition) for name, condition in LicenseList.conditions_on_docks().items()}
+    )
     items = []
-    if never := _docks(user).filter(conditions["never"]).count():
+    if never := counts["never"]:
         text = _plural(never, "dock was", "docks were") + " never read for unlock licenses"
         detail = "in the aircraft, at the dock, or both"
         items.append(Item(Level.NOTICE, text, detail, DEVICES, f"{DOCKS}&licenses=never"))
-    if inconsistent := _docks(user).filter(conditions["inconsistent"]).count():
-        text = _plural(inconsistent, "dock does", "docks do") + " not hold the same licenses as the aircraft in it"
-        detail = "by the dock's own word: update them"
+    if inconsistent := counts["inconsistent"]:
+        text = _plural(inconsistent, "dock reports", "docks report") + " different licenses in dock and aircraft"
+        detail = "DJI's flag of consistence: update the licenses"
         items.append(Item(Level.WARNING, text, detail, DEVICES, f"{DOCKS}&licenses=inconsistent"))
     return items
 

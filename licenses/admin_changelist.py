@@ -1,9 +1,12 @@
 """The list of licenses as the database is asked for it."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.paginator import InvalidPage, Page
 from django.db.models import Case, F, QuerySet, When
 from django.http import HttpRequest
 from django.utils import timezone
@@ -29,15 +32,73 @@ class LicenseChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: Any = super().get_queryset(request, exclude_parameters)
-        return rows.listed().with_as_of().defer("raw")  # type: ignore[no-any-return]
+        return rows.listed().defer("raw")  # type: ignore[no-any-return]
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
+        self.result_count = self.paginator.count
+        self.full_result_count, self.show_full_result_count = None, False
+        self.can_show_all, self.show_admin_actions = False, True
+        self.multi_page = self.result_count > self.list_per_page
         self.is_capped = self.result_count >= CappedPaginator.CAP
-        self.result_list = rows = list(self.result_list)
+        try:
+            rows = list(self.paginator.page(self.page_num).object_list)
+        except InvalidPage as error:
+            raise IncorrectLookupParameters from error
+        self.result_list: Any = rows
         for row, shown in zip(rows, admin_rows.show(rows, request), strict=True):
             row.shown = shown
-            row.way_back = self.preserved_filters
+            row.way_back = self.preserved_filters or "_changelist_filters="
+
+
+class UrgencyPaginator(CappedPaginator):
+    """Pages in the order of urgency, from parts that an index has in order each: all rows are never sorted."""
+
+    over_and_on_first = True
+
+    @cached_property
+    def parts(self) -> list[Any]:
+        """What is over and on, what is not over by its end, what never ends, what is over and off."""
+        rows: Any = self.object_list
+        now = timezone.now()
+        over = rows.filter(end_time__lte=now)
+        parts = [
+            over.filter(enabled=True).order_by("end_time", "pk"),
+            rows.filter(end_time__gt=now).order_by("end_time", "pk"),
+            rows.filter(end_time=None).order_by("pk"),
+            over.exclude(enabled=True).order_by("end_time", "pk"),
+        ]
+        return parts if self.over_and_on_first else [*parts[1:3], parts[0], parts[3]]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Rows of each part, no further than to the cap."""
+        counts: list[int] = []
+        for part in self.parts:
+            room = self.CAP - sum(counts)
+            counts.append(part.order_by()[:room].count() if room else 0)
+        return counts
+
+    @cached_property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def page(self, number: int | str) -> Any:
+        number = self.validate_number(number)
+        start = (number - 1) * self.per_page
+        found: list[Any] = []
+        for part, count in zip(self.parts, self.counts, strict=True):
+            first = max(start, 0)
+            if first < count and len(found) < self.per_page:
+                found += part[first : min(count, first + self.per_page - len(found))]
+            start -= count
+        return Page(found, number, self)
+
+
+class TimelinePaginator(UrgencyPaginator):
+    """What is over lies left of the picture and comes last."""
+
+    over_and_on_first = False
 
 
 class TimelineChangeList(LicenseChangeList):

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db.models import Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
@@ -18,13 +18,19 @@ from devices.admin import CappedPaginator
 from devices.admin_calls import words
 from devices.presence import Watch, watch
 from licenses import admin_rows, switching, validity, wording
-from licenses.admin_changelist import NEXT_END, LicenseChangeList, urgency
+from licenses.admin_changelist import (
+    NEXT_END,
+    LicenseChangeList,
+    TimelinePaginator,
+    UrgencyPaginator,
+    urgency,
+)
 from licenses.admin_dock import DockPages
 from licenses.admin_filters import DockFilter, InventoryFilter, StateFilter, TypeFilter, UserOnlyFilter
 from licenses.admin_map import MapPages
 from licenses.admin_rows import Shown
 from licenses.admin_switching import SwitchPages
-from licenses.admin_timeline import TimelinePages
+from licenses.admin_timeline import TIMELINE, TimelinePages
 from licenses.models import Inventory, LicenseEvent, UnlockLicense
 from organizations.models import Role
 from organizations.tenancy import restrict
@@ -47,11 +53,10 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         StateFilter, TypeFilter, InventoryFilter, UserOnlyFilter, DockFilter, ("device__organization", TenantFilter),
     )  # fmt: skip
     list_select_related = ("device__organization", "device__state")
-    list_per_page = 100
+    list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count all licenses
-    paginator = CappedPaginator
     search_fields = ("device__sn",)
     search_help_text = "Dock, license name, license ID, or the serial number that it is bound to"
     fields = ("note",)  # the template shows the dock's own
@@ -65,6 +70,12 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
 
     def get_ordering(self, request: HttpRequest) -> Any:
         return (urgency(timezone.now(), over_and_on=0), *NEXT_END)
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
+        if ORDER_VAR in request.GET:
+            return CappedPaginator(queryset, per_page)
+        is_timeline = request.resolver_match is not None and request.resolver_match.url_name == TIMELINE
+        return (TimelinePaginator if is_timeline else UrgencyPaginator)(queryset, per_page)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})
@@ -150,8 +161,7 @@ FIELDS = {
 
 def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, Any]:
     """What the page of one license shows, as far as this user may see it."""
-    row: Any = UnlockLicense.objects.with_as_of().select_related("device__organization", "device__state")
-    row = row.get(pk=license_.pk)
+    row = UnlockLicense.objects.select_related("device__organization", "device__state").get(pk=license_.pk)
     watched = watch()
     shown = admin_rows.show([row], request, watched=watched)[0]
     sides = {side.device_model_domain: side for side in (row, shown.twin) if side is not None}

@@ -1,15 +1,17 @@
 """Unlock licenses as the rows of lists show them: what is asked of the database for a page of them, and their cells."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from devices.models import Device
 from devices.presence import Watch, watch
 from devices.templatetags.moments import ago
 from licenses import catalog, switching, validity, wording
@@ -31,6 +33,7 @@ class Shown(NamedTuple):
     twin: UnlockLicense | None  # the same license in the dock's other inventory
     differences: tuple[str, ...]
     attempt: Attempt | None
+    as_of: datetime
     is_stale: bool
     may_switch: bool
     why_not_on: str
@@ -48,29 +51,34 @@ class Shown(NamedTuple):
 
 
 def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch | None = None) -> list[Shown]:
-    """Rows of `listed().with_as_of()`, with their docks, as they are shown now; four queries."""
+    """Licenses, with their docks, as they are shown now; four queries."""
     watched = watched or watch()
     twins = _twins(rows)
-    read = _read_inventories(rows)
+    read = _read(rows)
     attempts = switching.attempts(rows)
     shown = []
     for row in rows:
+        lists = read[row.device_id]
         attempt = attempts.get((row.device_id, row.license_id))
         may_switch = may(request, Role.OPERATOR, row.device.organization_id)
         why = [why_not(row, enable, attempt, watched) if may_switch else "" for enable in (True, False)]
+        seen = as_of(row, lists.complete_at.get(row.device_model_domain))
+        twin = twins.get(_key(row))
+        different = differences(row, twin, both=lists.both)
         shown.append(
-            Shown(
-                row,
-                watched.now,
-                twins.get(_key(row)),
-                differences(row, twins.get(_key(row)), both=len(read.get(row.device_id, ())) == len(Inventory)),
-                attempt,
-                row.is_stale(watched.now),
-                may_switch,
-                *why,
-            )
+            Shown(row, watched.now, twin, different, attempt, seen, is_stale(seen, watched.now), may_switch, *why)
         )
     return shown
+
+
+def as_of(row: UnlockLicense, complete_at: datetime | None) -> datetime:
+    """When a list last held it in this form; `complete_at` is when the last complete list was read."""
+    return max(row.seen_at, complete_at) if complete_at else row.seen_at
+
+
+def is_stale(moment: datetime, now: datetime) -> bool:
+    """Whether what was read then may not be called current."""
+    return moment < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
 def _key(row: UnlockLicense) -> tuple[int, int, int]:
@@ -98,13 +106,28 @@ def _twins(rows: Iterable[UnlockLicense]) -> dict[tuple[int, int, int], UnlockLi
     }
 
 
-def _read_inventories(rows: Iterable[UnlockLicense]) -> dict[int, set[int]]:
-    """By dock, the inventories of which any list was read."""
-    read: dict[int, set[int]] = {}
-    lists = LicenseList.objects.filter(device__in={row.device_id for row in rows}, applied=True).order_by()
-    for device, domain in lists.values_list("device_id", "device_model_domain").distinct():
-        read.setdefault(device, set()).add(domain)
-    return read
+class _Lists(NamedTuple):
+    """What was read of a dock: by inventory when the last complete list was, and whether any was of both."""
+
+    complete_at: dict[int, datetime]
+    both: bool
+
+
+def _read(rows: Iterable[UnlockLicense]) -> dict[int, _Lists]:
+    """By dock, which lists were read."""
+    names: dict[str, Any] = {}
+    for domain in Inventory:
+        lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
+        newest = lists.filter(complete=True).order_by("-asked_at").values("fetched_at")
+        names |= {f"at_{int(domain)}": Subquery(newest[:1]), f"any_{int(domain)}": Exists(lists)}
+    docks = Device.objects.filter(pk__in={row.device_id for row in rows}).order_by().annotate(**names)
+    return {
+        dock["pk"]: _Lists(
+            {domain: dock[f"at_{domain}"] for domain in Inventory.values if dock[f"at_{domain}"]},
+            all(dock[f"any_{domain}"] for domain in Inventory.values),
+        )
+        for dock in docks.values("pk", *names)
+    }
 
 
 def differences(row: UnlockLicense, twin: UnlockLicense | None, *, both: bool) -> tuple[str, ...]:
@@ -225,7 +248,7 @@ def found_cell(shown: Shown) -> SafeString:
 def as_of_cell(shown: Shown) -> SafeString:
     """When a list last said so."""
     old = format_html(' <small class="old">{}</small>', "old list") if shown.is_stale else ""
-    return format_html("{}{}", ago(shown.license.as_of), old)
+    return format_html("{}{}", ago(shown.as_of), old)
 
 
 def page_of(row: Any) -> str:

@@ -177,7 +177,7 @@ def _by_reason(skipped: Iterable[tuple[UnlockLicense, str]]) -> list[tuple[str, 
 def _way_back(request: HttpRequest, license_: UnlockLicense) -> str:
     """The list as it was filtered, the page of the dock, or the page of the license."""
     if "_changelist_filters" in request.GET:
-        return f"{reverse(LIST)}?{request.GET['_changelist_filters']}"
+        return f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")
     if "dock" in request.GET:
         return reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
     return reverse("admin:licenses_unlocklicense_change", args=[license_.pk])

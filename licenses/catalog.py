@@ -107,9 +107,13 @@ def _read_again(call: ServiceCall, inventories: Iterable[Inventory]) -> None:
 def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
     """Make the rows of the inventory what the list says."""
     inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
-    stored = dict(inventory.values_list("license_id", "raw"))
+    stored = {key: (raw, enabled) for key, raw, enabled in inventory.values_list("license_id", "raw", "enabled")}
     told = {license_.common_fields.license_id: license_ for license_ in licenses}
-    news = [license_ for key, license_ in told.items() if stored.get(key or 0) != license_.raw]
+    news = [
+        license_
+        for key, license_ in told.items()
+        if stored.get(key or 0) != (license_.raw, license_.common_fields.enabled)
+    ]
     gone = stored.keys() - told.keys() if answer.complete else set()
     if not news and not gone:
         return  # as nearly always

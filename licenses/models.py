@@ -37,13 +37,6 @@ class UnlockLicenseQuerySet(TenantQuerySet["UnlockLicense"]):
         """Licenses that the other inventory of the dock has not."""
         return self.exclude(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
 
-    def with_as_of(self) -> Self:
-        """With `listed_at`: when the last complete list of its inventory was read, which held it; None: never."""
-        lists = LicenseList.objects.filter(
-            device=OuterRef("device"), device_model_domain=_OUTER_DOMAIN, applied=True, complete=True
-        )
-        return self.annotate(listed_at=Subquery(lists.order_by("-asked_at").values("fetched_at")[:1]))
-
     def in_force(self, now: datetime) -> Self:
         """Enabled, and within their window."""
         begun = Q(begin_time=None) | Q(begin_time__lte=now)
@@ -106,16 +99,6 @@ class UnlockLicense(TenantModel):
 
     def __str__(self) -> str:
         return self.name or str(self.license_id)
-
-    @property
-    def as_of(self) -> datetime:
-        """When a list last held it in this form; only of rows from `with_as_of()`."""
-        listed_at: datetime | None = self.listed_at  # type: ignore[attr-defined]
-        return max(self.seen_at, listed_at) if listed_at else self.seen_at
-
-    def is_stale(self, now: datetime) -> bool:
-        """Whether that is too long ago to be called current."""
-        return self.as_of < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
 class LicenseList(TenantModel):

@@ -13,6 +13,7 @@ from django.utils import timezone
 from cloudapi import attention
 from cloudapi.attention import Level
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
+from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.models import BindingCode, BindingFailure, Organization
 from tests.world import world  # noqa: F401
@@ -324,4 +325,54 @@ def test_the_dashboard_asks_a_constant_number_of_queries(client, request, visito
         BindingCode.objects.issue(organization=organization, expires_at=timezone.now() + timedelta(days=1))
     with CaptureQueriesContext(connection) as many:
         client.get("/admin/")
-    assert len(many) == len(few) <= 24
+    assert len(many) == len(few) <= 26
+
+
+# --- unlock licenses -----------------------------------------------------------------------------
+
+
+def add_license(dock, key, days, domain=0, *, enabled=True):
+    end = timezone.now() + timedelta(days=days)
+    UnlockLicense.objects.create(device=dock, device_model_domain=domain, license_id=key, end_time=end, enabled=enabled)
+
+
+def add_list(dock, domain, **fields):
+    LicenseList.objects.create(
+        device=dock, device_model_domain=domain, complete=True, fetched_at=timezone.now(), **fields
+    )
+
+
+def test_the_ends_of_licenses_are_counted_as_their_lists_count_them(client, alice, dock):
+    for key, days in ((1, -1), (2, 3), (3, 20), (4, 200)):
+        add_license(dock, key, days)
+        add_license(dock, key, days, 3)
+    add_license(dock, 5, -1, enabled=False)
+    client.force_login(alice)
+    overview = client.get("/admin/").context["attention"]
+    items = {item.query: item.text for item in (*overview.problems, *overview.notices) if "state=exp" in item.query}
+    assert items == {
+        "state=expired-enabled": "1 unlock license is over but still on",
+        "state=expiring-7": "1 unlock license ends within 7 days",
+        "state=expiring-30": "2 unlock licenses end within 30 days",
+    }
+    for query, text in items.items():
+        assert client.get(f"/admin/licenses/unlocklicense/?{query}").context["cl"].result_count == int(text.split()[0])
+
+
+def test_docks_never_read_and_inconsistent_ones_are_counted(client, alice, dock, organization):
+    other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=organization)
+    for domain in (0, 3):
+        add_list(other, domain, consistence=False)
+    client.force_login(alice)
+    overview = client.get("/admin/").context["attention"]
+    items = {item.query.split("&")[-1]: item for item in (*overview.problems, *overview.notices)}
+    for name, found in (("never", dock), ("inconsistent", other)):
+        item = items[f"licenses={name}"]
+        assert item.text.startswith("1 dock ")
+        assert list(client.get(f"/admin/devices/device/?{item.query}").context["cl"].result_list) == [found]
+
+
+def test_nobody_is_told_of_the_licenses_of_others(client, charlie, dock):
+    add_license(dock, 1, -1)
+    client.force_login(charlie)
+    assert b"unlock license" not in client.get("/admin/").content.split(b"content-related")[0]

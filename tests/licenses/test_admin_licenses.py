@@ -1,6 +1,8 @@
 """The admin of unlock licenses: what the list and the pages say, who may switch, what strangers see."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -198,6 +200,14 @@ def test_what_is_over_and_on_comes_first_and_what_is_over_and_off_last(see, dock
     assert [row.license_id for row in rows(see("bob", LIST))] == [3, 5, 1, 4, 2]
 
 
+def test_pages_go_on_through_all_degrees_of_urgency(see, dock):
+    keys = [license_(dock, key, end=key - 60 or None, enabled=key % 2 == 0).license_id for key in range(1, 120)]
+    found = [row.license_id for page in (1, 2, 3) for row in rows(see("bob", LIST, p=page))]
+    assert sorted(found) == keys
+    expected = sorted(keys, key=lambda key: (2 if key < 60 and key % 2 else key >= 60, key == 60, key))
+    assert found == expected
+
+
 def test_hostile_names_are_escaped(see, dock):
     row = license_(
         dock, name=HOSTILE, device_sn=HOSTILE, user_id=HOSTILE, details={HOSTILE: HOSTILE}, raw={"a": HOSTILE}
@@ -261,6 +271,15 @@ def test_asking_for_a_switch_changes_nothing_yet_and_shows_what_is_under_way(req
         text = see(who, path).content.decode()
         assert "switching off…" in text
         assert 'value="off"' not in text  # no second button
+
+
+@pytest.mark.parametrize("query", ["", "?state=in-force&q=Pier"])
+def test_the_button_of_a_row_leads_back_to_the_list_as_it_was(client, see, olga, dock, query):
+    row = license_(dock)
+    button = re.search(r'formaction="([^"]+)"', see(olga, LIST + query).content.decode())
+    response = client.post(unescape(button[1]), {"enable": "off"})
+    assert response["Location"] == LIST + query
+    assert ServiceCall.objects.get().data["license_id"] == row.license_id
 
 
 def test_a_refusal_of_the_dock_shows_its_reason(see, dock):

@@ -340,3 +340,13 @@ def test_expiry_is_asked_of_enabled_licenses(dock):
     assert keys(rows.expiring(now, days=7)) == [3]
     assert keys(rows.expiring(now, days=30)) == [3, 4]
     assert keys(rows.in_force(now)) == [3, 4, 6]
+
+
+def test_a_list_that_tells_as_before_a_switch_takes_the_switch_back(dock):
+    told(dock, [license_(1)])
+    hear(sent(dock, SWITCH, {"license_id": 1, "enable": False}), {"result": 0, "license_id": 1})
+    assert UnlockLicense.objects.get().enabled is False
+    ServiceCall.objects.open().update(status="expired")  # the list that follows by itself
+    told(dock, [license_(1)])
+    assert UnlockLicense.objects.get().enabled is True
+    assert history(1) == ["appeared", "disabled", "enabled"]
