@@ -28,7 +28,7 @@ def stack(new_stack):
         yield running
 
 
-def run(stack, break_redis, *, asked=COMMANDS, beat=True, patience=60.0, **transport):
+def run(stack, break_redis, *, asked=COMMANDS, beat=True, patience=120.0, **transport):
     """Issue commands, and break Redis when a third of them is there; returns the ledger and the slowest issue."""
     with commands.commanded_fleet(stack, docks=DOCKS) as fleet, ThreadPoolExecutor(1) as pool:
         stack.start_worker(beat=beat)
@@ -73,7 +73,7 @@ def test_every_command_is_sent_and_ends_when_redis_hangs(stack, report):
     ledger, slowest = run(stack, hang, asked=size(20, 60))
     report(f"hung for {HUNG} s: {commands.summary(stack, ledger)}, slowest issue {slowest:.2f} s")
     assert 1.0 < slowest <= ISSUED_WITHIN
-    assert list(commands.broken(stack, ledger, asked=size(20, 60))) == []
+    assert list(commands.broken(stack, ledger, asked=size(20, 60))) == [], stack.worker_log.read_text()[-6000:]
     assert len(ledger.commands()) == size(20, 60)
 
 
