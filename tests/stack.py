@@ -78,7 +78,9 @@ class Stack:
         self.log = folder / "bridge.log"
         self.worker_log = folder / "worker.log"
         self.web_log = folder / "web.log"
-        self.env = os.environ | LICENSE | {"DATABASE_URL": database.url, "MQTT_URL": broker.url} | env
+        urls = {"DATABASE_URL": database.url, "MQTT_URL": broker.url}
+        # Nothing is read by schedule between the commands of a test.
+        self.env = os.environ | LICENSE | {"LICENSE_SYNC_PER_MINUTE": "0"} | urls | env
         if redis:
             self.env["REDIS_URL"] = redis.url
         self.bridges = []
