@@ -72,7 +72,7 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         return (urgency(timezone.now(), over_and_on=0), *NEXT_END)
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
-        if ORDER_VAR in request.GET:
+        if ORDER_VAR in request.GET or queryset.model is not UnlockLicense:  # the page of the history has one too
             return CappedPaginator(queryset, per_page)
         is_timeline = request.resolver_match is not None and request.resolver_match.url_name == TIMELINE
         return (TimelinePaginator if is_timeline else UrgencyPaginator)(queryset, per_page)

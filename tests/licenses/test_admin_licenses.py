@@ -14,7 +14,7 @@ from devices import methods
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Heartbeat
-from organizations.models import AuditEvent
+from organizations.models import AuditEvent, Membership, Role
 from tests.devices.calls import make_call
 
 pytestmark = pytest.mark.django_db
@@ -394,6 +394,16 @@ def test_a_batch_cannot_hold_licenses_of_others(client, olga, dock, other_organi
     client.force_login(olga)
     confirm(client, "off", license_(dock, 1), license_(foreign, 2))
     assert {call.device for call in ServiceCall.objects.all()} == {dock}
+
+
+def test_an_operator_of_one_organization_switches_nothing_where_she_only_views(client, olga, other_organization):
+    Membership.objects.create(user=olga, organization=other_organization, role=Role.VIEWER)
+    foreign = Device.objects.create(sn="DOCK0009", model_key="3-2-0", organization=other_organization)
+    DeviceState.objects.create(device=foreign, online=True, last_seen=timezone.now())
+    client.force_login(olga)
+    response = confirm(client, "off", license_(foreign))
+    assert "Only an operator of its organization may command it." in response.content.decode()
+    assert not ServiceCall.objects.exists()
 
 
 def test_viewers_switch_none(client, bob, dock):
