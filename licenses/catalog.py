@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from devices import live, methods, service_calls
@@ -89,16 +90,21 @@ def _counts(call: ServiceCall) -> bool:
     return call.status == ServiceCall.Status.SUCCEEDED and call.device.organization_id == call.organization_id
 
 
-def _read_again(call: ServiceCall, inventories: Iterable[Inventory]) -> None:
-    actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
-    for domain in inventories:
-        data = {"device_model_domain": int(domain)}
-        try:
-            service_calls.issue(
-                device=call.device, method=methods.LIST, data=data, actor=actor, note=f"after {call.method}"
-            )
-        except Refused as refused:  # one is under way already, or the dock has gone
-            logger.info("No list after %s of %s: %s", call.method, call.device.sn, refused)
+def _read_again(call: ServiceCall, inventories: Sequence[Inventory]) -> None:
+    """Ask for lists after the commit: asking locks the dock, which must not come after the lock on a call."""
+
+    def read() -> None:
+        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
+        for domain in inventories:
+            data = {"device_model_domain": int(domain)}
+            try:
+                service_calls.issue(
+                    device=call.device, method=methods.LIST, data=data, actor=actor, note=f"after {call.method}"
+                )
+            except Refused as refused:  # one is under way already, or the dock has gone
+                logger.info("No list after %s of %s: %s", call.method, call.device.sn, refused)
+
+    transaction.on_commit(read, robust=True)
 
 
 # --- apply a list ----------------------------------------------------------------------------------

@@ -340,6 +340,10 @@ def test_a_dock_that_does_not_answer_is_given_up_and_asked_again(page, dock):
 # --- who sees what -------------------------------------------------------------------------------
 
 
+def without_ages(text):
+    return re.sub(r"\d+ (s|min) ago", "", text)
+
+
 def test_two_operators_and_a_viewer_see_the_same_and_the_viewer_has_no_buttons(visit, stack, dock, page):
     other, viewer = (visit(user, page_of(stack, dock)) for user in ("alice", "bob"))
     dock.account.asks_for_code = False
@@ -348,7 +352,7 @@ def test_two_operators_and_a_viewer_see_the_same_and_the_viewer_has_no_buttons(v
         one.wait_for_selector(".account-logged_in")
         wait(one, "Done.")
         assert rose(one)
-    assert other.inner_text("#commands-calls") == viewer.inner_text("#commands-calls")
+    assert without_ages(other.inner_text("#commands-calls")) == without_ages(viewer.inner_text("#commands-calls"))
     assert viewer.locator("#commands button").count() == 0
     assert page.locator("#commands button").count() > 0
 

@@ -223,11 +223,12 @@ def test_ten_thousand_licenses_are_taken(dock):
 # --- switch and update -------------------------------------------------------------------------------
 
 
-def test_confirmed_switch_shows_and_is_followed_by_the_list_that_proves_it(dock):
+def test_confirmed_switch_shows_and_is_followed_by_the_list_that_proves_it(dock, django_capture_on_commit_callbacks):
     told(dock, [license_(5, enabled=False)])
     call = sent(dock, SWITCH, {"license_id": 5, "enable": True})
     assert UnlockLicense.objects.get().enabled is False
-    hear(call, {"result": 0, "license_id": 5})
+    with django_capture_on_commit_callbacks(execute=True):
+        hear(call, {"result": 0, "license_id": 5})
     assert UnlockLicense.objects.get().enabled is True
     assert open_calls() == [(LIST, 0)]
     assert history(5)[-1] == "enabled"
@@ -235,23 +236,26 @@ def test_confirmed_switch_shows_and_is_followed_by_the_list_that_proves_it(dock)
     assert (follow.requested_by, follow.note) == (call.requested_by, "after unlock_license_switch")
 
 
-def test_refused_switch_changes_nothing(dock):
+def test_refused_switch_changes_nothing(dock, django_capture_on_commit_callbacks):
     told(dock, [license_(5, enabled=False)])
     call = sent(dock, SWITCH, {"license_id": 5, "enable": True})
-    hear(call, {"result": 325012})
+    with django_capture_on_commit_callbacks(execute=True):
+        hear(call, {"result": 325012})
     assert UnlockLicense.objects.get().enabled is False
     assert open_calls() == []
     assert service_calls.describe(call) == "Failed: the aircraft is not connected (325012)."
 
 
-def test_update_is_followed_by_both_lists(dock):
-    hear(sent(dock, UPDATE, {}), {"result": 0})
+def test_update_is_followed_by_both_lists(dock, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        hear(sent(dock, UPDATE, {}), {"result": 0})
     assert open_calls() == [(LIST, 0), (LIST, 3)]
 
 
-def test_list_that_is_under_way_is_enough(dock):
+def test_list_that_is_under_way_is_enough(dock, django_capture_on_commit_callbacks):
     under_way = sent(dock, LIST, {"device_model_domain": 0})
-    hear(sent(dock, UPDATE, {}), {"result": 0})
+    with django_capture_on_commit_callbacks(execute=True):
+        hear(sent(dock, UPDATE, {}), {"result": 0})
     assert open_calls() == [(LIST, 0), (LIST, 3)]
     assert ServiceCall.objects.open().filter(pk=under_way.pk).exists()
 
