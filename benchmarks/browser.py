@@ -66,7 +66,7 @@ class Browser:
             raise RuntimeError(f"the command was not taken: {response.status} {page[:2000]}")
         while True:
             ended, frame = self._ends.get(timeout=TIMEOUT)
-            if frame["data"]["license_id"] == license_id:
+            if frame["data"].get("license_id") == license_id:
                 return Told(posted, answered, ended, frame["id"])
 
     def _listen(self) -> None:

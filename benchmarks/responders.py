@@ -54,8 +54,8 @@ def one_query(request: dict[str, Any]) -> object:
 
 
 def switch_license(request: dict[str, Any]) -> object:
-    """What a dock says that has switched a license."""
-    return {"result": 0, "license_id": request["data"]["license_id"]}
+    """What a dock says that has switched a license, and of the list that is asked for after that."""
+    return {"result": 0, "license_id": request["data"].get("license_id", 0)}
 
 
 def main() -> None:
