@@ -16,6 +16,7 @@ from msgspec import Struct
 from devices import accounts, methods
 from devices import mqtt as devices
 from devices.models import ServiceCall
+from devices.service_calls import FollowUp
 from licenses import catalog, files
 from mqtt_bridge.protocol.messages import (
     BindRequest,
@@ -71,8 +72,9 @@ ROUTES = {
     (Channel.EVENTS, "logout_dji_account"): Route(devices.account_progress, runs=True),
 }
 
-# (call, data of the dock's last word or None) in the transaction that closes a call, or corrects it later
-OUTCOMES: dict[str, Callable[[ServiceCall, Any], None]] = {
+# (call, data of the dock's last word or None) in the transaction that closes a call, or corrects it later;
+# returns what is worth asking the dock next, if anything
+OUTCOMES: dict[str, Callable[[ServiceCall, Any], list[FollowUp] | None]] = {
     methods.LOGIN: accounts.login_ended,
     methods.LOGOUT: accounts.logout_ended,
     methods.LIST: catalog.listed,

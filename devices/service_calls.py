@@ -7,6 +7,7 @@ leaves an event behind. Nothing is sent twice: whoever turns a call from queued 
 import json
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -42,9 +43,11 @@ from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.publisher import Receipt
 from organizations import audit
 from organizations.audit import Actor
+from organizations.models import AuditEvent
 
 __all__ = [
     "Claim",
+    "FollowUp",
     "Issued",
     "Refused",
     "Report",
@@ -117,6 +120,13 @@ class Claim(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Claim({self.call.pk})"  # the bytes may hold a password
+
+
+class FollowUp(NamedTuple):
+    """What the end of a call makes worth asking the same dock next."""
+
+    method: str
+    data: Mapping[str, Any]
 
 
 class Report(NamedTuple):
@@ -687,16 +697,43 @@ def _write_locked(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEven
 
 def _conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
     """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
+    wanted: list[tuple[ServiceCall, FollowUp]] = []
     for call, data in closed:
         outcome = router.outcome(call.method)
         if outcome is not None and data is not None:
-            outcome(call, data)
+            wanted += [(call, following) for following in outcome(call, data) or ()]
         elif outcome is not None:
             _conclude_silent(outcome, call)
     _forget_secrets([call for call, _ in closed])
+    if wanted:
+        # After the commit: asking locks docks, which must not come after the lock on a call.
+        transaction.on_commit(lambda: _follow_up(wanted), robust=True)
 
 
-def _conclude_silent(outcome: Callable[[ServiceCall, Any], None], call: ServiceCall) -> None:
+def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
+    """Ask on behalf of whoever asked before; docks that are asked the same for the same person together."""
+    groups: defaultdict[tuple[Any, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
+    for call, following in wanted:
+        groups[call.requested_by_id, call.method, following.method, repr(following.data)].append((call, following))
+    for group in groups.values():
+        call, following = group[0]
+        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
+        try:
+            issued = issue_many(
+                devices=[ended.device for ended, _ in group],
+                method=following.method,
+                data=following.data,
+                actor=actor,
+                note=f"after {call.method}",
+            )
+        except Refused as refused:
+            logger.warning("Nothing is asked after %s: %s", call.method, refused)
+            continue
+        for device, reason in issued.refused:  # one is under way already, or the dock has gone
+            logger.info("No %s after %s of %s: %s", following.method, call.method, device.sn, reason)
+
+
+def _conclude_silent(outcome: Callable[[Any, Any], Any], call: ServiceCall) -> None:
     """Of a call that the dock did not end; a fault here must not keep all other calls open, again and again."""
     try:
         with transaction.atomic():

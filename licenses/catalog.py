@@ -4,25 +4,19 @@ A dock has two inventories, told apart by DJI's `device_model_domain`: what is i
 FlySafe approved for the dock (3). DJI's page "remote unlock" has the messages.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
-from devices import live, methods, service_calls
+from devices import live, methods
 from devices.models import Device, ServiceCall
-from devices.service_calls import Refused
+from devices.service_calls import FollowUp
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol.messages import License, LicenseListReply
-from organizations.audit import Actor
-from organizations.models import AuditEvent
-
-logger = logging.getLogger(__name__)
 
 Kind = LicenseEvent.Kind
 LISTS = 200  # answers looked at for the last one that told of licenses
@@ -61,10 +55,10 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
     live.tell_licenses(call.device)
 
 
-def switched(call: ServiceCall, _data: Any) -> None:
+def switched(call: ServiceCall, _data: Any) -> list[FollowUp]:
     """The dock says that it switched a license: note it, and read the list that proves it."""
     if not _counts(call):
-        return
+        return []
     enable = call.data["enable"]
     rows = UnlockLicense.objects.filter(
         device=call.device, device_model_domain=Inventory.AIRCRAFT, license_id=call.data["license_id"]
@@ -76,13 +70,12 @@ def switched(call: ServiceCall, _data: Any) -> None:
         event.before, event.after = {"enabled": before}, {"enabled": enable}
         event.save()
     live.tell_licenses(call.device)
-    _read_again(call, [Inventory.AIRCRAFT])
+    return _lists(Inventory.AIRCRAFT)
 
 
-def updated(call: ServiceCall, _data: Any) -> None:
+def updated(call: ServiceCall, _data: Any) -> list[FollowUp]:
     """The dock says that it updated its licenses, which proves no import: read both lists."""
-    if _counts(call):
-        _read_again(call, [Inventory.AIRCRAFT, Inventory.DOCK])
+    return _lists(Inventory.AIRCRAFT, Inventory.DOCK) if _counts(call) else []
 
 
 def _counts(call: ServiceCall) -> bool:
@@ -90,21 +83,8 @@ def _counts(call: ServiceCall) -> bool:
     return call.status == ServiceCall.Status.SUCCEEDED and call.device.organization_id == call.organization_id
 
 
-def _read_again(call: ServiceCall, inventories: Sequence[Inventory]) -> None:
-    """Ask for lists after the commit: asking locks the dock, which must not come after the lock on a call."""
-
-    def read() -> None:
-        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
-        for domain in inventories:
-            data = {"device_model_domain": int(domain)}
-            try:
-                service_calls.issue(
-                    device=call.device, method=methods.LIST, data=data, actor=actor, note=f"after {call.method}"
-                )
-            except Refused as refused:  # one is under way already, or the dock has gone
-                logger.info("No list after %s of %s: %s", call.method, call.device.sn, refused)
-
-    transaction.on_commit(read, robust=True)
+def _lists(*inventories: Inventory) -> list[FollowUp]:
+    return [FollowUp(methods.LIST, {"device_model_domain": int(domain)}) for domain in inventories]
 
 
 # --- apply a list ----------------------------------------------------------------------------------

@@ -98,9 +98,9 @@ def find(channel: Channel, method: str) -> Route:
     return routes.get((channel, method)) or routes.get((channel, ANY)) or FALLBACKS[channel]
 
 
-def outcome(method: str) -> Callable[[Any, Any], None] | None:
+def outcome(method: str) -> Callable[[Any, Any], Any] | None:
     """What the end of a service call means beyond itself, by the table OUTCOMES; None if nothing."""
-    outcomes: Mapping[str, Callable[[Any, Any], None]] = tables(settings.MQTT_ROUTES).OUTCOMES
+    outcomes: Mapping[str, Callable[[Any, Any], Any]] = tables(settings.MQTT_ROUTES).OUTCOMES
     return outcomes.get(method)
 
 

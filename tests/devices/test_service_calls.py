@@ -15,7 +15,7 @@ from devices import call_states, service_calls
 from devices.binding import release
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from devices.service_calls import Refused
-from mqtt_bridge import dispatch, router
+from mqtt_bridge import dispatch
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol.errors import LocalProtocolError
@@ -26,6 +26,7 @@ from organizations.models import AuditEvent
 pytestmark = pytest.mark.django_db
 
 LIST, SWITCH, LOGIN = "unlock_license_list", "unlock_license_switch", "login_dji_account"
+UPDATE = "unlock_license_update"
 SWITCHING = {"license_id": 240330, "enable": True}
 CREDENTIALS = {"username": "pilot@example.org", "password": "hunter2", "verification_code": ""}
 
@@ -477,12 +478,13 @@ def test_event_about_a_service_without_events_ends_nothing(dock):
     assert call.status == "sent"
 
 
-def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, actor, monkeypatch):
-    monkeypatch.setattr(router, "outcome", lambda _method: None)  # those come on top, call by call
+def test_many_replies_cost_as_many_queries_as_one_with_the_lists_that_follow(
+    organization, actor, django_capture_on_commit_callbacks
+):
     counts = []
     for docks in (fleet(organization, 1), fleet(organization, 60, prefix="OTHER")):
-        service_calls.issue_many(devices=docks, method=SWITCH, data=SWITCHING, actor=actor)
-        calls = list(ServiceCall.objects.open().select_related("device"))
+        service_calls.issue_many(devices=docks, method=UPDATE, data={}, actor=actor)
+        calls = list(ServiceCall.objects.open().filter(method=UPDATE).select_related("device"))
         for call in calls:
             claim(call)
         deliveries = [
@@ -493,10 +495,11 @@ def test_many_replies_in_one_batch_cost_as_many_queries_as_one(organization, act
             )
             for number, call in enumerate(calls)
         ]
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as queries, django_capture_on_commit_callbacks(execute=True):
             list(dispatch.handle(deliveries))
         counts.append(len(queries))
-    assert not ServiceCall.objects.open().exists()
+    assert not ServiceCall.objects.open().filter(method=UPDATE).exists()
+    assert ServiceCall.objects.open().filter(method=LIST, note=f"after {UPDATE}").count() == 2 * 61
     assert counts[0] == counts[1]
 
 
