@@ -137,7 +137,7 @@ def any_topic():
 # --- deaths on the way from receiving to acknowledging
 
 
-def _at_call(number, function, *, before=False, counts=lambda *_: True):
+def at_call(number, function, *, before=False, counts=lambda *_: True):
     """The function, but the process ends before or after its call of that number."""
     calls = 0
 
@@ -157,7 +157,7 @@ def _at_call(number, function, *, before=False, counts=lambda *_: True):
 def decoded():
     from mqtt_bridge import dispatch
 
-    dispatch._decode = _at_call(8, dispatch._decode)
+    dispatch._decode = at_call(8, dispatch._decode)
 
 
 def before_commit():
@@ -166,7 +166,7 @@ def before_commit():
     def is_bind(group):
         return group[0].method == "airport_organization_bind"
 
-    dispatch._call = _at_call(1, dispatch._call, counts=is_bind)
+    dispatch._call = at_call(1, dispatch._call, counts=is_bind)
 
 
 def after_commit():
@@ -175,43 +175,43 @@ def after_commit():
     def has_bind(wave):
         return any(item.method == "airport_organization_bind" for item in wave)
 
-    dispatch._handle_wave = _at_call(1, dispatch._handle_wave, counts=has_bind)
+    dispatch._handle_wave = at_call(1, dispatch._handle_wave, counts=has_bind)
 
 
 def published():
     from mqtt_bridge.connection import ControlConnection
 
-    ControlConnection.publish = _at_call(8, ControlConnection.publish)
+    ControlConnection.publish = at_call(8, ControlConnection.publish)
 
 
 def before_journal():
     from mqtt_bridge import journal
 
-    journal.write = _at_call(2, journal.write, before=True, counts=bool)
+    journal.write = at_call(2, journal.write, before=True, counts=bool)
 
 
 def after_journal():
     from mqtt_bridge import journal
 
-    journal.write = _at_call(2, journal.write, counts=bool)
+    journal.write = at_call(2, journal.write, counts=bool)
 
 
 def puback_received():
     from mqtt_bridge.connection import ControlConnection
 
-    ControlConnection._on_publish = _at_call(8, ControlConnection._on_publish, before=True)
+    ControlConnection._on_publish = at_call(8, ControlConnection._on_publish, before=True)
 
 
 def before_ack():
     from mqtt_bridge.client import Client
 
-    Client.ack = _at_call(8, Client.ack, before=True)
+    Client.ack = at_call(8, Client.ack, before=True)
 
 
 def after_ack():
     from mqtt_bridge.client import Client
 
-    Client.ack = _at_call(8, Client.ack)
+    Client.ack = at_call(8, Client.ack)
 
 
 def handled():

@@ -5,7 +5,9 @@ import sys
 
 import django
 
-EXIT_CODE = 70  # of a worker that died at its step
+from tests.fault.altered_bridge import EXIT_CODE, at_call
+
+__all__ = ["EXIT_CODE", "STEPS", "command"]
 
 
 def command(*names):
@@ -57,39 +59,22 @@ def login_at_qos_1():
 # --- deaths on the way of a command
 
 
-def _die_at_call(number, function, *, before=False):
-    """The function, but the process ends before or after its call of that number."""
-    calls = 0
-
-    def wrapped(*args, **options):
-        nonlocal calls
-        calls += 1
-        if before and calls == number:
-            os._exit(EXIT_CODE)
-        result = function(*args, **options)
-        if calls == number:
-            os._exit(EXIT_CODE)
-        return result
-
-    return wrapped
-
-
 def claimed():
     from devices import service_calls
 
-    service_calls.claim_many = _die_at_call(3, service_calls.claim_many)
+    service_calls.claim_many = at_call(3, service_calls.claim_many)
 
 
 def published():
     from mqtt_bridge.publisher import Publisher
 
-    Publisher.publish_many = _die_at_call(3, Publisher.publish_many)
+    Publisher.publish_many = at_call(3, Publisher.publish_many)
 
 
 def recorded():
     from devices import service_calls
 
-    service_calls.record_receipts = _die_at_call(3, service_calls.record_receipts)
+    service_calls.record_receipts = at_call(3, service_calls.record_receipts)
 
 
 STEPS = (claimed, published, recorded)

@@ -28,7 +28,7 @@ def stack(new_stack):
         yield running
 
 
-def run(stack, break_redis, *, asked=COMMANDS, beat=True, patience=120.0, **transport):
+def run(stack, break_redis, *, asked=COMMANDS, beat=True, patience=60.0, **transport):
     """Issue commands, and break Redis when a third of them is there; returns the ledger and the slowest issue."""
     with commands.commanded_fleet(stack, docks=DOCKS) as fleet, ThreadPoolExecutor(1) as pool:
         stack.start_worker(beat=beat)
