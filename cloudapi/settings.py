@@ -55,6 +55,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
+    "rest_framework",
+    "rest_framework_api_key",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -87,7 +92,7 @@ TEMPLATES = [
     },
 ]
 
-# --- database ----------------------------------------------------------------------------------
+# --- database and Redis ----------------------------------------------------------------------------------
 
 DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
@@ -100,6 +105,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+REDIS_URL = env.str("REDIS_URL", default="")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": PUBLIC_URL,
+        "OPTIONS": {"socket_timeout": 1.0, "socket_connect_timeout": 1.0},  # seconds
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- sign-in -----------------------------------------------------------------------------------
@@ -164,6 +180,29 @@ if not DEBUG:
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 
+# --- REST ----------------------------------------------------------------------------------------
+
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=600)  # of each key and each user; 0: no limit
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "organizations.authentication.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["organizations.permissions.ByRole"],
+    "DEFAULT_THROTTLE_CLASSES": ["cloudapi.rest.rate_limit.PerMinute"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.SearchFilter",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "cloudapi.rest.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "cloudapi.rest.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
 # --- language, time, files ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -219,7 +258,6 @@ JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
 
 # --- commands to docks -------------------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", default="")
 COMMANDS_AVAILABLE = bool(REDIS_URL)  # a worker sends them; the demo has its own
 SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "queue": one that waits for its dock
     "": env.int("SERVICE_CALL_EXPIRES", default=60),

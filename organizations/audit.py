@@ -9,7 +9,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
 from mqtt_bridge.bulk import append
-from organizations.models import AuditEvent
+from mqtt_bridge.protocol.journal import MASK, is_secret
+from organizations.models import AuditEvent, OrganizationAPIKey
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Actor:
 
     through: AuditEvent.Through
     user: AbstractBaseUser | None = None
+    key: OrganizationAPIKey | None = None
     request_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
@@ -34,6 +36,7 @@ def event(
     return AuditEvent(
         request_id=actor.request_id,
         user_id=actor.user.pk if actor.user else None,
+        api_key_id=actor.key.pk if actor.key else None,
         through=actor.through,
         organization_id=organization_id,
         action=action,
@@ -48,3 +51,12 @@ def event(
 def record(events: Iterable[AuditEvent]) -> None:
     """Save audit rows, in one statement."""
     append(AuditEvent, events)
+
+
+def writable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields as JSON, secrets masked."""
+    return {name: MASK if is_secret(name) else _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -12,9 +12,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from rest_framework_api_key.models import BaseAPIKeyManager
 
 from organizations.encryption import EncryptedTextField
-from organizations.tenancy import TenantModel, TenantQuerySet
+from organizations.tenancy import TenantKey, TenantModel, TenantQuerySet
 
 # 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -242,6 +243,43 @@ class BindingFailure(models.Model):
         return f"{self.gateway_sn}: {self.reason}"
 
 
+class OrganizationAPIKeyManager(BaseAPIKeyManager.from_queryset(TenantQuerySet["OrganizationAPIKey"])):  # type: ignore[misc]
+    """API keys; `create_key(...)` returns the row and the plain key, which is nowhere else."""
+
+    def assign_key(self, obj: "OrganizationAPIKey") -> str:
+        """As in the base class, but the primary key stays a number."""
+        key, obj.prefix, obj.hashed_key = self.key_generator.generate()
+        return str(key)
+
+    def get_usable_keys(self) -> Any:
+        """Those that are not revoked, with their organizations."""
+        return self.filter(revoked=False).select_related("organization")
+
+
+class OrganizationAPIKey(TenantModel, TenantKey):
+    """What an integrator's program shows with each request. The key itself is not stored."""
+
+    Role = Role
+
+    id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    objects: ClassVar[OrganizationAPIKeyManager] = OrganizationAPIKeyManager()
+
+    class Meta:
+        ordering = ("-created",)
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
 class AuditEvent(TenantModel):
     """Who did what, through what, to which object; rows of one action share a request id."""
 
@@ -255,6 +293,9 @@ class AuditEvent(TenantModel):
     at = models.DateTimeField(default=timezone.now)
     request_id = models.UUIDField(default=uuid.uuid4)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    api_key = models.ForeignKey(
+        OrganizationAPIKey, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name="API key"
+    )
     through = models.CharField(max_length=10, choices=Through)
     organization = models.ForeignKey(Organization, models.SET_NULL, null=True, blank=True, related_name="audit_events")
     action = models.CharField(max_length=40)

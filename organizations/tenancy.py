@@ -4,8 +4,26 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
+from rest_framework_api_key.models import AbstractAPIKey
 
-Principal = AbstractBaseUser | AnonymousUser
+
+class TenantKey(AbstractAPIKey):
+    """An API key that opens the rows of one organization; as who sends a request it answers what a user does."""
+
+    organization_id: int
+    role: Any
+    is_authenticated: ClassVar[bool] = True
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it opens anything now."""
+        return not (self.revoked or self.has_expired)
+
+
+Principal = AbstractBaseUser | AnonymousUser | TenantKey
 T = TypeVar("T", bound="TenantModel")
 
 
@@ -13,7 +31,7 @@ class TenantQuerySet(models.QuerySet[T]):
     """Rows that belong to an organization."""
 
     def visible_to(self, principal: Principal) -> Self:
-        """What this user may see: everything for platform staff, else the rows of the user's organizations."""
+        """Everything for platform staff, else the rows of the user's organizations, or of the API key's one."""
         restricted: Self = restrict(self, principal)
         return restricted
 
@@ -30,8 +48,8 @@ class TenantModel(models.Model):
 
 
 def is_platform_staff(principal: Principal) -> bool:
-    """Whether this user runs the platform and so sees and may do everything."""
-    return bool(principal.is_active and getattr(principal, "is_superuser", False))
+    """Whether this user runs the platform and so sees and may do everything; no API key does."""
+    return bool(getattr(principal, "is_superuser", False) and principal.is_active)
 
 
 def restrict(queryset: Any, principal: Principal) -> Any:
@@ -44,4 +62,19 @@ def restrict(queryset: Any, principal: Principal) -> Any:
     if is_platform_staff(principal):
         return queryset
     path = queryset.model.organization_path
+    if isinstance(principal, TenantKey):
+        return queryset.filter(**{path or "pk": principal.organization_id})
     return queryset.filter(**{f"{path}__memberships__user" if path else "memberships__user": principal.pk})
+
+
+def organization_of(row: models.Model) -> int | None:
+    """The primary key of the organization that this row belongs to."""
+    path = row.organization_path  # type: ignore[attr-defined]
+    if not path:
+        return int(row.pk)
+    *steps, last = path.split("__")
+    value: Any = row
+    for name in steps:
+        value = getattr(value, name)
+    key: int | None = getattr(value, f"{last}_id")
+    return key

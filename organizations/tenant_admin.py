@@ -1,5 +1,6 @@
 """The admin of rows that belong to organizations: what a member sees and may do there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -9,11 +10,10 @@ from django.db import models, transaction
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
 
-from mqtt_bridge.protocol.journal import MASK, is_secret
-from organizations import audit
+from organizations import audit, rights
 from organizations.audit import Actor
-from organizations.models import AuditEvent, Membership, Organization, Role
-from organizations.tenancy import is_platform_staff, restrict
+from organizations.models import AuditEvent, Organization, Role
+from organizations.tenancy import is_platform_staff, organization_of, restrict
 
 HISTORY_ROLE = Role.MANAGER  # from which on a member may read who did what
 
@@ -27,40 +27,19 @@ def actor(request: HttpRequest) -> Actor:
     return found
 
 
-def roles(request: HttpRequest) -> dict[int, Role]:
-    """The user's role by organization, asked once per request."""
-    if not hasattr(request, "_roles"):
-        rows = Membership.objects.filter(user=request.user.pk).values_list("organization_id", "role")
-        request._roles = {pk: Role(role) for pk, role in rows}  # type: ignore[attr-defined]
-    found: dict[int, Role] = request._roles  # type: ignore[attr-defined]
-    return found
+def roles(request: HttpRequest) -> Mapping[int, Role]:
+    """The user's role by organization."""
+    return rights.in_request(request).roles
 
 
 def may(request: HttpRequest, role: Role | None, organization_id: int | None = None, *, anywhere: bool = False) -> bool:
-    """Whether the user has at least this role in that organization, or with `anywhere` in any.
-
-    Platform staff may everything; a role of None is theirs alone.
-    """
-    if is_platform_staff(request.user):
-        return True
-    if role is None or not request.user.is_active:
-        return False
-    if anywhere:
-        return any(held.includes(role) for held in roles(request).values())
-    held = roles(request).get(organization_id) if organization_id is not None else None
-    return held is not None and held.includes(role)
+    """As `Rights.may`, of the user who sent the request."""
+    return rights.in_request(request).may(role, organization_id, anywhere=anywhere)
 
 
 def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | None) -> models.QuerySet[Any]:
-    """The rows of the organizations in which the user has at least this role; all of them for platform staff.
-
-    Whoever may look in one organization and not in another sees the rows of the first alone.
-    """
-    visible: models.QuerySet[Any] = restrict(queryset, request.user)
-    if role == Role.VIEWER or is_platform_staff(request.user):
-        return visible
-    held = [pk for pk in roles(request) if may(request, role, pk)]
-    return visible.filter(**{f"{queryset.model.organization_path or 'pk'}__in": held})
+    """As `Rights.readable`, of the user who sent the request."""
+    return rights.in_request(request).readable(queryset, role)
 
 
 class TenantFilter(admin.RelatedFieldListFilter):
@@ -119,21 +98,10 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 
     # --- who may -------------------------------------------------------------------------------
 
-    def organization_of(self, obj: models.Model) -> int | None:
-        """The primary key of the organization that this row belongs to."""
-        path = self.model.organization_path
-        if not path:
-            return int(obj.pk)
-        value: Any = obj
-        for name in path.split("__"):
-            value = getattr(value, name) if value is not None else None
-        key: int | None = value.pk if value is not None else None
-        return key
-
     def _may(self, request: HttpRequest, role: Role | None, obj: models.Model | None) -> bool:
         if obj is None:
             return may(request, role, anywhere=True)
-        return may(request, role, self.organization_of(obj))
+        return may(request, role, organization_of(obj))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._may(request, self.view_role, None)
@@ -174,7 +142,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
             return
         before = {name: form.initial.get(name) for name in form.changed_data} if change else {}
         after = {name: form.cleaned_data.get(name) for name in form.changed_data}
-        self._audit(request, "change" if change else "add", obj, _writable(before), _writable(after))
+        self._audit(request, "change" if change else "add", obj, audit.writable(before), audit.writable(after))
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         self._audit(request, "delete", obj, {}, {})
@@ -188,7 +156,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
     def _audit(
         self, request: HttpRequest, action: str, obj: models.Model, before: dict[str, Any], after: dict[str, Any]
     ) -> None:
-        organization_id = self.organization_of(obj)
+        organization_id = organization_of(obj)
         if action == "delete" and isinstance(obj, Organization):
             organization_id = None  # its row is about to go
         event = audit.event(actor(request), action, obj, organization_id=organization_id, before=before, after=after)
@@ -206,12 +174,3 @@ class ReadOnlyAdmin(TenantAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False
-
-
-def _writable(values: dict[str, Any]) -> dict[str, Any]:
-    """Form values as JSON, secrets masked."""
-    return {name: MASK if is_secret(name) else _plain(value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,0 +1,61 @@
+"""API keys of integrators: made, shown once, recognised, revoked."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import Organization, OrganizationAPIKey, Role
+
+LIFETIME: Final = timedelta(days=365)
+NOTED_EVERY: Final = timedelta(minutes=1)  # how exactly `last_used` is kept
+_FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
+
+
+def issue(
+    *, actor: Actor, organization: Organization, name: str, role: Role, expires: datetime | None = None
+) -> tuple[OrganizationAPIKey, str]:
+    """Make a key, audited; returns its row and the plain key, which is stored nowhere."""
+    with transaction.atomic():
+        row, plain = OrganizationAPIKey.objects.create_key(
+            organization=organization, name=name, role=role, expiry_date=expires, created_by=actor.user
+        )
+        after = audit.writable({"name": name, "role": role, "expiry_date": expires})
+        audit.record([audit.event(actor, "issue", row, organization_id=organization.pk, after=after)])
+    return row, plain
+
+
+def revoke(keys: Iterable[OrganizationAPIKey], *, actor: Actor) -> int:
+    """Let these keys open nothing any more, audited; returns how many were not revoked before."""
+    with transaction.atomic():
+        locked = OrganizationAPIKey.objects.select_for_update().order_by("pk")
+        rows = list(locked.filter(pk__in=[key.pk for key in keys], revoked=False))
+        OrganizationAPIKey.objects.filter(pk__in=[row.pk for row in rows]).update(revoked=True)
+        audit.record(audit.event(actor, "revoke", row, organization_id=row.organization_id) for row in rows)
+    return len(rows)
+
+
+def recognise(plain: str) -> OrganizationAPIKey | None:
+    """The row of a key that opens something now, with its organization; None for anything else. One query."""
+    if not _FORM.fullmatch(plain):
+        return None
+    try:
+        row = OrganizationAPIKey.objects.get_from_key(plain)
+    except OrganizationAPIKey.DoesNotExist:
+        return None
+    found: OrganizationAPIKey | None = row if row.is_active else None
+    return found
+
+
+def note_use(key: OrganizationAPIKey) -> None:
+    """Note that a key is in use; writes once a minute."""
+    now = timezone.now()
+    if key.last_used is None or now - key.last_used >= NOTED_EVERY:
+        unnoted = Q(last_used=None) | Q(last_used__lt=now - NOTED_EVERY)
+        OrganizationAPIKey.objects.filter(unnoted, pk=key.pk).update(last_used=now)
