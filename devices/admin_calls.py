@@ -79,7 +79,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         CallStateFilter, ServiceFilter, ("organization", TenantFilter), WhoAskedFilter, BatchFilter,
         ("created", admin.DateFieldListFilter),
     )  # fmt: skip
-    list_select_related = ("device", "organization", "requested_by")
+    list_select_related = ("device", "organization", "requested_by", "requested_with")
     list_per_page = 100
     list_max_show_all = 1000
     show_full_result_count = False
@@ -133,7 +133,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description="asked")
     def asked(self, call: ServiceCall) -> SafeString:
-        return format_html("{} <small>{}</small>", ago(call.created), call.requested_by or "a script")
+        return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or "a script")
 
     @admin.display(description="organization")
     def owner(self, call: ServiceCall) -> str:
@@ -296,7 +296,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
 
     list_display = ("what", "how_it_goes", "who", "when", "owner", "note")
     list_filter = (("organization", TenantFilter), ("created", admin.DateFieldListFilter))
-    list_select_related = ("organization", "requested_by")
+    list_select_related = ("organization", "requested_by", "requested_with")
     list_per_page = 50
     show_full_result_count = False
     search_fields = ("note", "method")
@@ -323,7 +323,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="by")
     def who(self, batch: ServiceCallBatch) -> str:
-        return str(batch.requested_by) if batch.requested_by else "a script"
+        return str(batch.asked_by or "a script")
 
     @admin.display(description="started")
     def when(self, batch: ServiceCallBatch) -> SafeString:

@@ -65,7 +65,9 @@ def panel(
     request: HttpRequest, device: Device, *, answered: CommandForm | None = None, command: str = "", said: str = ""
 ) -> dict[str, Any]:
     """What the panel of commands shows to this user; `answered` is the form that was just sent, with its errors."""
-    calls = restrict(ServiceCall.objects.filter(device=device), request.user).select_related("requested_by")
+    calls = restrict(ServiceCall.objects.filter(device=device), request.user).select_related(
+        "requested_by", "requested_with"
+    )
     open_calls = list(calls.open()[:OPEN_CALLS])
     ended = [call for call in calls[: RECENT_CALLS + len(open_calls)] if not call.is_open][:RECENT_CALLS]
     account = DeviceAccount.objects.filter(device=device).first()

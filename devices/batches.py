@@ -128,6 +128,7 @@ def _open(
         method=method,
         data=METHODS[method].masked(dict(data or {})) if method in METHODS else {},
         requested_by_id=actor.user.pk if actor.user else None,
+        requested_with=actor.key,
         note=note,
     )
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from mqtt_bridge.protocol import model_keys
 from organizations.encryption import EncryptedTextField
-from organizations.models import BindingCode, Organization
+from organizations.models import BindingCode, Organization, OrganizationAPIKey
 from organizations.tenancy import TenantModel, TenantQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
@@ -197,6 +198,7 @@ class ServiceCallBatch(TenantModel):
     data = models.JSONField(default=dict)
     skipped = models.JSONField(default=list, help_text="Docks that got no call: [{sn, callsign, reason}].")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
     note = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
     stopped = models.DateTimeField(null=True, help_text="When somebody stopped what was not sent by then.")
@@ -210,6 +212,11 @@ class ServiceCallBatch(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.method} of {self.created:%Y-%m-%d %H:%M}"
+
+    @property
+    def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
+        """Who wants it; None for a script, and for who is deleted."""
+        return self.requested_by or self.requested_with
 
 
 class ServiceCallQuerySet(TenantQuerySet["ServiceCall"]):
@@ -264,6 +271,7 @@ class ServiceCall(TenantModel):
     output = models.JSONField(default=dict, help_text="What the dock told beside the result.")
     version = models.PositiveIntegerField(default=1, help_text="Rises by one with every change.")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="service_calls")
+    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls")
     note = models.TextField(blank=True)
     batch = models.ForeignKey(ServiceCallBatch, models.PROTECT, null=True, related_name="calls")
     retry_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="retries")
@@ -305,6 +313,11 @@ class ServiceCall(TenantModel):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+    @property
+    def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
+        """Who wants it; None for a script, and for who is deleted."""
+        return self.requested_by or self.requested_with
 
 
 class ServiceCallEvent(models.Model):

@@ -180,6 +180,7 @@ def issue_many(
         life=_life(expires_in, queue=queue),
         common={
             "requested_by": actor.user,
+            "requested_with": actor.key,
             "note": note,
             "queue": queue,
             "batch": batch,
@@ -217,7 +218,13 @@ def issue_each(
         wishes.append(_Wish(device, spec.subject(given), given))
     if spec is None:
         return []
-    common = {"requested_by": actor.user, "note": note, "queue": queue, "batch": batch}
+    common = {
+        "requested_by": actor.user,
+        "requested_with": actor.key,
+        "note": note,
+        "queue": queue,
+        "batch": batch,
+    }
     return _make(spec, wishes, actor=actor, life=_life(None, queue=queue), common=common)
 
 
@@ -571,7 +578,7 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
     bids = {report.bid for report in reports if report.bid and report.source == Source.EVENT}
     rows = (
         ServiceCall.objects.filter(Q(tid__in=tids) | Q(bid__in=bids), device__sn__in={r.sn for r in reports})
-        .select_related("device", "organization", "requested_by")
+        .select_related("device", "organization", "requested_by", "requested_with")
         .select_for_update(no_key=True, of=("self",))
         .order_by("pk")
     )
@@ -672,7 +679,7 @@ def _tell(
     A call that another transaction is changing is waited for, and left out if it is no longer one of `calls` then.
     """
     now = now or timezone.now()
-    rows = calls.select_related("device", "organization", "requested_by").order_by("pk")
+    rows = calls.select_related("device", "organization", "requested_by", "requested_with").order_by("pk")
     locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
     changed: list[ServiceCall] = []
     events: list[ServiceCallEvent] = []
@@ -714,10 +721,11 @@ def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
     """Ask on behalf of whoever asked before; docks that are asked the same for the same person together."""
     groups: defaultdict[tuple[Any, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
     for call, following in wanted:
-        groups[call.requested_by_id, call.method, following.method, repr(following.data)].append((call, following))
+        whose = (call.requested_by_id, call.requested_with_id)
+        groups[whose, call.method, following.method, repr(following.data)].append((call, following))
     for group in groups.values():
         call, following = group[0]
-        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by)
+        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with)
         try:
             issued = issue_many(
                 devices=[ended.device for ended, _ in group],
