@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import PasswordResetConfirmView
-from django.urls import path, re_path, reverse_lazy
+from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import RedirectView
 
 from cloudapi import health
@@ -20,6 +20,7 @@ urlpatterns = [
         name="password_reset_confirm",
     ),
     path("admin/", admin.site.urls),
+    path("api/", include("cloudapi.api_urls")),
     # docks come here without a session
     path("license-files/<str:token>/", licenses.license_file),
     path("license-files/<str:token>/<str:name>", licenses.license_file, name="license_file"),
@@ -27,6 +28,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("metrics", health.metrics),
 ]
+
+handler500 = "cloudapi.rest.problems.server_error"
 
 websocket_urlpatterns = [
     re_path(r"^ws/devices/(?P<sn>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/\Z", DeviceConsumer.as_asgi()),

@@ -2,11 +2,14 @@
 
 from typing import ClassVar
 
+from django.db.models import Prefetch
 from rest_framework import serializers
 
 from devices import call_states, methods
-from devices.models import Device, DeviceAccount, ServiceCall
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
 from devices.presence import Presence, Watch
+from mqtt_bridge.protocol import mode_codes
+from organizations.serializers import Include, IncludingSerializer
 
 
 class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
@@ -24,34 +27,74 @@ class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
         return url if methods.is_link(url) else ""
 
 
-class DeviceSerializer(serializers.ModelSerializer[Device]):
+class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
+    """How a device is, as it last told us; needs its device."""
+
+    mode = serializers.SerializerMethodField(help_text="`mode_code` for people.")
+
+    class Meta:
+        model = DeviceState
+        fields = ("connected_since", "latitude", "longitude", "mode_code", "mode", "clock_skew_ms")
+
+    def get_mode(self, state: DeviceState) -> str:
+        """Empty if it never told."""
+        return "" if state.mode_code is None else mode_codes.describe(state.mode_code, state.device.model_key)
+
+
+class DeviceSerializer(IncludingSerializer):
     """A device and whether it is there; its context holds `watch`, a `presence.Watch`."""
 
-    related: ClassVar = ("organization", "state")  # for select_related
+    related: ClassVar = ("organization", "state", "gateway")
+    includes: ClassVar = {
+        "state": Include(),
+        "account": Include(select=("account",)),
+        "carried": Include(prefetch=(Prefetch("carried", Device.objects.order_by("sn")),)),
+        "properties": Include(is_heavy=True),
+    }
 
     model_name = serializers.CharField(read_only=True)
     organization = serializers.CharField(source="organization.organization_id", default=None, read_only=True)
     presence = serializers.SerializerMethodField()
     last_seen = serializers.DateTimeField(source="state.last_seen", default=None, read_only=True)
-    firmware_version = serializers.CharField(source="state.firmware_version", default="", read_only=True)
+    firmware_version = serializers.SerializerMethodField()
+    gateway = serializers.SerializerMethodField(help_text="Serial number of the dock that carries it.")
+    state = DeviceStateSerializer(default=None, read_only=True)
+    account = DeviceAccountSerializer(default=None, read_only=True)
+    carried = serializers.SerializerMethodField(help_text="Serial numbers of the aircraft in this dock.")
+    properties = serializers.JSONField(source="state.properties", default=dict, read_only=True)
 
     class Meta:
         model = Device
         fields = (
             "sn", "callsign", "model_key", "model_name", "organization", "is_enabled", "presence", "last_seen",
-            "firmware_version",
+            "firmware_version", "gateway", "bound_at", "created", "state", "account", "carried", "properties",
         )  # fmt: skip
+        read_only_fields = ("sn", "model_key", "bound_at", "created")
 
     def get_presence(self, device: Device) -> Presence:
         """One of `presence.Presence`: what may truthfully be said."""
         now_watched: Watch = self.context["watch"]
         return now_watched.presence(getattr(device, "state", None))
 
+    def get_firmware_version(self, device: Device) -> str:
+        """Empty if it never told."""
+        return device.state.firmware_version if hasattr(device, "state") else ""
+
+    def get_gateway(self, device: Device) -> str | None:
+        """What belongs to another owner is not named."""
+        gateway = device.gateway
+        return gateway.sn if gateway is not None and gateway.organization_id == device.organization_id else None
+
+    def get_carried(self, device: Device) -> list[str]:
+        """What belongs to another owner is not named."""
+        carried = device.carried.all()
+        return [aircraft.sn for aircraft in carried if aircraft.organization_id == device.organization_id]
+
 
 class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
     """A service call as it stands, with one sentence about it; `data` has its secrets masked since it was made."""
 
-    related: ClassVar = ("device", "organization", "requested_by")  # for select_related
+    related: ClassVar = ("device", "organization", "requested_by", "requested_with")  # for select_related
 
     device = serializers.CharField(source="device.sn", read_only=True)
     organization = serializers.CharField(source="organization.organization_id", read_only=True)
@@ -61,13 +104,16 @@ class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
     text = serializers.SerializerMethodField(help_text="What is the matter with it now, for people.")
     is_open = serializers.BooleanField(read_only=True)
     requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
+    requested_with = serializers.CharField(
+        source="requested_with.name", default=None, read_only=True, help_text="The name of an API key."
+    )
 
     class Meta:
         model = ServiceCall
         fields = (
             "id", "version", "device", "organization", "batch", "retry_of", "method", "label", "data", "status",
-            "percent", "late", "is_open", "text", "result_code", "result_text", "output", "requested_by", "note",
-            "queue", "created", "sent", "replied", "closed", "expires", "deadline",
+            "percent", "late", "is_open", "text", "result_code", "result_text", "output", "requested_by",
+            "requested_with", "note", "queue", "created", "sent", "replied", "closed", "expires", "deadline",
         )  # fmt: skip
 
     def get_label(self, call: ServiceCall) -> str:

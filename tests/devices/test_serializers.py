@@ -31,6 +31,9 @@ def test_a_device_is_told_with_its_presence(dock, watched):
         "presence": "online",
         "last_seen": told["last_seen"],
         "firmware_version": "",
+        "gateway": None,
+        "bound_at": told["bound_at"],
+        "created": told["created"],
     }
     assert told["last_seen"].endswith("Z")
 

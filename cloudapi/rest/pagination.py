@@ -1,0 +1,132 @@
+"""Pages of lists by key: each begins after the last row of the one before, however the rows changed meanwhile.
+
+DRF's own cursor counts rows with the same value, up to a thousand; a batch makes more calls than that in one moment.
+"""
+
+import base64
+import json
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import F, Q, QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.utils.urls import replace_query_param
+
+CURSOR: Final = "cursor"
+LIMIT: Final = "limit"
+ORDERING: Final = "ordering"
+DEFAULT_LIMIT: Final = 100
+MOST: Final = 500
+
+
+class KeysetPagination(BasePagination):
+    """`?limit=`, `?ordering=` one of the view's `orderings`, `-` before it to turn it round, and `?cursor=`."""
+
+    parameters = frozenset({CURSOR, LIMIT, ORDERING})
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        """The rows of one page; rows without a value come last, or turned round first."""
+        self.request = request
+        self.limit = _limit(request.query_params.get(LIMIT))
+        self.ordering = _ordering(request.query_params.get(ORDERING), view.orderings)
+        self.field, self.backwards = self.ordering.lstrip("-"), self.ordering.startswith("-")
+        rows = queryset.order_by(*self._order())
+        if cursor := request.query_params.get(CURSOR):
+            rows = rows.filter(self._after(rows, *_read(cursor, self.ordering)))
+        found = list(rows[: self.limit + 1])
+        self.last = found[self.limit - 1] if len(found) > self.limit else None
+        return found[: self.limit]
+
+    def _order(self) -> list[Any]:
+        if self.field == "id":
+            return ["-pk" if self.backwards else "pk"]
+        by = F(self.field)
+        return [by.desc(nulls_first=True), "-pk"] if self.backwards else [by.asc(nulls_last=True), "pk"]
+
+    def _after(self, rows: QuerySet[Any], value: Any, key: Any) -> Q:
+        """The rows that come after the one with this value and this primary key."""
+        way = "lt" if self.backwards else "gt"
+        try:
+            further = Q(**{f"pk__{way}": rows.model._meta.pk.to_python(key)})
+            if self.field == "id":
+                return further
+            field = rows.model._meta.get_field(self.field)
+            if value is None:
+                same = Q(**{f"{self.field}__isnull": True}) & further
+                return same | Q(**{f"{self.field}__isnull": False}) if self.backwards else same
+            value = field.to_python(value)
+        except (DjangoValidationError, ValueError, TypeError, OverflowError):
+            raise _bad_cursor() from None
+        beyond = Q(**{f"{self.field}__{way}": value}) | (Q(**{self.field: value}) & further)
+        if field.null and not self.backwards:
+            return beyond | Q(**{f"{self.field}__isnull": True})
+        # Said twice, because a database finds its place in an index only by the second.
+        return beyond & Q(**{f"{self.field}__{way}e": value})
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"next": self._next(), "results": data})
+
+    def _next(self) -> str | None:
+        if self.last is None:
+            return None
+        value = None if self.field == "id" else getattr(self.last, self.field)
+        text = json.dumps([self.ordering, value, self.last.pk], cls=JSONEncoder)
+        return replace_query_param(
+            self.request.build_absolute_uri(), CURSOR, base64.urlsafe_b64encode(text.encode()).decode()
+        )
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        following = {"type": ["string", "null"], "format": "uri", "description": "The next page; null on the last."}
+        return {
+            "type": "object",
+            "required": ["next", "results"],
+            "properties": {"next": following, "results": schema},
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        orders = [f"{sign}{name.lstrip('-')}" for name in view.orderings for sign in ("", "-")]
+        schemas = {
+            LIMIT: ("Rows per page.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT}),
+            ORDERING: ("By which field.", {"type": "string", "enum": orders, "default": view.orderings[0]}),
+            CURSOR: ("From `next` of the page before.", {"type": "string"}),
+        }
+        return [
+            {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+            for name, (words, schema) in schemas.items()
+        ]
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST):
+        raise ValidationError({LIMIT: f"A whole number from 1 to {MOST}."})
+    return int(text)
+
+
+def _ordering(text: str | None, offered: Any) -> str:
+    if text is None:
+        return str(offered[0])
+    names = [name.lstrip("-") for name in offered]
+    if text.removeprefix("-") not in names:
+        raise ValidationError({ORDERING: f"One of {', '.join(names)}, or one with - before it."})
+    return text
+
+
+def _read(cursor: str, ordering: str) -> tuple[Any, Any]:
+    """The value and the primary key in a cursor that this ordering gave."""
+    try:
+        told, value, key = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+    except (ValueError, TypeError, RecursionError):
+        raise _bad_cursor() from None
+    if told != ordering or isinstance(value, dict | list) or isinstance(key, dict | list | bool | None):
+        raise _bad_cursor()
+    return value, key
+
+
+def _bad_cursor() -> ValidationError:
+    return ValidationError({CURSOR: "Not a cursor that this list gave with this ordering."})

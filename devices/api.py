@@ -1,0 +1,92 @@
+"""REST: devices and what they are asked to do."""
+
+from typing import Any, ClassVar
+
+import django_filters
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices import binding, live
+from devices.models import Device
+from devices.presence import Presence, watch
+from devices.serializers import DeviceSerializer
+from organizations.models import Role
+from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
+
+SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which devices."""
+
+    organization = django_filters.CharFilter("organization__organization_id")
+    kind = django_filters.ChoiceFilter(
+        choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
+    )
+    presence = django_filters.ChoiceFilter(choices=Presence.choices, method="there")
+    gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
+    model_key = django_filters.CharFilter()
+    is_enabled = django_filters.BooleanFilter()
+
+    class Meta:
+        model = Device
+        fields = ()
+
+    def of_kind(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """Docks or aircraft."""
+        return rows & Device.objects.docks() if value == "dock" else rows.filter(model_key__startswith="0-")
+
+    def there(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """What may be said of their connection now."""
+        return rows.filter(watch().matching(value))
+
+
+class ReleaseSerializer(serializers.Serializer[Any]):
+    """What goes with a device that is released."""
+
+    with_aircraft = serializers.BooleanField(default=True, help_text="The aircraft in this dock too.")
+
+
+class ReleasedSerializer(serializers.Serializer[Any]):
+    """What was released."""
+
+    released = serializers.ListField(child=serializers.CharField(), help_text="Serial numbers.")
+
+
+class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
+    """Docks, aircraft and remote controllers."""
+
+    queryset = Device.objects.all()
+    serializer_class = DeviceSerializer
+    filterset_class = DeviceFilter
+    search_fields = ("sn", "callsign")
+    orderings = ("sn", "callsign", "created")
+    lookup_field = "sn"
+    lookup_value_regex = SN_IN_PATHS
+    roles: ClassVar = {"partial_update": Role.OPERATOR, "release": Role.MANAGER}
+    field_roles: ClassVar = {"is_enabled": Role.MANAGER}
+    deferred: ClassVar = {"state__properties": "properties"}
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "watch": watch()}
+
+    def changed(self, row: Device) -> None:
+        live.tell_device([row])
+
+    @action(detail=True, methods=["post"], serializer_class=ReleaseSerializer)
+    @transaction.atomic
+    def release(self, request: Request, sn: str) -> Response:
+        """Take a device from its organization, so that another may bind it."""
+        given = self.get_serializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        device = self.get_object()
+        chosen = Q(pk=device.pk)
+        if given.validated_data["with_aircraft"]:
+            chosen |= Q(gateway=device, organization=device.organization_id)
+        released = binding.release(Device.objects.filter(chosen), actor=actor(request))
+        return Response({"released": [row.sn for row in released]})

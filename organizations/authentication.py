@@ -1,0 +1,29 @@
+"""Who sends a REST request: an API key, or the user of a session."""
+
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework_api_key.permissions import KeyParser
+
+from organizations import api_keys
+from organizations.models import OrganizationAPIKey
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key ...`; the key is `request.user` and `request.auth`."""
+
+    def authenticate(self, request: Request) -> tuple[Any, OrganizationAPIKey] | None:
+        plain = KeyParser().get(request)
+        if plain is None:
+            return None
+        key = api_keys.recognise(plain)
+        if key is None:
+            raise AuthenticationFailed("This API key is not known, has expired or was revoked.")
+        api_keys.note_use(key)
+        return key, key
+
+    def authenticate_header(self, request: Request) -> str:
+        """What 401 answers name in `WWW-Authenticate`."""
+        return "Api-Key"

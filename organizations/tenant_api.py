@@ -1,0 +1,198 @@
+"""The REST door to rows that belong to organizations: which rows, which role, which tag, which related data."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags, quote_etag
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.viewsets import GenericViewSet
+
+from organizations import audit, rights
+from organizations.audit import Actor
+from organizations.models import AuditEvent, OrganizationAPIKey, Role
+from organizations.serializers import Include
+from organizations.tenancy import organization_of, restrict
+
+INCLUDE = "include"  # the query parameter that asks for related data
+
+
+def actor(request: Request) -> Actor:
+    """Who acts in this request; the same for the whole request, so that its audit rows share their id."""
+    if not hasattr(request, "actor"):
+        key = request.auth if isinstance(request.auth, OrganizationAPIKey) else None
+        user = None if key or not request.user.is_authenticated else request.user
+        request.actor = Actor(AuditEvent.Through.API, user=user, key=key)  # type: ignore[attr-defined]
+    found: Actor = request.actor  # type: ignore[attr-defined]
+    return found
+
+
+class PreconditionFailed(APIException):
+    """The row is no longer as the client knew it."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_detail = "It has changed since you read it: read it again."
+    default_code = "precondition_failed"
+
+
+def tag_of(data: Any) -> str:
+    """A strong ETag of what a serializer gave: as long as it stays, so does every byte."""
+    text = json.dumps(data, cls=JSONEncoder)
+    return quote_etag(hashlib.blake2b(text.encode(), digest_size=12).hexdigest())
+
+
+class TenantViewSet(GenericViewSet[Any]):
+    """Rows that whoever asks may see; `roles` says from which role on somebody may do an action.
+
+    What is read needs `view_role`; an action that is not named is for platform staff (None).
+    """
+
+    filterset_class: ClassVar[Any] = None
+    view_role: ClassVar[Role | None] = Role.VIEWER
+    roles: ClassVar[Mapping[str, Role | None]] = {}
+    orderings: ClassVar[Sequence[str]] = ("id",)  # fields that a list may be ordered by; the first is the default
+    field_roles: ClassVar[Mapping[str, Role | None]] = {}  # fields that need more than the role of the action
+    deferred: ClassVar[Mapping[str, str]] = {}  # what is not read unless that data is included: column -> include
+    parameters: ClassVar[frozenset[str]] = frozenset()  # query parameters of its own
+
+    @property
+    def role(self) -> Role | None:
+        """From which role on somebody may do what is asked for."""
+        return self.view_role if self.request.method in SAFE_METHODS else self.roles.get(self.action)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """As usual, and no parameter is ignored: a misspelt filter would show everything."""
+        super().initial(request, *args, **kwargs)
+        known = set(self.parameters)
+        if self.offered():
+            known.add(INCLUDE)
+        if self.action == "list":
+            pages: Any = self.paginator
+            known |= pages.parameters | set(getattr(self.filterset_class, "base_filters", ()))
+            if getattr(self, "search_fields", None):
+                known.add("search")
+        if strange := sorted(set(request.query_params) - known):
+            offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
+            raise serializers.ValidationError({name: [f"No such parameter here. {offer}"] for name in strange})
+
+    def get_queryset(self) -> Any:
+        rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
+        rows = rows.select_related(*getattr(self.get_serializer_class(), "related", ()))
+        asked, offered = self.included(), self.offered()
+        for include in (offered[name] for name in asked):
+            rows = rows.select_related(*include.select).prefetch_related(*include.prefetch)
+        return rows.defer(*(column for column, name in self.deferred.items() if name not in asked))
+
+    def offered(self) -> Mapping[str, Include]:
+        """What may be included in an answer to this request."""
+        found: Mapping[str, Include] = getattr(self.get_serializer_class(), "includes", {})
+        return {name: include for name, include in found.items() if self.detail or not include.is_heavy}
+
+    def included(self) -> list[str]:
+        """The data that the request asks for; ValidationError for a name that is not offered."""
+        offered = self.offered()
+        asked = [name for name in self.request.query_params.get(INCLUDE, "").split(",") if name]
+        if strange := [name for name in asked if name not in offered]:
+            raise serializers.ValidationError(
+                {INCLUDE: [f"There is no {strange[0][:40]!r} here; there is: {', '.join(offered) or 'nothing'}."]}
+            )
+        return asked
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "include": self.included() if self.request else ()}
+
+    def get_object(self) -> Any:
+        """As usual; a request that changes it holds the row's lock, and its `If-Match` must name what is there."""
+        found = super().get_object()
+        wanted = parse_etags(self.request.headers.get("If-Match", "*"))
+        if self.request.method in SAFE_METHODS or "*" in wanted:
+            return found
+        if tag_of(self.get_serializer(found).data) not in wanted:
+            raise PreconditionFailed
+        return found
+
+    def locked(self) -> Any:
+        """The object, with its row locked until the transaction ends: for whoever changes it in place."""
+        found = self.get_object()
+        # Apart, because a query that joins nullable rows cannot lock.
+        rows = type(found)._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
+        return self.get_object() if list(rows.values_list("pk")) else found
+
+    def find(self, rows: Any, **lookup: Any) -> Any:
+        """The row that a request names in its body, of those that whoever asks may see; else 404, naming the field."""
+        found = restrict(rows, self.request.user).filter(**lookup).first()
+        if found is None:
+            raise NotFound({name.partition("__")[0]: ["There is none like this."] for name in lookup})
+        return found
+
+    def require(self, role: Role | None, organization_id: int | None) -> None:
+        """403 unless whoever asks has this role in that organization."""
+        if not rights.in_request(self.request).may(role, organization_id):
+            self.permission_denied(self.request, "Your role in this organization does not allow this.")
+
+    def answer(self, row: Any, code: int = status.HTTP_200_OK) -> Response:
+        """One row, with its tag; 304 if the client has it already."""
+        data = self.get_serializer(row).data
+        tag = tag_of(data)
+        known = parse_etags(self.request.headers.get("If-None-Match", ""))
+        if self.request.method in SAFE_METHODS and (tag in known or "*" in known):
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag})
+        return Response(data, code, headers={"ETag": tag})
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in getattr(self.request, "rate_limit", {}).items():
+            response[name] = value
+        response.setdefault("Cache-Control", "private, no-cache")
+        patch_vary_headers(response, ("Authorization",))
+        return response
+
+
+class RetrieveMixin:
+    """`GET` of one row."""
+
+    def retrieve(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        answer: Response = self.answer(self.get_object())
+        return answer
+
+
+class PatchMixin:
+    """`PATCH` of the serializer's writable fields, audited."""
+
+    @transaction.atomic
+    def partial_update(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        row = self.locked()
+        serializer = self.get_serializer(row, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        changed = {name: value for name, value in serializer.validated_data.items() if getattr(row, name) != value}
+        for name in changed.keys() & self.field_roles.keys():
+            self.require(self.field_roles[name], organization_of(row))
+        if changed:
+            before = {name: getattr(row, name) for name in changed}
+            serializer.save()
+            audit.record(
+                [
+                    audit.event(
+                        actor(request),
+                        "change",
+                        row,
+                        organization_id=organization_of(row),
+                        before=audit.writable(before),
+                        after=audit.writable(changed),
+                    )
+                ]
+            )
+            self.changed(row)
+        answer: Response = self.answer(row)
+        return answer
+
+    def changed(self, row: Any) -> None:
+        """What else a change of this row brings with it."""
