@@ -1,6 +1,7 @@
 """Where each route of the REST API is, below /api/."""
 
 from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems
@@ -10,6 +11,8 @@ router = SimpleRouter()
 router.register("devices", DeviceViewSet)
 
 urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path("v1/", include(router.urls)),
     re_path("", problems.not_found),
 ]

@@ -15,6 +15,8 @@ from devices import binding, live
 from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
+from organizations.fields import BooleanField, StrictSerializer
+from organizations.filters import BooleanFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -31,7 +33,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     presence = django_filters.ChoiceFilter(choices=Presence.choices, method="there")
     gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
     model_key = django_filters.CharFilter()
-    is_enabled = django_filters.BooleanFilter()
+    is_enabled = BooleanFilter()
 
     class Meta:
         model = Device
@@ -46,10 +48,10 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         return rows.filter(watch().matching(value))
 
 
-class ReleaseSerializer(serializers.Serializer[Any]):
+class ReleaseSerializer(StrictSerializer):
     """What goes with a device that is released."""
 
-    with_aircraft = serializers.BooleanField(default=True, help_text="The aircraft in this dock too.")
+    with_aircraft = BooleanField(default=True, help_text="The aircraft in this dock too.")
 
 
 class ReleasedSerializer(serializers.Serializer[Any]):

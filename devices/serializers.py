@@ -53,13 +53,15 @@ class DeviceSerializer(IncludingSerializer):
     }
 
     model_name = serializers.CharField(read_only=True)
-    organization = serializers.CharField(source="organization.organization_id", default=None, read_only=True)
+    organization = serializers.CharField(
+        source="organization.organization_id", read_only=True, allow_null=True, default=None
+    )
     presence = serializers.SerializerMethodField()
-    last_seen = serializers.DateTimeField(source="state.last_seen", default=None, read_only=True)
+    last_seen = serializers.DateTimeField(source="state.last_seen", read_only=True, allow_null=True, default=None)
     firmware_version = serializers.SerializerMethodField()
     gateway = serializers.SerializerMethodField(help_text="Serial number of the dock that carries it.")
-    state = DeviceStateSerializer(default=None, read_only=True)
-    account = DeviceAccountSerializer(default=None, read_only=True)
+    state = DeviceStateSerializer(read_only=True, allow_null=True, default=None)
+    account = DeviceAccountSerializer(read_only=True, allow_null=True, default=None)
     carried = serializers.SerializerMethodField(help_text="Serial numbers of the aircraft in this dock.")
     properties = serializers.JSONField(source="state.properties", default=dict, read_only=True)
 
@@ -103,9 +105,9 @@ class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
     label = serializers.SerializerMethodField(help_text="The method for people.")  # type: ignore[assignment]
     text = serializers.SerializerMethodField(help_text="What is the matter with it now, for people.")
     is_open = serializers.BooleanField(read_only=True)
-    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
+    requested_by = serializers.CharField(source="requested_by.username", read_only=True, allow_null=True, default=None)
     requested_with = serializers.CharField(
-        source="requested_with.name", default=None, read_only=True, help_text="The name of an API key."
+        source="requested_with.name", read_only=True, allow_null=True, default=None, help_text="The name of an API key."
     )
 
     class Meta:

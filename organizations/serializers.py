@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from django.db.models import Prefetch
-from rest_framework import serializers
+
+from organizations.fields import StrictModelSerializer
 
 
 class Include(NamedTuple):
@@ -15,7 +16,7 @@ class Include(NamedTuple):
     is_heavy: bool = False  # too much for the rows of a list
 
 
-class IncludingSerializer(serializers.ModelSerializer[Any]):
+class IncludingSerializer(StrictModelSerializer):
     """A serializer whose fields named in `includes` are there only if its context's `include` names them."""
 
     related: ClassVar[Sequence[str]] = ()  # for select_related, always

@@ -71,6 +71,8 @@ class TenantViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """As usual, and no parameter is ignored: a misspelt filter would show everything."""
         super().initial(request, *args, **kwargs)
+        if self.action is None:  # 405 is more to the point
+            return
         known = set(self.parameters)
         if self.offered():
             known.add(INCLUDE)
@@ -112,7 +114,7 @@ class TenantViewSet(GenericViewSet[Any]):
     def get_object(self) -> Any:
         """As usual; a request that changes it holds the row's lock, and its `If-Match` must name what is there."""
         found = super().get_object()
-        wanted = parse_etags(self.request.headers.get("If-Match", "*"))
+        wanted = parse_etags(self.request.headers.get("If-Match") or "*")
         if self.request.method in SAFE_METHODS or "*" in wanted:
             return found
         if tag_of(self.get_serializer(found).data) not in wanted:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import F, Q, QuerySet
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -128,5 +128,5 @@ def _read(cursor: str, ordering: str) -> tuple[Any, Any]:
     return value, key
 
 
-def _bad_cursor() -> ValidationError:
-    return ValidationError({CURSOR: "Not a cursor that this list gave with this ordering."})
+def _bad_cursor() -> NotFound:
+    return NotFound({CURSOR: ["This list has given no such cursor with this ordering."]})

@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.defaults import server_error as plain_server_error
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -107,6 +108,7 @@ def _errors(detail: Any, pointer: str, parameters: set[str]) -> Iterator[dict[st
         yield {**place, "code": getattr(detail, "code", "invalid"), "detail": str(detail)}
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, **_kwargs: Any) -> HttpResponse:
     """Any path below /api/ that is not there."""
     return JsonResponse(problem(404, "not_found", "There is no such route."), status=404, content_type=MEDIA_TYPE)

@@ -1,0 +1,152 @@
+"""The OpenAPI document: what drf-spectacular reads from the code, with errors, headers and links beside it."""
+
+from typing import Any, Final
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import SAFE_METHODS
+
+from cloudapi.rest.problems import MEDIA_TYPE
+from organizations.tenant_api import TenantViewSet
+
+PROBLEM: Final = {
+    "type": "object",
+    "description": "What is wrong, as of RFC 9457. Programs look at `type`, people at `detail`.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "examples": ["urn:dock-cloud:problem:offline"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "examples": ["This dock is offline."]},
+        "errors": {
+            "type": "array",
+            "description": "Every mistake in the request, with its place.",
+            "items": {
+                "type": "object",
+                "required": ["code", "detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "In the body, as of RFC 6901."},
+                    "parameter": {"type": "string", "description": "Of the query."},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+ANSWERS: Final = {
+    400: "The request is wrong: `errors` names every mistake.",
+    401: "No API key and no session, or one that is no longer good.",
+    403: "The role is too low, or a session came without CSRF token.",
+    404: "Not there, or not for whoever asks; which of the two is not told.",
+    406: "Only JSON is to be had.",
+    409: "The present state forbids it, such as a dock that is offline, or a request with the same key is running.",
+    412: "It has changed since it was read.",
+    413: "The body is too large.",
+    415: "The body is of another media type.",
+    422: "This `Idempotency-Key` came with another request before.",
+    429: "Too many requests in this minute.",
+    503: "No worker sends commands here.",
+}
+HEADERS: Final = {
+    "RateLimit-Limit": {"description": "Requests in a minute.", "schema": {"type": "integer"}},
+    "RateLimit-Remaining": {"description": "How many of them are left.", "schema": {"type": "integer"}},
+    "RateLimit-Reset": {"description": "Seconds until the next minute begins.", "schema": {"type": "integer"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "What may be shown.", "schema": {"type": "string"}},
+    "ETag": {"description": "Of this representation.", "schema": {"type": "string"}},
+    "Location": {"description": "Where it is.", "schema": {"type": "string", "format": "uri-reference"}},
+}
+RATE: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+UNCOUNTED: Final = (401, 403, 406)  # refused before they are counted
+MORE_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+CONDITION: Final = {
+    "GET": ("If-None-Match", "An `ETag` that you have: 304 if nothing has changed."),
+    "PATCH": ("If-Match", "The `ETag` that you know: 412 if it has changed since."),
+}
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """`Authorization: Api-Key ...`."""
+
+    target_class = "organizations.authentication.ApiKeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Api-Key ` and the key, which a manager makes in the admin.",
+        }
+
+
+class Schema(AutoSchema):
+    """One operation, with the errors that it may answer."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        answers = operation["responses"]
+        for code, answer in answers.items():
+            headers = [*RATE, *(["Location"] if code == "201" else []), *(["ETag"] if self._has_tag() else [])]
+            answer.setdefault("headers", {}).update({name: _ref("headers", name) for name in headers})
+        if self._has_tag() and self.method == "GET":
+            answers["304"] = {"description": "As you have it.", "headers": {"ETag": _ref("headers", "ETag")}}
+        for code in self._errors("requestBody" in operation):
+            answers.setdefault(str(code), _ref("responses", f"Problem{code}"))
+        operation["responses"] = dict(sorted(answers.items()))
+        return operation
+
+    def get_override_parameters(self) -> list[Any]:
+        found = list(super().get_override_parameters())
+        offered = self.view.offered() if isinstance(self.view, TenantViewSet) else {}
+        if offered and self.method in SAFE_METHODS:
+            names = {"type": "array", "items": {"type": "string", "enum": list(offered)}}
+            found.append(
+                OpenApiParameter("include", names, description="Data to show as well.", style="form", explode=False)
+            )
+        if self._has_tag() and self.method in CONDITION:
+            name, words = CONDITION[self.method]
+            found.append(OpenApiParameter(name, str, OpenApiParameter.HEADER, description=words))
+        return found
+
+    def _has_tag(self) -> bool:
+        return getattr(self.view, "action", "") in ("retrieve", "partial_update", "create")
+
+    def _errors(self, has_body: bool) -> list[int]:
+        codes = [400, 401, 404, 406, 429]
+        if self.method not in SAFE_METHODS:
+            codes += [403, 409]
+        if has_body:
+            codes += [413, 415]
+        if getattr(self.view, "action", "") == "partial_update":
+            codes += [412]
+        return codes
+
+
+def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
+    """What operations share, in one place."""
+    parts = result["components"]
+    parts["schemas"]["Problem"] = PROBLEM
+    parts["headers"] = HEADERS
+    for name, schema in parts["schemas"].items():
+        if name.endswith("Request") and schema.get("type") == "object":
+            schema["additionalProperties"] = False
+    parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
+    return result
+
+
+def _problem(code: int, words: str) -> dict[str, Any]:
+    headers = [*(() if code in UNCOUNTED else RATE), *MORE_HEADERS.get(code, ())]
+    return {
+        "description": words,
+        "headers": {name: _ref("headers", name) for name in headers},
+        "content": {MEDIA_TYPE: {"schema": _ref("schemas", "Problem")}},
+    }
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}

@@ -1,0 +1,58 @@
+"""Every operation of the OpenAPI document, as every role, tried by Schemathesis on a real server."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.stack import ROOT, Redis, running_stack
+
+pytestmark = pytest.mark.xdist_group("contract")
+
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "5"))  # of each operation, beside those that the schema gives
+CONFIG = ROOT / "tests/cloudapi/rest/schemathesis.toml"
+SETUP = """
+import json
+from django.utils import timezone
+from devices.models import Device, DeviceState
+from organizations.models import Organization, OrganizationAPIKey
+
+now, keys = timezone.now(), {}
+harbour = Organization.objects.get(organization_id="12345678")
+grid = Organization.objects.get(organization_id="87654321")
+for number in range(1, 10):
+    dock = Device.objects.create(
+        sn=f"DOCK000{number}", model_key="3-2-0", organization=harbour, bound_at=now, callsign=f"Pier {number}"
+    )
+    DeviceState.objects.create(device=dock, online=True, last_seen=now)
+    Device.objects.create(sn=f"DRONE000{number}", model_key="0-91-0", organization=harbour, gateway=dock)
+for role in ("viewer", "operator", "manager"):
+    keys[role] = OrganizationAPIKey.objects.create_key(organization=harbour, name=role, role=role)[1]
+keys["stranger"] = OrganizationAPIKey.objects.create_key(organization=grid, name="stranger", role="manager")[1]
+print(json.dumps(keys))
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A web process, and nobody who sends the commands; `stack.keys` by role."""
+    with running_stack(
+        "postgresql", tmp_path_factory.mktemp("contract"), redis=Redis(), API_REQUESTS_PER_MINUTE="0"
+    ) as stack:
+        stack.keys = json.loads(stack.manage("shell", "-v0", "-c", SETUP))
+        stack.web = stack.start_web()
+        yield stack
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "manager", "stranger"])
+def test_every_operation_keeps_its_contract(stack, role, tmp_path):
+    command = [
+        sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run", f"http://{stack.web.host}/api/schema/",
+        "--checks=all", "--phases=examples,coverage,fuzzing,stateful", f"--max-examples={EXAMPLES}",
+        f"--header=Authorization:Api-Key {stack.keys[role]}", "--seed=1", "--continue-on-failure",
+        "--warnings=off", "--no-color",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:] + stack.web.said()[-2000:]
