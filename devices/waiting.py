@@ -58,8 +58,6 @@ class Watcher:
 
     async def ended(self, call_id: UUID, seconds: float) -> None:
         """Return when this call is no longer open, or is gone, or after so many seconds; within 0.25 s."""
-        if self._is_ending():
-            return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters[waiter] = call_id

@@ -20,7 +20,7 @@ def call(request, pk):
     if not request.user.is_authenticated:
         return JsonResponse({}, status=401)
     found = ServiceCall.objects.get(pk=pk)
-    response = JsonResponse({"status": found.status})
+    response = JsonResponse({"status": found.status, "has_waited": getattr(request, "has_waited", False)})
     if found.is_open and (seconds := wait_of(request)):
         response.waits_for = Wait(found.pk, seconds)
     return response
