@@ -108,25 +108,21 @@ def test_answer_comes_when_the_time_is_up(web, call, cookie):
 
 
 def test_end_of_another_call_wakes_nobody(web, call, cookie, dock):
-    with waiting(web, call, cookie, wait=1.5) as [asked]:
+    with waiting(web, call, cookie, wait=3) as [asked]:
         end(make_call(dock))
         _, body, seconds = asked.answer()
     assert body["status"] == "queued"
-    assert seconds >= 1.5
+    assert seconds >= 3
 
 
-def test_other_pages_are_served_and_one_query_asks_for_a_hundred_clients(web, call, cookie):
-    def rate():
+def test_other_pages_are_served_and_few_queries_ask_for_a_hundred_clients(web, call, cookie):
+    with waiting(web, call, cookie, clients=100) as asked:
         before, began = state(web)["queries"], time.monotonic()
         time.sleep(2)
-        return (state(web)["queries"] - before) / (time.monotonic() - began)
-
-    with waiting(web, call, cookie):
-        alone = rate()
-    with waiting(web, call, cookie, clients=100) as asked:
-        assert 0 < rate() <= alone * 1.5 <= 7
+        rate = (state(web)["queries"] - before) / (time.monotonic() - began)
         end(call)
-        assert {one.answer()[:1] for one in asked} == {(200,)}
+        assert {one.answer()[0] for one in asked} == {200}
+    assert 0 < rate <= 5  # a second, as for one client
 
 
 def test_client_that_goes_away_leaves_nothing(web, call, cookie):
