@@ -1,16 +1,19 @@
 """The web process, HTTP and WebSocket: `uvicorn cloudapi.asgi:application`."""
 
 import os
+import signal
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import django
+import uvicorn
 from asgiref.sync import sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase
 
@@ -22,31 +25,50 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 sys.setswitchinterval(0.0005)
 
 
+def is_ending() -> bool:
+    """Whether uvicorn was told to end. It waits then for what it has begun to answer, and says so to nobody."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return isinstance(server, uvicorn.Server) and server.should_exit
+
+
 class Handler(ASGIHandler):
     """Django's handler, but all middleware and the view run in one go, in one of a few threads that stay.
 
     They are synchronous, and Django would go to the event loop and back between them. It also makes a thread for every
     request, which opens a database connection of its own and leaves it to the garbage collector.
+
+    A response that `waits_for` a service call (devices/waiting.py) is not sent. When the wait is over, which takes no
+    thread, the request is answered once more from its beginning: rights and rows are read anew.
     """
 
     def __init__(self) -> None:
         super().__init__()
         threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")
         self._in_thread = sync_to_async(self._answer, thread_sensitive=False, executor=threads)
+        self.watcher = Watcher(threads, is_ending)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load it for threads, whatever Django asks for."""
         super().load_middleware(is_async=False)
 
-    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+    async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:  # type: ignore[override]
         """What the middleware and the view answer."""
-        return await self._in_thread(request)
+        response = await self._in_thread(request)
+        if (wait := getattr(response, "waits_for", None)) is None:
+            return response
+        await self.watcher.ended(*wait)
+        again = self.request_class(request.scope, BytesIO())
+        again.has_waited = True  # type: ignore[attr-defined]
+        return await self._in_thread(again)
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
         # Django's signals for this go to another thread.
         close_old_connections()
         try:
-            return self.get_response(request)
+            response = self.get_response(request)
+            if hasattr(response, "waits_for"):
+                response.close()
+            return response
         finally:
             close_old_connections()
 
@@ -55,6 +77,7 @@ django.setup(set_prefix=False)  # loads the apps that the imports below need
 
 from cloudapi.origins import SameOriginOnly  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
+from devices.waiting import Watcher  # noqa: E402
 
 application = ProtocolTypeRouter(
     {

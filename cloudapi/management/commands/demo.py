@@ -1,5 +1,6 @@
 """`manage.py demo`: the whole server with simulated docks, in one process and from nothing."""
 
+import signal
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--data", type=Path, default=demo.DATA, help="folder of its data, made if missing")
 
     def handle(self, *_args: Any, port: int, docks: int, data: Path, **_options: Any) -> None:
+        # Both end it in good order: uvicorn passes on the signal that ended it, and swallows that of Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             demo.run(port=port, docks=docks, say=self.stdout.write, data=data)
         except (demo.DemoError, ProgramMissingError, ServerError, ValueError) as error:
