@@ -61,6 +61,7 @@ HEADERS: Final = {
 RATE: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 UNCOUNTED: Final = (401, 403, 406)  # refused before they are counted
 MORE_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}  # no database takes NUL
 CONDITION: Final = {
     "GET": ("If-None-Match", "An `ETag` that you have: 304 if nothing has changed."),
     "PATCH": ("If-Match", "The `ETag` that you know: 412 if it has changed since."),
@@ -89,6 +90,9 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
+                parameter["schema"] = TEXT
         answers = operation["responses"]
         for code, answer in answers.items():
             headers = [*RATE, *(["Location"] if code == "201" else []), *(["ETag"] if self._has_tag() else [])]
