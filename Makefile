@@ -2,6 +2,7 @@
 #   make demo [ARGS=...]     a running server with simulated docks
 #   make test [ARGS=...]     all tests, on real servers
 #   make check               what a reviewer should not have to say
+#   make api-lint            the OpenAPI document, by a linter of npm's
 #   make bench [ARGS=...]    the benchmarks
 #   make lock                compile both lock files again
 
@@ -18,7 +19,7 @@ RUNTIME := $(VENV)/runtime-$(call sum,requirements.txt)
 DEV := $(VENV)/dev-$(call sum,requirements-dev.txt)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
-.PHONY: setup demo test check bench lock
+.PHONY: setup demo test check api-lint bench lock
 
 setup: $(DEV)
 	$(BIN)/python -m cloudapi.embedded.programs $(SERVERS)
@@ -43,6 +44,11 @@ check: $(DEV)
 		DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+# needs Node.js
+api-lint: $(DEV)
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file .cache/openapi.json
+	npx --yes @redocly/cli@2.77.0 lint --config .redocly.yaml .cache/openapi.json
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)

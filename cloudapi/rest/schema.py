@@ -1,5 +1,6 @@
 """The OpenAPI document: what drf-spectacular reads from the code, with errors, headers and links beside it."""
 
+import json
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -61,6 +62,22 @@ HEADERS: Final = {
 RATE: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 UNCOUNTED: Final = (401, 403, 406)  # refused before they are counted
 MORE_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+TAGS: Final = {
+    "binding-codes": "What a technician types beside a dock to bind it.",
+    "devices": "Docks, aircraft and remote controllers.",
+    "license-files": "Offline license files that docks fetch.",
+    "licenses": "Unlock licenses, as docks reported them.",
+    "organizations": "Owners of devices.",
+    "service-call-batches": "One command to many docks.",
+    "service-calls": "Commands to docks, and what became of them.",
+}
+SUMMARIES: Final = {
+    "list": "List {many}",
+    "retrieve": "Read one {one}",
+    "create": "Make one {one}",
+    "partial_update": "Change one {one}",
+    "destroy": "Delete one {one}",
+}
 TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}  # no database takes NUL
 CONDITION: Final = {
     "GET": ("If-None-Match", "An `ETag` that you have: 304 if nothing has changed."),
@@ -104,6 +121,15 @@ class Schema(AutoSchema):
         operation["responses"] = dict(sorted(answers.items()))
         return operation
 
+    def get_summary(self) -> str:
+        """What the action does; of one that is no usual one the first line of its docstring."""
+        given = super().get_summary()
+        action = getattr(self.view, "action", "")
+        if given or action not in SUMMARIES:
+            return str(given or self.get_description().partition("\n")[0].rstrip("."))
+        names = self.view.queryset.model._meta
+        return SUMMARIES[action].format(one=names.verbose_name, many=names.verbose_name_plural)
+
     def get_override_parameters(self) -> list[Any]:
         found = list(super().get_override_parameters())
         offered = self.view.offered() if isinstance(self.view, TenantViewSet) else {}
@@ -140,6 +166,12 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False
     parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
+    used = json.dumps(result)
+    for kind in ("responses", "headers"):
+        parts[kind] = {name: part for name, part in parts[kind].items() if f'#/components/{kind}/{name}"' in used}
+    tags = {tag for path in result["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    result["tags"] = [{"name": name, "description": TAGS[name]} for name in sorted(tags)]
+    result["servers"] = [{"url": "/", "description": "Where this document comes from."}]
     return result
 
 
