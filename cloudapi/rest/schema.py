@@ -127,7 +127,8 @@ class Schema(AutoSchema):
         action = getattr(self.view, "action", "")
         if given or action not in SUMMARIES:
             return str(given or self.get_description().partition("\n")[0].rstrip("."))
-        names = self.view.queryset.model._meta
+        view: Any = self.view
+        names = view.queryset.model._meta
         return SUMMARIES[action].format(one=names.verbose_name, many=names.verbose_name_plural)
 
     def get_override_parameters(self) -> list[Any]:
