@@ -1,14 +1,11 @@
 """What a command costs from the form to the browser's last frame, and how many there may be in a second."""
 
 import json
-import re
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median, quantiles
 from typing import Any
 
@@ -132,7 +129,7 @@ def _latency(
     env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int, **programs: Running
 ) -> dict[str, float]:
     """p50 in ms of each step of a command from one page, p95 of the whole, and the processor time of each program."""
-    with _web(env) as (web, host), Browser(host, issuer.session, issuer.docks[0]) as browser:
+    with web_process(env) as (web, host), Browser(host, issuer.session, issuer.docks[0]) as browser:
         programs = {"web": web, **programs}
         for number in range(WARM):
             browser.command(number + 1)
@@ -158,17 +155,6 @@ def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
         "closed": closed - sent,
         "shown": told.ended - closed,
     }
-
-
-@contextmanager
-def _web(env: dict[str, str]) -> Iterator[tuple[Running, str]]:
-    """uvicorn on a free port, and host:port."""
-    command = ["-m", "uvicorn", "cloudapi.asgi:application", "--port", "0", "--lifespan", "off"]
-    command += ["--ws", "websockets-sansio"]
-    with running(command, env, sign="Uvicorn running on") as web:
-        address = re.search(r"Uvicorn running on http://(\S+)", web.said())
-        assert address is not None  # noqa: S101
-        yield web, address.group(1)
 
 
 def print_latency(value: dict[str, float], *, rounds: int, singles: int) -> None:

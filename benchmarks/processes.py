@@ -1,6 +1,7 @@
 """The processes that are measured: started with one environment, ready when they say so, ended with the block."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,17 @@ def running(arguments: list[str], env: dict[str, str], *, sign: str) -> Iterator
         finally:
             program.process.send_signal(signal.SIGTERM)
             program.process.wait()
+
+
+@contextmanager
+def web_process(env: dict[str, str]) -> Iterator[tuple[Running, str]]:
+    """uvicorn on a free port, and host:port."""
+    command = ["-m", "uvicorn", "cloudapi.asgi:application", "--port", "0", "--lifespan", "off"]
+    command += ["--ws", "websockets-sansio"]
+    with running(command, env, sign="Uvicorn running on") as web:
+        address = re.search(r"Uvicorn running on http://(\S+)", web.said())
+        assert address is not None  # noqa: S101
+        yield web, address.group(1)
 
 
 def wait(condition: Callable[[], bool], *, timeout: float = START_TIMEOUT, every: float = 0.1) -> None:
