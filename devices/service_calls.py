@@ -79,7 +79,7 @@ MOST_NOTE: Final = 2000  # characters; it is in every frame about a call
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
-    "deadline",
+    "deadline", "updated",
 )  # fmt: skip
 
 
@@ -251,6 +251,7 @@ def _make(
             subject=wish.subject,
             data=spec.masked(dict(wish.given)),
             created=now,
+            updated=now,
             expires=now + life,
             **common,
         )

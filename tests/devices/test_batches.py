@@ -11,6 +11,7 @@ from devices.service_calls import Refused
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 LIST = "unlock_license_list"
@@ -174,3 +175,13 @@ def test_many_different_requests_cost_as_many_queries_as_one(dock, actor, django
     many = [(dock, key) for key in range(2, 102)]
     with django_assert_num_queries(len(few)):
         batches.start_each(requests=switches(*many), method=SWITCH, data={}, actor=actor)
+
+
+def test_only_the_first_stop_counts_as_a_change(dock, actor):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor)
+    age(batch)
+    batches.stop(batch, actor=actor)
+    assert moved(batch)
+    age(batch)
+    batches.stop(batch, actor=actor)
+    assert not moved(batch)

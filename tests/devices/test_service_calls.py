@@ -22,6 +22,7 @@ from mqtt_bridge.protocol.errors import LocalProtocolError
 from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -614,3 +615,37 @@ def test_release_closes_what_is_open_and_the_dock_is_free(dock, actor, other_org
     assert call.status == "canceled"
     Device.objects.update(organization=other_organization)
     assert issue(Device.objects.get()).organization == other_organization
+
+
+# --- the moment of the last change -------------------------------------------------------------------
+
+
+def test_call_was_last_changed_when_its_last_version_was_made(dock):
+    call = issue(dock, LOGIN, CREDENTIALS)
+    moments = [call.updated]
+    for step in (claim, lambda call: event(call, "in_progress", 10), lambda call: event(call, "ok")):
+        step(call)
+        call.refresh_from_db()
+        moments.append(call.updated)
+    assert moments == list(ServiceCallEvent.objects.filter(call=call).order_by("version").values_list("at", flat=True))
+    assert moments == sorted(set(moments))
+
+
+def test_word_that_only_prolongs_the_waiting_is_no_change(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    event(call, "in_progress", 10)
+    age(call)
+    deadline, version = call.deadline, call.version
+    event(call, "in_progress", 10)
+    assert call.deadline > deadline
+    assert (call.version, moved(call)) == (version, False)
+
+
+def test_step_that_waited_for_another_does_not_set_the_moment_back(dock):
+    call = sent(dock)
+    report = service_calls.Report(dock.sn, ServiceCallEvent.Source.REPLY, call.tid, call.bid, {"result": 0})
+    with transaction.atomic():
+        service_calls.hear_docks([report], now=call.updated - timedelta(seconds=1))
+    before = call.updated
+    call.refresh_from_db()
+    assert (call.status, call.updated) == ("succeeded", before)
