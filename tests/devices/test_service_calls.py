@@ -118,21 +118,59 @@ def test_call_is_queued_for_the_dock_and_its_owner_and_audited(dock, actor, alic
         (LOGIN, {"username": "a", "password": "x" * 257}),
         (LOGIN, ["username"]),
         ("logout_dji_account", {"username": "a"}),
+        ("logout_dji_account", []),
+        ("logout_dji_account", ""),
+        ("logout_dji_account", 0),
+        ("logout_dji_account", {1: 2}),
+        ("logout_dji_account", {("a",): 2}),
+        ("logout_dji_account", {"a\0": 2}),
+        ("logout_dji_account", {"\ud800": 2}),
+        (SWITCH, SWITCHING | {None: 1}),
+        (SWITCH, {"license_id": -(2**63) - 1, "enable": True}),
+        (SWITCH, {"license_id": 1, "enable": 2**64}),
+        (LIST, {"device_model_domain": 10**5000}),
+        (UPDATE, {"license_file": 2**63}),
+        (None, {}),
+        (["unlock_license_list"], {}),
+        ({"method": LIST}, {}),
+        (b"unlock_license_list", {"device_model_domain": 0}),
+        pytest.param(10**5000, {}, id="number"),
+        ("\0\ud800", {}),
     ],
 )
 def test_data_that_no_dock_could_be_given_is_refused(dock, method, data):
     assert refusal(dock, method, data) == "invalid"
 
 
-def test_refusal_of_bad_data_names_no_value(dock):
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"username": "a", "password": "hunter2\0"},
+        {"username": "a", "password": "hunter2\ud800"},
+        {"username": "a", "password": ["hunter2"]},
+        {"username": "a", "password": "hunter2" * 100},
+        {"username": "a", "hunter2": "password"},
+        "hunter2",
+    ],
+)
+def test_refusal_of_bad_data_can_be_sent_and_names_no_value(dock, data):
     with pytest.raises(Refused) as refused:
-        issue(dock, LOGIN, {"username": "a", "password": "hunter2\0"})
-    assert "hunter2" not in str(refused.value)
+        issue(dock, LOGIN, data)
+    assert b"hunter2" not in str(refused.value).encode()
 
 
-@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001])
+@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001, None, 7])
 def test_note_that_cannot_be_stored_or_is_too_long_is_refused(dock, note):
     assert refusal(dock, note=note) == "invalid"
+
+
+@pytest.mark.parametrize("key", ["a\0b", "a\ud800", "x" * 256, None, ["x"]])
+def test_idempotency_key_that_cannot_be_stored_or_is_too_long_is_refused(dock, key):
+    assert refusal(dock, idempotency_key=key) == "invalid"
+
+
+def test_longest_idempotency_key_is_kept(dock):
+    assert ServiceCall.objects.get(pk=issue(dock, idempotency_key="ü" * 255).pk).idempotency_key == "ü" * 255
 
 
 def test_without_a_worker_nothing_is_issued(dock, settings):
