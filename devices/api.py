@@ -16,7 +16,7 @@ from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
 from organizations.fields import BooleanField, StrictSerializer
-from organizations.filters import BooleanFilter
+from organizations.filters import BooleanFilter, SinceFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -34,6 +34,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
     model_key = django_filters.CharFilter()
     is_enabled = BooleanFilter()
+    updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
 
     class Meta:
         model = Device
@@ -67,7 +68,7 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter
     search_fields = ("sn", "callsign")
-    orderings = ("sn", "callsign", "created")
+    orderings = ("sn", "callsign", "created", "updated")
     lookup_field = "sn"
     lookup_value_regex = SN_IN_PATHS
     roles: ClassVar = {"partial_update": Role.OPERATOR, "release": Role.MANAGER}

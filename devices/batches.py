@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices import service_calls, wording
-from devices.methods import METHODS
+from devices.methods import Method
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from devices.presence import Watch, watch
 from devices.service_calls import Refused
@@ -61,9 +61,10 @@ def plan(
 def _busy(devices: Sequence[Device], method: str, data: Mapping[str, Any] | None) -> set[int]:
     """Keys of the devices at which a call of the same subject is open."""
     try:
-        subject = METHODS[method].subject(METHODS[method].read(data or {}))
-    except ValueError:
-        return set()  # not known yet which license, for example
+        spec = service_calls.service(method)
+        subject = spec.subject(service_calls.read(spec, data))
+    except Refused:
+        return set()  # for example because it is not known yet which license
     calls = ServiceCall.objects.open().filter(subject=subject, device__in=[device.pk for device in devices])
     return set(calls.values_list("device_id", flat=True))
 
@@ -77,18 +78,28 @@ def start(
     actor: Actor,
     note: str = "",
     queue: bool = False,
+    idempotency_key: str = "",
     skipped: Iterable[Skipped] = (),
 ) -> ServiceCallBatch:
     """Ask all these docks for the same service, and write down who got no call and why.
 
     `skipped` are devices that whoever starts it has left out already, each with the reason. The batch belongs to the
-    organization that owns every device named in it, else to none. Raises Refused for what no dock could be asked;
-    a constant number of queries.
+    organization that owns every device named in it, else to none. Every call of it gets the `idempotency_key`. Raises
+    Refused for what no dock could be asked; a constant number of queries.
     """
+    spec = service_calls.check(method, note=note, queue=queue, idempotency_key=idempotency_key)
+    given = service_calls.read(spec, data)
     rows, left_out = list(devices), list(skipped)
-    batch = _open([*rows, *(left.device for left in left_out)], method, data, actor=actor, note=note)
+    batch = _open([*rows, *(left.device for left in left_out)], spec, given, actor=actor, note=note)
     issued = service_calls.issue_many(
-        devices=rows, method=method, data=data, actor=actor, note=note, queue=queue, batch=batch
+        devices=rows,
+        method=method,
+        data=given,
+        actor=actor,
+        note=note,
+        queue=queue,
+        batch=batch,
+        idempotency_key=idempotency_key,
     )
     left_out += [Skipped(device, str(refused)) for device, refused in issued.refused]
     return _written(batch, len(issued.calls), left_out, actor=actor)
@@ -106,9 +117,10 @@ def start_each(
     skipped: Iterable[Skipped] = (),
 ) -> ServiceCallBatch:
     """Like `start`, but each request has its own data; `data` is what they have in common."""
+    spec = service_calls.check(method, note=note, queue=queue)
     wanted, left_out = list(requests), list(skipped)
     devices = [*(device for device, _ in wanted), *(left.device for left in left_out)]
-    batch = _open(devices, method, data, actor=actor, note=note)
+    batch = _open(devices, spec, data, actor=actor, note=note)
     outcomes = service_calls.issue_each(
         requests=wanted, method=method, actor=actor, note=note, queue=queue, batch=batch
     )
@@ -121,12 +133,12 @@ def start_each(
 
 
 def _open(
-    devices: Iterable[Device], method: str, data: Mapping[str, Any] | None, *, actor: Actor, note: str
+    devices: Iterable[Device], spec: Method, data: Mapping[str, Any], *, actor: Actor, note: str
 ) -> ServiceCallBatch:
     return ServiceCallBatch.objects.create(
         organization_id=owner(devices),
-        method=method,
-        data=METHODS[method].masked(dict(data or {})) if method in METHODS else {},
+        method=spec.name,
+        data=spec.masked(data),
         requested_by_id=actor.user.pk if actor.user else None,
         requested_with=actor.key,
         note=note,

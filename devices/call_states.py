@@ -98,6 +98,7 @@ def hear(call: ServiceCall, word: Word, *, now: datetime) -> Heard:
     if _seen(call) == before:
         return Heard.PATIENCE
     call.version += 1
+    call.updated = max(now, call.updated)  # whoever waited for the lock has an older `now`
     return Heard.CHANGE
 
 

@@ -23,9 +23,9 @@ from mqtt_bridge.protocol.messages import (
 
 # No database takes NUL, and no encoder a lone surrogate.
 _STORABLE: Final = "^[^\\x00\ud800-\udfff]*$"
-_Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=_STORABLE)]
-_Secret = Annotated[str, Meta(min_length=1, max_length=256, pattern=_STORABLE)]
-_Code = Annotated[str, Meta(max_length=64, pattern=_STORABLE)]
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Secret = Annotated[str, Meta(min_length=1, max_length=256)]
+_Code = Annotated[str, Meta(max_length=64)]
 _Key = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _LicenseId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -74,11 +74,21 @@ class Method(NamedTuple):
     secrets: tuple[str, ...] = ()  # fields that only the dock may read
     qos: int = 1
 
-    def read(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The data of a call, checked; ValueError says what is wrong, and names no value."""
+    def read(self, data: Any) -> dict[str, Any]:
+        """The data of a call, checked; ValueError says what is wrong, and repeats no text that was given."""
+        names = self.input.__struct_fields__
+        if not isinstance(data, Mapping):
+            raise ValueError("data must be an object of names with their values")
+        if not set(data) <= set(names):
+            raise ValueError(f"data may name {', '.join(names) or 'nothing'}, and nothing else")
+        for name, value in data.items():
+            if isinstance(value, str) and not is_storable(value):
+                raise ValueError(f"{name} has characters that cannot be stored")
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{name} is a number of more than 64 bits")
         try:
             given = msgspec.convert(dict(data), self.input)
-        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
         checked: dict[str, Any] = msgspec.to_builtins(given)
         return checked

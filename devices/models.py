@@ -14,12 +14,12 @@ from django.utils import timezone
 from mqtt_bridge.protocol import model_keys
 from organizations.encryption import EncryptedTextField
 from organizations.models import BindingCode, Organization, OrganizationAPIKey
-from organizations.tenancy import TenantModel, TenantQuerySet
+from organizations.tenancy import ChangingModel, ChangingQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
 
-class DeviceQuerySet(TenantQuerySet["Device"]):
+class DeviceQuerySet(ChangingQuerySet["Device"]):
     """Devices."""
 
     def unclaimed(self) -> Self:
@@ -39,7 +39,7 @@ class DeviceQuerySet(TenantQuerySet["Device"]):
         return self.select_for_update(no_key=True, of=("self",)).order_by("sn")
 
 
-class Device(TenantModel):
+class Device(ChangingModel):
     """A dock, an aircraft or a remote controller, known by its serial number."""
 
     sn = models.CharField(
@@ -85,6 +85,7 @@ class Device(TenantModel):
         ordering = ("callsign", "sn")
         indexes = [
             models.Index(fields=["organization", "callsign", "sn"], name="device_organization_list"),
+            models.Index(fields=["organization", "updated", "id"], name="device_changes"),  # of a tenant, in order
         ]
 
     def __str__(self) -> str:
@@ -186,7 +187,7 @@ def in_a_minute() -> datetime:
     return timezone.now() + timedelta(minutes=1)
 
 
-class ServiceCallBatch(TenantModel):
+class ServiceCallBatch(ChangingModel):
     """One service asked of many docks at once: a call for each, or the reason why it got none.
 
     A batch over docks of several organizations belongs to none of them: only platform staff sees it.
@@ -203,7 +204,7 @@ class ServiceCallBatch(TenantModel):
     created = models.DateTimeField(auto_now_add=True)
     stopped = models.DateTimeField(null=True, help_text="When somebody stopped what was not sent by then.")
 
-    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[ChangingQuerySet[Self]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("-created",)
@@ -219,7 +220,7 @@ class ServiceCallBatch(TenantModel):
         return self.requested_by or self.requested_with
 
 
-class ServiceCallQuerySet(TenantQuerySet["ServiceCall"]):
+class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
     """Service calls."""
 
     def open(self) -> Self:
@@ -237,8 +238,11 @@ class ServiceCallQuerySet(TenantQuerySet["ServiceCall"]):
         return queued.filter(Q(queue=False) | Q(device__state__online=True))
 
 
-class ServiceCall(TenantModel):
-    """One service asked of one dock, by a person, a script or an integrator. Its rules: `devices/call_states.py`."""
+class ServiceCall(ChangingModel):
+    """One service asked of one dock, by a person, a script or an integrator. Its rules: `devices/call_states.py`.
+
+    `updated` is the moment of its last version.
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued", "waiting to be sent"
@@ -299,6 +303,7 @@ class ServiceCall(TenantModel):
             models.Index(fields=["-created"], name="call_list"),  # platform staff's list
             models.Index(fields=["organization", "-created"], name="call_organization_list"),
             models.Index(fields=["device", "-created"], name="call_device_list"),
+            models.Index(fields=["organization", "updated", "id"], name="call_changes"),  # of a tenant, in order
             # what is to be sent or closed, asked every 5 s
             models.Index(
                 fields=["status", "expires"],

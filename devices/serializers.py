@@ -69,9 +69,9 @@ class DeviceSerializer(IncludingSerializer):
         model = Device
         fields = (
             "sn", "callsign", "model_key", "model_name", "organization", "is_enabled", "presence", "last_seen",
-            "firmware_version", "gateway", "bound_at", "created", "state", "account", "carried", "properties",
+            "firmware_version", "gateway", "bound_at", "created", "updated", "state", "account", "carried", "properties",
         )  # fmt: skip
-        read_only_fields = ("sn", "model_key", "bound_at", "created")
+        read_only_fields = ("sn", "model_key", "bound_at", "created", "updated")
 
     def get_presence(self, device: Device) -> Presence:
         """One of `presence.Presence`: what may truthfully be said."""
@@ -115,7 +115,7 @@ class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
         fields = (
             "id", "version", "device", "organization", "batch", "retry_of", "method", "label", "data", "status",
             "percent", "late", "is_open", "text", "result_code", "result_text", "output", "requested_by",
-            "requested_with", "note", "queue", "created", "sent", "replied", "closed", "expires", "deadline",
+            "requested_with", "note", "queue", "created", "sent", "replied", "closed", "expires", "deadline", "updated",
         )  # fmt: skip
 
     def get_label(self, call: ServiceCall) -> str:

@@ -54,6 +54,7 @@ __all__ = [
     "abandon",
     "cancel",
     "cancel_many",
+    "check",
     "claim",
     "claim_many",
     "close_overdue",
@@ -62,9 +63,11 @@ __all__ = [
     "issue",
     "issue_each",
     "issue_many",
+    "read",
     "record_receipt",
     "record_receipts",
     "retry",
+    "service",
     "waiting",
     "why_not",
 ]
@@ -76,10 +79,11 @@ LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secr
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
 MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
 MOST_NOTE: Final = 2000  # characters; it is in every frame about a call
+MOST_KEY: Final = 255  # characters of an idempotency key
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
-    "deadline",
+    "deadline", "updated",
 )  # fmt: skip
 
 
@@ -171,7 +175,8 @@ def issue_many(
     With `queue` an offline dock gets it when it is back, until `expires_in` has passed. Raises Refused for what is
     wrong with the request itself; docks that cannot get it are told with the reason in the result.
     """
-    spec, given = _read(method, data, note=note, queue=queue)
+    spec = check(method, note=note, queue=queue, idempotency_key=idempotency_key)
+    given = read(spec, data)
     subject = spec.subject(given)
     found = _make(
         spec,
@@ -211,13 +216,11 @@ def issue_each(
 
     Returns, by serial number of the dock, what became of each request.
     """
+    spec = check(method, note=note, queue=queue)
     wishes = []
-    spec = None
     for device, data in requests:
-        spec, given = _read(method, data, note=note, queue=queue)
+        given = read(spec, data)
         wishes.append(_Wish(device, spec.subject(given), given))
-    if spec is None:
-        return []
     common = {
         "requested_by": actor.user,
         "requested_with": actor.key,
@@ -258,6 +261,7 @@ def _make(
             subject=wish.subject,
             data=spec.masked(dict(wish.given)),
             created=now,
+            updated=now,
             expires=now + life,
             **common,
         )
@@ -299,23 +303,41 @@ def _judge(
     return judged
 
 
-def _read(method: str, data: Mapping[str, Any] | None, *, note: str, queue: bool) -> tuple[Method, dict[str, Any]]:
-    """The service and its data, checked; Refused for what no dock could be asked."""
-    spec = METHODS.get(method)
-    if spec is None:
-        raise Refused(Refused.Kind.INVALID, f"There is no service {method!r:.70}.")
+def check(method: object, *, note: object = "", queue: bool = False, idempotency_key: object = "") -> Method:
+    """The service of this name; raises Refused for what no dock could be asked, whatever the data."""
+    spec = service(method)
     if not settings.COMMANDS_AVAILABLE:
         raise Refused(
             Refused.Kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set (see docs/configuration.md)."
         )
-    if len(note) > MOST_NOTE or not is_storable(note):
-        raise Refused(
-            Refused.Kind.INVALID, f"A note has at most {MOST_NOTE} characters, all of them ones that can be stored."
-        )
+    _check_text("A note", note, MOST_NOTE)
+    _check_text("An idempotency key", idempotency_key, MOST_KEY)
     if queue and spec.secrets:
         raise Refused(Refused.Kind.INVALID, f"{spec.label}: a password does not wait for a dock to come online.")
+    return spec
+
+
+def service(method: object) -> Method:
+    """The service of this name; raises Refused if there is none."""
+    if not isinstance(method, str):
+        raise Refused(Refused.Kind.INVALID, "The name of a service is text.")
+    spec = METHODS.get(method)
+    if spec is None:
+        raise Refused(Refused.Kind.INVALID, f"There is no service {method!r:.70}.")
+    return spec
+
+
+def _check_text(what: str, text: object, most: int) -> None:
+    if not isinstance(text, str) or len(text) > most or not is_storable(text):
+        raise Refused(
+            Refused.Kind.INVALID, f"{what} is text of at most {most} characters, all of them ones that can be stored."
+        )
+
+
+def read(spec: Method, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The data of a call, checked; raises Refused for what no dock could be asked."""
     try:
-        return spec, spec.read(data or {})
+        return spec.read({} if data is None else data)
     except ValueError as error:
         raise Refused(Refused.Kind.INVALID, f"{spec.label}: {error}.") from None
 
@@ -328,11 +350,12 @@ def why_not(
     Without `data` only the device and the service are looked at.
     """
     try:
+        spec = service(method)
         if data is not None:
-            _read(method, data, note="", queue=queue)
+            read(check(method, queue=queue), data)
     except Refused as refused:
         return refused
-    return _unfit(device, METHODS[method], queue=queue, watched=watch)
+    return _unfit(device, spec, queue=queue, watched=watch)
 
 
 def _unfit(device: Device, spec: Method, *, queue: bool, watched: Watch) -> Refused | None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from devices.models import Device, ServiceCall
 from organizations.models import Organization
-from organizations.tenancy import TenantModel, TenantQuerySet
+from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantModel, TenantQuerySet
 
 
 class Inventory(models.IntegerChoices):
@@ -22,7 +22,7 @@ class Inventory(models.IntegerChoices):
     DOCK = 3, "approved for the dock"
 
 
-class UnlockLicenseQuerySet(TenantQuerySet["UnlockLicense"]):
+class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
     """Unlock licenses."""
 
     def listed(self) -> Self:
@@ -60,7 +60,7 @@ def _twins(*domains: Inventory) -> UnlockLicenseQuerySet:
     return rows.filter(device_model_domain__in=domains) if domains else rows
 
 
-class UnlockLicense(TenantModel):
+class UnlockLicense(ChangingModel):
     """One unlock license in one of a dock's two inventories; the named fields are DJI's, None means not told."""
 
     organization_path = "device__organization"
@@ -95,6 +95,7 @@ class UnlockLicense(TenantModel):
         indexes = [
             models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
             models.Index(fields=["end_time", "id"], name="license_end"),  # the list and the timeline
+            models.Index(fields=["updated", "id"], name="license_changes"),  # in order
         ]
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework_api_key.models import BaseAPIKeyManager
 
 from organizations.encryption import EncryptedTextField
-from organizations.tenancy import TenantKey, TenantModel, TenantQuerySet
+from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantKey, TenantModel, TenantQuerySet
 
 # 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -29,7 +29,7 @@ def new_organization_id() -> str:
     return str(secrets.randbelow(90_000_000) + 10_000_000)
 
 
-class Organization(TenantModel):
+class Organization(ChangingModel):
     """A customer that owns devices."""
 
     organization_path: ClassVar[str] = ""
@@ -60,7 +60,7 @@ class Organization(TenantModel):
     app_license = EncryptedTextField("DJI app license", blank=True)
     created = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[ChangingQuerySet[Self]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("name", "pk")
@@ -124,7 +124,7 @@ def generate_code() -> str:
     return "-".join(letters[start : start + 4] for start in range(0, CODE_LENGTH, 4))
 
 
-class BindingCodeQuerySet(TenantQuerySet["BindingCode"]):
+class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
     """Binding codes."""
 
     def issue(self, *, organization: Organization, code: str | None = None, **fields: Any) -> tuple["BindingCode", str]:
@@ -157,7 +157,7 @@ def check_own_code(code: str, organization: Organization) -> None:
         raise ValidationError("This organization already has, or had, this code. Choose another.")
 
 
-class BindingCode(TenantModel):
+class BindingCode(ChangingModel):
     """What a technician types into Pilot 2 to bind a dock to an organization. The code itself is not stored."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")

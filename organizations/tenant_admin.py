@@ -137,9 +137,9 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: models.Model, form: "ModelForm[Any]", change: bool) -> None:
-        super().save_model(request, obj, form, change)
         if change and not form.changed_data:
-            return
+            return  # not written, so that the row does not count as changed
+        super().save_model(request, obj, form, change)
         before = {name: form.initial.get(name) for name in form.changed_data} if change else {}
         after = {name: form.cleaned_data.get(name) for name in form.changed_data}
         self._audit(request, "change" if change else "add", obj, audit.writable(before), audit.writable(after))

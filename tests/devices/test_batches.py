@@ -11,6 +11,7 @@ from devices.service_calls import Refused
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 LIST = "unlock_license_list"
@@ -97,11 +98,48 @@ def test_a_batch_that_names_devices_of_others_belongs_to_nobody(dock, other_orga
     assert batch.calls.filter(device=dock).exists()
 
 
-def test_what_no_dock_could_be_asked_leaves_nothing_behind(dock, actor):
-    with pytest.raises(Refused):
-        batches.start(devices=[dock], method=LIST, data={"device_model_domain": 7}, actor=actor)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": {"device_model_domain": 7}},
+        {"data": {"device_model_domain": 0, "a\0": 1}},
+        {"data": ["device_model_domain"]},
+        {"data": 7},
+        {"method": ["unlock_license_list"]},
+        {"method": "reboot"},
+        {"note": "a\0b"},
+        {"note": "\ud800"},
+        {"note": "x" * 2001},
+        {"idempotency_key": "a\0b"},
+        {"idempotency_key": "x" * 256},
+    ],
+)
+def test_what_no_dock_could_be_asked_leaves_nothing_behind(dock, actor, wrong):
+    with pytest.raises(Refused) as refused:
+        batches.start(**{"devices": [dock], "method": LIST, "data": AIRCRAFT, "actor": actor} | wrong)
+    assert refused.value.kind is Refused.Kind.INVALID
     assert not ServiceCallBatch.objects.exists()
     assert not AuditEvent.objects.filter(action="start batch").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "data"), [("reboot", {}), ("reboot", None), (["reboot"], None), (LIST, ["x"]), (LIST, {"a\0": 1})]
+)
+def test_plan_of_what_no_dock_could_be_asked_leaves_all_out(dock, method, data):
+    plan = batches.plan(everything(), method, data)
+    assert (plan.devices, [left.device for left in plan.skipped]) == ([], [dock])
+
+
+@pytest.mark.parametrize("wrong", [{"note": "a\0b"}, {"method": ["x"]}, {"method": "reboot"}])
+def test_different_requests_that_no_dock_could_be_asked_leave_nothing_behind(dock, actor, wrong):
+    with pytest.raises(Refused):
+        batches.start_each(**{"requests": [], "method": LIST, "data": {}, "actor": actor} | wrong)
+    assert not ServiceCallBatch.objects.exists()
+
+
+def test_calls_of_a_batch_have_its_idempotency_key(dock, actor):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor, idempotency_key="spring")
+    assert batch.calls.get().idempotency_key == "spring"
 
 
 def test_stopping_calls_off_what_is_not_sent(dock, organization, actor):
@@ -174,3 +212,13 @@ def test_many_different_requests_cost_as_many_queries_as_one(dock, actor, django
     many = [(dock, key) for key in range(2, 102)]
     with django_assert_num_queries(len(few)):
         batches.start_each(requests=switches(*many), method=SWITCH, data={}, actor=actor)
+
+
+def test_only_the_first_stop_counts_as_a_change(dock, actor):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor)
+    age(batch)
+    batches.stop(batch, actor=actor)
+    assert moved(batch)
+    age(batch)
+    batches.stop(batch, actor=actor)
+    assert not moved(batch)

@@ -11,8 +11,10 @@ from devices import binding
 from devices.binding import BindEntry
 from devices.models import Device
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
+from organizations.audit import Actor
 from organizations.credentials import Credentials
 from organizations.models import AuditEvent, BindingCode, BindingFailure
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -289,3 +291,24 @@ def test_hundred_bind_requests_cost_as_many_queries_as_one(code):
 def test_unknown_serial_number_gets_an_entry_with_empty_text(db):
     [[entry]] = binding.bind_status([("DOCK1", ["NOBODY"])])
     assert entry == BindStatus(sn="NOBODY", is_device_bind_organization=False)
+
+
+# --- the moment of the last change -----------------------------------------------------------------
+
+
+def test_binding_changes_the_device_and_the_code_and_repeating_it_neither(code):
+    row, plain = code
+    unclaimed = Device.objects.create(sn="DOCK1")
+    age(row, unclaimed)
+    bind(dock_and_aircraft(plain))
+    assert (moved(row), moved(unclaimed)) == (True, True)
+    age(row, unclaimed)
+    bind(dock_and_aircraft(plain))
+    assert (moved(row), moved(unclaimed)) == (False, False)
+
+
+def test_release_changes_the_device_and_what_it_carries_and_no_other(dock, aircraft, organization, alice):
+    other = Device.objects.create(sn="DOCK2", organization=organization)
+    age(dock, aircraft, other)
+    binding.release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
+    assert [moved(device) for device in (dock, aircraft, other)] == [True, True, False]

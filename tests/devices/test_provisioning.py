@@ -9,6 +9,7 @@ from devices.models import Device, DeviceState, ServiceCall
 from devices.provisioning import clear_out, set_enabled
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -56,3 +57,10 @@ def test_clearing_out_many_takes_as_many_queries_as_one(django_assert_max_num_qu
         unclaimed(f"OLD{number}", days=9)
     with django_assert_num_queries(len(one)):
         assert clear_out(days=7, now=NOW, actor=by()) == 90
+
+
+def test_only_what_was_not_disabled_yet_counts_as_changed(dock, aircraft, alice):
+    set_enabled([aircraft], enabled=False, actor=by(alice))
+    age(dock, aircraft)
+    set_enabled([dock, aircraft], enabled=False, actor=by(alice))
+    assert (moved(dock), moved(aircraft)) == (True, False)

@@ -34,6 +34,7 @@ def test_a_device_is_told_with_its_presence(dock, watched):
         "gateway": None,
         "bound_at": told["bound_at"],
         "created": told["created"],
+        "updated": told["updated"],
     }
     assert told["last_seen"].endswith("Z")
 

@@ -22,6 +22,7 @@ from mqtt_bridge.protocol.errors import LocalProtocolError
 from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -117,21 +118,59 @@ def test_call_is_queued_for_the_dock_and_its_owner_and_audited(dock, actor, alic
         (LOGIN, {"username": "a", "password": "x" * 257}),
         (LOGIN, ["username"]),
         ("logout_dji_account", {"username": "a"}),
+        ("logout_dji_account", []),
+        ("logout_dji_account", ""),
+        ("logout_dji_account", 0),
+        ("logout_dji_account", {1: 2}),
+        ("logout_dji_account", {("a",): 2}),
+        ("logout_dji_account", {"a\0": 2}),
+        ("logout_dji_account", {"\ud800": 2}),
+        (SWITCH, SWITCHING | {None: 1}),
+        (SWITCH, {"license_id": -(2**63) - 1, "enable": True}),
+        (SWITCH, {"license_id": 1, "enable": 2**64}),
+        (LIST, {"device_model_domain": 10**5000}),
+        (UPDATE, {"license_file": 2**63}),
+        (None, {}),
+        (["unlock_license_list"], {}),
+        ({"method": LIST}, {}),
+        (b"unlock_license_list", {"device_model_domain": 0}),
+        pytest.param(10**5000, {}, id="number"),
+        ("\0\ud800", {}),
     ],
 )
 def test_data_that_no_dock_could_be_given_is_refused(dock, method, data):
     assert refusal(dock, method, data) == "invalid"
 
 
-def test_refusal_of_bad_data_names_no_value(dock):
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"username": "a", "password": "hunter2\0"},
+        {"username": "a", "password": "hunter2\ud800"},
+        {"username": "a", "password": ["hunter2"]},
+        {"username": "a", "password": "hunter2" * 100},
+        {"username": "a", "hunter2": "password"},
+        "hunter2",
+    ],
+)
+def test_refusal_of_bad_data_can_be_sent_and_names_no_value(dock, data):
     with pytest.raises(Refused) as refused:
-        issue(dock, LOGIN, {"username": "a", "password": "hunter2\0"})
-    assert "hunter2" not in str(refused.value)
+        issue(dock, LOGIN, data)
+    assert b"hunter2" not in str(refused.value).encode()
 
 
-@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001])
+@pytest.mark.parametrize("note", ["a\0b", "a\ud800", "x" * 2001, None, 7])
 def test_note_that_cannot_be_stored_or_is_too_long_is_refused(dock, note):
     assert refusal(dock, note=note) == "invalid"
+
+
+@pytest.mark.parametrize("key", ["a\0b", "a\ud800", "x" * 256, None, ["x"]])
+def test_idempotency_key_that_cannot_be_stored_or_is_too_long_is_refused(dock, key):
+    assert refusal(dock, idempotency_key=key) == "invalid"
+
+
+def test_longest_idempotency_key_is_kept(dock):
+    assert ServiceCall.objects.get(pk=issue(dock, idempotency_key="ü" * 255).pk).idempotency_key == "ü" * 255
 
 
 def test_without_a_worker_nothing_is_issued(dock, settings):
@@ -614,3 +653,37 @@ def test_release_closes_what_is_open_and_the_dock_is_free(dock, actor, other_org
     assert call.status == "canceled"
     Device.objects.update(organization=other_organization)
     assert issue(Device.objects.get()).organization == other_organization
+
+
+# --- the moment of the last change -------------------------------------------------------------------
+
+
+def test_call_was_last_changed_when_its_last_version_was_made(dock):
+    call = issue(dock, LOGIN, CREDENTIALS)
+    moments = [call.updated]
+    for step in (claim, lambda call: event(call, "in_progress", 10), lambda call: event(call, "ok")):
+        step(call)
+        call.refresh_from_db()
+        moments.append(call.updated)
+    assert moments == list(ServiceCallEvent.objects.filter(call=call).order_by("version").values_list("at", flat=True))
+    assert moments == sorted(set(moments))
+
+
+def test_word_that_only_prolongs_the_waiting_is_no_change(dock):
+    call = sent(dock, LOGIN, CREDENTIALS)
+    event(call, "in_progress", 10)
+    age(call)
+    deadline, version = call.deadline, call.version
+    event(call, "in_progress", 10)
+    assert call.deadline > deadline
+    assert (call.version, moved(call)) == (version, False)
+
+
+def test_step_that_waited_for_another_does_not_set_the_moment_back(dock):
+    call = sent(dock)
+    report = service_calls.Report(dock.sn, ServiceCallEvent.Source.REPLY, call.tid, call.bid, {"result": 0})
+    with transaction.atomic():
+        service_calls.hear_docks([report], now=call.updated - timedelta(seconds=1))
+    before = call.updated
+    call.refresh_from_db()
+    assert (call.status, call.updated) == ("succeeded", before)

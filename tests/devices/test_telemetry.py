@@ -12,6 +12,7 @@ from devices.models import Device, DeviceState
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -67,3 +68,10 @@ def test_hundred_devices_cost_as_many_queries_as_one(organization):
 
     assert queries(1) == queries(100)
     assert queries(100)[1] == 1
+
+
+def test_telemetry_is_no_change_of_the_device(dock):
+    age(dock)
+    telemetry.store([frame(dock.sn, latitude=22.5, longitude=113.9)])
+    assert DeviceState.objects.get(device=dock).latitude == 22.5
+    assert not moved(dock)

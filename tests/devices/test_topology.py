@@ -14,6 +14,7 @@ from devices.topology import Report
 from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
 from mqtt_bridge.telemetry import Frame
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -175,3 +176,19 @@ def test_aircraft_goes_offline_with_its_dock(dock, aircraft):
     silent_for(aircraft, 1)
     topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
     assert not DeviceState.objects.get(device=aircraft).online
+
+
+def test_only_devices_that_a_topology_changes_count_as_changed(dock, aircraft):
+    age(dock, aircraft)
+    update(report(dock.sn, aircraft.sn))
+    assert (moved(dock), moved(aircraft)) == (False, False)
+    update(report(dock.sn))
+    assert (moved(dock), moved(aircraft)) == (False, True)
+
+
+def test_silence_is_no_change_of_the_device(dock):
+    age(dock)
+    long_ago = timezone.now() - timedelta(days=1)
+    DeviceState.objects.update(last_seen=long_ago)
+    assert topology.sweep(listening_since=long_ago) == 1
+    assert not moved(dock)

@@ -16,6 +16,7 @@ from licenses.catalog import ENABLED, EXTRA, MISSING, WINDOW, compare
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from tests.ages import age, moved
 from tests.devices.test_service_calls import _bridge, close_overdue, hear, sent  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -354,3 +355,25 @@ def test_a_list_that_tells_as_before_a_switch_takes_the_switch_back(dock):
     told(dock, [license_(1)])
     assert UnlockLicense.objects.get().enabled is True
     assert history(1) == ["appeared", "disabled", "enabled"]
+
+
+# --- the moment of the last change -----------------------------------------------------------------
+
+
+def test_only_licenses_that_a_list_changes_count_as_changed(dock):
+    told(dock, [license_(1), license_(2)])
+    first, second = UnlockLicense.objects.order_by("license_id")
+    age(first, second)
+    told(dock, [license_(1), license_(2)])
+    assert (moved(first), moved(second)) == (False, False)
+    told(dock, [license_(1), license_(2, enabled=False)])
+    assert (moved(first), moved(second)) == (False, True)
+
+
+def test_switch_changes_a_license_that_was_not_so_already(dock):
+    told(dock, [license_(1, enabled=False)])
+    row = UnlockLicense.objects.get()
+    for expected in (True, False):
+        age(row)
+        hear(sent(dock, SWITCH, {"license_id": 1, "enable": True}), {"result": 0})
+        assert moved(row) is expected
