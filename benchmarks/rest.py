@@ -99,9 +99,7 @@ def _get(connection: http.client.HTTPConnection, key: str, path: str) -> dict[st
 
 def print_table(figures: dict[str, list[float]], *, rounds: int, docks: int) -> None:
     """Milliseconds, and ratios to the page of a fleet that is empty."""
-    print(
-        f"\nGET /api/v1/devices/ of {docks:,} devices, one after another over HTTP; medians of {rounds * REQUESTS}, ms\n"
-    )
+    print(f"\nGET /api/v1/devices/ of {docks:,} devices, one after another; medians of {rounds * REQUESTS}, ms\n")
     least = median(figures["empty"])
     for name, words in (
         ("empty", "a page without a device"),

@@ -69,7 +69,8 @@ class DeviceSerializer(IncludingSerializer):
         model = Device
         fields = (
             "sn", "callsign", "model_key", "model_name", "organization", "is_enabled", "presence", "last_seen",
-            "firmware_version", "gateway", "bound_at", "created", "updated", "state", "account", "carried", "properties",
+            "firmware_version", "gateway", "bound_at", "created", "updated",
+            "state", "account", "carried", "properties",
         )  # fmt: skip
         read_only_fields = ("sn", "model_key", "bound_at", "created", "updated")
 

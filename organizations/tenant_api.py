@@ -87,10 +87,12 @@ class TenantViewSet(GenericViewSet[Any]):
 
     def get_queryset(self) -> Any:
         rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
-        rows = rows.select_related(*getattr(self.get_serializer_class(), "related", ()))
-        asked, offered = self.included(), self.offered()
-        for include in (offered[name] for name in asked):
-            rows = rows.select_related(*include.select).prefetch_related(*include.prefetch)
+        offered, asked = self.offered(), self.included()
+        related = list(getattr(self.get_serializer_class(), "related", ()))
+        related += [path for name in asked for path in offered[name].select]
+        rows = rows.prefetch_related(*(path for name in asked for path in offered[name].prefetch))
+        if related:  # without a name Django would follow every relation
+            rows = rows.select_related(*related)
         return rows.defer(*(column for column, name in self.deferred.items() if name not in asked))
 
     def offered(self) -> Mapping[str, Include]:

@@ -105,7 +105,9 @@ def _errors(detail: Any, pointer: str, parameters: set[str]) -> Iterator[dict[st
             yield from _errors(inner, f"{pointer}/{number}" if nested else pointer, parameters)
     else:
         place = {"parameter": pointer[1:]} if pointer[1:] in parameters else {"pointer": pointer}
-        yield {**place, "code": getattr(detail, "code", "invalid"), "detail": str(detail)}
+        error = {**place, "code": getattr(detail, "code", "invalid"), "detail": str(detail)}
+        # What is wrong may be a name or a value that no encoder takes.
+        yield {name: text.encode("utf-8", "replace").decode() for name, text in error.items()}
 
 
 @csrf_exempt
