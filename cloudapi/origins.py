@@ -35,7 +35,7 @@ class KeyElseSession:
 
 
 def key_holder(headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
-    """Who these headers say opens a WebSocket, perhaps with a key that is none; None if they leave it to the session."""
+    """Who these headers say it is, perhaps with a key that is none; None if they leave it to the session."""
     shown = [value.decode("latin1") for name, value in headers if name == b"authorization"]
     scheme, _, key = ",".join(shown).partition(" ")  # of two headers comes nothing that is a key
     if not shown or scheme.lower() in OF_BROWSERS:
