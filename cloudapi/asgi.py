@@ -75,14 +75,15 @@ class Handler(ASGIHandler):
 
 django.setup(set_prefix=False)  # loads the apps that the imports below need
 
-from cloudapi.origins import SameOriginOnly  # noqa: E402
+from cloudapi.origins import KeyElseSession, SameOriginOnly  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
 from devices.waiting import Watcher  # noqa: E402
 
+sockets = URLRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
         "http": Handler(),
-        # Who is signed in with the session is read by the socket itself, again and again (devices/streaming.py).
-        "websocket": SameOriginOnly(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        # Whose key or session it is, is read by the socket itself, again and again (devices/streaming.py).
+        "websocket": KeyElseSession(by_key=sockets, by_session=SameOriginOnly(SessionMiddlewareStack(sockets))),
     }
 )

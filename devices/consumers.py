@@ -1,7 +1,8 @@
-"""WebSockets of browsers: a snapshot, then a frame for each change. What they say: docs/live.md."""
+"""WebSockets of browsers and programs: a snapshot, then a frame for each change. What they say: docs/live.md."""
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from typing import Any
@@ -10,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from devices import sender, watching
 from devices.streaming import AWAY, BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, SEND_TIMEOUT, TRY_AGAIN, Stream
-from devices.watching import View
+from devices.watching import View, Who
 from organizations.tenancy import Principal
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,16 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             send=self.send,
             layer=self.channel_layer,
             channel=self.channel_name,
-            session_key=self.scope["session"].session_key,
+            who=self._who(),
             look=self.look,
         )
         self.task = asyncio.create_task(self._run())
+
+    def _who(self) -> Who:
+        if "who" in self.scope:  # with an API key (cloudapi/origins.py)
+            shown: Who = self.scope["who"]
+            return shown
+        return functools.partial(watching.user_of, self.scope["session"].session_key)
 
     async def _run(self) -> None:
         try:

@@ -9,14 +9,13 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
-from devices import sender, watching
+from devices import sender
 from devices.outbox import Outbox
-from devices.watching import Look, View
-from organizations.tenancy import Principal
+from devices.watching import Look, View, Who
 
 logger = logging.getLogger(__name__)
 
-CHECK_EVERY = 30.0  # seconds between two looks at the user's rights
+CHECK_EVERY = 30.0  # seconds between two looks at the rights
 READ_EVERY = 0.5  # seconds at least between two looks at the database for one socket
 SEND_TIMEOUT = 60.0  # seconds in which a browser has to take a frame
 LEAVE_TIMEOUT = 5.0  # seconds
@@ -32,19 +31,20 @@ AWAY = (*sender.UNREACHABLE, DatabaseError, InterfaceError)
 
 
 class Stream:
-    """A snapshot, then frames, as long as the user may see them.
+    """A snapshot, then frames, as long as they may be seen.
 
-    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `look` tells what a user may see.
+    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `who` tells whose socket it is
+    at each moment, `look` what they may see.
     """
 
     def __init__(
-        self, *, send: Callable[[str], Awaitable[None]], layer: Any, channel: str, session_key: str | None, look: Look
+        self, *, send: Callable[[str], Awaitable[None]], layer: Any, channel: str, who: Who, look: Look
     ) -> None:
         self.outbox = Outbox()
         self._send = send
         self._layer = layer
         self._channel = channel
-        self._session_key = session_key
+        self._who = who
         self._look = look
         self._view: View | None = None
         self._groups: frozenset[str] = frozenset()
@@ -105,9 +105,9 @@ class Stream:
         return None
 
     def _read_database(self, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
-        user: Principal = watching.user_of(self._session_key)
-        view = self._look(user)
-        return user.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
+        principal = self._who()
+        view = self._look(principal)
+        return principal.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
 
     async def _send_all(self, texts: Iterable[str]) -> None:
         for text in texts:

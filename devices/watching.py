@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q
 from django.http import HttpRequest
 
@@ -13,6 +14,7 @@ from devices.live import device_group, frame_text, hints_group, organization_gro
 from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallQuerySet
 from devices.presence import watch
 from devices.serializers import DeviceAccountSerializer, DeviceSerializer, ServiceCallSerializer
+from organizations import api_keys
 from organizations.models import Organization
 from organizations.tenancy import Principal
 
@@ -46,6 +48,7 @@ class View(NamedTuple):
 
 
 Look = Callable[[Principal], View | None]
+Who = Callable[[], Principal]
 
 
 def device_view(user: Principal, sn: str) -> View | None:
@@ -74,6 +77,26 @@ def user_of(session_key: str | None) -> Principal:
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user: Principal = get_user(request)
     return user
+
+
+class KeyHolder:
+    """A program that shows an API key: recognised once, then found by the key's row, so that the key is not kept.
+
+    Called, it tells whose socket it is at this moment, which may be nobody (any more). Two queries at most.
+    """
+
+    def __init__(self, plain: str) -> None:
+        self._plain = plain
+        self._row: int | None = None
+
+    def __call__(self) -> Principal:
+        plain, self._plain = self._plain, ""
+        key = api_keys.recognise(plain) if self._row is None else api_keys.recall(self._row)
+        if key is None:
+            return AnonymousUser()
+        self._row = key.pk
+        api_keys.note_use(key)
+        return key
 
 
 def _account(device: Device) -> dict[str, Any] | None:

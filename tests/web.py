@@ -73,6 +73,11 @@ class Web:
             )
         )
 
+    def program(self, path, authorization, **headers):
+        """Open a WebSocket as a program would, with this `Authorization` and no origin."""
+        headers = {"Authorization": authorization, **headers}
+        return Socket(connect(f"ws://{self.host}{path}", additional_headers=headers))
+
 
 @contextmanager
 def running_web(log, **options):

@@ -4,6 +4,7 @@ import http.client
 
 import pytest
 from django.db import connection
+from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -33,6 +34,16 @@ def test_missing_origin_is_refused(web):
     with pytest.raises(InvalidStatus) as refused, connect(f"ws://{web.host}{PATH}"):
         pass
     assert refused.value.response.status_code == 403
+
+
+def test_credentials_that_a_browser_sends_to_a_proxy_replace_neither_origin_nor_session(web, alice, dock):
+    headers = {"Authorization": "Basic dTpw"}
+    with pytest.raises(InvalidStatus) as refused, connect(f"ws://{web.host}{PATH}", additional_headers=headers):
+        pass
+    assert refused.value.response.status_code == 403
+    cookie = f"sessionid={signed_in(alice)}"
+    with web.program(PATH, "Basic dTpw", Cookie=cookie, Origin=f"http://{web.host}") as socket:
+        assert socket.next()["type"] == "snapshot"
 
 
 def test_own_page_and_the_public_url_are_let_in(web, alice, dock):
@@ -84,6 +95,12 @@ def test_connection_that_broke_is_replaced(web):
         for pid in backends():
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     assert [get(web, "/readyz") for _ in range(3)] == [200, 200, 200]
+
+
+def signed_in(user):
+    client = Client()
+    client.force_login(user)
+    return client.session.session_key
 
 
 def code_of(socket):

@@ -1,17 +1,22 @@
 """WebSockets of a real web process: who sees what, and for how long."""
 
+import re
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from websockets.exceptions import ConnectionClosed
 
 from devices import binding, live
 from devices.models import Device, DeviceAccount
+from organizations import api_keys
 from organizations.audit import Actor
-from organizations.models import AuditEvent, Membership
+from organizations.models import AuditEvent, Membership, OrganizationAPIKey, Role
 from tests.devices.calls import advance, make_call
+from tests.stack import ROOT
 from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,6 +227,187 @@ def test_logging_out_while_calls_stream_closes_the_socket(web, alice, dock, path
                 client.logout()
             time.sleep(0.05)
         assert socket.code(timeout=4) == 4403
+
+
+# --- programs ----------------------------------------------------------------------------------------
+
+
+def issue_key(organization, role=Role.VIEWER, **fields):
+    """A key of this organization: (row, what a program shows)."""
+    row, plain = api_keys.issue(actor=ACTOR, organization=organization, name="integration", role=role, **fields)
+    return row, f"Api-Key {plain}"
+
+
+@pytest.fixture
+def key(organization):
+    return issue_key(organization)
+
+
+@pytest.fixture(params=["device", "organization"])
+def either_path(request, path, organization):
+    return path if request.param == "device" else owner_path(organization)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.example.com"}, {"Origin": "null"}])
+def test_a_key_of_the_organization_gets_a_snapshot_from_any_origin_or_none(web, either_path, key, headers):
+    with web.program(either_path, key[1], **headers) as socket:
+        assert socket.next()["type"] == "snapshot"
+
+
+def test_a_key_of_another_organization_sees_nothing(web, either_path, other_organization):
+    _, shown = issue_key(other_organization, Role.MANAGER)
+    with web.program(either_path, shown) as socket:
+        assert socket.code() == 4404
+
+
+def test_an_unclaimed_device_is_for_no_key(web, key):
+    Device.objects.create(sn="STRANGER")
+    with web.program("/ws/devices/STRANGER/", key[1]) as socket:
+        assert socket.code() == 4404
+
+
+def revoke(row):
+    api_keys.revoke([row], actor=ACTOR)
+
+
+def expire(row):
+    OrganizationAPIKey.objects.filter(pk=row.pk).update(expiry_date=timezone.now() - timedelta(seconds=1))
+
+
+def delete(row):
+    OrganizationAPIKey.objects.filter(pk=row.pk).delete()
+
+
+@pytest.mark.parametrize("end", [revoke, expire, delete])
+def test_a_key_that_opens_nothing_any_more_is_nobody(web, either_path, key, end):
+    end(key[0])
+    with web.program(either_path, key[1]) as socket:
+        assert socket.code() == 4401
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        lambda shown: shown[:-1] + ("a" if shown[-1] != "a" else "b"),
+        lambda shown: shown.replace("Api-Key", "Bearer"),
+        lambda shown: shown.removeprefix("Api-Key "),
+        lambda shown: f"{shown}, {shown}",
+        lambda shown: f"{shown}é",
+        lambda shown: f"Api-Key {'x' * 5000}",
+        lambda shown: "Api-Key",
+    ],
+)
+def test_what_is_not_a_key_is_nobody_whoever_is_signed_in(web, alice, path, key, mangle):
+    client = Client()
+    client.force_login(alice)
+    cookie = f"sessionid={client.session.session_key}"
+    with web.program(path, mangle(key[1]), Cookie=cookie, Origin=f"http://{web.host}") as socket:
+        assert socket.code() == 4401
+    assert "Traceback" not in web.said()
+
+
+def test_a_key_counts_and_the_session_beside_it_does_not(web, staff, path, other_organization):
+    client = Client()
+    client.force_login(staff)
+    cookie = f"sessionid={client.session.session_key}"
+    with web.program(path, issue_key(other_organization)[1], Cookie=cookie, Origin=f"http://{web.host}") as socket:
+        assert socket.code() == 4404
+
+
+def test_a_program_hears_its_organization_and_no_other(web, dock, organization, other_organization, key):
+    _, strangers = issue_key(other_organization)
+    with (
+        web.program(owner_path(organization), key[1]) as own,
+        web.program(owner_path(other_organization), strangers) as other,
+    ):
+        own.next("snapshot"), other.next("snapshot")
+        advance(make_call(dock), status="sent")
+        live.tell_account(dock)
+        assert {own.next()["type"], own.next()["type"]} == {"service_call", "account"}
+        assert other.within(1.0) == []
+
+
+@pytest.mark.parametrize("end", [revoke, expire, delete])
+def test_a_socket_ends_with_its_key(web, either_path, key, end):
+    with web.program(either_path, key[1]) as socket:
+        socket.next("snapshot")
+        end(key[0])
+        assert socket.code(timeout=4) == 4403
+
+
+def test_a_key_revoked_before_a_hint_does_not_hear_it(web, dock, path, key):
+    with web.program(path, key[1]) as socket:
+        socket.next("snapshot")
+        with transaction.atomic():
+            revoke(key[0])
+            live.tell_licenses(dock)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.next("licenses", timeout=4)
+        assert closed.value.rcvd.code == 4403
+
+
+def test_the_program_in_the_documents_follows_an_organization(web, dock, organization, key):
+    example = re.search("```python\n(.*?)\n# It does", (ROOT / "docs/live.md").read_text(), flags=re.DOTALL).group(1)
+    exec(example, names := {})  # noqa: S102
+    frames = names["follow"](f"ws://{web.host}{owner_path(organization)}", key[1].removeprefix("Api-Key "))
+    assert next(frames)["type"] == "snapshot"
+    live.tell_device([dock])
+    assert [next(frames)["type"], next(frames)["type"]] == ["device", "snapshot"]
+    revoke(key[0])
+    with pytest.raises(ConnectionClosed) as closed:
+        next(frames)
+    assert closed.value.rcvd.code == 4403
+
+
+def test_a_program_is_closed_out_when_its_device_is_released(web, dock, path, key):
+    with web.program(path, key[1]) as socket:
+        socket.next("snapshot")
+        binding.release([dock], actor=ACTOR)
+        assert socket.code(timeout=0.9) == 4403
+
+
+def test_a_key_is_noted_as_used_when_it_opens_a_socket_and_while_it_keeps_it(web, path, key):
+    row, shown = key
+    with web.program(path, shown) as socket:
+        socket.next("snapshot")
+        row.refresh_from_db()
+        assert timezone.now() - row.last_used < timedelta(seconds=30)
+        long_ago = timezone.now() - timedelta(minutes=5)
+        OrganizationAPIKey.objects.update(last_used=long_ago)
+        socket.within(2.5)
+    row.refresh_from_db()
+    assert row.last_used > long_ago
+
+
+def test_nothing_logs_a_key(web, path, key):
+    for shown, code in ((key[1].replace("Api-Key", "Bearer"), 4401), (f"{key[1]}x", 4401), (key[1], 4400)):
+        with web.program(path, shown) as socket:
+            if code == 4400:
+                socket.send("not understood")
+            assert socket.code() == code
+    assert path in web.said()
+    assert key[1].partition(".")[2] not in web.said()
+
+
+@pytest.mark.parametrize("end", [revoke, expire, delete])
+def test_nobody_is_left_when_a_key_ends(key, end):
+    from devices import watching
+
+    who = watching.KeyHolder(key[1].removeprefix("Api-Key "))
+    assert who() == key[0]
+    end(key[0])
+    assert not who().is_authenticated
+
+
+def test_rights_of_a_key_are_read_with_few_queries_and_without_the_key(dock, key, django_assert_num_queries):
+    from devices import watching
+
+    plain = key[1].removeprefix("Api-Key ")
+    who = watching.KeyHolder(plain)
+    for expected in (3, 2):  # the first notes the use
+        with django_assert_num_queries(expected):
+            assert watching.device_view(who(), dock.sn).device == dock
+        assert plain not in repr(vars(who))
 
 
 # --- what a browser may say ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from cloudapi.embedded.memory_layer import MemoryChannelLayer
 from devices import streaming
 from devices.models import Device
 from devices.streaming import NO_LONGER_ALLOWED, TRY_AGAIN, Stream
-from devices.watching import device_view
+from devices.watching import device_view, user_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FRAME = '{"type":"service_call"}'
@@ -43,7 +43,7 @@ def run(look, session_key, *, send=None, seconds=1.5):
             send=send or keep,
             layer=layer,
             channel=await layer.new_channel(),
-            session_key=session_key,
+            who=lambda: user_of(session_key),
             look=lambda user: look(stream, user),
         )
         try:
