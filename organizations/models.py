@@ -279,6 +279,14 @@ class OrganizationAPIKey(TenantModel, TenantKey):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    def why_unusable(self, now: datetime) -> str:
+        """Why this key opens nothing now, in words; empty if it does."""
+        if self.revoked:
+            return "revoked"
+        if self.expiry_date is not None and self.expiry_date <= now:
+            return "expired"
+        return ""
+
 
 class AuditEvent(TenantModel):
     """Who did what, through what, to which object; rows of one action share a request id."""
@@ -316,3 +324,8 @@ class AuditEvent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_name}"
+
+    @property
+    def who(self) -> Any:
+        """The user or the API key that did it; else through what it was done."""
+        return self.user or self.api_key or self.get_through_display()

@@ -252,7 +252,7 @@ def test_a_reloaded_sheet_issues_no_second_code(page, organization):
     again = ask(page, organization, form_id=shown)
     code = BindingCode.objects.get()
     assert again["Location"] == f"{LIST}{code.pk}/change/"
-    assert "has issued its code already" in page.get(again["Location"]).content.decode()
+    assert "has issued its binding code already" in page.get(again["Location"]).content.decode()
 
 
 def test_the_next_form_issues_another_code(page, organization):
