@@ -36,7 +36,7 @@ class OrganizationAPIKeyAdmin(IssuingAdmin):
     revoked_means = "whoever uses it is refused from now on."
     view_role = Role.MANAGER
 
-    list_display = ("name", "prefix", "state", "role", "organization__name", "last_used", "expires")
+    list_display = ("name", "prefix", "state", "role_name", "organization__name", "used", "expires")
     list_filter = (StateFilter, "role", ("organization", TenantFilter))
     list_select_related = ("organization",)
     search_fields = ("name", "prefix")
@@ -53,7 +53,7 @@ class OrganizationAPIKeyAdmin(IssuingAdmin):
         """Once it is made, a key keeps what it may and how long; whoever needs another makes another."""
         if obj is None:
             return ()
-        return ("organization", "prefix", "role", "state", "last_used", "expires", "created_by", "created", "lately")
+        return ("organization", "prefix", "role", "state", "used", "expires", "created_by", "created", "lately")
 
     def issue(
         self, request: HttpRequest, obj: OrganizationAPIKey, wanted: dict[str, Any]
@@ -68,6 +68,14 @@ class OrganizationAPIKeyAdmin(IssuingAdmin):
 
     def sheet(self, obj: OrganizationAPIKey, plain: str) -> dict[str, Any]:
         return {"title": "New API key", "key": obj, "plain": plain, "server": settings.PUBLIC_URL}
+
+    @admin.display(ordering="role", description="role")
+    def role_name(self, obj: OrganizationAPIKey) -> str:
+        return obj.role
+
+    @admin.display(ordering="last_used", description="last used")
+    def used(self, obj: OrganizationAPIKey) -> Any:
+        return obj.last_used or "never"
 
     @admin.display(ordering="expiry_date")
     def expires(self, obj: OrganizationAPIKey) -> Any:

@@ -169,7 +169,7 @@ class BindingCodeForm(IssuingForm):
             try:
                 check_own_code(cleaned["code"], cast("Organization", cleaned["organization"]))
             except ValidationError as error:
-                self.add_error("code", error)
+                self.add_error(None, error)
         return cleaned
 
     def clean_expires_at(self) -> datetime | None:
