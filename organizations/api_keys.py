@@ -76,5 +76,5 @@ def note_use(key: OrganizationAPIKey) -> None:
     """Note that a key is in use; writes once a minute."""
     now = timezone.now()
     if key.last_used is None or now - key.last_used >= NOTED_EVERY:
-        unnoted = Q(last_used=None) | Q(last_used__lt=now - NOTED_EVERY)
+        unnoted = Q(last_used=None) | Q(last_used__lte=now - NOTED_EVERY)
         OrganizationAPIKey.objects.filter(unnoted, pk=key.pk).update(last_used=now)
