@@ -85,13 +85,12 @@ class TenantViewSet(GenericViewSet[Any]):
 
     def get_queryset(self) -> Any:
         rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
-        asked, offered = self.included(), self.offered()
-        joined = {*getattr(self.get_serializer_class(), "related", ())}
-        for include in (offered[name] for name in asked):
-            joined.update(include.select)
-            rows = rows.prefetch_related(*include.prefetch)
-        if joined:  # called without any, it would follow every foreign key
-            rows = rows.select_related(*sorted(joined))
+        offered, asked = self.offered(), self.included()
+        related = list(getattr(self.get_serializer_class(), "related", ()))
+        related += [path for name in asked for path in offered[name].select]
+        rows = rows.prefetch_related(*(path for name in asked for path in offered[name].prefetch))
+        if related:  # without a name Django would follow every relation
+            rows = rows.select_related(*related)
         return rows.defer(*(column for column, name in self.deferred.items() if name not in asked))
 
     def offered(self) -> Mapping[str, Include]:
