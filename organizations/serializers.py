@@ -100,7 +100,11 @@ class BindingCodeSerializer(IncludingSerializer):
         min_value=1, max_value=MOST_USES, allow_null=True, required=False, help_text=USES_HELP
     )
     created_by = serializers.CharField(
-        source="created_by.username", default=None, read_only=True, help_text="Null if an API key made it."
+        source="created_by.username",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Null if an API key made it.",
     )
 
     class Meta:
