@@ -6,8 +6,11 @@ from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems, views
 from devices.api import DeviceViewSet
+from organizations.api import BindingCodeViewSet, OrganizationViewSet
 
 router = SimpleRouter()
+router.register("organizations", OrganizationViewSet)
+router.register("binding-codes", BindingCodeViewSet)
 router.register("devices", DeviceViewSet)
 
 urlpatterns = [

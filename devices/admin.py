@@ -295,7 +295,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
 
 def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
     """What was done to this device, as far as it concerned organizations that this user manages."""
-    events = readable(AuditEvent.objects.select_related("user"), request, HISTORY_ROLE)
+    events = readable(AuditEvent.objects.select_related("user", "api_key"), request, HISTORY_ROLE)
     return events.filter(object_type=device._meta.label, object_id=str(device.pk))
 
 

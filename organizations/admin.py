@@ -1,32 +1,31 @@
 """The admin of organizations, members and binding codes; `admin_records` has the rest."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from organizations import admin_records as admin_records  # registers them
 from organizations import codes, fleet, members, onboarding
+from organizations.admin_issuing import IssuingAdmin, StateFilter
+from organizations.admin_keys import OrganizationAPIKeyAdmin
 from organizations.forms import BindingCodeForm, MembershipForm, OrganizationForm, RoleForm
 from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
-from organizations.tenant_admin import TenantAdmin, TenantFilter, actor
+from organizations.tenant_admin import TenantAdmin, TenantFilter, actor, may
 
-ISSUED = "issued_codes"  # in the session: the code that each form has issued
-REMEMBERED = 20  # forms
 SHOWN = 50  # rows of a table inside a page
 
 
@@ -65,19 +64,23 @@ class OrganizationAdmin(TenantAdmin):
             },
         ),
     )
-    overview = ("Members and binding codes", {"fields": ("members", "binding_codes")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return fleet.with_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
         if is_platform_staff(request.user):
-            return (*self.staff_fieldsets, *([self.overview] if obj else []))
+            return (*self.staff_fieldsets, *([self._overview(request, obj)] if obj else []))
         fields = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "license_state")
-        return ((None, {"fields": fields}), self.overview)
+        return ((None, {"fields": fields}), *([self._overview(request, obj)] if obj else []))
+
+    def _overview(self, request: HttpRequest, obj: Organization) -> Any:
+        if may(request, OrganizationAPIKeyAdmin.view_role, obj.pk):
+            return "Members, binding codes and API keys", {"fields": ("members", "binding_codes", "api_keys")}
+        return "Members and binding codes", {"fields": ("members", "binding_codes")}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:
-        computed = ("license_state", "members", "binding_codes")
+        computed = ("license_state", "members", "binding_codes", "api_keys")
         if not is_platform_staff(request.user):
             return (*computed, "organization_id", "is_active", "device_limit")
         return (*computed, "organization_id") if obj else computed
@@ -123,6 +126,12 @@ class OrganizationAdmin(TenantAdmin):
         now = timezone.now()
         context = {"rows": [(row, row.why_unusable(now)) for row in rows], "organization": obj}
         return render_to_string("admin/organizations/organization/binding_codes.html", context)
+
+    @admin.display(description="API keys")
+    def api_keys(self, obj: Organization) -> SafeString:
+        now = timezone.now()
+        rows = [(row, row.why_unusable(now)) for row in obj.api_keys.all()[:SHOWN]]
+        return render_to_string("admin/organizations/organization/api_keys.html", {"rows": rows, "organization": obj})
 
 
 @admin.register(Membership)
@@ -195,7 +204,9 @@ class MembershipAdmin(TenantAdmin):
     @method_decorator(require_POST)
     def invite(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Answer with a fresh link to set a first password."""
-        membership = _object_or_404(self, request, pk)
+        membership = self.get_object(request, str(pk))
+        if membership is None:  # or not hers to see
+            raise Http404
         if not (
             self.has_change_permission(request, membership) and members.may_invite(actor(request), membership.user)
         ):
@@ -219,57 +230,26 @@ class MembershipAdmin(TenantAdmin):
         return obj.user.last_login or ("never" if obj.user.has_usable_password() else "invited, no password yet")
 
 
-class StateFilter(admin.SimpleListFilter):
-    """Whether a code still binds, or why not."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
-        return codes.State.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return codes.in_state(queryset, self.value()) if self.value() in codes.State.values else queryset  # type: ignore[arg-type]
-
-
 @admin.register(BindingCode)
-class BindingCodeAdmin(TenantAdmin):
+class BindingCodeAdmin(IssuingAdmin):
     """Binding codes: made once with their onboarding sheet, then edited or revoked."""
 
-    add_role = change_role = delete_role = Role.MANAGER
+    steps: ClassVar = codes
+    sheet_template = "admin/organizations/bindingcode/sheet.html"
+    add_hint = "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
+    revoked_means = "it binds nothing any more. Bound devices stay bound."
+    delete_role = Role.MANAGER
 
     list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("label", "hint", "organization__name")
-    actions = ("revoke_selected",)
     form = BindingCodeForm
-    change_form_template = "admin/organizations/bindingcode/change_form.html"
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if change:
             kwargs |= {"form": ModelForm, "labels": {"expires_at": "Expires at (UTC)"}}
         return super().get_form(request, obj, change, **kwargs)
-
-    def get_changeform_initial_data(self, request: HttpRequest) -> Any:
-        """With the only organization that there is to choose, unless the address names one."""
-        keys = list(self._organizations(request).values_list("pk", flat=True)[:2])
-        only = {"organization": keys[0]} if len(keys) == 1 else {}
-        return {**only, **super().get_changeform_initial_data(request)}
-
-    def _organizations(self, request: HttpRequest) -> QuerySet[Organization]:
-        field: Any = self.formfield_for_foreignkey(BindingCode._meta.get_field("organization"), request)
-        choices: QuerySet[Organization] = field.queryset
-        return choices
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """A sheet that is reloaded posts its form again: it gets no second code."""
-        issued = request.session.get(ISSUED, {}).get(request.POST.get("form_id"))
-        if issued is None or not BindingCode.objects.filter(pk=issued).exists():
-            return super().add_view(request, form_url, extra_context)
-        text = "This form has issued its code already, which cannot be shown again. Need another? Add a binding code."
-        self.message_user(request, text, messages.WARNING)
-        return HttpResponseRedirect(reverse("admin:organizations_bindingcode_change", args=[issued]))
 
     def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
         if obj is None:
@@ -282,27 +262,11 @@ class BindingCodeAdmin(TenantAdmin):
             return ()
         return ("organization", "hint", "state", "uses", "revoked_at", "created_by", "created", "devices")
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Revoking is offered, deleting many at once is not: the codes are the history of who bound what."""
-        found = super().get_actions(request)
-        found.pop("delete_selected", None)
-        return found
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or not obj.devices.exists())
 
-    def get_urls(self) -> list[URLPattern]:
-        revoke = path(
-            "<int:pk>/revoke/", self.admin_site.admin_view(self.revoke), name="organizations_bindingcode_revoke"
-        )
-        return [revoke, *super().get_urls()]
-
-    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        wanted = form.cleaned_data
-        row, plain = codes.issue(
+    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, Any]) -> tuple[BindingCode, str]:
+        return codes.issue(
             actor=actor(request),
             organization=obj.organization,
             code=wanted["code"] or None,
@@ -310,44 +274,9 @@ class BindingCodeAdmin(TenantAdmin):
             expires_at=wanted["expires_at"],
             max_uses=wanted["max_uses"],
         )
-        obj.pk = row.pk
-        obj.refresh_from_db()
-        if form_id := wanted["form_id"]:
-            issued = {**request.session.get(ISSUED, {}), form_id: row.pk}
-            request.session[ISSUED] = dict(list(issued.items())[-REMEMBERED:])
-        obj.plain = plain  # for the sheet that answers this request, and nowhere else
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Onboarding sheet",
-            "opts": self.opts,
-            "sheet": onboarding.sheet(obj, obj.plain),
-        }
-        return TemplateResponse(request, "admin/organizations/bindingcode/sheet.html", context)
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context |= {"show_save_and_add_another": False}
-        if kwargs.get("add"):
-            context |= {"show_save_and_continue": False}
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    @admin.action(description="Revoke selected codes", permissions=["change"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[BindingCode]) -> None:
-        allowed = [code for code in queryset if self.has_change_permission(request, code)]
-        self.message_user(request, f"{codes.revoke(allowed, actor=actor(request))} code(s) revoked.")
-
-    @method_decorator(require_POST)
-    def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Revoke one code and go back to its page."""
-        code = _object_or_404(self, request, pk)
-        if not self.has_change_permission(request, code):
-            raise PermissionDenied
-        codes.revoke([code], actor=actor(request))
-        self.message_user(request, f"{code} is revoked: it binds nothing any more. Bound devices stay bound.")
-        return HttpResponseRedirect(reverse("admin:organizations_bindingcode_change", args=[pk]))
+    def sheet(self, obj: BindingCode, plain: str) -> dict[str, Any]:
+        return {"title": "Onboarding sheet", "sheet": onboarding.sheet(obj, plain)}
 
     @admin.display(ordering="label", description="label")
     def name(self, obj: BindingCode) -> str:
@@ -357,11 +286,6 @@ class BindingCodeAdmin(TenantAdmin):
     def ends_in(self, obj: BindingCode) -> str:
         return f"…{obj.hint}"
 
-    @admin.display
-    def state(self, obj: BindingCode) -> SafeString:
-        why = obj.why_unusable(timezone.now())
-        return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or "usable")
-
     @admin.display(ordering="uses", description="uses")
     def used(self, obj: BindingCode) -> str:
         return f"{obj.uses} of {obj.max_uses}" if obj.max_uses is not None else f"{obj.uses}, no limit"
@@ -370,11 +294,3 @@ class BindingCodeAdmin(TenantAdmin):
     def devices(self, obj: BindingCode) -> SafeString:
         context = {"devices": obj.devices.order_by("sn")[:SHOWN], "code": obj}
         return render_to_string("admin/organizations/bindingcode/devices.html", context)
-
-
-def _object_or_404(model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, pk: int) -> Any:
-    """The row if this user may see it; else 404, as if there were none."""
-    found = model_admin.get_object(request, str(pk))
-    if found is None:
-        raise Http404
-    return found

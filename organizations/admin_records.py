@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -75,12 +76,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     view_role = HISTORY_ROLE
 
-    list_display = ("at", "user", "through", "action", "object_name", "object_kind", "organization")
+    list_display = ("at", "who", "through", "action", "object_name", "object_kind", "organization")
     list_filter = ("at", "through", ("organization", TenantFilter))
-    list_select_related = ("user", "organization")
-    search_fields = ("action", "object_name", "=object_id", "user__username")
+    list_select_related = ("user", "api_key", "organization")
+    search_fields = ("action", "object_name", "=object_id", "user__username", "api_key__name", "=api_key__prefix")
     fields = (*list_display, "object_id", "before", "after", "same_request")
-    readonly_fields = ("object_kind", "same_request")
+    readonly_fields = ("who", "object_kind", "same_request")
+
+    @admin.display(ordering=Coalesce("user__username", "api_key__name"))
+    def who(self, obj: AuditEvent) -> str:
+        return str(obj.who) if obj.user_id or obj.api_key_id else ""
 
     @admin.display(ordering="object_type", description="what")
     def object_kind(self, obj: AuditEvent) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from organizations import audit
@@ -16,6 +16,25 @@ from organizations.models import Organization, OrganizationAPIKey, Role
 LIFETIME: Final = timedelta(days=365)
 NOTED_EVERY: Final = timedelta(minutes=1)  # how exactly `last_used` is kept
 _FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
+
+
+class State(models.TextChoices):
+    """How people sort keys."""
+
+    USABLE = "usable", "usable"
+    EXPIRED = "expired", "expired"
+    REVOKED = "revoked", "revoked"
+
+
+def in_state(
+    keys: QuerySet[OrganizationAPIKey], state: str, now: datetime | None = None
+) -> QuerySet[OrganizationAPIKey]:
+    """The keys in this state; a revoked one is not expired too."""
+    if state == State.REVOKED:
+        return keys.filter(revoked=True)
+    now = now or timezone.now()
+    over = Q(expiry_date__lte=now) if state == State.EXPIRED else Q(expiry_date=None) | Q(expiry_date__gt=now)
+    return keys.filter(over, revoked=False)
 
 
 def issue(
@@ -63,5 +82,5 @@ def note_use(key: OrganizationAPIKey) -> None:
     """Note that a key is in use; writes once a minute."""
     now = timezone.now()
     if key.last_used is None or now - key.last_used >= NOTED_EVERY:
-        unnoted = Q(last_used=None) | Q(last_used__lt=now - NOTED_EVERY)
+        unnoted = Q(last_used=None) | Q(last_used__lte=now - NOTED_EVERY)
         OrganizationAPIKey.objects.filter(unnoted, pk=key.pk).update(last_used=now)

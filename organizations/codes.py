@@ -1,10 +1,10 @@
 """Binding codes: issue, revoke, and in which state they are."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -12,31 +12,26 @@ from organizations import audit
 from organizations.audit import Actor
 from organizations.models import BindingCode, BindingCodeQuerySet, Organization
 
-SOON = timedelta(days=3)
-
-
-class State(models.TextChoices):
-    """How people sort codes; one that expires soon is usable too."""
-
-    USABLE = "usable", "usable"
-    EXPIRING = "expiring", "usable, expires within 3 days"
-    USED_UP = "used-up", "used up"
-    EXPIRED = "expired", "expired"
-    REVOKED = "revoked", "revoked"
+State = BindingCode.State
 
 
 def in_state(codes: BindingCodeQuerySet, state: str, now: datetime | None = None) -> BindingCodeQuerySet:
-    """The codes in this state; a revoked code is nothing else, an expired one not used up too."""
+    """The codes in this state; a revoked code is nothing else, an expired one not used up too.
+
+    Those that would be usable in an active organization are `INACTIVE` in another.
+    """
     now = now or timezone.now()
     live = codes.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
     if state == State.USABLE:
         return codes.usable(now)
     if state == State.EXPIRING:
-        return codes.usable(now).filter(expires_at__lte=now + SOON)
+        return codes.usable(now).filter(expires_at__lte=now + BindingCode.SOON)
     if state == State.USED_UP:
         return live.filter(uses__gte=F("max_uses"))
     if state == State.EXPIRED:
         return codes.filter(expires_at__lte=now, revoked_at=None)
+    if state == State.INACTIVE:
+        return live.filter(Q(max_uses=None) | Q(uses__lt=F("max_uses")), organization__is_active=False)
     return codes.exclude(revoked_at=None)
 
 

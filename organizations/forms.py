@@ -1,6 +1,7 @@
 """Forms of the admin: write-only secrets, members by name, codes with an own wording."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
@@ -11,7 +12,15 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from organizations import members
-from organizations.models import CODE_LIFETIME, BindingCode, Membership, Organization, check_own_code
+from organizations.api_keys import LIFETIME
+from organizations.models import (
+    CODE_LIFETIME,
+    BindingCode,
+    Membership,
+    Organization,
+    OrganizationAPIKey,
+    check_own_code,
+)
 
 
 class WriteOnlyField(forms.CharField):
@@ -106,15 +115,26 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
         return role
 
 
-def default_expiry() -> datetime:
-    """When a new code expires unless somebody says otherwise."""
-    return (timezone.now() + CODE_LIFETIME).replace(second=0, microsecond=0)
-
-
-class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """A new binding code. `form_id` is another one each time the form is shown, so that a reload is recognised."""
+class IssuingForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """What is issued once. `form_id` is another one each time the form is shown, so that a reload is recognised."""
 
     form_id = forms.CharField(widget=forms.HiddenInput, initial=uuid4, required=False, max_length=64)
+
+
+def in_future(moment: datetime | None) -> datetime | None:
+    """This moment; ValidationError if it is over."""
+    if moment is not None and moment <= timezone.now():
+        raise ValidationError("This time is over already.")
+    return moment
+
+
+def from_now(lifetime: timedelta) -> datetime:
+    """When something new expires unless somebody says otherwise."""
+    return (timezone.now() + lifetime).replace(second=0, microsecond=0)
+
+
+class BindingCodeForm(IssuingForm):
+    """A new binding code."""
 
     code = forms.CharField(
         label="Own code",
@@ -126,7 +146,7 @@ class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
     )
     expires_at = forms.SplitDateTimeField(
         label="Expires at (UTC)",
-        initial=default_expiry,
+        initial=partial(from_now, CODE_LIFETIME),
         required=False,
         widget=AdminSplitDateTime(),
         help_text="Empty: never.",
@@ -149,11 +169,40 @@ class BindingCodeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
             try:
                 check_own_code(cleaned["code"], cast("Organization", cleaned["organization"]))
             except ValidationError as error:
-                self.add_error("code", error)
+                self.add_error(None, error)
         return cleaned
 
     def clean_expires_at(self) -> datetime | None:
-        expires: datetime | None = self.cleaned_data["expires_at"]
-        if expires is not None and expires <= timezone.now():
-            raise ValidationError("This time is over already.")
-        return expires
+        return in_future(self.cleaned_data["expires_at"])
+
+
+class ApiKeyForm(IssuingForm):
+    """A new API key."""
+
+    expiry_date = forms.SplitDateTimeField(
+        label="Expires at (UTC)",
+        initial=partial(from_now, LIFETIME),
+        required=False,
+        widget=AdminSplitDateTime(),
+    )
+    never_expires = forms.BooleanField(
+        label="It never expires",
+        required=False,
+        help_text="Whatever time is given above. Such a key works until somebody revokes it.",
+    )
+
+    class Meta:
+        model = OrganizationAPIKey
+        fields = ["form_id", "organization", "name", "role", "expiry_date"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("never_expires"):
+            self.errors.pop("expiry_date", None)
+            cleaned["expiry_date"] = None
+        elif "expiry_date" in cleaned and cleaned["expiry_date"] is None:
+            self.add_error("expiry_date", "Say when it expires, or that it never does.")
+        return cleaned
+
+    def clean_expiry_date(self) -> datetime | None:
+        return in_future(self.cleaned_data["expiry_date"])

@@ -150,15 +150,27 @@ class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
 
 
 def check_own_code(code: str, organization: Organization) -> None:
-    """Raise ValidationError if this code may not be used in this organization."""
+    """Raise ValidationError of the field `code` if this code may not be used in this organization."""
     if len(normalise_code(code)) < CODE_MIN_LENGTH:
-        raise ValidationError(f"A code needs at least {CODE_MIN_LENGTH} letters or digits.")
+        raise ValidationError({"code": f"A code needs at least {CODE_MIN_LENGTH} letters or digits."})
     if BindingCode.objects.filter(organization=organization, digest=digest_of(code)).exists():
-        raise ValidationError("This organization already has, or had, this code. Choose another.")
+        raise ValidationError({"code": "This organization already has, or had, this code. Choose another."})
 
 
 class BindingCode(ChangingModel):
     """What a technician types into Pilot 2 to bind a dock to an organization. The code itself is not stored."""
+
+    SOON = timedelta(days=3)
+
+    class State(models.TextChoices):
+        """How people sort codes; one that expires soon is usable too."""
+
+        USABLE = "usable", "usable"
+        EXPIRING = "expiring", "usable, expires within 3 days"
+        USED_UP = "used-up", "used up"
+        EXPIRED = "expired", "expired"
+        REVOKED = "revoked", "revoked"
+        INACTIVE = "inactive", "organization inactive"
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")
     label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
@@ -185,6 +197,19 @@ class BindingCode(ChangingModel):
 
     def __str__(self) -> str:
         return f"{self.label or 'code'} …{self.hint}"
+
+    def state_at(self, now: datetime) -> State:
+        """In which state this code is; `EXPIRING` rather than `USABLE`."""
+        if self.revoked_at is not None:
+            return self.State.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return self.State.EXPIRED
+        if self.max_uses is not None and self.uses >= self.max_uses:
+            return self.State.USED_UP
+        if not self.organization.is_active:
+            return self.State.INACTIVE
+        is_expiring = self.expires_at is not None and self.expires_at <= now + self.SOON
+        return self.State.EXPIRING if is_expiring else self.State.USABLE
 
     def why_unusable(self, now: datetime) -> str:
         """Why this code binds no new device now, in words; empty if it does."""
@@ -279,6 +304,14 @@ class OrganizationAPIKey(TenantModel, TenantKey):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    def why_unusable(self, now: datetime) -> str:
+        """Why this key opens nothing now, in words; empty if it does."""
+        if self.revoked:
+            return "revoked"
+        if self.expiry_date is not None and self.expiry_date <= now:
+            return "expired"
+        return ""
+
 
 class AuditEvent(TenantModel):
     """Who did what, through what, to which object; rows of one action share a request id."""
@@ -316,3 +349,8 @@ class AuditEvent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_name}"
+
+    @property
+    def who(self) -> Any:
+        """The user or the API key that did it; else through what it was done."""
+        return self.user or self.api_key or self.get_through_display()

@@ -18,7 +18,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from organizations import audit, rights
 from organizations.audit import Actor
-from organizations.models import AuditEvent, OrganizationAPIKey, Role
+from organizations.models import AuditEvent, Organization, OrganizationAPIKey, Role
 from organizations.serializers import Include
 from organizations.tenancy import organization_of, restrict
 
@@ -137,6 +137,24 @@ class TenantViewSet(GenericViewSet[Any]):
             raise NotFound({name.partition("__")[0]: ["There is none like this."] for name in lookup})
         return found
 
+    def organization(self, given: str | None, role: Role) -> Organization:
+        """The organization that a body names as `organization`, in which whoever asks must have this role.
+
+        One that is not named is the only one in which whoever asks has it. 404, 403, or 400 if there is no only one.
+        """
+        rows = Organization.objects.all()
+        if given is None:
+            held = rights.in_request(self.request).readable(rows, role)[:2]
+            if len(held) != 1:
+                raise serializers.ValidationError({"organization": ["Say which organization."]}, "required")
+            only: Organization = held[0]
+            return only
+        found: Organization | None = restrict(rows, self.request.user).filter(organization_id=given).first()
+        if found is None:
+            raise NotFound({"organization": ["There is none like this."]})
+        self.require(role, found.pk)
+        return found
+
     def require(self, role: Role | None, organization_id: int | None) -> None:
         """403 unless whoever asks has this role in that organization."""
         if not rights.in_request(self.request).may(role, organization_id):
@@ -150,6 +168,12 @@ class TenantViewSet(GenericViewSet[Any]):
         if self.request.method in SAFE_METHODS and (tag in known or "*" in known):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag})
         return Response(data, code, headers={"ETag": tag})
+
+    def created(self, row: Any) -> Response:
+        """A row that was just made, as it is read at its address."""
+        response = self.answer(self.get_queryset().get(pk=row.pk), status.HTTP_201_CREATED)
+        response["Location"] = self.reverse_action("detail", [getattr(row, self.lookup_field)])
+        return response
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.cast"]
+pytest_plugins = ["tests.cast", "tests.api"]

@@ -8,8 +8,8 @@ from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, Serv
 from licenses import files
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
-from organizations import audit, codes
-from organizations.models import AuditEvent, BindingFailure
+from organizations import api_keys, audit, codes
+from organizations.models import AuditEvent, BindingFailure, Role
 
 
 def furnish(organization, user, prefix):
@@ -17,6 +17,9 @@ def furnish(organization, user, prefix):
     now = timezone.now()
     actor = audit.Actor(AuditEvent.Through.COMMAND, user=user)
     code, _ = codes.issue(actor=actor, organization=organization, label=f"{prefix} code", max_uses=2)
+    key, _ = api_keys.issue(actor=actor, organization=organization, name=f"{prefix} key", role=Role.OPERATOR)
+    by_key = audit.Actor(AuditEvent.Through.API, key=key)
+    audit.record([audit.event(by_key, "change", code, organization_id=organization.pk)])
     dock = Device.objects.create(
         sn=f"{prefix}DOCK", model_key="3-2-0", organization=organization, callsign=f"{prefix} dock", bound_with=code
     )

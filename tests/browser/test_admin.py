@@ -89,3 +89,22 @@ def test_an_inline_script_would_be_reported(page, sign_in, alice, complaints):
     assert page.evaluate("window.x") is None
     assert any("Content Security Policy" in complaint for complaint in complaints)
     complaints.clear()
+
+
+@pytest.mark.usefixtures("organization")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_new_api_key_is_copied_with_the_line_to_try_it(page, sign_in, alice, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sign_in(alice)
+    page.goto("/admin/organizations/organizationapikey/add/")
+    page.fill("#id_name", "ERP")
+    page.click("input[name=_save]")
+    page.click("[data-copy=key] >> text=Copy")
+    page.wait_for_selector("[data-copy=key] >> text=Copied")
+    key = page.evaluate("navigator.clipboard.readText()")
+    assert key == page.inner_text("#key")
+    page.click("[data-copy=try] >> text=Copy")
+    page.wait_for_selector("[data-copy=try] >> text=Copied")
+    assert f"Authorization: Api-Key {key}" in page.evaluate("navigator.clipboard.readText()")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

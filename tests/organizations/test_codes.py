@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.apps import apps
@@ -15,7 +16,7 @@ from devices.models import Device
 from organizations import codes
 from organizations.audit import Actor
 from organizations.codes import State
-from organizations.models import AuditEvent, BindingCode, digest_of, normalise_code
+from organizations.models import AuditEvent, BindingCode, Organization, digest_of, normalise_code
 
 LIST = "/admin/organizations/bindingcode/"
 SHEET = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}")
@@ -221,7 +222,25 @@ def test_each_state_lists_its_codes(organization):
         State.USED_UP: ["used"],
         State.EXPIRED: ["over"],
         State.REVOKED: ["revoked"],
+        State.INACTIVE: [],
     }
+
+
+def test_every_code_is_listed_in_the_state_that_it_names(organization, other_organization):
+    now = timezone.now()
+    Organization.objects.filter(pk=other_organization.pk).update(is_active=False)
+    for owner, days, uses, revoked in product(
+        (organization, other_organization), (None, -1, 1, 6), (0, 1), (None, now)
+    ):
+        expires = None if days is None else now + timedelta(days=days)
+        row, _ = BindingCode.objects.issue(organization=owner, max_uses=1, expires_at=expires)
+        BindingCode.objects.filter(pk=row.pk).update(uses=uses, revoked_at=revoked)
+    rows = BindingCode.objects.all()
+    for state in State:
+        found = {row.pk for row in codes.in_state(rows, state, now)}
+        counted = {state, State.EXPIRING} if state == State.USABLE else {state}
+        assert found == {row.pk for row in rows if row.state_at(now) in counted}, state
+    assert {row.state_at(now) in (State.USABLE, State.EXPIRING) for row in rows if not row.why_unusable(now)} == {True}
 
 
 def test_issue_refuses_a_taken_code(alice, organization):
@@ -252,7 +271,7 @@ def test_a_reloaded_sheet_issues_no_second_code(page, organization):
     again = ask(page, organization, form_id=shown)
     code = BindingCode.objects.get()
     assert again["Location"] == f"{LIST}{code.pk}/change/"
-    assert "has issued its code already" in page.get(again["Location"]).content.decode()
+    assert "has issued its binding code already" in page.get(again["Location"]).content.decode()
 
 
 def test_the_next_form_issues_another_code(page, organization):
