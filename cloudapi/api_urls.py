@@ -6,12 +6,15 @@ from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems, views
 from devices.api import DeviceViewSet
+from devices.api_calls import ServiceCallBatchViewSet, ServiceCallViewSet
 from organizations.api import BindingCodeViewSet, OrganizationViewSet
 
 router = SimpleRouter()
 router.register("organizations", OrganizationViewSet)
 router.register("binding-codes", BindingCodeViewSet)
 router.register("devices", DeviceViewSet)
+router.register("service-calls", ServiceCallViewSet)
+router.register("service-call-batches", ServiceCallBatchViewSet)
 
 urlpatterns = [
     path("schema/", views.schema, name="schema"),
