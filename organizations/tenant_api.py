@@ -101,7 +101,7 @@ class TenantViewSet(GenericViewSet[Any]):
     def included(self) -> list[str]:
         """The data that the request asks for; ValidationError for a name that is not offered."""
         offered = self.offered()
-        asked = [name for name in self.request.query_params.get(INCLUDE, "").split(",") if name]
+        asked = list(dict.fromkeys(filter(None, self.request.query_params.get(INCLUDE, "").split(","))))
         if strange := [name for name in asked if name not in offered]:
             raise serializers.ValidationError(
                 {INCLUDE: [f"There is no {strange[0][:40]!r} here; there is: {', '.join(offered) or 'nothing'}."]}
@@ -182,6 +182,12 @@ class TenantViewSet(GenericViewSet[Any]):
         return response
 
 
+def _written_only(serializer: Any) -> set[str]:
+    """The fields that a body sets and no answer shows."""
+    given = serializer.initial_data if isinstance(serializer.initial_data, Mapping) else ()
+    return {name for name, field in serializer.fields.items() if field.write_only and name in given}
+
+
 class RetrieveMixin:
     """`GET` of one row."""
 
@@ -197,6 +203,8 @@ class PatchMixin:
     def partial_update(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         row = self.locked()
         serializer = self.get_serializer(row, data=request.data, partial=True)
+        for name in _written_only(serializer) & self.field_roles.keys():
+            self.require(self.field_roles[name], organization_of(row))  # even for what is there: it would tell
         serializer.is_valid(raise_exception=True)
         changed = {name: value for name, value in serializer.validated_data.items() if getattr(row, name) != value}
         for name in changed.keys() & self.field_roles.keys():
