@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final, NamedTuple
 
+from django.core.validators import RegexValidator
 from django.db.models import Prefetch
 from django.utils import timezone
 from rest_framework import serializers
@@ -11,6 +12,10 @@ from rest_framework import serializers
 from organizations.fields import CharField, IntegerField, StrictModelSerializer, StrictSerializer
 from organizations.models import BindingCode, Organization
 
+OWN_CODE: Final = RegexValidator(
+    r"^[ ._-]*([A-Za-z0-9][ ._-]*){8,}$",
+    "8 or more of A to Z and 0 to 9; spaces, dots and hyphens between them do not count.",
+)
 MOST_USES: Final = 2**31 - 1
 USES_HELP: Final = "How many docks may bind with it; each takes its aircraft along. Absent or null: no limit."
 
@@ -143,7 +148,10 @@ class NewBindingCodeSerializer(StrictSerializer):
         required=False, allow_blank=True, max_length=100
     )
     code = CharField(
-        required=False, max_length=64, help_text="An own one of 8 or more letters and digits; absent: one is made."
+        required=False,
+        max_length=64,
+        validators=[OWN_CODE],
+        help_text="An own one of 8 or more letters and digits; absent: one is made.",
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Absent: in 7 days. Null: never.")
     max_uses = IntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_USES, help_text=USES_HELP)

@@ -106,7 +106,7 @@ class TenantViewSet(GenericViewSet[Any]):
     def included(self) -> list[str]:
         """The data that the request asks for; ValidationError for a name that is not offered."""
         offered = self.offered()
-        asked = [name for name in self.request.query_params.get(INCLUDE, "").split(",") if name]
+        asked = list(dict.fromkeys(filter(None, self.request.query_params.get(INCLUDE, "").split(","))))
         if strange := [name for name in asked if name not in offered]:
             raise serializers.ValidationError(
                 {INCLUDE: [f"There is no {strange[0][:40]!r} here; there is: {', '.join(offered) or 'nothing'}."]}
@@ -205,11 +205,11 @@ class PatchMixin:
     @transaction.atomic
     def partial_update(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         row = self.locked()
+        for name in self.field_roles.keys() & (request.data if isinstance(request.data, Mapping) else ()):
+            self.require(self.field_roles[name], organization_of(row))  # before the value is looked at: it would tell
         serializer = self.get_serializer(row, data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
         changed = {name: value for name, value in serializer.validated_data.items() if getattr(row, name) != value}
-        for name in changed.keys() & self.field_roles.keys():
-            self.require(self.field_roles[name], organization_of(row))
         if changed:
             before = {name: getattr(row, name) for name in changed}
             serializer.save()

@@ -1,13 +1,16 @@
 """Errors of the REST API as problem details (RFC 9457), whoever raised them."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.defaults import server_error as plain_server_error
+from psycopg.errors import UniqueViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -15,6 +18,8 @@ from rest_framework.views import set_rollback
 from devices.call_states import PROBLEM
 from devices.service_calls import Refused
 from licenses.files import FileInUseError
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 API: Final = "/api/"
@@ -67,6 +72,9 @@ def _understood(error: Exception) -> exceptions.APIException | None:
             return Problem(_REFUSED[error.kind], error.kind.value, str(error))
         case FileInUseError():
             return Problem(409, "in_use", str(error))
+        case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or "UNIQUE" in str(error):
+            logger.warning("Two requests made the same at one moment: %s", error)
+            return Problem(409, "conflict", "The same was made by another request at this moment.")
         case DjangoValidationError():
             found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
             return exceptions.ValidationError(found)

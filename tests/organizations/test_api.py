@@ -229,6 +229,12 @@ def test_a_license_is_written_and_never_read(api, staff, address, organization):
     assert AuditEvent.objects.filter(after__app_key="***").count() == 2
 
 
+def test_a_manager_cannot_find_out_what_the_license_is(api, alice, staff, address, organization):
+    api(staff).patch(address, LICENSE)
+    for body in (LICENSE, {"app_id": LICENSE["app_id"]}, {"app_id": "else"}, {"app_key": 5}):
+        assert api(alice).patch(address, body).status_code == 403
+
+
 def test_half_a_license_is_refused_of_what_would_be_stored(api, staff, address, organization):
     client = api(staff)
     assert client.patch(address, {"app_id": "100"}).status_code == 400

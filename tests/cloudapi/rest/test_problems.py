@@ -3,6 +3,10 @@
 import json
 
 import pytest
+from django.db import IntegrityError, transaction
+
+from cloudapi.rest import problems
+from organizations.models import Organization
 
 ROUTE = "/api/v1/devices/"
 PROBLEM = "application/problem+json"
@@ -129,3 +133,16 @@ def test_a_fault_on_another_page_is_for_people(client):
     client.raise_request_exception = False
     response = client.get("/failing/")
     assert (response.status_code, response["Content-Type"]) == (500, "text/html; charset=utf-8")
+
+
+def test_what_another_request_has_just_made_is_a_conflict(organization):
+    with pytest.raises(IntegrityError) as raised, transaction.atomic():
+        type(organization).objects.create(organization_id=organization.organization_id, name="twin")
+    assert problems.handle(raised.value, {}).status_code == 409
+
+
+@pytest.mark.django_db
+def test_what_the_database_refuses_for_another_reason_is_our_fault():
+    with pytest.raises(IntegrityError) as raised, transaction.atomic():
+        Organization.objects.create(name=None)
+    assert problems.handle(raised.value, {}) is None

@@ -10,6 +10,7 @@ from cloudapi.rest.views import document
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseFile, UnlockLicense
 from organizations.models import BindingCode, OrganizationAPIKey, Role
+from tests.world import world  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -116,7 +117,7 @@ def test_the_table_names_every_operation():
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(TABLE))
-@pytest.mark.parametrize(("place", "role"), enumerate([Role.VIEWER, Role.OPERATOR, Role.MANAGER]))
+@pytest.mark.parametrize(("place", "role"), [(0, Role.VIEWER), (1, Role.OPERATOR), (2, Role.MANAGER)])
 def test_a_role_may_do_what_the_table_says(organization, method, path, place, role):
     if path == "service-calls/{id}/retry/":
         Device.objects.get(organization=organization).state.delete()  # never seen: it may be there
