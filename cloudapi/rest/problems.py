@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from devices.service_calls import Refused
-from licenses.files import FileInUseError
+from licenses.files import FileInUseError, FileTooLargeError
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE: Final = "urn:dock-cloud:problem:"
@@ -67,6 +67,8 @@ def _understood(error: Exception) -> exceptions.APIException | None:
             return Problem(_REFUSED[error.kind], error.kind.value, str(error))
         case FileInUseError():
             return Problem(409, "in_use", str(error))
+        case FileTooLargeError():
+            return Problem(413, "too_large", " ".join(error.messages))
         case DjangoValidationError():
             found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
             return exceptions.ValidationError(found)
