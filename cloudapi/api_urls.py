@@ -5,13 +5,15 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems, views
-from devices.api import DeviceViewSet
+from devices.api import SN_IN_PATHS, DeviceViewSet
+from devices.api_exchanges import ExchangeViewSet
 from organizations.api import BindingCodeViewSet, OrganizationViewSet
 
 router = SimpleRouter()
 router.register("organizations", OrganizationViewSet)
 router.register("binding-codes", BindingCodeViewSet)
 router.register("devices", DeviceViewSet)
+router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/exchanges", ExchangeViewSet)
 
 urlpatterns = [
     path("schema/", views.schema, name="schema"),
