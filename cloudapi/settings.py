@@ -265,6 +265,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
     "organizations.credentials.prune": 3600.0,
+    "organizations.idempotency.prune": 3600.0,
     "licenses.files.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"

@@ -282,12 +282,9 @@ class BatchChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = shown = list(self.result_list)
-        counts = ServiceCall.objects.filter(batch__in=shown).order_by().values_list("batch", "status")
-        by_batch: dict[Any, dict[str, int]] = {}
-        for key, status, count in counts.annotate(Count("pk")):
-            by_batch.setdefault(key, {})[status] = count
+        counted = batches.counts(shown)
         for batch in shown:
-            batch.counts = by_batch.get(batch.pk, {})
+            batch.counts = counted.get(batch.pk, {})
 
 
 @admin.register(ServiceCallBatch)

@@ -304,9 +304,7 @@ class CommandPages(TenantAdmin):
 
     def _why_mixed(self, request: HttpRequest, devices: Iterable[Device]) -> str:
         """Why these devices make no batch; platform staff may mix organizations."""
-        if may(request, None) or len({device.organization_id for device in devices}) < 2:
-            return ""
-        return "Choose docks of one organization: a batch belongs to one."
+        return "" if may(request, None) else batches.why_mixed(devices)
 
     def _confirm(
         self,

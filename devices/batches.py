@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from devices import service_calls, wording
@@ -165,6 +167,22 @@ def stop(batch: ServiceCallBatch, *, actor: Actor) -> int:
     after = {"canceled": canceled}
     audit.record([audit.event(actor, "stop batch", batch, organization_id=batch.organization_id, after=after)])
     return canceled
+
+
+def counts(batches: Iterable[ServiceCallBatch]) -> dict[UUID, dict[str, int]]:
+    """How many calls of each batch are in which status, without those in none; one query, none for no batch."""
+    rows = ServiceCall.objects.filter(batch__in=list(batches)).order_by().values_list("batch", "status")
+    found: dict[UUID, dict[str, int]] = {}
+    for batch, status, count in rows.annotate(Count("pk")):
+        found.setdefault(batch, {})[status] = count
+    return found
+
+
+def why_mixed(devices: Iterable[Device]) -> str:
+    """Why these devices make no batch of anybody but platform staff; "" if they do."""
+    if len({device.organization_id for device in devices}) < 2:
+        return ""
+    return "Choose docks of one organization: a batch belongs to one."
 
 
 def owner(devices: Iterable[Device]) -> int | None:

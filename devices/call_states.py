@@ -7,7 +7,7 @@ end nobody told is `timed_out`, which means that its outcome is unknown, so that
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 import msgspec
 from django.conf import settings
@@ -216,3 +216,33 @@ def _success(call: ServiceCall) -> str:
     if count is None:
         return "Done, but the dock sent no list."
     return f"Done: {count} license{'' if count == 1 else 's'}."
+
+
+# --- for programs --------------------------------------------------------------------------------
+
+PROBLEM: Final = "urn:dock-cloud:problem:"
+_PROBLEMS: Final = (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.TIMED_OUT)
+
+
+class Problem(TypedDict):
+    """Why a call did not do what it was for, as in problem details (RFC 9457), with DJI's code and its words."""
+
+    type: str
+    title: str
+    detail: str
+    dji_code: int | None
+    dji_text: str
+
+
+def problem(call: ServiceCall) -> Problem | None:
+    """What went wrong; None for a call that is open, succeeded or was called off. DJI's text is "" if unknown."""
+    if call.status not in _PROBLEMS:
+        return None
+    code = call.result_code or None  # 0 is DJI's "success", which a dock may send with a state that says otherwise
+    return {
+        "type": f"{PROBLEM}{call.status}",
+        "title": call.status.replace("_", " ").capitalize(),
+        "detail": describe(call),
+        "dji_code": code,
+        "dji_text": (result_codes.known(code) or "") if code else "",
+    }

@@ -192,6 +192,19 @@ METHODS: Final[dict[str, Method]] = {
 }
 
 
+def schema(method: str) -> dict[str, Any]:
+    """The data of a service as JSON Schema, complete in itself."""
+    spec = METHODS[method]
+    _, components = msgspec.json.schema_components([spec.input])
+    found: dict[str, Any] = components[spec.input.__name__]
+    for name, field in found["properties"].items():
+        if field.get("type") == "string":
+            field["pattern"] = "^[^\\u0000]*$"  # no database takes NUL
+        if name in spec.secrets:
+            field |= {"format": "password", "writeOnly": True}
+    return found
+
+
 def is_storable(text: str) -> bool:
     """Whether a database takes this text, and an encoder."""
     return re.search(_STORABLE, text) is not None

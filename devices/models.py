@@ -304,6 +304,8 @@ class ServiceCall(ChangingModel):
             models.Index(fields=["organization", "-created"], name="call_organization_list"),
             models.Index(fields=["device", "-created"], name="call_device_list"),
             models.Index(fields=["organization", "updated", "id"], name="call_changes"),  # of a tenant, in order
+            # what a client that lost its answer looks for
+            models.Index(fields=["idempotency_key"], condition=~Q(idempotency_key=""), name="call_idempotency_key"),
             # what is to be sent or closed, asked every 5 s
             models.Index(
                 fields=["status", "expires"],

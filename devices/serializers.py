@@ -1,12 +1,22 @@
 """Devices, accounts and service calls as JSON: the same for REST and for browsers that follow live."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db.models import Prefetch
 from rest_framework import serializers
 
 from devices import call_states, methods
-from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
+from devices.models import (
+    OPEN_STATUSES,
+    Device,
+    DeviceAccount,
+    DeviceState,
+    ServiceCall,
+    ServiceCallBatch,
+    ServiceCallEvent,
+)
 from devices.presence import Presence, Watch
 from mqtt_bridge.protocol import mode_codes
 from organizations.serializers import Include, IncludingSerializer
@@ -94,10 +104,24 @@ class DeviceSerializer(IncludingSerializer):
         return [aircraft.sn for aircraft in carried if aircraft.organization_id == device.organization_id]
 
 
-class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
+class ServiceCallEventSerializer(serializers.ModelSerializer[ServiceCallEvent]):
+    """One step in the life of a call."""
+
+    class Meta:
+        model = ServiceCallEvent
+        fields = ("version", "at", "source", "status", "percent", "result_code", "text")
+
+
+class ServiceCallSerializer(IncludingSerializer):
     """A service call as it stands, with one sentence about it; `data` has its secrets masked since it was made."""
 
     related: ClassVar = ("device", "organization", "requested_by", "requested_with")  # for select_related
+    includes: ClassVar = {
+        "events": Include(
+            prefetch=(Prefetch("events", ServiceCallEvent.objects.order_by("version")),),
+            is_heavy=True,
+        ),
+    }
 
     device = serializers.CharField(source="device.sn", read_only=True)
     organization = serializers.CharField(source="organization.organization_id", read_only=True)
@@ -105,24 +129,87 @@ class ServiceCallSerializer(serializers.ModelSerializer[ServiceCall]):
     retry_of = serializers.UUIDField(source="retry_of_id", read_only=True, allow_null=True)
     label = serializers.SerializerMethodField(help_text="The method for people.")  # type: ignore[assignment]
     text = serializers.SerializerMethodField(help_text="What is the matter with it now, for people.")
+    problem = serializers.SerializerMethodField(help_text="Why it did not do what it was for.")
     is_open = serializers.BooleanField(read_only=True)
     requested_by = serializers.CharField(source="requested_by.username", read_only=True, allow_null=True, default=None)
     requested_with = serializers.CharField(
         source="requested_with.name", read_only=True, allow_null=True, default=None, help_text="The name of an API key."
     )
+    events = ServiceCallEventSerializer(many=True, read_only=True, help_text="Its history, oldest first.")
 
     class Meta:
         model = ServiceCall
         fields = (
             "id", "version", "device", "organization", "batch", "retry_of", "method", "label", "data", "status",
-            "percent", "late", "is_open", "text", "result_code", "result_text", "output", "requested_by",
-            "requested_with", "note", "queue", "created", "sent", "replied", "closed", "expires", "deadline", "updated",
+            "percent", "late", "is_open", "text", "problem", "result_code", "result_text", "output", "requested_by",
+            "requested_with", "note", "queue", "created", "updated", "sent", "replied", "closed", "expires",
+            "deadline", "events",
         )  # fmt: skip
 
     def get_label(self, call: ServiceCall) -> str:
         """Of a method that is no longer known: its name."""
-        known = methods.METHODS.get(call.method)
-        return known.label if known else call.method
+        return methods.label(call.method)
 
     def get_text(self, call: ServiceCall) -> str:
         return call_states.describe(call)
+
+    def get_problem(self, call: ServiceCall) -> call_states.Problem | None:
+        return call_states.problem(call)
+
+
+class SkippedSerializer(serializers.Serializer[Any]):
+    """A device of a batch that got no call."""
+
+    sn = serializers.CharField()
+    callsign = serializers.CharField()
+    reason = serializers.CharField(help_text="A sentence for people.")
+    about = serializers.CharField(required=False, help_text="What was asked of it, if that differs in the batch.")
+
+
+class ServiceCallBatchSerializer(IncludingSerializer):
+    """One service asked of many docks; its context holds `counts`, by `batches.counts`."""
+
+    related: ClassVar = ("organization", "requested_by", "requested_with")  # for select_related
+
+    organization = serializers.CharField(
+        source="organization.organization_id",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Null if the docks are of several.",
+    )
+    label = serializers.SerializerMethodField(help_text="The method for people.")  # type: ignore[assignment]
+    requested_by = serializers.CharField(source="requested_by.username", read_only=True, allow_null=True, default=None)
+    requested_with = serializers.CharField(
+        source="requested_with.name", read_only=True, allow_null=True, default=None, help_text="The name of an API key."
+    )
+    total = serializers.SerializerMethodField(help_text="How many calls it has.")
+    done = serializers.SerializerMethodField(help_text="How many of them have ended, well or not.")
+    counts = serializers.SerializerMethodField(help_text="How many of them are in which status.")
+    skipped = SkippedSerializer(many=True, read_only=True, help_text="Devices that got no call.")
+
+    class Meta:
+        model = ServiceCallBatch
+        fields = (
+            "id", "organization", "method", "label", "data", "note", "requested_by", "requested_with", "created",
+            "updated", "stopped", "total", "done", "counts", "skipped",
+        )  # fmt: skip
+
+    def get_label(self, batch: ServiceCallBatch) -> str:
+        """Of a method that is no longer known: its name."""
+        return methods.label(batch.method)
+
+    def get_total(self, batch: ServiceCallBatch) -> int:
+        return sum(self._counted(batch).values())
+
+    def get_done(self, batch: ServiceCallBatch) -> int:
+        return sum(count for status, count in self._counted(batch).items() if status not in OPEN_STATUSES)
+
+    def get_counts(self, batch: ServiceCallBatch) -> dict[str, int]:
+        """Of every status, as 0 too."""
+        counted = self._counted(batch)
+        return {status: counted.get(status, 0) for status in ServiceCall.Status.values}
+
+    def _counted(self, batch: ServiceCallBatch) -> Mapping[str, int]:
+        counts: Mapping[UUID, Mapping[str, int]] = self.context["counts"]
+        return counts.get(batch.pk, {})

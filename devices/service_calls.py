@@ -431,7 +431,9 @@ def _send_tasks(tasks: Iterable[tuple[str, str]]) -> None:
         logger.warning("No worker could be told, the sweep will find it: %s: %s", type(error).__name__, error)
 
 
-def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = None) -> ServiceCall:
+def retry(
+    call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = None, idempotency_key: str = ""
+) -> ServiceCall:
     """Ask again, as a new call linked to the one that ended; what is secret must be given anew. Raises Refused."""
     if call.is_open:
         raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
@@ -447,6 +449,7 @@ def retry(call: ServiceCall, *, actor: Actor, data: Mapping[str, Any] | None = N
         note=call.note,
         queue=call.queue,
         retry_of=call,
+        idempotency_key=idempotency_key,
     )
 
 
@@ -633,9 +636,11 @@ def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
 
 
 def cancel(call: ServiceCall, *, actor: Actor) -> None:
-    """Call it off before it is sent; raises Refused once it is."""
-    if not cancel_many(ServiceCall.objects.filter(pk=call.pk), actor=actor):
-        raise Refused(Refused.Kind.CLOSED, "It has been sent already: nobody can take it back.")
+    """Call it off before it is sent; raises Refused once it is, or has ended."""
+    rows = ServiceCall.objects.filter(pk=call.pk)
+    if not cancel_many(rows, actor=actor):
+        why = "sent already: nobody can take it back" if rows.open().exists() else "closed already"
+        raise Refused(Refused.Kind.CLOSED, f"It has been {why}.")
 
 
 @transaction.atomic

@@ -26,9 +26,11 @@ class CharField(serializers.CharField):
 
 
 class IntegerField(serializers.IntegerField):
-    """A whole number."""
+    """A whole number, which 5.0 is in JSON, too."""
 
     def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)

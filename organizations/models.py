@@ -1,4 +1,4 @@
-"""Organizations, their members and binding codes, wrong codes, and the audit trail."""
+"""Organizations, their members and binding codes, wrong codes, the audit trail, and answers that are told again."""
 
 import secrets
 import uuid
@@ -354,3 +354,28 @@ class AuditEvent(TenantModel):
     def who(self) -> Any:
         """The user or the API key that did it; else through what it was done."""
         return self.user or self.api_key or self.get_through_display()
+
+
+class IdempotentAnswer(models.Model):
+    """What a request with an `Idempotency-Key` was answered, to be told again; see `organizations/idempotency.py`."""
+
+    principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Keyed digest of method, path and body.")
+    status = models.PositiveSmallIntegerField()
+    # Text, because jsonb would change the order of names, and refuse NUL in what an error repeats.
+    body = models.TextField(help_text="JSON in ASCII.")
+    headers = models.JSONField(default=dict)
+    created = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("created",)
+        constraints = [
+            models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_principal_and_key"),
+        ]
+        indexes = [
+            models.Index(fields=["created"], name="idempotent_answer_created"),  # pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} for {self.principal}"

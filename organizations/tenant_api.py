@@ -22,6 +22,7 @@ from organizations.models import AuditEvent, Organization, OrganizationAPIKey, R
 from organizations.serializers import Include
 from organizations.tenancy import organization_of, restrict
 
+NONE_LIKE_THIS = "There is none like this."
 INCLUDE = "include"  # the query parameter that asks for related data
 
 
@@ -84,6 +85,8 @@ class TenantViewSet(GenericViewSet[Any]):
         if strange := sorted(set(request.query_params) - known):
             offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
             raise serializers.ValidationError({name: [f"No such parameter here. {offer}"] for name in strange})
+        if empty := [name for name, values in request.query_params.lists() if "" in values and name != INCLUDE]:
+            raise serializers.ValidationError({name: ["Give it a value, or leave it out."] for name in empty})
 
     def get_queryset(self) -> Any:
         rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
@@ -130,11 +133,15 @@ class TenantViewSet(GenericViewSet[Any]):
         rows = type(found)._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
         return self.get_object() if list(rows.values_list("pk")) else found
 
-    def find(self, rows: Any, **lookup: Any) -> Any:
-        """The row that a request names in its body, of those that whoever asks may see; else 404, naming the field."""
+    def find(self, rows: Any, field: str = "", **lookup: Any) -> Any:
+        """The row that a request names in its body, of those that whoever asks may see; else 404, naming the field.
+
+        It is named as in the lookup unless `field` says otherwise.
+        """
         found = restrict(rows, self.request.user).filter(**lookup).first()
         if found is None:
-            raise NotFound({name.partition("__")[0]: ["There is none like this."] for name in lookup})
+            names = [field] if field else [name.partition("__")[0] for name in lookup]
+            raise NotFound({name: [NONE_LIKE_THIS] for name in names})
         return found
 
     def organization(self, given: str | None, role: Role) -> Organization:

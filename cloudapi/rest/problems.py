@@ -12,11 +12,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from devices.call_states import PROBLEM
 from devices.service_calls import Refused
 from licenses.files import FileInUseError, FileTooLargeError
 
 MEDIA_TYPE: Final = "application/problem+json"
-TYPE: Final = "urn:dock-cloud:problem:"
 API: Final = "/api/"
 
 # What can never be granted is 400; what only the present state forbids, 409.
@@ -82,7 +82,7 @@ def _understood(error: Exception) -> exceptions.APIException | None:
 def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
     """The body of an error: `type` tells programs what it is, `detail` people."""
     title = code.replace("_", " ").capitalize()
-    return {"type": f"{TYPE}{code}", "title": title, "status": status, "detail": detail, **more}
+    return {"type": f"{PROBLEM}{code}", "title": title, "status": status, "detail": detail, **more}
 
 
 def _body(error: exceptions.APIException, parameters: set[str]) -> dict[str, Any]:

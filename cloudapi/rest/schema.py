@@ -79,6 +79,7 @@ SUMMARIES: Final = {
     "destroy": "Delete one {one}",
 }
 TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}  # no database takes NUL
+WORDS: Final = {"type": "string", "pattern": "^[^\\u0000]+$"}
 CONDITION: Final = {
     "GET": ("If-None-Match", "An `ETag` that you have: 304 if nothing has changed."),
     "PATCH": ("If-Match", "The `ETag` that you know: 412 if it has changed since."),
@@ -107,9 +108,11 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        if "parameters" in operation and not getattr(self.view, "search_fields", None):
+            operation["parameters"] = [one for one in operation["parameters"] if one["name"] != "search"]
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
-                parameter["schema"] = TEXT
+                parameter["schema"] = WORDS
         answers = operation["responses"]
         for code, answer in answers.items():
             headers = [*RATE, *(["Location"] if code == "201" else []), *(["ETag"] if self._has_tag() else [])]
@@ -166,6 +169,9 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     for name, schema in parts["schemas"].items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False
+            for field in schema.get("properties", {}).values():
+                if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
+                    field |= TEXT
     parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
     used = json.dumps(result, default=str)  # some words are translated only when they are written
     for kind in ("responses", "headers"):

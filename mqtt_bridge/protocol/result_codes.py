@@ -96,8 +96,17 @@ def describe(code: int, language: str = "en") -> str:
 
     An unknown code gives a text with its number.
     """
-    chinese = language.lower().startswith("zh")
+    found = known(code, language)
+    if found is None:
+        return f"错误码 {code}" if _is_chinese(language) else f"error {code}"
+    return found
+
+
+def known(code: int, language: str = "en") -> str | None:
+    """The same; None for an unknown code."""
     texts = _TEXTS.get(code) or next((texts for codes, texts in _RANGES if code in codes), None)
-    if texts is None:
-        return f"错误码 {code}" if chinese else f"error {code}"
-    return texts[1] if chinese else texts[0]
+    return texts and texts[_is_chinese(language)]
+
+
+def _is_chinese(language: str) -> bool:
+    return language.lower().startswith("zh")

@@ -101,6 +101,16 @@ def test_answer_comes_when_the_call_ends(web, call, cookie):
     assert time.monotonic() - ended < 5
 
 
+def test_the_route_of_calls_waits_and_tells_how_it_ended(web, call, cookie):
+    path = f"/api/v1/service-calls/{call.pk}/?wait=30"
+    asked = Asked(web, path, cookie)
+    wait_for(lambda: state(web)["waiting"] == 1)
+    end(call)
+    status, body, seconds = asked.answer()
+    assert (status, body["status"], body["is_open"]) == (200, "succeeded", False)
+    assert seconds < 20
+
+
 def test_answer_comes_when_the_time_is_up(web, call, cookie):
     status, body, seconds = ask(web, call, cookie, 1.5).answer()
     assert (status, body) == (200, {"status": "queued", "has_waited": True})

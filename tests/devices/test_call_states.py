@@ -17,6 +17,7 @@ from devices.call_states import (
     describe,
     event_word,
     hear,
+    problem,
     reply_word,
 )
 from devices.methods import LIST, LOGIN, METHODS, SWITCH
@@ -220,3 +221,30 @@ def test_only_an_https_link_is_kept(link, kept):
 )
 def test_call_is_told_in_plain_words(fields, sentence):
     assert describe(call(**fields)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "dji_code", "dji_text"),
+    [
+        (Status.FAILED, 325012, 325012, "the aircraft is not connected"),
+        (Status.FAILED, 2**40, 2**40, ""),
+        (Status.FAILED, 0, None, ""),
+        (Status.REJECTED, 312015, 312015, "the device is busy"),
+        (Status.EXPIRED, None, None, ""),
+        (Status.TIMED_OUT, None, None, ""),
+    ],
+)
+def test_what_went_wrong_is_a_problem_for_programs(status, code, dji_code, dji_text):
+    found = call(status, result_code=code, result_text="why")
+    assert problem(found) == {
+        "type": f"urn:dock-cloud:problem:{status}",
+        "title": status.replace("_", " ").capitalize(),
+        "detail": describe(found),
+        "dji_code": dji_code,
+        "dji_text": dji_text,
+    }
+
+
+@pytest.mark.parametrize("status", [*OPEN_STATUSES, Status.SUCCEEDED, Status.CANCELED])
+def test_what_is_well_or_was_called_off_is_no_problem(status):
+    assert problem(call(status, result_code=0)) is None

@@ -1,6 +1,8 @@
 """The password of a DJI account through success, failure, a crash and a second try: found nowhere afterwards."""
 
 import asyncio
+import http.client
+import json
 import signal
 import threading
 import time
@@ -20,6 +22,11 @@ pytestmark = pytest.mark.fault
 
 LOGIN = "login_dji_account"
 USER, PASSWORD, CODE = "canary-user", "canary-password", "canary-code"
+MAKE_KEY = """
+from organizations.models import Organization, OrganizationAPIKey
+organization = Organization.objects.get(organization_id="12345678")
+print(OrganizationAPIKey.objects.create_key(organization=organization, name="canary", role="operator")[1])
+"""
 OPTIONS = Options(osd_rate=1, session_expiry=600)  # the broker keeps for this dock what it may keep
 
 
@@ -69,6 +76,28 @@ def login(stack, dock, password=PASSWORD, code=CODE):
     return stack.issue(dock.sn, LOGIN, {"username": USER, "password": password, "verification_code": code})["id"]
 
 
+def rest_login(stack, web, dock, *, key):
+    """Ask over REST, twice with one key and once more with that key and another password; returns the call's id."""
+    api_key = stack.manage("shell", "-v0", "-c", MAKE_KEY).strip()
+    answers = []
+    for password in (PASSWORD, PASSWORD, f"{PASSWORD}!"):
+        data = {"username": USER, "password": password, "verification_code": CODE}
+        client = http.client.HTTPConnection(web.host, timeout=20)
+        client.request(
+            "POST",
+            "/api/v1/service-calls/",
+            json.dumps({"device": dock.sn, "method": LOGIN, "data": data}),
+            {"Authorization": f"Api-Key {api_key}", "Content-Type": "application/json", "Idempotency-Key": key},
+        )
+        with client.getresponse() as response:
+            answers.append((response.status, response.read().decode()))
+        client.close()
+    assert [status for status, _ in answers] == [201, 201, 422]
+    assert answers[0] == answers[1]
+    assert not any(canary in body for _, body in answers for canary in (PASSWORD, CODE))
+    return json.loads(answers[0][1])["id"]
+
+
 def go_away(dock):
     """Leave the broker, which keeps the session; nobody has told the server yet."""
     asyncio.run_coroutine_threadsafe(dock.stop(), dock.loop).result(10)
@@ -95,7 +124,7 @@ def places(stack, canary, *, redis_lines=()):
     files = {
         "database files": database_files(stack),
         "broker's files": [path for path in stack.broker.directory.glob("*") if path.is_file()],
-        "logs": [stack.log, stack.worker_log],
+        "logs": [log for log in (stack.log, stack.worker_log, stack.web_log) if log.exists()],
     }
     found = {name for name, paths in files.items() if any(canary.encode() in path.read_bytes() for path in paths)}
     found |= {"tables"} if canary in tables(stack) else set()
@@ -108,6 +137,7 @@ def test_password_and_code_are_found_nowhere_afterwards(stack, dock, report):
         worker = stack.start_worker()
         assert stack.ended(login(stack, dock, code="")) == "failed"  # and wants the code
         assert stack.ended(login(stack, dock)) == "succeeded"
+        assert stack.ended(rest_login(stack, stack.start_web(), dock, key="one")) == "succeeded"
         dock.account.wrong_password = PASSWORD
         assert stack.ended(login(stack, dock)) == "failed"
         worker.send_signal(signal.SIGSTOP)

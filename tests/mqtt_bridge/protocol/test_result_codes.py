@@ -2,7 +2,7 @@
 
 import pytest
 
-from mqtt_bridge.protocol.result_codes import Code, describe
+from mqtt_bridge.protocol.result_codes import Code, describe, known
 
 DOCUMENTED = [
     *(0, 200001, 210001, 210002, 210003, 210004, 210005, 211001, 212015, 212510, 212511),
@@ -28,6 +28,7 @@ def test_documented_code_has_an_english_and_a_chinese_text(code):
 def test_unknown_code_is_shown_as_a_number(code):
     assert str(code) in describe(code)
     assert str(code) in describe(code, "zh")
+    assert known(code) is known(code, "zh") is None
 
 
 def test_chinese_variants_are_chinese():
