@@ -129,25 +129,11 @@ class OutcomeFilter(admin.SimpleListFilter):
     title = "outcome"
     parameter_name = "outcome"
 
-    @staticmethod
-    def conditions() -> dict[str, Q]:
-        """The rows of each word."""
-        outcome = Exchange.Outcome
-        no_answer = Q(outcome=outcome.IGNORED)
-        return {
-            "answered": Q(outcome=outcome.ANSWERED) & ~attention.refusing(),
-            "refused": attention.refusing(),
-            "noted": no_answer & Q(reason=""),
-            "ignored": no_answer & ~Q(reason=""),
-            "quarantined": Q(outcome=outcome.QUARANTINED),
-            "error": Q(outcome=outcome.ERROR),
-        }
-
     def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(word, word) for word in self.conditions()]
+        return [(word, word) for word in attention.outcomes()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        condition = self.conditions().get(self.value() or "")
+        condition = attention.outcomes().get(self.value() or "")
         return queryset if condition is None else queryset.filter(condition)
 
 

@@ -125,6 +125,20 @@ def _last(methods: Sequence[str], exchanges: QuerySet[Exchange], now: datetime) 
     return Subquery(recent.values("pk")[:1])
 
 
+def outcomes() -> dict[str, Q]:
+    """Which messages became what, by the words of `Exchange.became`."""
+    outcome = Exchange.Outcome
+    no_answer = Q(outcome=outcome.IGNORED)
+    return {
+        "answered": Q(outcome=outcome.ANSWERED) & ~refusing(),
+        "refused": refusing(),
+        "noted": no_answer & Q(reason=""),
+        "ignored": no_answer & ~Q(reason=""),
+        "quarantined": Q(outcome=outcome.QUARANTINED),
+        "error": Q(outcome=outcome.ERROR),
+    }
+
+
 def refusing() -> Q:
     """Answers that refuse something, as `Exchange.is_refusal`."""
     return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="") & ~Q(channel=Channel.STATUS)

@@ -26,6 +26,14 @@ def parse(text: str) -> Any:
         return None
 
 
+def shown(text: str) -> Any:
+    """The JSON of a journal row; other text as it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def pretty(text: str) -> str:
     """The JSON of a journal row, indented; other text as it is."""
     try:

@@ -60,11 +60,11 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, Any]:
     for pair in pairs[:ROWS]:
         row = pair.any
         row.device = device
-        seen = admin_rows.as_of(row, _listed_at(sides[Inventory(row.device_model_domain)]))
+        seen = validity.as_of(row, _listed_at(sides[Inventory(row.device_model_domain)]))
         attempt = attempts.get((device.pk, row.license_id))
         why = [admin_rows.why_not(row, side, attempt, watched) if may_switch else "" for side in (True, False)]
         twin = pair.dock if row is pair.aircraft else pair.aircraft
-        is_stale = admin_rows.is_stale(seen, watched.now)
+        is_stale = validity.is_stale(seen, watched.now)
         shown = Shown(row, watched.now, twin, pair.differences, attempt, seen, is_stale, may_switch, *why)
         sentence = wording.describe(row)
         lines.append(Line(pair, shown, sentence, _side(pair.dock), _side(pair.aircraft)))

@@ -1,50 +1,21 @@
 """What the list of licenses can be narrowed by."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from devices.admin_filters import Lookups
 from devices.models import Device
 from licenses import wording
-from licenses.models import Inventory, UnlockLicenseQuerySet
+from licenses.models import Inventory
+from licenses.validity import STATES
 from organizations.tenancy import restrict
 
-Rows = UnlockLicenseQuerySet
 TYPES = range(wording.AREA, wording.RID + 1)
 OTHER = "other"
-
-
-def _in_force(rows: Rows, now: datetime) -> Rows:
-    return rows.in_force(now).filter(device_model_domain=Inventory.AIRCRAFT)
-
-
-def _in_window(rows: Rows, now: datetime) -> Rows:
-    return rows.filter(Q(begin_time=None) | Q(begin_time__lte=now), Q(end_time=None) | Q(end_time__gt=now))
-
-
-STATES: dict[str, tuple[str, Callable[[Rows, datetime], Rows]]] = {
-    "expired-enabled": ("expired, still on", lambda rows, now: rows.expired_but_enabled(now)),
-    "expiring-7": ("on, ends within 7 days", lambda rows, now: rows.expiring(now, days=7)),
-    "expiring-30": ("on, ends within 30 days", lambda rows, now: rows.expiring(now, days=30)),
-    "in-force": ("in force", _in_force),
-    "disabled": ("off", lambda rows, now: _in_window(rows, now).filter(enabled=False)),
-    "not-begun": (
-        "not yet begun",
-        lambda rows, now: rows.filter(Q(end_time=None) | Q(end_time__gt=now), begin_time__gt=now),
-    ),
-    "expired": ("expired", lambda rows, now: rows.filter(end_time__lte=now)),
-    "not-imported": (
-        "not imported",
-        lambda rows, now: _in_window(rows, now).filter(device_model_domain=Inventory.DOCK, enabled=True),
-    ),
-    "not-told": ("not told whether on", lambda rows, now: _in_window(rows, now).filter(enabled=None)),
-}
 
 
 class StateFilter(admin.SimpleListFilter):

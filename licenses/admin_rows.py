@@ -1,7 +1,7 @@
 """Unlock licenses as the rows of lists show them: what is asked of the database for a page of them, and their cells."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -62,23 +62,23 @@ def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch 
         attempt = attempts.get((row.device_id, row.license_id))
         may_switch = may(request, Role.OPERATOR, row.device.organization_id)
         why = [why_not(row, enable, attempt, watched) if may_switch else "" for enable in (True, False)]
-        seen = as_of(row, lists.complete_at.get(row.device_model_domain))
+        seen = validity.as_of(row, lists.complete_at.get(row.device_model_domain))
         twin = twins.get(_key(row))
         different = differences(row, twin, both=lists.both)
         shown.append(
-            Shown(row, watched.now, twin, different, attempt, seen, is_stale(seen, watched.now), may_switch, *why)
+            Shown(
+                row,
+                watched.now,
+                twin,
+                different,
+                attempt,
+                seen,
+                validity.is_stale(seen, watched.now),
+                may_switch,
+                *why,
+            )
         )
     return shown
-
-
-def as_of(row: UnlockLicense, complete_at: datetime | None) -> datetime:
-    """When a list last held it in this form; `complete_at` is when the last complete list was read."""
-    return max(row.seen_at, complete_at) if complete_at else row.seen_at
-
-
-def is_stale(moment: datetime, now: datetime) -> bool:
-    """Whether what was read then may not be called current."""
-    return moment < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
 def _key(row: UnlockLicense) -> tuple[int, int, int]:

@@ -285,8 +285,7 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     rows: dict[int, dict[int, UnlockLicense]] = {domain: {} for domain in Inventory.values}
     for row in UnlockLicense.objects.filter(device=device).order_by("name", "license_id"):
         rows[row.device_model_domain][row.license_id] = row
-    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk")[:LISTS])
-    aircraft, dock = (_side(domain, lists, now) for domain in (Inventory.AIRCRAFT, Inventory.DOCK))
+    aircraft, dock = sides(device, now=now)
     both = aircraft.is_known and dock.is_known
     imported, approved = rows[Inventory.AIRCRAFT], rows[Inventory.DOCK]
     pairs = [
@@ -297,6 +296,12 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     # A license switched on or off is still the same license.
     found = not any(set(pair.differences) - {ENABLED} for pair in pairs)
     return Comparison(pairs, aircraft, dock, consistence, both and consistence is not None and consistence != found)
+
+
+def sides(device: Device, *, now: datetime) -> tuple[Side, Side]:
+    """What was last read of the aircraft's inventory and of the dock's; one query."""
+    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk")[:LISTS])
+    return _side(Inventory.AIRCRAFT, lists, now), _side(Inventory.DOCK, lists, now)
 
 
 def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Side:

@@ -39,6 +39,13 @@ class FileInUseError(Exception):
     """A dock may still fetch this file."""
 
 
+class FileTooLargeError(ValidationError):
+    """More than LICENSE_FILE_CAP."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The file is too large: more than {filesizeformat(settings.LICENSE_FILE_CAP)}.")
+
+
 class Ticket(NamedTuple):
     """What an address of ours stands for."""
 
@@ -68,22 +75,19 @@ def clean_name(name: str) -> str:
 def read(upload: "UploadedFile[bytes]") -> bytes:
     """The bytes of an upload.
 
-    Raises ValidationError for an empty file and one beyond LICENSE_FILE_CAP, which is not read further than that.
+    Raises ValidationError for an empty file, and FileTooLargeError, which is one, beyond LICENSE_FILE_CAP; no more
+    than that is read.
     """
     cap = settings.LICENSE_FILE_CAP
     if upload.size is not None and upload.size > cap:
-        raise ValidationError(_too_large(cap))
+        raise FileTooLargeError
     upload.seek(0)
     content: bytes = upload.read(cap + 1)
     if len(content) > cap:
-        raise ValidationError(_too_large(cap))
+        raise FileTooLargeError
     if not content:
         raise ValidationError("The file is empty.")
     return content
-
-
-def _too_large(cap: int) -> str:
-    return f"The file is too large: more than {filesizeformat(cap)}."
 
 
 def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: Actor) -> LicenseFile:
@@ -100,6 +104,7 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
         "size": len(content),
         "content": content,
         "uploaded_by": actor.user,
+        "uploaded_with": actor.key,
     }
     with transaction.atomic():
         row, is_new = LicenseFile.objects.get_or_create(organization=organization, md5=md5, defaults=fields)

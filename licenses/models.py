@@ -5,14 +5,16 @@ from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
-from django.db.models.functions import Substr
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Substr
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from devices.models import Device, ServiceCall
-from organizations.models import Organization
+from organizations.models import Organization, OrganizationAPIKey
 from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantModel, TenantQuerySet
+
+INT8 = 2**63  # beyond what a license id can be
 
 
 class Inventory(models.IntegerChoices):
@@ -36,6 +38,24 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
     def in_one(self) -> Self:
         """Licenses that the other inventory of the dock has not."""
         return self.exclude(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
+
+    def matching(self, term: str) -> Self:
+        """What somebody searches for: a part of a name or of the dock's, a whole license id or serial number."""
+        found = Q(device__sn__icontains=term) | Q(device__callsign__icontains=term) | Q(name__icontains=term)
+        found |= Q(device_sn__iexact=term)
+        if term.removeprefix("-").isdecimal() and len(term) < 21 and -INT8 <= int(term) < INT8:
+            found |= Q(license_id=int(term))
+        return self.filter(found)
+
+    def with_reading(self) -> Self:
+        """Adds `complete_at`, when the last complete list of its inventory was read, and `in_other_inventory`."""
+        lists = LicenseList.objects.filter(
+            device=OuterRef("device"), device_model_domain=_OUTER_DOMAIN, applied=True, complete=True
+        )
+        return self.annotate(
+            complete_at=Subquery(lists.order_by("-asked_at").values("fetched_at")[:1]),
+            in_other_inventory=Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)),
+        )
 
     def in_force(self, now: datetime) -> Self:
         """Enabled, and within their window."""
@@ -95,6 +115,7 @@ class UnlockLicense(ChangingModel):
         indexes = [
             models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
             models.Index(fields=["end_time", "id"], name="license_end"),  # the list and the timeline
+            models.Index(fields=["begin_time", "id"], name="license_begin"),  # in order
             models.Index(fields=["updated", "id"], name="license_changes"),  # in order
         ]
 
@@ -180,6 +201,12 @@ class LicenseEvent(TenantModel):
 class LicenseFileQuerySet(TenantQuerySet["LicenseFile"]):
     """License files."""
 
+    def with_downloads(self) -> Self:
+        """Adds `finished`: how often one was fetched from its first byte to its last."""
+        finished = LicenseFileDownload.objects.filter(file=OuterRef("pk"), outcome=LicenseFileDownload.Outcome.FINISHED)
+        counted = finished.order_by().values("file").annotate(count=Count("pk")).values("count")
+        return self.annotate(finished=Coalesce(Subquery(counted), 0))
+
     def bytes_of(self, pk: int, offset: int, length: int) -> bytes:
         """At most `length` bytes of a file's content from `offset` on; b"" behind its end or if it is gone."""
         part = Substr("content", offset + 1, length, output_field=models.BinaryField())
@@ -211,6 +238,9 @@ class LicenseFile(TenantModel):
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
+    uploaded_with = models.ForeignKey(
+        OrganizationAPIKey, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
     created = models.DateTimeField("uploaded", default=timezone.now)
 
     objects: ClassVar[LicenseFileManager] = LicenseFileManager()
@@ -230,7 +260,7 @@ class LicenseFile(TenantModel):
 
 
 class LicenseFileDownload(TenantModel):
-    """One time that a dock or a person fetched a license file, or was refused with an address of ours."""
+    """One time that a dock, a person or a program fetched a license file, or was refused with an address of ours."""
 
     class Outcome(models.TextChoices):
         BROKEN_OFF = "broken_off", "not finished"
@@ -247,8 +277,13 @@ class LicenseFileDownload(TenantModel):
         ServiceCall, models.SET_NULL, null=True, related_name="+", help_text="For which the address was made."
     )
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", help_text="A person; none is a dock."
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="A person; none and no key is a dock.",
     )
+    api_key = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.BROKEN_OFF)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]

@@ -1,11 +1,15 @@
 """When a license counts: its standing and what is left of its window in words, its window as a bar."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from django.conf import settings
+from django.db.models import Q
+
 from devices.attention import duration
 from licenses import wording
-from licenses.models import Inventory, UnlockLicense
+from licenses.models import Inventory, UnlockLicense, UnlockLicenseQuerySet
 from licenses.wording import State
 
 SOON: Final = timedelta(days=7)
@@ -29,21 +33,35 @@ _STANDINGS: Final = {
 _EXPIRED: Final = Standing("quiet", "expired", "expired")
 _EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on", "expired, was on")
 _NOT_IMPORTED: Final = Standing("quiet", "not imported", "was not imported")
+_APPROVED: Final = Standing("quiet", "approved for the dock", "was approved for the dock")
 _IN_FORCE: Final = Standing("good", "in force", "was in force")
 _IN_FORCE_ENDING: Final = Standing("soon", "in force", "was in force")
 
 
-def standing(license_: UnlockLicense, now: datetime) -> Standing:
-    """Whether it counts; what only the dock's list holds is in force nowhere."""
+def standing(license_: UnlockLicense, now: datetime, *, in_both: bool = False) -> Standing:
+    """Whether it counts; what only the dock's list holds is in force nowhere.
+
+    Of a license `in_both` inventories the aircraft's row tells whether it is in force.
+    """
     state = wording.state_of(license_, now)
     if state == State.EXPIRED:
         return _EXPIRED_BUT_ENABLED if license_.enabled else _EXPIRED
     if state != State.IN_FORCE:
         return _STANDINGS[state]
     if license_.device_model_domain != Inventory.AIRCRAFT:
-        return _NOT_IMPORTED
+        return _APPROVED if in_both else _NOT_IMPORTED
     ends_soon = license_.end_time is not None and license_.end_time <= now + SOON
     return _IN_FORCE_ENDING if ends_soon else _IN_FORCE
+
+
+def as_of(license_: UnlockLicense, complete_at: datetime | None) -> datetime:
+    """When a list last held it in this form; `complete_at` is when the last complete list was read."""
+    return max(license_.seen_at, complete_at) if complete_at else license_.seen_at
+
+
+def is_stale(moment: datetime, now: datetime) -> bool:
+    """Whether what was read then may not be called current."""
+    return moment < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
 def left(license_: UnlockLicense, now: datetime) -> str:
@@ -77,6 +95,40 @@ def passed(license_: UnlockLicense, now: datetime) -> int | None:
     if begin is None or end is None or begin >= end:
         return None
     return round(WIDTH * min(max((now - begin) / (end - begin), 0.0), 1.0))
+
+
+# --- which licenses ----------------------------------------------------------------------------------
+
+Rows = UnlockLicenseQuerySet
+
+
+def _in_force(rows: Rows, now: datetime) -> Rows:
+    return rows.in_force(now).filter(device_model_domain=Inventory.AIRCRAFT)
+
+
+def _in_window(rows: Rows, now: datetime) -> Rows:
+    return rows.filter(Q(begin_time=None) | Q(begin_time__lte=now), Q(end_time=None) | Q(end_time__gt=now))
+
+
+def _not_imported(rows: Rows, now: datetime) -> Rows:
+    return _in_window(rows, now).filter(device_model_domain=Inventory.DOCK, enabled=True).in_one()
+
+
+# What lists are narrowed by: the words, and which rows. A license may be in several.
+STATES: Final[Mapping[str, tuple[str, Callable[[Rows, datetime], Rows]]]] = {
+    "expired-enabled": ("expired, still on", lambda rows, now: rows.expired_but_enabled(now)),
+    "expiring-7": ("on, ends within 7 days", lambda rows, now: rows.expiring(now, days=7)),
+    "expiring-30": ("on, ends within 30 days", lambda rows, now: rows.expiring(now, days=30)),
+    "in-force": ("in force", _in_force),
+    "disabled": ("off", lambda rows, now: _in_window(rows, now).filter(enabled=False)),
+    "not-begun": (
+        "not yet begun",
+        lambda rows, now: rows.filter(Q(end_time=None) | Q(end_time__gt=now), begin_time__gt=now),
+    ),
+    "expired": ("expired", lambda rows, now: rows.filter(end_time__lte=now)),
+    "not-imported": ("not imported", _not_imported),
+    "not-told": ("not told whether on", lambda rows, now: _in_window(rows, now).filter(enabled=None)),
+}
 
 
 # --- many on one axis --------------------------------------------------------------------------------

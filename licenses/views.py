@@ -58,7 +58,7 @@ def license_file(request: HttpRequest, token: str, name: str = "") -> HttpRespon
 
 
 def send(request: HttpRequest, file: LicenseFile, **who: Any) -> HttpResponseBase:
-    """The file as a download and nothing else, logged with `call` or `user`; for HEAD its headers only."""
+    """The file as a download and nothing else, logged with `call`, `user` or `api_key`; for HEAD its headers only."""
     headers = {
         "Content-Length": str(file.size),
         "Content-Disposition": content_disposition_header(True, file.name) or "attachment",

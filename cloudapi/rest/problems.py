@@ -17,7 +17,7 @@ from rest_framework.views import set_rollback
 
 from devices.call_states import PROBLEM
 from devices.service_calls import Refused
-from licenses.files import FileInUseError
+from licenses.files import FileInUseError, FileTooLargeError
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ def _understood(error: Exception) -> exceptions.APIException | None:
         case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or "UNIQUE" in str(error):
             logger.warning("Two requests made the same at one moment: %s", error)
             return Problem(409, "conflict", "The same was made by another request at this moment.")
+        case FileTooLargeError():
+            return Problem(413, "too_large", " ".join(error.messages))
         case DjangoValidationError():
             found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
             return exceptions.ValidationError(found)

@@ -173,7 +173,7 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
                 if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
                     field |= TEXT
     parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
-    used = json.dumps(result)
+    used = json.dumps(result, default=str)  # some words are translated only when they are written
     for kind in ("responses", "headers"):
         parts[kind] = {name: part for name, part in parts[kind].items() if f'#/components/{kind}/{name}"' in used}
     tags = {tag for path in result["paths"].values() for operation in path.values() for tag in operation["tags"]}

@@ -17,6 +17,8 @@ SETUP = """
 import json
 from django.utils import timezone
 from devices.models import Device, DeviceState
+from licenses.models import LicenseFile, LicenseList, UnlockLicense
+from mqtt_bridge.models import Exchange
 from organizations.models import Organization, OrganizationAPIKey
 
 now, keys = timezone.now(), {}
@@ -28,6 +30,16 @@ for number in range(1, 10):
     )
     DeviceState.objects.create(device=dock, online=True, last_seen=now)
     Device.objects.create(sn=f"DRONE000{number}", model_key="0-91-0", organization=harbour, gateway=dock)
+    for domain in (0, 3):
+        UnlockLicense.objects.create(
+            device=dock, device_model_domain=domain, license_id=2**63 - number, type=1, details={"radius": 5}
+        )
+    LicenseList.objects.create(device=dock, device_model_domain=3, complete=True, count=1, fetched_at=now)
+    Exchange.objects.create(
+        gateway_sn=dock.sn, organization=harbour, channel="requests", method="config", outcome="answered",
+        received_at=now, payload='{"bind_dev', reply='{"result": 0}',
+    )
+    LicenseFile.objects.create(organization=harbour, name=f"{number}.kmz", md5=str(number) * 32, size=1, content=b"x")
 for role in ("viewer", "operator", "manager"):
     keys[role] = OrganizationAPIKey.objects.create_key(organization=harbour, name=role, role=role)[1]
 keys["stranger"] = OrganizationAPIKey.objects.create_key(organization=grid, name="stranger", role="manager")[1]
