@@ -61,22 +61,28 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
 
 
 def _understood(error: Exception) -> exceptions.APIException | None:
+    """The error as one of REST framework's; None if it is none that a request can cause."""
     match error:
         case exceptions.APIException():
             return error
-        case Http404():
-            return exceptions.NotFound()
-        case PermissionDenied():
-            return exceptions.PermissionDenied()
         case Refused():
             return Problem(_REFUSED[error.kind], error.kind.value, str(error))
         case FileInUseError():
             return Problem(409, "in_use", str(error))
+        case FileTooLargeError():
+            return Problem(413, "too_large", " ".join(error.messages))
+    return _of_django(error)
+
+
+def _of_django(error: Exception) -> exceptions.APIException | None:
+    match error:
+        case Http404():
+            return exceptions.NotFound()
+        case PermissionDenied():
+            return exceptions.PermissionDenied()
         case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or "UNIQUE" in str(error):
             logger.warning("Two requests made the same at one moment: %s", error)
             return Problem(409, "conflict", "The same was made by another request at this moment.")
-        case FileTooLargeError():
-            return Problem(413, "too_large", " ".join(error.messages))
         case DjangoValidationError():
             found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
             return exceptions.ValidationError(found)

@@ -29,7 +29,8 @@ class Server:
         self.http.headers["Referer"] = url  # which Django compares where there is HTTPS
         self.http.get(f"{url}/admin/login/").raise_for_status()
         form = {"username": user, "password": password, "csrfmiddlewaretoken": self.http.cookies["csrftoken"]}
-        self.http.post(f"{url}/admin/login/", data=form).raise_for_status()
+        if self.http.post(f"{url}/admin/login/", data=form, allow_redirects=False).status_code != 302:
+            raise SystemExit("This user and password do not open the admin.")
 
     def get(self, path: str, **parameters: Any) -> Json:
         """What is there; raises SystemExit with the problem's words if the server refuses."""
@@ -67,10 +68,10 @@ def main(url: str, user: str, password: str) -> None:
     sn = bound_dock(server, organization)
     say("bound", sn)
 
-    call = follow(server, sn, "unlock_license_list", {"device_model_domain": 3})
+    call = follow(server, sn, "unlock_license_list", {"device_model_domain": 0})
     say("read", call["text"])
 
-    license = server.get(f"devices/{sn}/licenses/", inventory=3)["results"][0]
+    license = server.get(f"devices/{sn}/licenses/", inventory="aircraft")["results"][0]
     wanted = not license["enabled"]
     call = server.post(
         "service-calls/",
@@ -78,7 +79,9 @@ def main(url: str, user: str, password: str) -> None:
         method="unlock_license_switch",
         data={"license_id": license["license_id"], "enable": wanted},
     )
-    ended(server, call)
+    call = ended(server, call)
+    if call["status"] != "succeeded":
+        raise SystemExit(call["text"])
     until(lambda: server.get(f"licenses/{license['id']}/")["enabled"] == wanted)  # what the dock itself confirms
     say("switched", license["name"], "on" if wanted else "off")
 
