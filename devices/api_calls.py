@@ -23,7 +23,7 @@ from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerialize
 from devices.waiting import LONGEST, Wait, wait_of
 from organizations import rights
 from organizations.fields import BooleanField, CharField, IntegerField, StrictSerializer
-from organizations.filters import BooleanFilter, SinceFilter
+from organizations.filters import BeforeFilter, BooleanFilter, SinceFilter
 from organizations.idempotency import key_of, once
 from organizations.models import Role
 from organizations.tenancy import restrict
@@ -44,7 +44,7 @@ class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
     method = django_filters.CharFilter()
     requested_by = django_filters.CharFilter("requested_by__username")
     created_since = SinceFilter("created")
-    created_before = django_filters.IsoDateTimeFilter("created", "lt")
+    created_before = BeforeFilter("created")
 
 
 class ServiceCallFilter(AskingFilter):

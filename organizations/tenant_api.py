@@ -158,7 +158,7 @@ class TenantViewSet(GenericViewSet[Any]):
             return only
         found: Organization | None = restrict(rows, self.request.user).filter(organization_id=given).first()
         if found is None:
-            raise NotFound({"organization": ["There is none like this."]})
+            raise NotFound({"organization": [NONE_LIKE_THIS]})
         self.require(role, found.pk)
         return found
 

@@ -7,14 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from rest_framework.test import APIClient
 
 from devices import batches
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
 from mqtt_bridge.models import Heartbeat
-from organizations import api_keys
-from organizations.audit import Actor
-from organizations.models import AuditEvent, Membership, Role
+from organizations.models import Membership, Role
+from tests.api import client_of, make_key
 from tests.devices.calls import make_call
 
 pytestmark = pytest.mark.django_db
@@ -30,24 +28,9 @@ def _bridge(db):
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
 
 
-def signed_in(user):
-    client = APIClient()
-    client.force_login(user)
-    return client
-
-
-def with_key(organization, role=Role.OPERATOR):
-    _, plain = api_keys.issue(
-        actor=Actor(AuditEvent.Through.COMMAND), organization=organization, name="planner", role=role
-    )
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {plain}")
-    return client
-
-
 @pytest.fixture
 def operator(organization):
-    return with_key(organization)
+    return client_of(make_key(organization, Role.OPERATOR))
 
 
 def add_docks(organization, count, *, online=True, prefix="BULK"):
@@ -78,7 +61,7 @@ def test_many_docks_are_asked_and_who_is_not_is_told(dock, aircraft, organizatio
     assert (answer.status_code, told["total"], told["done"], told["counts"]["queued"]) == (201, 1, 0, 1)
     assert {left["sn"]: left["callsign"] for left in told["skipped"]} == {away: "", aircraft.sn: "Gull"}
     assert all(left["reason"] for left in told["skipped"])
-    assert (told["organization"], told["note"], told["requested_with"]) == ("12345678", "spring check", "planner")
+    assert (told["organization"], told["note"], told["requested_with"]) == ("12345678", "spring check", "integrator")
     read = operator.get(answer["Location"])
     assert (read.json(), read["ETag"]) == (told, answer["ETag"])
     [call] = operator.get(CALLS, {"batch": told["id"]}).json()["results"]
@@ -116,15 +99,15 @@ def test_a_batch_is_of_one_organization_unless_platform_staff_starts_it(dock, al
     Membership.objects.create(user=alice, organization=other_organization, role=Role.OPERATOR)
     [foreign] = add_docks(other_organization, 1)
     body = READING | {"devices": [dock.sn, foreign]}
-    answer = signed_in(alice).post(BATCHES, body)
+    answer = client_of(alice).post(BATCHES, body)
     assert (answer.status_code, pointers(answer)) == (400, ["/devices"])
-    told = signed_in(staff).post(BATCHES, body)
+    told = client_of(staff).post(BATCHES, body)
     assert (told.status_code, told.json()["organization"], told.json()["total"]) == (201, None, 2)
 
 
 def test_whoever_only_looks_at_one_of_the_devices_starts_nothing(dock, charlie, organization, other_organization):
     Membership.objects.create(user=charlie, organization=organization, role=Role.VIEWER)
-    assert signed_in(charlie).post(BATCHES, READING).status_code == 403
+    assert client_of(charlie).post(BATCHES, READING).status_code == 403
     assert not ServiceCallBatch.objects.exists()
 
 
@@ -165,7 +148,7 @@ def test_data_that_no_dock_could_be_given_starts_nothing(dock, operator):
 
 
 def test_a_thousand_docks_cost_as_many_queries_as_one(organization, alice):
-    client = signed_in(alice)
+    client = client_of(alice)
     first, *rest = add_docks(organization, 1001)
     with CaptureQueriesContext(connection) as few:
         assert client.post(BATCHES, READING | {"devices": [first]}).json()["total"] == 1
@@ -179,7 +162,7 @@ def test_a_thousand_docks_cost_as_many_queries_as_one(organization, alice):
 
 def test_what_is_not_sent_is_called_off(organization, alice):
     sns = add_docks(organization, 3)
-    client = signed_in(alice)
+    client = client_of(alice)
     started = client.post(BATCHES, READING | {"devices": sns})
     ServiceCall.objects.filter(device__sn=sns[0]).update(status="sent")
     stopped = client.post(f"{started['Location']}stop/")
@@ -205,7 +188,7 @@ def test_a_batch_that_has_moved_on_is_not_stopped_by_who_does_not_know(dock, ope
     [(None, 401, 401, 401), ("viewer", 200, 403, 403), ("operator", 200, 201, 200), ("manager", 200, 201, 200)],
 )
 def test_operators_start_and_stop_and_viewers_look(dock, organization, who, reads, starts, stops):
-    client = with_key(organization, Role(who)) if who else APIClient()
+    client = client_of(make_key(organization, Role(who))) if who else client_of()
     batch = make_batch(dock)
     assert client.get(BATCHES).status_code == reads
     assert client.get(f"{BATCHES}{batch.pk}/").status_code == reads
@@ -217,7 +200,7 @@ def test_operators_start_and_stop_and_viewers_look(dock, organization, who, read
 def test_strangers_find_nothing(dock, charlie, other_organization):
     batch = make_batch(dock)
     make_call(dock, batch=batch)
-    for client in (signed_in(charlie), with_key(other_organization, Role.MANAGER)):
+    for client in (client_of(charlie), client_of(make_key(other_organization, Role.MANAGER))):
         assert client.get(BATCHES).json()["results"] == []
         assert client.get(f"{BATCHES}{batch.pk}/").status_code == 404
         assert client.post(f"{BATCHES}{batch.pk}/stop/").status_code == 404
@@ -252,7 +235,7 @@ def test_a_batch_tells_how_it_goes(dock, operator):
 
 
 def test_a_list_counts_each_batch_and_costs_the_same_for_any_number(dock, alice):
-    client = signed_in(alice)
+    client = client_of(alice)
 
     def add(count):
         for _ in range(count):
@@ -286,7 +269,7 @@ def test_a_list_counts_each_batch_and_costs_the_same_for_any_number(dock, alice)
 def test_lists_hold_what_was_asked_for(dock, alice, staff, other_organization, query, count):
     make_batch(dock, requested_by=alice)
     ServiceCallBatch.objects.create(organization=other_organization, method=LIST)
-    assert len(signed_in(staff).get(f"{BATCHES}?{query}").json()["results"]) == count
+    assert len(client_of(staff).get(f"{BATCHES}?{query}").json()["results"]) == count
 
 
 @pytest.mark.parametrize("query", ["status=failed", "created_since=soon", "ordering=note", "include=calls"])

@@ -8,14 +8,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from rest_framework.test import APIClient
 
 from devices import service_calls
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge.models import Heartbeat
-from organizations import api_keys
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Membership, Role
+from tests.api import client_of, make_key
 from tests.devices.calls import make_call
 
 pytestmark = pytest.mark.django_db
@@ -37,25 +36,9 @@ def _bridge(db):
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
 
 
-def signed_in(user):
-    client = APIClient()
-    client.force_login(user)
-    return client
-
-
-def with_key(organization, role=Role.OPERATOR):
-    """A client that shows an API key."""
-    _, plain = api_keys.issue(
-        actor=Actor(AuditEvent.Through.COMMAND), organization=organization, name="planner", role=role
-    )
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {plain}")
-    return client
-
-
 @pytest.fixture
 def operator(organization):
-    return with_key(organization)
+    return client_of(make_key(organization, Role.OPERATOR))
 
 
 def add_dock(organization, sn, *, online=True, **fields):
@@ -76,7 +59,7 @@ def test_a_dock_is_asked_for_a_service(dock, operator):
     assert answer.status_code == 201
     told = answer.json()
     assert (told["device"], told["method"], told["status"], told["version"]) == (dock.sn, LIST, "queued", 1)
-    assert (told["note"], told["requested_by"], told["requested_with"]) == ("before the flight", None, "planner")
+    assert (told["note"], told["requested_by"], told["requested_with"]) == ("before the flight", None, "integrator")
     assert answer["Location"].endswith(f"{CALLS}{told['id']}/")
     assert AuditEvent.objects.get(action="command").through == "api"
 
@@ -118,7 +101,7 @@ def test_an_aircraft_takes_no_commands(aircraft, operator):
 
 
 def test_the_dock_of_another_is_not_there(dock, charlie, other_organization):
-    for client in (signed_in(charlie), with_key(other_organization)):
+    for client in (client_of(charlie), client_of(make_key(other_organization, Role.OPERATOR))):
         answer = client.post(CALLS, READING)
         assert (answer.status_code, pointers(answer)) == (404, ["/device"])
     assert not ServiceCall.objects.exists()
@@ -186,7 +169,7 @@ def test_data_that_no_dock_could_be_given_is_refused(dock, operator, data):
     [(None, 401, 401), ("viewer", 200, 403), ("operator", 200, 201), ("manager", 200, 201)],
 )
 def test_operators_ask_and_viewers_look(dock, organization, who, reads, writes):
-    client = with_key(organization, Role(who)) if who else APIClient()
+    client = client_of(make_key(organization, Role(who))) if who else client_of()
     call = make_call(dock, status="failed", subject="")
     waiting = make_call(dock)
     assert client.get(CALLS).status_code == reads
@@ -198,7 +181,7 @@ def test_operators_ask_and_viewers_look(dock, organization, who, reads, writes):
 
 def test_members_of_a_session_may_what_their_role_says(dock, alice, bob, staff):
     answers = {
-        who.username: signed_in(who).post(CALLS, READING | {"data": {"device_model_domain": domain}}).status_code
+        who.username: client_of(who).post(CALLS, READING | {"data": {"device_model_domain": domain}}).status_code
         for who, domain in ((bob, 0), (alice, 0), (staff, 3))
     }
     assert answers == {"bob": 403, "alice": 201, "root": 201}
@@ -206,7 +189,7 @@ def test_members_of_a_session_may_what_their_role_says(dock, alice, bob, staff):
 
 def test_whoever_only_looks_at_the_organization_of_the_dock_asks_nothing(dock, charlie, organization):
     Membership.objects.create(user=charlie, organization=organization, role=Role.VIEWER)
-    waiting, client = make_call(dock), signed_in(charlie)
+    waiting, client = make_call(dock), client_of(charlie)
     assert client.post(CALLS, READING).status_code == 403
     assert client.post(f"{CALLS}{waiting.pk}/cancel/").status_code == 403
     assert client.post(f"{CALLS}{waiting.pk}/retry/").status_code == 403
@@ -215,7 +198,7 @@ def test_whoever_only_looks_at_the_organization_of_the_dock_asks_nothing(dock, c
 
 def test_strangers_find_nothing(dock, charlie, other_organization):
     call = make_call(dock)
-    for client in (signed_in(charlie), with_key(other_organization, Role.MANAGER)):
+    for client in (client_of(charlie), client_of(make_key(other_organization, Role.MANAGER))):
         assert client.get(CALLS).json()["results"] == []
         assert client.get(CALLS, {"device": dock.sn}).json()["results"] == []
         assert client.get(f"{CALLS}{call.pk}/").status_code == 404
@@ -228,9 +211,9 @@ def test_strangers_find_nothing(dock, charlie, other_organization):
 def test_a_call_stays_with_the_organization_that_asked(dock, organization, other_organization):
     call = make_call(dock, status="failed")
     Device.objects.filter(pk=dock.pk).update(organization=other_organization)
-    assert with_key(other_organization).get(f"{CALLS}{call.pk}/").status_code == 404
-    assert with_key(organization).get(f"{CALLS}{call.pk}/").status_code == 200
-    assert with_key(organization).post(f"{CALLS}{call.pk}/retry/").status_code == 409
+    assert client_of(make_key(other_organization, Role.OPERATOR)).get(f"{CALLS}{call.pk}/").status_code == 404
+    assert client_of(make_key(organization, Role.OPERATOR)).get(f"{CALLS}{call.pk}/").status_code == 200
+    assert client_of(make_key(organization, Role.OPERATOR)).post(f"{CALLS}{call.pk}/retry/").status_code == 409
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
@@ -311,7 +294,7 @@ def test_nobody_waits_for_what_is_no_time(dock, operator, wait):
 
 
 def test_a_stranger_does_not_wait(dock, charlie):
-    answer = signed_in(charlie).get(f"{CALLS}{make_call(dock).pk}/?wait=10")
+    answer = client_of(charlie).get(f"{CALLS}{make_call(dock).pk}/?wait=10")
     assert (answer.status_code, hasattr(answer, "waits_for")) == (404, False)
 
 
@@ -409,13 +392,13 @@ def calls(dock, alice, organization, other_organization):
     ],
 )
 def test_lists_hold_what_was_asked_for(calls, staff, query, found):
-    answer = signed_in(staff).get(f"{CALLS}?{query}").json()
+    answer = client_of(staff).get(f"{CALLS}?{query}").json()
     names = {str(call.pk): name for name, call in calls.items()}
     assert {names[told["id"]] for told in answer["results"]} == found
 
 
 def test_the_attempts_that_followed_are_found(calls, staff):
-    [told] = signed_in(staff).get(CALLS, {"retry_of": calls["failed"].pk}).json()["results"]
+    [told] = client_of(staff).get(CALLS, {"retry_of": calls["failed"].pk}).json()["results"]
     assert told["id"] == str(calls["again"].pk)
 
 
@@ -425,8 +408,10 @@ def test_the_attempts_that_followed_are_found(calls, staff):
         "status=odd",
         "batch=abc",
         "retry_of=1",
+        "batch=",
         "open=perhaps",
         "created_since=yesterday",
+        "created_before=0001-01-01T00:00:00%2B14:00",
         "device=%00",
         "colour=red",
         "ordering=device",
@@ -438,7 +423,7 @@ def test_a_parameter_that_means_nothing_is_refused(operator, query):
 
 
 def test_lists_cost_the_same_for_any_number(dock, alice):
-    client = signed_in(alice)
+    client = client_of(alice)
 
     def add(count):
         for _ in range(count):
@@ -454,7 +439,7 @@ def test_lists_cost_the_same_for_any_number(dock, alice):
 
 
 def test_a_long_history_costs_one_query(dock, alice):
-    client, call = signed_in(alice), make_call(dock)
+    client, call = client_of(alice), make_call(dock)
     queries = []
     for version in (1, 20):
         for number in range(version):

@@ -9,14 +9,14 @@ from datetime import timedelta
 import pytest
 from django.db import Error, connection, connections, transaction
 from django.utils import timezone
-from rest_framework.test import APIClient
 
 from devices import service_calls
 from devices.models import ServiceCall
 from mqtt_bridge.models import Heartbeat
-from organizations import api_keys, idempotency
+from organizations import idempotency
 from organizations.audit import Actor
-from organizations.models import AuditEvent, IdempotentAnswer, Role
+from organizations.models import AuditEvent, IdempotentAnswer, OrganizationAPIKey, Role
+from tests.api import client_of, make_key
 
 pytestmark = pytest.mark.django_db
 CALLS = "/api/v1/service-calls/"
@@ -30,18 +30,9 @@ def _bridge(db):
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
 
 
-def with_key(organization, role=Role.OPERATOR):
-    _, plain = api_keys.issue(
-        actor=Actor(AuditEvent.Through.COMMAND), organization=organization, name="planner", role=role
-    )
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {plain}")
-    return client
-
-
 @pytest.fixture
 def client(dock):
-    return with_key(dock.organization)
+    return client_of(make_key(dock.organization, Role.OPERATOR))
 
 
 def post(client, body=READING, key="k1", path=CALLS):
@@ -92,18 +83,17 @@ def test_without_a_key_every_request_counts(client):
 
 def test_the_key_of_one_is_nothing_to_another(client, dock, alice):
     post(client)
-    session = APIClient()
-    session.force_login(alice)
-    for other in (with_key(dock.organization), session):
+    session = client_of(alice)
+    for other in (client_of(make_key(dock.organization, Role.OPERATOR)), session):
         answer = post(other)
         assert (answer.status_code, replayed(answer)) == (409, False)  # busy, and not what the first was told
 
 
 def test_whoever_may_not_ask_any_more_is_not_told_again(client):
     post(client)
-    api_keys.OrganizationAPIKey.objects.update(role=Role.VIEWER)
+    OrganizationAPIKey.objects.update(role=Role.VIEWER)
     assert post(client).status_code == 403
-    api_keys.OrganizationAPIKey.objects.update(revoked=True)
+    OrganizationAPIKey.objects.update(revoked=True)
     assert post(client).status_code == 401
 
 
@@ -143,8 +133,7 @@ def test_bad_input_is_told_again(client, body):
 
 
 def test_a_session_whose_csrf_token_is_checked_is_answered_alike(dock, alice):
-    session = APIClient(enforce_csrf_checks=True)
-    session.force_login(alice)
+    session = client_of(alice, enforce_csrf_checks=True)
     assert post(session).status_code == 403
     session.cookies["csrftoken"] = token = "t" * 32
     session.credentials(HTTP_X_CSRFTOKEN=token)
@@ -239,7 +228,7 @@ def test_no_password_is_kept_and_its_digest_is_keyed(client, settings):
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_at_the_same_moment_one_is_carried_out(dock):
-    clients = [with_key(dock.organization)] * 2
+    clients = [client_of(make_key(dock.organization, Role.OPERATOR))] * 2
     statuses = Counter()
     for number in range(40):
         answers = at_once(clients, {**SWITCHING, "data": {"license_id": number, "enable": True}}, str(number))
