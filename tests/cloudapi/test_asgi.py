@@ -54,7 +54,7 @@ def test_pages_are_still_served(web):
 
 
 def get(web, path):
-    client = http.client.HTTPConnection(web.host, timeout=5)
+    client = http.client.HTTPConnection(web.host, timeout=30)
     client.request("GET", path)
     status = client.getresponse().status
     client.close()
@@ -88,5 +88,5 @@ def test_connection_that_broke_is_replaced(web):
 
 def code_of(socket):
     with pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=5)
+        socket.recv(timeout=30)
     return closed.value.rcvd.code
