@@ -230,7 +230,7 @@ def was_never_loaded_again(page):
 def rose(page):
     """Whether the bar of the newest call went up to 90 before our eyes; a slow page may have missed the beginning."""
     percents = page.evaluate("window.percents.splice(0)")
-    return len(percents) > 1 and percents == PERCENTS[-len(percents) :]
+    return percents != [] and percents == PERCENTS[-len(percents) :]
 
 
 def log_in(page, code=""):
@@ -399,7 +399,7 @@ def test_a_batch_tells_who_is_skipped_and_is_followed_to_its_end(visit, batch_do
     page.evaluate(WATCH)
     wait(page, f"{BATCH} of {BATCH} done; 2 skipped", where=".batch-page")
     counts = page.evaluate("window.counts")
-    assert len(counts) > 4  # it grew before our eyes
+    assert len(counts) > 2  # it grew before our eyes, and was not only there at the end
     assert counts == sorted(counts)
     skipped = page.inner_text("[aria-label='Skipped docks']")
     assert "1: This dock is offline." in skipped
