@@ -223,6 +223,11 @@ def wait(page, text, *, where=NEWEST):
         raise AssertionError(f"{text!r} is not in: {page.inner_text('#content')}") from error
 
 
+def row(label):
+    """The call with this label, wherever it stands: a switch and an update are followed by lists of their own."""
+    return f"#commands-calls .call:has-text('{label}')"
+
+
 def was_never_loaded_again(page):
     return page.evaluate("window.isFirst") is True
 
@@ -260,8 +265,7 @@ def test_a_license_is_switched(page, dock):
     page.select_option("#id_switch_enable", "off" if fields["enabled"] else "on")
     before = fields["enabled"]
     page.click("#command-switch button")
-    wait(page, f"Switch license {fields['license_id']} {'off' if before else 'on'}")
-    wait(page, "Done.")
+    wait(page, "Done.", where=row(f"Switch license {fields['license_id']} {'off' if before else 'on'}"))
     assert dock.licenses.imported[0]["common_fields"]["enabled"] is not before
     assert was_never_loaded_again(page)
 
@@ -269,7 +273,7 @@ def test_a_license_is_switched(page, dock):
 def test_the_newest_licenses_are_imported(page, dock):
     assert not dock.licenses.consistence
     page.click("#command-update button")
-    wait(page, "Done.")
+    wait(page, "Done.", where=row("Update licenses (newest)"))
     assert dock.licenses.consistence
     assert was_never_loaded_again(page)
 
@@ -285,8 +289,7 @@ def test_the_dock_fetches_an_uploaded_license_file_from_the_server(visit, stack,
     page.click("#details-update-file summary")
     page.select_option("#id_update-file_license_file", label=f"{dock.sn}.bin")
     page.click("#command-update-file button")
-    wait(page, "Update licenses from a file")
-    wait(page, "Done.")
+    wait(page, "Done.", where=row("Update licenses from a file"))
     [download] = dock.licenses.downloads
     assert (download.error, download.sha256) == ("", hashlib.sha256(content).hexdigest())
 
@@ -334,7 +337,7 @@ def test_a_dock_that_does_not_answer_is_given_up_and_asked_again(page, dock):
         page.fill("#id_switch_license_id", str(dock.licenses.imported[0]["common_fields"]["license_id"]))
         page.select_option("#id_switch_enable", "on")
         page.click("#command-switch button")
-        wait(page, end)
+        wait(page, end, where=row("Switch license"))
         dock.faults = Faults()
     wait(page, "whether it was done is unknown", where="#commands-calls")
     assert was_never_loaded_again(page)
