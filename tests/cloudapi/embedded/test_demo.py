@@ -95,7 +95,7 @@ def test_a_later_start_says_how_to_watch_a_dock_bind_that_is_bound(start_demo, t
     with sqlite3.connect(tmp_path / "db.sqlite3") as database:
         wait_for(lambda: database.execute("SELECT 1 FROM devices_device WHERE sn = 'DEMODOCK00003'").fetchall())
     process.terminate()
-    process.wait(timeout=60)
+    process.wait(timeout=20)
     with database:
         database.execute("UPDATE devices_device SET organization_id = 1 WHERE sn LIKE 'DEMODOCK00003%'")
     _, said = start_demo()
