@@ -28,7 +28,7 @@ def running_demo(data):
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=60)
     assert "Traceback" not in said
 
 

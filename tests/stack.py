@@ -37,6 +37,13 @@ class PostgresDatabase:
 
     name = "postgresql"
 
+    @classmethod
+    def at(cls, url):
+        """The database at this address, as it is."""
+        database = cls.__new__(cls)
+        database.url = url
+        return database
+
     def __init__(self, server_url, _folder, template=None):
         database = f"stack_{uuid.uuid4().hex}"
         origin = template.url.rsplit("/", 1)[1] if template else "template1"
@@ -54,6 +61,13 @@ class SqliteDatabase:
 
     name = "sqlite"
 
+    @classmethod
+    def at(cls, url):
+        """The database at this address, as it is."""
+        database = cls.__new__(cls)
+        database.url, database.path = url, Path(url.removeprefix("sqlite:///"))
+        return database
+
     def __init__(self, _server_url, folder, template=None):
         self.path = folder / "stack.sqlite3"
         if template:
@@ -66,6 +80,9 @@ class SqliteDatabase:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+DATABASES = {database.name: database for database in (PostgresDatabase, SqliteDatabase)}
 
 
 class Stack:
@@ -124,7 +141,7 @@ class Stack:
     def stop_bridge(self, bridge, number=signal.SIGTERM):
         """Send a signal and return the exit code."""
         bridge.send_signal(number)
-        return bridge.wait(timeout=15)
+        return bridge.wait(timeout=60)
 
     def start_worker(self, *, command=("-m", "celery"), concurrency=1, pool="prefork", beat=True, wait=True, **env):
         """Start a Celery worker, and beat unless one runs; returns the worker's process, when it takes tasks."""
@@ -149,7 +166,7 @@ class Stack:
     def stop_worker(self, worker, number=signal.SIGTERM):
         """Send a signal and return the exit code."""
         worker.send_signal(number)
-        return worker.wait(timeout=15)
+        return worker.wait(timeout=60)
 
     def _start_celery(self, command, options, env):
         arguments = [sys.executable, *command, "-A", "cloudapi", *options]
@@ -190,7 +207,7 @@ class Stack:
         rows = self.rows(f"SELECT {columns} FROM devices_servicecall")
         return next(row[:4] for row in rows if uuid.UUID(str(row[4])) == uuid.UUID(call_id))
 
-    def ended(self, call_id, seconds=20):
+    def ended(self, call_id, seconds=60):
         """Wait until a call ended; returns its status."""
         open_ones = ("queued", "sent", "accepted", "in_progress", "paused")
         wait_for(lambda: self.call(call_id)[0] not in open_ones, seconds)
@@ -235,8 +252,8 @@ class Stack:
             yield docks, loop
 
 
-def wait_for(condition, seconds=20):
-    """Wait until the condition is true."""
+def wait_for(condition, seconds=60):
+    """Wait until the condition is true; the limit is for a machine that is busy with other things."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -250,9 +267,8 @@ def running_stack(kind, folder, *, broker=None, server_url=None, template=None, 
     Given a Redis of its own it may have workers. With `template`, the database of a prepared stack that is not in use,
     it starts from a copy of that.
     """
-    database_class = {"postgresql": PostgresDatabase, "sqlite": SqliteDatabase}[kind]
     with broker or Mosquitto() as running, redis or contextlib.nullcontext():
-        database = database_class(server_url or run_server(), folder, template)
+        database = DATABASES[kind](server_url or run_server(), folder, template)
         stack = Stack(database, running, folder, redis, **env)
         try:
             if template is None:

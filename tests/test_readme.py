@@ -20,15 +20,17 @@ README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
-def test_tour_binds_a_dock_by_hand(tmp_path):
+def test_tour_binds_a_dock_by_hand(prepared, tmp_path):
     [tour] = re.findall(r"<!-- tour:.*?-->\n```sh\n(.*?)```", README, flags=re.DOTALL)
     clients = programs.find("mosquitto-clients")
-    with running_stack("sqlite", tmp_path) as stack:
+    with running_stack("sqlite", tmp_path, template=prepared("sqlite")) as stack:
         stack.manage("shell", "-v0", "-c", "from cloudapi.embedded import demo; demo.prepare()")
         stack.start_bridge()
         path = f"{clients.path.parent}{os.pathsep}{os.environ['PATH']}"
         env = os.environ | clients.env | {"BROKER": stack.broker.url, "PATH": path}
-        shell = subprocess.run(["bash", "-euc", tour], env=env, capture_output=True, text=True, timeout=60, check=False)
+        shell = subprocess.run(
+            ["bash", "-euc", tour], env=env, capture_output=True, text=True, timeout=120, check=False
+        )
         assert shell.returncode == 0, shell.stderr
         answers = [json.loads(line) for line in shell.stdout.splitlines()]
         assert [answer["data"]["result"] for answer in answers] == [0, 0, 0, 0]

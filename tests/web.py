@@ -56,7 +56,7 @@ class Web:
     def close(self):
         self.process.terminate()
         # uvicorn ends in good order and then lets the signal do what it would have done
-        assert self.process.wait(timeout=15) in (0, -signal.SIGTERM), self.said()
+        assert self.process.wait(timeout=60) in (0, -signal.SIGTERM), self.said()
 
     def socket(self, path, user=None, *, client=None, origin=None, **options):
         """Open a WebSocket as a page of this server would, signed in as this user, or as this test client."""
@@ -102,7 +102,7 @@ class Socket:
     def send(self, content):
         self.connection.send(content if isinstance(content, str | bytes) else json.dumps(content))
 
-    def next(self, kind=None, *, timeout=10.0):
+    def next(self, kind=None, *, timeout=30.0):
         """The next frame, or the next of a kind; TimeoutError if none comes."""
         deadline = time.monotonic() + timeout
         while True:
@@ -119,7 +119,7 @@ class Socket:
         except TimeoutError:
             return frames
 
-    def code(self, *, timeout=10.0):
+    def code(self, *, timeout=30.0):
         """The code with which the server closes."""
         try:
             deadline = time.monotonic() + timeout

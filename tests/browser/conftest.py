@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from django.test import Client
+
+from tests.browser.complaints import Complaints
+from tests.web import running_web
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ARGUMENTS = [
@@ -17,9 +21,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
-    """One Chromium for the tests of a module."""
+    """One Chromium for all tests of this folder that run on this worker."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium, or set CHROMIUM")
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -36,36 +40,21 @@ def browser():
 
 @pytest.fixture
 def complaints():
-    """What the page's console, its scripts, its policy or its requests complained about."""
-    return []
+    """What the pages of a test complain about; at the end it must be what the test said that it would be."""
+    complaints = Complaints()
+    yield complaints
+    assert complaints.judge() == []
 
 
 @pytest.fixture
 def page(browser, live_server, complaints):
-    """An empty page that knows the live server; at the end nothing may have complained."""
+    """An empty page that knows the live server, which speaks no WebSocket."""
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if _is_error(message) else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("response", lambda answer: complaints.append(answer.url) if _is_refusal(answer) else None)
-    page.on("requestfailed", lambda request: complaints.append(request.url) if _is_failure(request) else None)
+    complaints.watch(page)
+    complaints.allow("WebSocket connection to ", f"{live_server.url}/ws/")
     yield page
     context.close()
-    assert complaints == []
-
-
-def _is_error(message):
-    """Whether the page is to blame: the live server of these tests speaks no WebSocket."""
-    return message.type == "error" and "WebSocket connection to" not in message.text
-
-
-def _is_refusal(response):
-    return response.status >= 400 and "/ws/" not in response.url
-
-
-def _is_failure(request):
-    """A request that the next page cut short did not fail."""
-    return request.failure != "net::ERR_ABORTED"
 
 
 @pytest.fixture
@@ -80,3 +69,36 @@ def sign_in(page):
         page.wait_for_url("**/admin/")
 
     return sign_in
+
+
+@pytest.fixture(scope="package")
+def web(django_db_setup, django_db_blocker, tmp_path_factory):
+    """A server that speaks WebSocket, for all tests of this folder that run on this worker."""
+    with django_db_blocker.unblock(), running_web(tmp_path_factory.mktemp("web") / "log") as web:
+        yield web
+
+
+@pytest.fixture
+def visit(browser, web, complaints):
+    """visit(user, path) opens a page of a server that speaks WebSocket, and waits until it is live."""
+    contexts = []
+
+    def visit(user, path, *, width=1280, scripts=True):
+        client = Client()
+        client.force_login(user)
+        context = browser.new_context(
+            base_url=f"http://{web.host}", viewport={"width": width, "height": 900}, java_script_enabled=scripts
+        )
+        contexts.append(context)
+        cookie = client.cookies["sessionid"].value
+        context.add_cookies([{"name": "sessionid", "value": cookie, "url": f"http://{web.host}"}])
+        page = context.new_page()
+        complaints.watch(page)
+        page.goto(path)
+        if scripts and page.locator("[data-live-word]").count():
+            page.wait_for_selector('[data-live-word][data-state="live"]')
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()

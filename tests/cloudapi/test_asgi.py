@@ -65,7 +65,7 @@ def test_pages_are_still_served(web):
 
 
 def get(web, path):
-    client = http.client.HTTPConnection(web.host, timeout=5)
+    client = http.client.HTTPConnection(web.host, timeout=30)
     client.request("GET", path)
     status = client.getresponse().status
     client.close()
@@ -105,5 +105,5 @@ def signed_in(user):
 
 def code_of(socket):
     with pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=5)
+        socket.recv(timeout=30)
     return closed.value.rcvd.code

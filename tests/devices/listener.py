@@ -18,7 +18,7 @@ class Listener:
         self.channel = self.loop.run_until_complete(self.layer.new_channel())
         for group in groups:
             self.loop.run_until_complete(self.layer.group_add(group, self.channel))
-        self.loop.run_until_complete(asyncio.sleep(0.05))  # Redis has read it
+        self.loop.run_until_complete(self._hear_probes(groups))
 
     def __enter__(self):
         return self
@@ -29,9 +29,22 @@ class Listener:
             self.loop.run_until_complete(asyncio.wait([self.receiving]))
         self.loop.close()
 
-    def heard(self, count=None, *, seconds=5.0):
+    def heard(self, count=None, *, seconds=30.0):
         """So many frames, or all of so many seconds."""
         return self.loop.run_until_complete(self._heard(count, seconds))
+
+    def heard_only(self, count, *, quiet=0.3):
+        """So many frames and what else comes in the seconds after them, which should be nothing."""
+        return self.heard(count) + self.heard(seconds=quiet)
+
+    async def _hear_probes(self, groups):
+        """Return when a message without frames has come back from each group: Redis knows the subscription then."""
+        for group in groups:
+            async with asyncio.timeout(30):
+                heard = asyncio.ensure_future(self.layer.receive(self.channel))
+                while not heard.done():
+                    await self.layer.group_send(group, {"type": "frames", "frames": []})
+                    await asyncio.wait([heard], timeout=0.2)
 
     async def _heard(self, count, seconds):
         frames = []

@@ -10,8 +10,6 @@ from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.faults import Faults
 from tests.stack import running_stack, wait_for
 
-pytestmark = pytest.mark.xdist_group("commands")  # one stack for all
-
 LIST, SWITCH, UPDATE = "unlock_license_list", "unlock_license_switch", "unlock_license_update"
 LOGIN, LOGOUT = "login_dji_account", "logout_dji_account"
 CREDENTIALS = {"username": "pilot@example.org", "password": "right"}
@@ -20,9 +18,9 @@ PREFIXES = (f"CMD{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, django_db_setup, django_db_blocker):
-    folder = tmp_path_factory.mktemp("commands")
-    with running_stack("postgresql", folder, redis=Redis(), SERVICE_SILENCE=str(SILENCE)) as stack:
+def stack(prepared, tmp_path_factory):
+    folder, options = tmp_path_factory.mktemp("commands"), {"SERVICE_SILENCE": str(SILENCE)}
+    with running_stack("postgresql", folder, template=prepared("postgresql"), redis=Redis(), **options) as stack:
         stack.start_bridge()
         stack.start_worker()
         yield stack

@@ -29,6 +29,14 @@ def web(django_db_setup, django_db_blocker, tmp_path_factory):
         yield web
 
 
+@pytest.fixture(scope="module")
+def slow_web(django_db_setup, django_db_blocker, tmp_path_factory):
+    """A web process that looks at rights every 30 seconds only, as in production: what is quicker was told."""
+    log = tmp_path_factory.mktemp("web") / "log"
+    with django_db_blocker.unblock(), running_web(log, application="cloudapi.asgi:application") as web:
+        yield web
+
+
 @pytest.fixture
 def path(dock):
     return f"/ws/devices/{dock.sn}/"
@@ -158,23 +166,24 @@ def test_new_owner_never_hears_or_sees_calls_of_the_former_one(web, staff, charl
         assert new.within(1.0) == everything.within(0) == []
 
 
-def test_an_idle_socket_still_receives_after_15_seconds(web, alice, dock, path):
+def test_an_idle_socket_still_receives_after_the_timeout_of_its_redis(web, alice, dock, path, settings):
+    [redis] = settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"]
     call = make_call(dock)
     with web.socket(path, alice) as socket:
         socket.next("snapshot")
-        time.sleep(15)
+        time.sleep(redis["socket_timeout"] + 2)
         advance(call, status="sent")
-        assert socket.next("service_call", timeout=2)["status"] == "sent"
+        assert socket.next("service_call")["status"] == "sent"
 
 
 # --- how long ----------------------------------------------------------------------------------------
 
 
-def test_former_owner_is_closed_out_when_a_device_is_released(web, alice, dock, path):
-    with web.socket(path, alice) as socket:
+def test_former_owner_is_closed_out_when_a_device_is_released(slow_web, alice, dock, path):
+    with slow_web.socket(path, alice) as socket:
         socket.next("snapshot")
         binding.release([dock], actor=ACTOR)
-        assert socket.code(timeout=0.9) == 4403
+        assert socket.code(timeout=20) == 4403
 
 
 def test_staff_goes_on_with_the_next_owner(web, staff, dock, other_organization, path):
@@ -215,7 +224,7 @@ def test_a_socket_ends_with_the_rights_of_its_user(web, alice, dock, path, end):
     with web.socket(path, alice, client=client) as socket:
         socket.next("snapshot")
         end(alice, client)
-        assert socket.code(timeout=4) == 4403
+        assert socket.code() == 4403
 
 
 def test_logging_out_while_calls_stream_closes_the_socket(web, alice, dock, path):
@@ -226,7 +235,7 @@ def test_logging_out_while_calls_stream_closes_the_socket(web, alice, dock, path
             if percent == 20:
                 client.logout()
             time.sleep(0.05)
-        assert socket.code(timeout=4) == 4403
+        assert socket.code() == 4403
 
 
 # --- programs ----------------------------------------------------------------------------------------
@@ -424,9 +433,11 @@ def test_refetch_gives_a_new_snapshot(web, alice, dock, path):
 def test_a_flood_of_refetches_costs_two_snapshots_a_second(web, alice, path):
     with web.socket(path, alice) as socket:
         socket.next("snapshot")
+        began = time.monotonic()
         for _ in range(500):
             socket.send({"type": "refetch"})
-        assert 1 <= len(socket.within(1.2)) <= 4
+        snapshots = [socket.next("snapshot"), *socket.within(1.2)]
+        assert len(snapshots) <= 2 + 2 * (time.monotonic() - began)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def numbers(heard):
     return [frame["number"] for frame in heard]
 
 
+def heard_at_last(listener, expected):
+    """All numbers that come until each of these has come, and a little later."""
+    seen = set()
+    wait_for(lambda: seen.update(numbers(listener.heard(seconds=0.1))) or seen >= expected)
+    return seen | set(numbers(listener.heard(seconds=0.3)))
+
+
 def test_frames_arrive_in_order_and_complete(quick_sender, layer):
     with Listener(GROUP, layer=layer) as listener:
         for number in range(50):
@@ -62,10 +69,10 @@ def test_a_hung_redis_holds_nobody_and_later_gets_everything(quick_sender, layer
         started = time.monotonic()
         for number in range(50):
             quick_sender.put(frames(number))
-        assert time.monotonic() - started < 2  # who waited for the thread would wait half a second for each
+        assert time.monotonic() - started < 10  # who waited for the thread would wait half a second for each
         time.sleep(1.5)
         redis.thaw()
-        assert sorted(set(numbers(listener.heard(seconds=2.0)))) == list(range(50))
+        assert heard_at_last(listener, set(range(50))) == set(range(50))
 
 
 def test_of_more_than_fit_the_oldest_are_dropped_and_counted(quick_sender, layer, redis):
@@ -76,7 +83,8 @@ def test_of_more_than_fit_the_oldest_are_dropped_and_counted(quick_sender, layer
         quick_sender.put(frames(*range(1, 301)))
         assert quick_sender.dropped == 200
         redis.thaw()
-        assert set(numbers(listener.heard(seconds=2.0))) == {0, *range(201, 301)}
+        expected = {0, *range(201, 301)}
+        assert heard_at_last(listener, expected) == expected
 
 
 def test_frames_flow_again_after_redis_is_back(quick_sender, layer, redis):
@@ -90,7 +98,7 @@ def test_frames_flow_again_after_redis_is_back(quick_sender, layer, redis):
         for number in range(2, 20):
             quick_sender.put(frames(number))
             time.sleep(0.05)
-        assert numbers(listener.heard(seconds=1.0))[-1] == 19
+        wait_for(lambda: 19 in numbers(listener.heard(seconds=0.1)))
 
 
 def test_a_frame_that_no_layer_takes_is_dropped_and_the_next_arrives(quick_sender, layer, caplog):
@@ -115,7 +123,7 @@ def test_closing_waits_no_longer_than_told(quick_sender, redis):
     quick_sender.put(frames(1))
     started = time.monotonic()
     assert not quick_sender.close(0.3)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     redis.thaw()
 
 
@@ -132,7 +140,7 @@ def run(redis, body):
     """A process of its own, which ends in good order."""
     env = os.environ | {"REDIS_URL": redis.url, "DJANGO_SETTINGS_MODULE": "cloudapi.settings"}
     code = PROCESS.format(body=body)
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, timeout=30, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, timeout=60, capture_output=True, text=True)
 
 
 def test_the_end_of_a_process_sends_what_waits(redis, layer):
@@ -148,7 +156,7 @@ def test_the_end_of_a_process_does_not_wait_for_a_dead_redis(redis):
     done = run(redis, f"sender.send([sender.Frame('{GROUP}', '1')])")
     assert done.returncode == 0
     assert "Browsers are not told" in done.stderr
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
 
 def test_a_forked_process_makes_a_sender_of_its_own(redis, layer):

@@ -84,14 +84,14 @@ def statuses(*calls):
 
 
 def arrived(connected, count):
-    return [connected.get(timeout=5)[1] for _ in range(count)]
+    return [connected.get(timeout=30)[1] for _ in range(count)]
 
 
 def test_call_is_published_once_however_often_its_task_comes(dock, connected):
     call = service_calls.issue(device=dock, **LIST)
     publish_service_call(str(call.pk))
     publish_service_call(str(call.pk))
-    assert connected.get(timeout=5) == (f"thing/product/{dock.sn}/services", call.tid)
+    assert connected.get(timeout=30) == (f"thing/product/{dock.sn}/services", call.tid)
     assert statuses(call) == ["sent"]
     assert connected.empty()
 

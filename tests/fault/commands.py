@@ -47,7 +47,7 @@ def commanded_fleet(stack, *, docks, faults=(), **options):
     """A bridge and docks that are through with their onboarding; yields the fleet."""
     stack.start_bridge()
     with stack.fleet(count=docks, options=chatty(**options), faults=faults, stagger=0.0) as (fleet, loop):
-        run_in_loop(fleet.onboarded(20), loop)
+        run_in_loop(fleet.onboarded(60), loop)
         yield fleet
 
 

@@ -1,22 +1,8 @@
-"""Fixtures of the fault tests: a fresh stack for each, its database copied from one that was prepared once."""
-
-from functools import cache
+"""Fixtures of the fault tests: a fresh stack for each."""
 
 import pytest
 
 from tests.stack import running_stack
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """prepared("sqlite") is a database with tables and organizations that stacks may be copied from."""
-
-    @cache
-    def prepare(kind):
-        with running_stack(kind, tmp_path_factory.mktemp("prepared")) as stack:
-            return stack.database
-
-    return prepare
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ REFETCH_EVERY = 20.0  # seconds
 class Follower:
     """Keeps the calls it is told; `follow(seconds)` reads for so long, and not at all between two calls of it."""
 
-    def __init__(self, socket, *, refetches=True):
+    def __init__(self, socket, *, refetches=True, refetch_every=REFETCH_EVERY):
         self.socket = socket
+        self.refetch_every = refetch_every
         self.refetches = refetches
         self.calls = {}
         self.snapshots = 0
@@ -20,7 +21,7 @@ class Follower:
         """Read until the time is up or a condition holds; returns how long it took."""
         started = time.monotonic()
         while time.monotonic() - started < seconds and not until():
-            if time.monotonic() - self._asked_at > REFETCH_EVERY:
+            if time.monotonic() - self._asked_at > self.refetch_every:
                 self._refetch()
             try:
                 self._take(self.socket.next(timeout=0.2))

@@ -48,8 +48,8 @@ class Load:
             return
         self._at_least = at_least
         self._is_over = True
-        self._sending.result(timeout=at_least / self.rate + 30)
-        asyncio.run_coroutine_threadsafe(self._collect(grace), self.loop).result(timeout=grace + 10)
+        self._sending.result(timeout=at_least / self.rate + 120)
+        asyncio.run_coroutine_threadsafe(self._collect(grace), self.loop).result(timeout=grace + 60)
 
     async def _send_forever(self):
         start = time.monotonic()

@@ -18,15 +18,15 @@ class Stranger:
         self._connection = Connection(url, client_id="stranger", topics=REPLIES, on_message=self._receive)
 
     def open(self):
-        asyncio.run_coroutine_threadsafe(self._connection.open(), self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(self._connection.open(), self._loop).result(timeout=60)
 
     def close(self):
-        asyncio.run_coroutine_threadsafe(self._connection.close(), self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(self._connection.close(), self._loop).result(timeout=60)
 
     def say(self, topic, payload, *, retain=False):
         """Publish at QoS 1 and wait until the broker has it."""
         publish = self._connection.publish(topic, payload, retain=retain)
-        return asyncio.run_coroutine_threadsafe(publish, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(publish, self._loop).result(timeout=60)
 
     def _receive(self, incoming):
         reply = json.loads(incoming.payload)

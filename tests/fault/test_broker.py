@@ -11,7 +11,7 @@ from tests.fault.load import RATE, size, under_load
 
 pytestmark = pytest.mark.fault
 
-KILLS = size(3, 5)
+KILLS = size(2, 5)
 LOAD = size(100.0, RATE)  # requests per second
 REPEAT_AFTER = 3.0  # seconds
 LONGEST_WAIT = 30.0  # seconds; docks wait to repeat themselves, docks and bridge to connect again

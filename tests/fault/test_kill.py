@@ -12,9 +12,9 @@ from tests.fault.load import size, under_load
 
 pytestmark = pytest.mark.fault
 
-REQUESTS = size(1_500, 6_000)
-KILLS = size(5, 20)
-BACKLOG = 1.5  # seconds of load that wait for a bridge which is to be killed in the midst of them
+REQUESTS = size(1_000, 6_000)
+KILLS = size(4, 20)
+BACKLOG = size(1.0, 1.5)  # seconds of load that wait for a bridge which is to be killed in the midst of them
 SAFE = ("manage.py", "run_mqtt_bridge")
 
 

@@ -3,7 +3,8 @@
 Packet ids begin anew then: an acknowledgement of a message from before would swallow one from after.
 """
 
-import time
+import contextlib
+import re
 from contextlib import contextmanager
 
 import psycopg
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.fault
 DOCKS = 10
 ONCE = Patience(1, None)
 SUBSCRIBED = "Sending SUBACK to dock-cloud-bridge\n"
+HANDED_OVER = re.compile("Sending PUBLISH to dock-cloud-bridge .*/requests'")
 
 
 @pytest.fixture
@@ -53,6 +55,11 @@ def has_subscribed(stack):
     return SUBSCRIBED in stack.broker.log.read_text(errors="replace")
 
 
+def has_all(stack):
+    """Whether what all of them ask has been handed to the bridge since the broker's latest start."""
+    return len(HANDED_OVER.findall(stack.broker.log.read_text(errors="replace"))) >= DOCKS
+
+
 def run(stack, *alterations):
     """Bind requests before and after the session is lost; returns the unanswered from after.
 
@@ -67,24 +74,29 @@ def run(stack, *alterations):
         with handlers_held(stack):
             ask(fleet, loop, names[:DOCKS])
             wait_for(lambda: is_waiting(stack))
-            time.sleep(0.3)  # until all of them have reached the bridge
+            wait_for(lambda: has_all(stack))
             stack.broker.kill()
             stack.broker.start()
             wait_for(lambda: all(dock.connection.is_open for dock in fleet.docks))
             if alterations:
                 wait_for(lambda: has_subscribed(stack))
                 ask(fleet, loop, names[DOCKS:])
-                time.sleep(0.5)
+                wait_for(lambda: has_all(stack))
         if alterations:
-            assert bridge.wait(timeout=20) == EXIT_CODE
+            assert bridge.wait(timeout=60) == EXIT_CODE
             stack.start_bridge()
         else:
             wait_for(lambda: has_subscribed(stack))
             ask(fleet, loop, names[DOCKS:])
-        time.sleep(2.0)
-    after = [one for one in fleet.ledger.transactions() if one.sn in names[DOCKS:]]
-    assert len(after) == DOCKS
-    return [one for one in after if not one.answers], bridge
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not unanswered(fleet, names[DOCKS:]), 2.0 if alterations else 30.0)
+    return unanswered(fleet, names[DOCKS:]), bridge
+
+
+def unanswered(fleet, names):
+    """Which of these docks have got no answer."""
+    answered = {one.sn for one in fleet.ledger.transactions() if one.answers}
+    return [name for name in names if name not in answered]
 
 
 def test_nothing_published_after_a_lost_session_is_lost(stack):

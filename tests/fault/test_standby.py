@@ -12,7 +12,7 @@ from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
 
-KILLS = size(5, 10)
+KILLS = size(3, 10)
 TAKEOVER = 3.0  # seconds
 LOAD = size(100.0, RATE)  # requests per second, while every few seconds another bridge starts up beside
 # What Mosquitto says when a second client comes under the name of one that is connected. Bridges share their name, so

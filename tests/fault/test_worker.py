@@ -25,7 +25,8 @@ DOCKS = 5
 
 @pytest.fixture
 def stack(new_stack):
-    with new_stack("postgresql", redis=Redis(), SERVICE_SILENCE=str(SILENCE)) as running:
+    env = {"SERVICE_SILENCE": str(SILENCE), "SERVICE_CALL_EXPIRES": "300"}  # they may wait until a worker is back
+    with new_stack("postgresql", redis=Redis(), **env) as running:
         yield running
 
 
@@ -59,7 +60,7 @@ def die_at(stack, steps, *, asked, protections_taken=(), patience=SILENCE + comm
         for step in steps:
             altered = altered_worker.command(*protections_taken, step)
             worker = stack.start_worker(command=altered, pool="solo", beat=False, wait=False)
-            assert worker.wait(timeout=15) == EXIT_CODE
+            assert worker.wait(timeout=60) == EXIT_CODE
         stack.start_worker()
         commands.wait_until_closed(stack, patience)
     return fleet.ledger

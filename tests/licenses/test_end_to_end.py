@@ -21,8 +21,9 @@ PREFIXES = (f"LIC{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, django_db_setup, django_db_blocker):
-    with running_stack("postgresql", tmp_path_factory.mktemp("licenses"), redis=Redis()) as stack:
+def stack(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("licenses")
+    with running_stack("postgresql", folder, template=prepared("postgresql"), redis=Redis()) as stack:
         stack.start_bridge()
         stack.start_worker(beat=False)
         yield stack
@@ -67,7 +68,7 @@ def test_example_of_the_documentation_sent_by_mosquitto_pub_becomes_seven_rows(s
     listener.loop_start()
     listener.subscribe(f"thing/product/{dock.sn}/services", qos=1)
     call = stack.issue(dock.sn, LIST, {"device_model_domain": 3})
-    asked = heard.get(timeout=10)
+    asked = heard.get(timeout=60)
     listener.disconnect()
     listener.loop_stop()
     answer = json.loads(SAMPLE.read_text()) | {"tid": asked["tid"], "bid": asked["bid"]}

@@ -207,7 +207,7 @@ def bridge(tmp_path, transactional_db):
     wait_for(lambda: "Serving docks" in log.read_text() or process.poll() is not None)
     yield process
     process.terminate()
-    assert process.wait(timeout=15) == 0, log.read_text()
+    assert process.wait(timeout=60) == 0, log.read_text()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,19 +9,18 @@ from mqtt_bridge.simulator.dock import Patience
 from mqtt_bridge.simulator.misbehaviour import FOREIGN_SN
 from tests.stack import CODE, OTHER_CODE, QUICK, running_stack, wait_for
 
-pytestmark = pytest.mark.xdist_group("onboarding")  # one stack for all
-
 ORDER = ["config", "airport_bind_status", "airport_organization_get", "airport_organization_bind", "update_topo"]
 
 
 @pytest.fixture(scope="module", params=["postgresql", "sqlite"])
-def stack(request, tmp_path_factory):
-    with running_stack(request.param, tmp_path_factory.mktemp("stack")) as running:
+def stack(request, prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stack")
+    with running_stack(request.param, folder, template=prepared(request.param)) as running:
         running.start_bridge()
         yield running
 
 
-def onboard(fleet, loop, seconds=20):
+def onboard(fleet, loop, seconds=60):
     """Wait until every dock is onboarded or waits for a person; whether all are onboarded."""
     return asyncio.run_coroutine_threadsafe(fleet.settled(seconds), loop).result()
 
@@ -31,7 +30,7 @@ def steps(dock):
 
 
 def ask(fleet, loop, method, data):
-    return asyncio.run_coroutine_threadsafe(fleet.docks[0].request(method, data), loop).result(timeout=15)
+    return asyncio.run_coroutine_threadsafe(fleet.docks[0].request(method, data), loop).result(timeout=60)
 
 
 def test_dock_walks_the_onboarding_in_order_and_is_bound_and_online(stack):
@@ -117,7 +116,7 @@ def test_two_organizations_race_for_the_same_docks(stack):
                 )
             )
 
-        replies = asyncio.run_coroutine_threadsafe(race(), loop).result(timeout=20)
+        replies = asyncio.run_coroutine_threadsafe(race(), loop).result(timeout=60)
     for first, second in zip(replies[::2], replies[1::2], strict=True):
         assert sorted([codes(first)[0], codes(second)[0]]) == [0, 210232]
     assert len([sn for sn in stack.bound() if sn.startswith("RACE")]) == 2 * count
@@ -133,7 +132,7 @@ def test_dock_that_a_hostile_one_calls_its_aircraft_binds_to_its_own_organizatio
     with stack.fleet(sn_prefix="MALLORY") as (fleet, loop):
         assert onboard(fleet, loop)
         claim = fleet.docks[0]._ask("status", "update_topo", topology, Patience(1, None))
-        asyncio.run_coroutine_threadsafe(claim, loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(claim, loop).result(timeout=60)
         assert stack.bound()["VICTIM00001"] == "12345678"
     with stack.fleet(sn_prefix="VICTIM", organization_id="87654321", binding_code=OTHER_CODE) as (fleet, loop):
         assert onboard(fleet, loop)
@@ -165,7 +164,7 @@ def test_every_request_is_answered(stack, method, data, result):
 def test_event_that_wants_a_reply_gets_one(stack):
     with stack.fleet(sn_prefix="EVENT", options=QUIET) as (fleet, loop):
         event = fleet.docks[0].send_event("device_exit_homing_notify", {"action": 0})
-        assert asyncio.run_coroutine_threadsafe(event, loop).result(timeout=10) == {"result": 0}
+        assert asyncio.run_coroutine_threadsafe(event, loop).result(timeout=60) == {"result": 0}
 
 
 @pytest.mark.parametrize(

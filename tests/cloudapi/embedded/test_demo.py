@@ -67,7 +67,7 @@ def start_demo(tmp_path):
     yield start
     for process in started:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def test_the_demo_keeps_its_data_in_a_folder_of_its_own_and_says_so(start_demo, tmp_path):
@@ -118,4 +118,4 @@ def test_a_second_demo_with_the_same_data_says_that_it_cannot_run(start_demo):
     start_demo()
     process, said = start_demo()
     assert "Another demo uses this database." in said
-    assert process.wait(timeout=20) == 1
+    assert process.wait(timeout=60) == 1

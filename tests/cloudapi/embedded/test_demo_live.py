@@ -31,13 +31,13 @@ class Person:
         self.post("/admin/login/?next=/admin/", username=username, password=demo.PASSWORD)
 
     def get(self, path):
-        with self.opener.open(f"http://{self.address}{path}", timeout=10) as answer:
+        with self.opener.open(f"http://{self.address}{path}", timeout=60) as answer:
             return answer.read().decode()
 
     def post(self, path, **fields):
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(path)).group(1)
         body = urllib.parse.urlencode({"csrfmiddlewaretoken": token} | fields).encode()
-        with self.opener.open(f"http://{self.address}{path}", body, timeout=10) as answer:
+        with self.opener.open(f"http://{self.address}{path}", body, timeout=60) as answer:
             return answer.read().decode()
 
     @contextlib.contextmanager

@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from cloudapi.embedded.memory_layer import MemoryChannelLayer
 
-WAIT = 5.0  # seconds
+WAIT = 30.0  # seconds
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ with running_worker(settings.MQTT_URL):
 
 
 @pytest.fixture
-def stack(tmp_path):
-    with running_stack("sqlite", tmp_path) as running:
+def stack(prepared, tmp_path):
+    with running_stack("sqlite", tmp_path, template=prepared("sqlite")) as running:
         running.env["REDIS_URL"] = ""
         yield running
 

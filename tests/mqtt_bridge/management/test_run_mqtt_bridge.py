@@ -29,7 +29,7 @@ def start():
 
 def test_a_database_without_tables_ends_it_with_what_to_do(start, tmp_path):
     bridge = start(f"sqlite:///{tmp_path}/empty.sqlite3")
-    _, said = bridge.communicate(timeout=20)
+    _, said = bridge.communicate(timeout=60)
     assert "run manage.py migrate first" in said
     assert bridge.returncode == 1
 
@@ -39,4 +39,4 @@ def test_a_database_that_is_down_is_named_and_waited_for(start):
     said = next(line for line in bridge.stderr if "Not serving" in line or "Standing by" in line)
     assert "Not serving: DatabaseUnavailable" in said
     bridge.terminate()
-    assert bridge.wait(timeout=20) == 0
+    assert bridge.wait(timeout=60) == 0

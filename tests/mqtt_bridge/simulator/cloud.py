@@ -23,7 +23,7 @@ LICENSE = {
 CHANNELS = ("requests", "events", "services_reply", "property/set_reply", "osd", "state")
 
 
-async def until(question: Callable[[], bool], seconds: float = 3) -> None:
+async def until(question: Callable[[], bool], seconds: float = 20) -> None:
     """Look every few milliseconds, for at most so many seconds."""
     async with asyncio.timeout(seconds):
         while not question():  # noqa: ASYNC110 - what is asked has no event
@@ -63,7 +63,7 @@ class Cloud:
         decoded = [json.loads(payload) for topic, payload in self.heard if topic.endswith(f"/{channel}")]
         return [message for message in decoded if method in ("", message.get("method"))]
 
-    async def wait_for(self, channel: str, *, count: int = 1, method: str = "", seconds: float = 3) -> list[Json]:
+    async def wait_for(self, channel: str, *, count: int = 1, method: str = "", seconds: float = 20) -> list[Json]:
         """The first `count` messages of a channel, once they are there."""
         await until(lambda: len(self.messages(channel, method)) >= count, seconds)
         return self.messages(channel, method)

@@ -12,7 +12,7 @@ from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge.simulator.dock import Dock, Options
 from tests.mqtt_bridge.simulator.cloud import CODE, ORGANIZATION, Cloud
 
-QUICK = Options(reply_timeout=0.15, retry_delay=0.1, osd_rate=20, backoff=(0.05, 0.2), connect_timeout=3)
+QUICK = Options(reply_timeout=0.5, retry_delay=0.1, osd_rate=20, backoff=(0.05, 0.2), connect_timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def login(code: str = "", password: str = PASSWORD) -> dict[str, str]:
 async def living(make_dock: MakeDock, **account: Any) -> Dock:
     dock = make_dock()
     dock.account = Account(pause=0, **account)
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     return dock
 
 

@@ -34,7 +34,7 @@ async def connection(broker: Mosquitto) -> AsyncIterator[Connect]:
 
     def make(url: str = broker.url, **changes: Any) -> Connection:
         heard: list[Incoming] = []
-        given: dict[str, Any] = {"client_id": f"c{len(made)}", "topics": ["echo/#"], "timeout": 3}
+        given: dict[str, Any] = {"client_id": f"c{len(made)}", "topics": ["echo/#"], "timeout": 10}
         one = Connection(url, on_message=heard.append, **{**given, **changes})
         one.heard = heard  # type: ignore[attr-defined]
         made.append(one)

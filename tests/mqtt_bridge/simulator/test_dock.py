@@ -41,7 +41,7 @@ async def step(dock: Dock, name: str, outcome: str) -> str:
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
 async def test_onboarding_goes_through_all_steps_in_order(cloud: Cloud, make_dock: MakeDock, mqtt: str) -> None:
     dock = make_dock(mqtt=mqtt)
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     asked = [
         json.loads(payload)["method"] for topic, payload in cloud.heard if topic.endswith(("/requests", "/status"))
     ]
@@ -51,7 +51,7 @@ async def test_onboarding_goes_through_all_steps_in_order(cloud: Cloud, make_doc
 
 
 async def test_bind_request_names_dock_and_aircraft_with_their_models(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock(callsign="Roof").onboarded(3)
+    await make_dock(callsign="Roof").onboarded(20)
     [bind] = cloud.messages("requests", "airport_organization_bind")
     assert bind["data"]["bind_devices"] == [
         {
@@ -69,7 +69,7 @@ async def test_bind_request_names_dock_and_aircraft_with_their_models(cloud: Clo
 
 
 async def test_requests_carry_the_documented_envelope(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(3)
+    await make_dock().onboarded(20)
     message = cloud.messages("requests", "config")[0]
     assert set(message) == {"tid", "bid", "timestamp", "gateway", "method", "data"}
     assert message["data"] == {"config_type": "json", "config_scope": "product"}
@@ -91,7 +91,7 @@ async def test_without_a_license_the_dock_disconnects_and_comes_again(
     await step(dock, "disconnect", "ok")
     assert [one.name for one in dock.steps] == ["connect", "config", "disconnect"]
     cloud.answers["config"] = lambda _message: LICENSE
-    await dock.onboarded(3)
+    await dock.onboarded(20)
 
 
 async def test_unanswered_config_makes_the_dock_disconnect(cloud: Cloud, make_dock: MakeDock) -> None:
@@ -104,26 +104,26 @@ async def test_unanswered_config_makes_the_dock_disconnect(cloud: Cloud, make_do
 async def test_bound_devices_skip_get_and_bind(cloud: Cloud, make_dock: MakeDock) -> None:
     cloud.bound = {"DOCK1": {}, "AIRCRAFT1": {}}
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert outcomes(dock)["airport_organization_bind"] == "skipped"
     assert [message["method"] for message in cloud.messages("requests")] == ["config", "airport_bind_status"]
 
 
 async def test_wrong_code_stops_the_flow_until_a_person_enters_another(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(binding_code="WRONG")
-    assert not await dock.settled(3)
+    assert not await dock.settled(20)
     assert dock.steps[-1][1:] == ("airport_organization_get", "refused", "result 210230")
     assert cloud.messages("requests", "airport_organization_bind") == []
     dock.enter_code(ORGANIZATION, CODE)
-    await dock.onboarded(3)
+    await dock.onboarded(20)
 
 
 async def test_dock_without_values_waits_for_a_person(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(organization_id="", binding_code="")
-    assert not await dock.settled(3)
+    assert not await dock.settled(20)
     assert dock.steps[-1].outcome == "waiting"
     dock.enter_code(ORGANIZATION, CODE)
-    assert await dock.settled(3)
+    assert await dock.settled(20)
 
 
 async def test_refused_status_is_asked_again(cloud: Cloud, make_dock: MakeDock) -> None:
@@ -132,13 +132,13 @@ async def test_refused_status_is_asked_again(cloud: Cloud, make_dock: MakeDock) 
     dock = make_dock()
     await step(dock, "airport_bind_status", "refused")
     cloud.answers["airport_bind_status"] = answer
-    await dock.onboarded(3)
+    await dock.onboarded(20)
 
 
 async def test_bound_dock_goes_on_though_its_new_aircraft_is_refused(cloud: Cloud, make_dock: MakeDock) -> None:
     cloud.bound = {"DOCK1": {}}
     dock = make_dock(binding_code="WRONG")
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert outcomes(dock)["airport_organization_get"] == "refused"
 
 
@@ -149,7 +149,7 @@ async def test_refused_aircraft_is_reported_and_the_dock_goes_on(cloud: Cloud, m
         "output": {"err_infos": infos},
     }
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert await step(dock, "airport_organization_bind", "partly refused") == "AIRCRAFT1 210232"
 
 
@@ -160,7 +160,7 @@ async def test_refused_dock_does_not_announce_itself(cloud: Cloud, make_dock: Ma
         "output": {"err_infos": infos},
     }
     dock = make_dock()
-    assert not await dock.settled(3)
+    assert not await dock.settled(20)
     assert await step(dock, "airport_organization_bind", "refused") == "DOCK1 210232, AIRCRAFT1 210232"
     assert cloud.messages("status") == []
 
@@ -170,7 +170,7 @@ async def test_unanswered_request_is_repeated_with_the_same_ids(cloud: Cloud, ma
     silences = iter([True])
     cloud.answers["airport_organization_get"] = lambda message: None if next(silences, False) else answer(message)
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     first, second = cloud.messages("requests", "airport_organization_get")
     assert (first["tid"], first["bid"]) == (second["tid"], second["bid"])
     assert first["timestamp"] < second["timestamp"]
@@ -184,18 +184,19 @@ async def test_topology_is_repeated_until_answered(cloud: Cloud, make_dock: Make
     await cloud.wait_for("status", count=4)
     assert not dock.is_onboarded
     cloud.answers["update_topo"] = lambda _message: {"result": 0}
-    await dock.onboarded(3)
+    await dock.onboarded(20)
 
 
 async def test_onboarded_says_how_far_it_came(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(binding_code="WRONG")
+    await dock.settled(20)
     with pytest.raises(TimeoutError, match=r"DOCK1: not onboarded .* airport_organization_get refused"):
-        await dock.onboarded(0.5)
+        await dock.onboarded(0.1)
 
 
 async def test_aircraft_switched_off_leaves_the_topology_and_falls_silent(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     await dock.power_aircraft(False)
     assert cloud.messages("status")[-1]["data"]["sub_devices"] == []
     cloud.heard.clear()
@@ -209,14 +210,14 @@ async def test_aircraft_switched_off_leaves_the_topology_and_falls_silent(cloud:
 
 async def test_dock_alone_has_no_aircraft_to_switch(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(aircraft_sn=None)
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert cloud.messages("status")[0]["data"]["sub_devices"] == []
     with pytest.raises(ValueError, match="has no aircraft"):
         await dock.power_aircraft(True)
 
 
 async def test_telemetry_says_alive_in_several_frames(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock(latitude=48.1, longitude=11.5).onboarded(3)
+    await make_dock(latitude=48.1, longitude=11.5).onboarded(20)
     frames = await cloud.wait_for("osd", count=10)
     assert all("method" not in frame and frame["gateway"] == "DOCK1" for frame in frames)
     merged: dict[str, Any] = {}
@@ -229,7 +230,7 @@ async def test_telemetry_says_alive_in_several_frames(cloud: Cloud, make_dock: M
 
 
 async def test_osd_can_be_switched_off(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock(osd_rate=0).onboarded(3)
+    await make_dock(osd_rate=0).onboarded(20)
     await cloud.wait_for("state", count=2)
     await asyncio.sleep(0.1)
     assert cloud.messages("osd") == []
@@ -237,7 +238,7 @@ async def test_osd_can_be_switched_off(cloud: Cloud, make_dock: MakeDock) -> Non
 
 async def test_unknown_command_is_answered_as_unsupported(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     command = await cloud.command("DOCK1", "drone_open", {})
     [reply] = await cloud.wait_for("services_reply")
     assert {key: reply[key] for key in ("tid", "bid", "method", "data")} == {
@@ -256,7 +257,7 @@ async def test_handler_answers_its_command(cloud: Cloud, make_dock: MakeDock) ->
 
     dock = make_dock()
     dock.handlers["unlock_license_switch"] = switch
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     command = await cloud.command("DOCK1", "unlock_license_switch", {"license_id": 7, "enable": True})
     [reply] = await cloud.wait_for("services_reply")
     assert reply["data"] == {"result": 0, "license_id": 7}
@@ -271,7 +272,7 @@ async def test_failing_handler_is_answered_with_an_error(
 
     dock = make_dock()
     dock.handlers["cover_open"] = fail
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     await cloud.command("DOCK1", "cover_open", {})
     [reply] = await cloud.wait_for("services_reply")
     assert reply["data"] == {"result": 319999}
@@ -280,7 +281,7 @@ async def test_failing_handler_is_answered_with_an_error(
 
 async def test_command_received_twice_is_in_the_ledger(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     for _ in range(2):
         await cloud.command("DOCK1", "cover_open", {}, tid="t-1")
     await cloud.wait_for("services_reply", count=2)
@@ -289,7 +290,7 @@ async def test_command_received_twice_is_in_the_ledger(cloud: Cloud, make_dock: 
 
 async def test_command_with_null_data_is_complained_about(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     await cloud.command("DOCK1", "logout_dji_account", None)
     await cloud.wait_for("services_reply")
     assert [complaint.text for complaint in dock.ledger.complaints] == ["data is not an object."]
@@ -297,7 +298,7 @@ async def test_command_with_null_data_is_complained_about(cloud: Cloud, make_doc
 
 async def test_property_is_set_and_confirmed(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     message = {"tid": "t", "bid": "b", "timestamp": 1700000000000, "data": {"silent_mode": 1}}
     await cloud.connection.publish("thing/product/DOCK1/property/set", json.dumps(message).encode())
     [reply] = await cloud.wait_for("property/set_reply")
@@ -310,17 +311,17 @@ async def test_event_waits_for_its_reply(cloud: Cloud, make_dock: MakeDock) -> N
     silences = iter([True])
     cloud.answers["hms"] = lambda _message: None if next(silences, False) else {"result": 0}
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert await dock.send_event("hms", {"list": []}) == {"result": 0}
     assert [event["need_reply"] for event in cloud.messages("events", "hms")] == [1, 1]
 
 
 async def test_lost_connection_starts_the_walk_again(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     dock.connection.drop()
     await step(dock, "connect", "lost")
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert outcomes(dock)["airport_organization_get"] == "skipped"
 
 
@@ -333,7 +334,7 @@ async def test_request_survives_a_lost_connection(cloud: Cloud, make_dock: MakeD
 
 async def test_stop_says_goodbye_and_frees_the_number(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     await dock.stop()
     assert not dock.connection.is_open
     dock.start()

@@ -23,7 +23,7 @@ async def living(make_dock: MakeDock, *faults: str) -> Dock:
     """A dock whose logins succeed, but for its faults."""
     dock = make_dock(faults=faults)
     dock.account = Account(asks_for_code=False, pause=0)
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     return dock
 
 

@@ -47,7 +47,7 @@ async def connected(fleet: Fleet) -> None:
 
 async def test_fifty_docks_are_onboarded_in_one_process(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=50, sn_prefix="MANY")
-    await fleet.onboarded(15)
+    await fleet.onboarded(20)
     assert fleet.docks[0].sns == ["MANY00001", "MANY00001A"]
     assert fleet.docks[-1].sns == ["MANY00050", "MANY00050A"]
     assert len(cloud.bound) == 100
@@ -61,13 +61,13 @@ async def test_descriptors_beyond_those_of_select_do(cloud: Cloud, make_fleet: M
         for _ in range(1024):
             stack.callback(os.close, os.dup(0))
         fleet = make_fleet(count=2)
-        await fleet.onboarded(5)
+        await fleet.onboarded(20)
         await fleet.stop()
 
 
 async def test_summary_shows_where_docks_stopped(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=3, binding_code="WRONG")
-    assert not await fleet.settled(3)
+    assert not await fleet.settled(20)
     assert fleet.summary()["airport_organization_get"] == {"refused": 3}
     assert "0 of 3 docks onboarded" in fleet.report()
 
@@ -80,16 +80,16 @@ async def test_fleet_that_is_stuck_names_the_dock(cloud: Cloud, make_fleet: Make
 
 async def test_each_dock_may_have_its_own_address(broker: Mosquitto, cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=2, mqtt_url=lambda sn: broker.url.replace("//", f"//{sn}:secret@"))
-    await fleet.onboarded(5)
+    await fleet.onboarded(20)
     assert "SIMDOCK00002:secret@" in fleet.dock("SIMDOCK00002").connection.url
 
 
 async def test_load_is_answered_and_measured(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(count=5, options=replace(QUICK, onboard=False))
     await connected(fleet)
-    report = await fleet.send_load(requests=200, rate=400, seconds=10)
+    report = await fleet.send_load(requests=200, rate=400, seconds=30)
     assert (report.requests, report.answered) == (200, 200)
-    assert 0.4 < report.seconds < 5
+    assert 0.4 < report.seconds < 10
     assert 0 < report.p50 <= report.p95 <= report.longest
     methods = [message["method"] for message in cloud.messages("requests")]
     assert {method: methods.count(method) for method in set(methods)} == {
@@ -109,7 +109,7 @@ async def test_load_repeats_until_answered(cloud: Cloud, make_fleet: MakeFleet) 
 
     cloud.answers["airport_bind_status"] = second_time
     fleet = make_fleet(count=2, options=replace(QUICK, onboard=False))
-    report = await fleet.send_load(requests=2, rate=100, repeat_after=0.1, seconds=5)
+    report = await fleet.send_load(requests=2, rate=100, repeat_after=0.5, seconds=20)
     assert report.answered == 2
     assert [one.sends for one in fleet.ledger.transactions()] == [2, 2]
 
@@ -117,7 +117,7 @@ async def test_load_repeats_until_answered(cloud: Cloud, make_fleet: MakeFleet) 
 async def test_load_without_repeats_reports_what_is_lost(cloud: Cloud, make_fleet: MakeFleet) -> None:
     cloud.answers["airport_bind_status"] = lambda _message: None
     fleet = make_fleet(count=1, options=replace(QUICK, onboard=False))
-    report = await fleet.send_load(requests=4, rate=100, repeat_after=None, seconds=0.5)
+    report = await fleet.send_load(requests=4, rate=100, repeat_after=None, seconds=1.5)
     assert (report.requests, report.answered) == (4, 2)
     assert len(fleet.ledger.unanswered()) == 2
 
@@ -126,7 +126,7 @@ async def test_load_survives_a_broker_restart(own_broker: Mosquitto, make_fleet:
     async with Cloud(own_broker.url) as cloud:
         fleet = make_fleet(count=3, mqtt_url=own_broker.url, options=replace(QUICK, onboard=False))
         await connected(fleet)
-        load = asyncio.ensure_future(fleet.send_load(requests=60, rate=100, repeat_after=0.3, seconds=10))
+        load = asyncio.ensure_future(fleet.send_load(requests=60, rate=100, repeat_after=0.3, seconds=30))
         await until(lambda: len(fleet.ledger.messages) > 20)
         own_broker.kill()
         await cloud.connection.wait_lost()
@@ -146,10 +146,10 @@ async def test_fleet_in_a_thread_is_led_from_outside(broker: Mosquitto, cloud: C
 
     def lead() -> bool:
         with run_in_thread(fleet) as loop:
-            assert not asyncio.run_coroutine_threadsafe(fleet.settled(5), loop).result()
+            assert not asyncio.run_coroutine_threadsafe(fleet.settled(20), loop).result()
             for dock in fleet.docks:
                 loop.call_soon_threadsafe(dock.enter_code, ORGANIZATION, CODE)
-            asyncio.run_coroutine_threadsafe(fleet.onboarded(5), loop).result()
+            asyncio.run_coroutine_threadsafe(fleet.onboarded(20), loop).result()
         return any(dock.connection.is_open for dock in fleet.docks)
 
     assert not await asyncio.to_thread(lead)

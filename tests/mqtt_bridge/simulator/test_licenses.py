@@ -96,7 +96,7 @@ async def update(cloud: Cloud, url: str, fingerprint: str = MD5) -> int:
 @pytest.mark.asyncio
 async def test_list_is_flat_and_has_all_seven_types(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     reply = await inventory(cloud, 0)
     licenses = reply.pop("licenses")
     assert reply == {"result": 0, "device_model_domain": 0, "consistence": False}
@@ -108,7 +108,7 @@ async def test_list_is_flat_and_has_all_seven_types(cloud: Cloud, make_dock: Mak
 
 @pytest.mark.asyncio
 async def test_dock_has_an_inventory_of_its_own(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(3)
+    await make_dock().onboarded(20)
     aircraft, dock = await inventory(cloud, 0), await inventory(cloud, 3)
     assert dock["device_model_domain"] == 3
     assert dock["licenses"][:-1] == aircraft["licenses"]
@@ -125,7 +125,7 @@ async def test_dock_has_an_inventory_of_its_own(cloud: Cloud, make_dock: MakeDoc
 async def test_licenses_of_an_aircraft_that_is_off_are_out_of_reach(
     cloud: Cloud, make_dock: MakeDock, method: str, data: Any
 ) -> None:
-    await make_dock(aircraft_on=False).onboarded(3)
+    await make_dock(aircraft_on=False).onboarded(20)
     assert (await ask(cloud, method, data))["result"] == 325012
     assert len((await inventory(cloud, 3))["licenses"]) == 8
 
@@ -133,7 +133,7 @@ async def test_licenses_of_an_aircraft_that_is_off_are_out_of_reach(
 @pytest.mark.asyncio
 async def test_switch_changes_the_license_of_the_aircraft_only(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     wanted = dock.licenses.imported[3]["common_fields"]["license_id"]
     reply = await ask(cloud, "unlock_license_switch", {"license_id": wanted, "enable": True})
     assert reply == {"result": 0, "license_id": wanted}
@@ -144,7 +144,7 @@ async def test_switch_changes_the_license_of_the_aircraft_only(cloud: Cloud, mak
 
 @pytest.mark.asyncio
 async def test_unknown_license_cannot_be_switched(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(3)
+    await make_dock().onboarded(20)
     reply = await ask(cloud, "unlock_license_switch", {"license_id": 1, "enable": True})
     assert reply == {"result": 325003, "license_id": 1}
 
@@ -152,7 +152,7 @@ async def test_unknown_license_cannot_be_switched(cloud: Cloud, make_dock: MakeD
 @pytest.mark.asyncio
 async def test_update_imports_what_was_approved(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     dock.licenses.imported[1]["common_fields"]["enabled"] = True
     assert await ask(cloud, "unlock_license_update", {}) == {"result": 0}
     reply = await inventory(cloud, 0)
@@ -164,7 +164,7 @@ async def test_update_imports_what_was_approved(cloud: Cloud, make_dock: MakeDoc
 @pytest.mark.asyncio
 async def test_license_that_was_withdrawn_makes_the_two_differ(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     dock.licenses.import_approved()
     assert (await inventory(cloud, 3))["consistence"] is True
     del dock.licenses.approved[0]
@@ -174,7 +174,7 @@ async def test_license_that_was_withdrawn_makes_the_two_differ(cloud: Cloud, mak
 @pytest.mark.asyncio
 async def test_good_file_is_fetched_and_imported(cloud: Cloud, make_dock: MakeDock, files: str) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert await update(cloud, f"{files}/a.kmz?Signature=x") == 0
     [download] = dock.licenses.downloads
     assert (download.size, download.md5, download.error) == (len(CONTENT), MD5, "")
@@ -186,7 +186,7 @@ async def test_good_file_is_fetched_and_imported(cloud: Cloud, make_dock: MakeDo
 @pytest.mark.asyncio
 async def test_file_with_another_fingerprint_is_not_imported(cloud: Cloud, make_dock: MakeDock, files: str) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert await update(cloud, f"{files}/a.kmz", "0" * 32) == 325003
     [download] = dock.licenses.downloads
     assert (download.md5, download.error) == (MD5, "The fingerprint is that of another file.")
@@ -196,7 +196,7 @@ async def test_file_with_another_fingerprint_is_not_imported(cloud: Cloud, make_
 @pytest.mark.asyncio
 async def test_dock_stays_awake_during_a_long_download(cloud: Cloud, make_dock: MakeDock, files: str) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     dock.licenses.file_timeout = 0.4
     file = {"url": f"{files}/trickle", "fingerprint": MD5}
     await cloud.command("DOCK1", "unlock_license_update", {"file": file})
@@ -238,7 +238,7 @@ async def test_bad_command_is_refused_and_complained_about(
     cloud: Cloud, make_dock: MakeDock, method: str, data: Any, complaint: str
 ) -> None:
     dock = make_dock()
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert await ask(cloud, method, data) == {"result": 325001}
     assert [one.text for one in dock.ledger.complaints] == [complaint]
 

@@ -110,21 +110,21 @@ LITERAL = ["colon-timestamp", "string-timestamp", "odd-model-key", "bad-model-ke
 @pytest.mark.parametrize("name", LITERAL)
 async def test_harmless_misbehaviour_does_not_stop_the_dock(cloud: Cloud, make_dock: MakeDock, name: str) -> None:
     dock = make_dock(misbehave=[name])
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     assert dock.ledger.complaints == []
 
 
 @pytest.mark.asyncio
 async def test_wrong_code_is_refused_at_the_organization(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(misbehave=["wrong-code"])
-    assert not await dock.settled(3)
+    assert not await dock.settled(20)
     assert dock.steps[-1][1:3] == ("airport_organization_get", "refused")
 
 
 @pytest.mark.asyncio
 async def test_every_request_goes_out_twice(cloud: Cloud, make_dock: MakeDock) -> None:
     dock = make_dock(misbehave=["duplicate"])
-    await dock.onboarded(3)
+    await dock.onboarded(20)
     tids = [message["tid"] for message in cloud.messages("requests")]
     assert tids[0::2] == tids[1::2]
     await until(lambda: len(dock.ledger.answered_more_than_once()) == 5)

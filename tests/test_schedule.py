@@ -1,0 +1,34 @@
+"""Which worker runs a test."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.schedule_plugin import APART, FIRST, TOGETHER, group_of
+from tests.stack import ROOT
+
+PURE = "tests/mqtt_bridge/protocol/test_{}.py"
+MODULES = [PURE.format(name) for name in ("model_keys", "mode_codes", "result_codes", "journal")]
+
+
+@pytest.mark.parametrize("path", sorted({*TOGETHER, *APART, *FIRST}))
+def test_what_has_a_place_exists(path):
+    assert (ROOT / path).exists()
+
+
+def test_pages_share_a_browser_and_a_module_keeps_its_tests():
+    assert group_of("tests/browser/test_live.py::test_a") == group_of("tests/browser/test_admin.py::test_b[x]")
+    assert group_of("tests/test_a.py::test_a[tests/b.py::c]") == "tests/test_a.py"
+    assert group_of(f"{APART[0]}::test_a") == APART[0]
+
+
+def test_each_module_runs_on_one_worker():
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v", *MODULES]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    said = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    ran = set(re.findall(r"\[(gw\d)\].* PASSED (tests/\S+?\.py)::", said))
+    assert sorted(module for _, module in ran) == sorted(MODULES)
+    assert len({worker for worker, _ in ran}) == 2
