@@ -8,7 +8,7 @@ import django_filters
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
@@ -35,6 +35,18 @@ SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, "Not a serial number.")
 WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
 WAIT: Final = f"How many seconds at most, 0 to {LONGEST:g}, to wait for the end of a call that is open."
 NO_SERVICE: Final[dict[str, Any]] = {"invalid_choice": "There is no such service."}  # DRF's words repeat the name
+
+
+# What is asked in DJI's samples, as requests of ours.
+ONE: Final = [
+    OpenApiExample(spec.label, {"device": "dock-sn", "method": name, "data": dict(spec.example)}, request_only=True)
+    for name, spec in METHODS.items()
+]
+MANY: Final = [
+    OpenApiExample(spec.label, {"devices": ["dock-sn"], "method": name, "data": dict(spec.example)}, request_only=True)
+    for name, spec in METHODS.items()
+    if not spec.secrets
+]
 
 
 class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -152,7 +164,7 @@ class ServiceCallViewSet(AskingViewSet):
             answer.waits_for = Wait(call.pk, seconds)  # type: ignore[attr-defined]
         return answer
 
-    @extend_schema(request=AskOneSerializer, responses={201: ServiceCallSerializer})
+    @extend_schema(request=AskOneSerializer, responses={201: ServiceCallSerializer}, examples=ONE)
     @once
     @sensitive_variables()
     def create(self, request: Request) -> Response:
@@ -199,7 +211,7 @@ class ServiceCallBatchViewSet(AskingViewSet):
         context = {**options.pop("context", self.get_serializer_context()), "counts": counts}
         return super().get_serializer(*rows, context=context, **options)
 
-    @extend_schema(request=AskManySerializer, responses={201: ServiceCallBatchSerializer})
+    @extend_schema(request=AskManySerializer, responses={201: ServiceCallBatchSerializer}, examples=MANY)
     @once
     def create(self, request: Request) -> Response:
         """Ask many docks for the same service; those that cannot get it are told in `skipped`."""

@@ -73,6 +73,7 @@ class Method(NamedTuple):
     event: type[msgspec.Struct] | None = None  # with events the reply is not the end
     secrets: tuple[str, ...] = ()  # fields that only the dock may read
     qos: int = 1
+    example: Mapping[str, Any] = {}  # data as in DJI's sample, as far as ours is the same
 
     def read(self, data: Any) -> dict[str, Any]:
         """The data of a call, checked; ValueError says what is wrong, and repeats no text that was given."""
@@ -81,13 +82,17 @@ class Method(NamedTuple):
             raise ValueError("data must be an object of names with their values")
         if not set(data) <= set(names):
             raise ValueError(f"data may name {', '.join(names) or 'nothing'}, and nothing else")
+        # In JSON 5.0 is a whole number.
+        data = {
+            name: int(value) if isinstance(value, float) and value % 1 == 0 else value for name, value in data.items()
+        }
         for name, value in data.items():
             if isinstance(value, str) and not is_storable(value):
                 raise ValueError(f"{name} has characters that cannot be stored")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{name} is a number of more than 64 bits")
         try:
-            given = msgspec.convert(dict(data), self.input)
+            given = msgspec.convert(data, self.input)
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
         checked: dict[str, Any] = msgspec.to_builtins(given)
@@ -151,6 +156,7 @@ METHODS: Final[dict[str, Method]] = {
             LicenseListReply,
             subject=lambda data: f"{LIST}:{data['device_model_domain']}",
             output=_list_output,
+            example={"device_model_domain": 0},
         ),
         Method(
             SWITCH,
@@ -159,6 +165,7 @@ METHODS: Final[dict[str, Method]] = {
             LicenseSwitchReply,
             subject=lambda data: f"{SWITCH}:{data['license_id']}",
             output=_switch_output,
+            example={"license_id": 240330, "enable": True},
         ),
         Method(
             UPDATE,
@@ -178,6 +185,7 @@ METHODS: Final[dict[str, Method]] = {
             event=AccountEvent,
             secrets=("password", "verification_code"),
             qos=0,  # a broker stores what it queues, and QoS 0 it never queues
+            example={"username": "username", "password": "password", "verification_code": ""},
         ),
         Method(
             LOGOUT,

@@ -82,6 +82,7 @@ def once(action: Action) -> Action:
                 _keep(row, response)
         return response
 
+    carried_out_once.takes_idempotency_key = True  # type: ignore[attr-defined]  # for the OpenAPI document
     return carried_out_once
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document: what drf-spectacular reads from the code, with errors, headers and links beside it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -9,6 +10,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
 from cloudapi.rest.problems import MEDIA_TYPE
+from devices import methods
+from devices.methods import METHODS, Method
 from organizations.tenant_api import TenantViewSet
 
 PROBLEM: Final = {
@@ -57,6 +60,7 @@ HEADERS: Final = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "What may be shown.", "schema": {"type": "string"}},
     "ETag": {"description": "Of this representation.", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {"description": "`true`: this was answered before.", "schema": {"type": "string"}},
     "Location": {"description": "Where it is.", "schema": {"type": "string", "format": "uri-reference"}},
 }
 RATE: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
@@ -78,12 +82,18 @@ SUMMARIES: Final = {
     "partial_update": "Change one {one}",
     "destroy": "Delete one {one}",
 }
+SHARED: Final = ("responses", "headers", "schemas")
+BY_METHOD: Final = ("AskOneRequest", "AskManyRequest")  # the schemas whose `data` depends on their `method`
 TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}  # no database takes NUL
 WORDS: Final = {"type": "string", "pattern": "^[^\\u0000]+$"}
-CONDITION: Final = {
-    "GET": ("If-None-Match", "An `ETag` that you have: 304 if nothing has changed."),
-    "PATCH": ("If-Match", "The `ETag` that you know: 412 if it has changed since."),
-}
+# Headers of requests: name, type, words.
+IF_NONE_MATCH: Final = ("If-None-Match", str, "An `ETag` that you have: 304 if nothing has changed.")
+IF_MATCH: Final = ("If-Match", str, "The `ETag` that you know: 412 if it has changed since.")
+IDEMPOTENCY_KEY: Final = (
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "New for each thing that you want done. The same request with the same key gets the same answer for 24 hours.",
+)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -116,6 +126,7 @@ class Schema(AutoSchema):
         answers = operation["responses"]
         for code, answer in answers.items():
             headers = [*RATE, *(["Location"] if code == "201" else []), *(["ETag"] if self._has_tag() else [])]
+            headers += ["Idempotency-Replayed"] if self._is_repeatable() else []
             answer.setdefault("headers", {}).update({name: _ref("headers", name) for name in headers})
         if self._has_tag() and self.method == "GET":
             answers["304"] = {"description": "As you have it.", "headers": {"ETag": _ref("headers", "ETag")}}
@@ -142,13 +153,31 @@ class Schema(AutoSchema):
             found.append(
                 OpenApiParameter("include", names, description="Data to show as well.", style="form", explode=False)
             )
-        if self._has_tag() and self.method in CONDITION:
-            name, words = CONDITION[self.method]
-            found.append(OpenApiParameter(name, str, OpenApiParameter.HEADER, description=words))
-        return found
+        headers: list[tuple[str, Any, str]] = [IF_NONE_MATCH] if self._has_tag() and self.method == "GET" else []
+        headers += [IF_MATCH] if self._is_conditional() else []
+        headers += [IDEMPOTENCY_KEY] if self._is_repeatable() else []
+        return found + [
+            OpenApiParameter(name, schema, OpenApiParameter.HEADER, description=words)
+            for name, schema, words in headers
+        ]
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
+        """What is shown only when asked for is not required."""
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if included := getattr(serializer, "includes", {}):
+            schema["required"] = [name for name in schema.get("required", ()) if name not in included]
+        return schema
 
     def _has_tag(self) -> bool:
         return getattr(self.view, "action", "") in ("retrieve", "partial_update", "create")
+
+    def _is_conditional(self) -> bool:
+        """Whether it does something to one row, which may have changed since the client read it."""
+        return self.method not in SAFE_METHODS and bool(getattr(self.view, "detail", False))
+
+    def _is_repeatable(self) -> bool:
+        action = getattr(self.view, getattr(self.view, "action", None) or "", None)
+        return getattr(action, "takes_idempotency_key", False)
 
     def _errors(self, has_body: bool) -> list[int]:
         codes = [400, 401, 404, 406, 429]
@@ -156,14 +185,17 @@ class Schema(AutoSchema):
             codes += [403, 409]
         if has_body:
             codes += [413, 415]
-        if getattr(self.view, "action", "") == "partial_update":
+        if self._is_conditional():
             codes += [412]
+        if self._is_repeatable():
+            codes += [422, 503]
         return codes
 
 
 def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     """What operations share, in one place."""
     parts = result["components"]
+    _say_null(parts["schemas"])
     parts["schemas"]["Problem"] = PROBLEM
     parts["headers"] = HEADERS
     for name, schema in parts["schemas"].items():
@@ -172,14 +204,78 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
             for field in schema.get("properties", {}).values():
                 if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
                     field |= TEXT
+    for name in BY_METHOD:
+        parts["schemas"][name] = _by_method(parts["schemas"][name], parts["schemas"])
     parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
-    used = json.dumps(result, default=str)  # some words are translated only when they are written
-    for kind in ("responses", "headers"):
-        parts[kind] = {name: part for name, part in parts[kind].items() if f'#/components/{kind}/{name}"' in used}
+    _link(result["paths"])
+    _drop_unused(result)
     tags = {tag for path in result["paths"].values() for operation in path.values() for tag in operation["tags"]}
     result["tags"] = [{"name": name, "description": TAGS[name]} for name in sorted(tags)]
     result["servers"] = [{"url": "/", "description": "Where this document comes from."}]
     return result
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """From what lists and creations answer to what can be done with one of the rows."""
+    for base, operations in paths.items():
+        targets = [(path, one) for path, ones in paths.items() if path.startswith(f"{base}{{") for one in ones.values()]
+        for method, code, place in (("get", "200", "/results/0"), ("post", "201", "")):
+            if "{" in base or method not in operations:
+                continue
+            operations[method]["responses"][code]["links"] = {
+                target["operationId"]: {
+                    "operationId": target["operationId"],
+                    "parameters": {_parameter(path): f"$response.body#{place}/{_parameter(path)}"},
+                }
+                for path, target in targets
+            }
+
+
+def _parameter(path: str) -> str:
+    """The name of the one parameter in a path, which is a field of the row that it names, too."""
+    return path.partition("{")[2].partition("}")[0]
+
+
+def _say_null(node: Any) -> None:
+    """Write what may be null as OpenAPI 3.1 does; drf-spectacular writes it as 3.0 did for typed dictionaries."""
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _say_null(inner)
+    if isinstance(node, dict) and node.get("nullable") is True and "type" in node:
+        del node["nullable"]
+        node["type"] = [node["type"], "null"]
+
+
+def _drop_unused(result: dict[str, Any]) -> None:
+    """Leave out parts that nothing names, until each is named by something that stays."""
+    parts = result["components"]
+    while True:
+        document = json.dumps(result, default=str)  # some words are translated only when they are written
+        unused = [(kind, name) for kind in SHARED for name in parts[kind] if f'/{kind}/{name}"' not in document]
+        if not unused:
+            return
+        for kind, name in unused:
+            del parts[kind][name]
+
+
+def _by_method(schema: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """A request for a service with one variant for each method, which says what data that takes."""
+    names = schemas[schema["properties"]["method"]["$ref"].rpartition("/")[2]]["enum"]
+    return {"description": schema["description"], "oneOf": [_variant(schema, METHODS[name]) for name in names]}
+
+
+def _variant(schema: dict[str, Any], spec: Method) -> dict[str, Any]:
+    data = methods.schema(spec.name)
+    fields = {**schema["properties"], "method": {"const": spec.name}, "data": data}
+    if spec.secrets:
+        fields["queue"] = {"const": False, "description": "A password does not wait."}
+    required = [*schema["required"], *(["data"] if data.get("required") else [])]
+    return {
+        "title": spec.label,
+        "type": "object",
+        "properties": fields,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def _problem(code: int, words: str) -> dict[str, Any]:

@@ -67,4 +67,5 @@ def test_every_operation_keeps_its_contract(stack, role, tmp_path):
         "--warnings=off", "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path.parent / f"{role}.txt").write_text(done.stdout)
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:] + stack.web.said()[-2000:]
