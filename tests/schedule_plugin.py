@@ -14,6 +14,7 @@ TOGETHER = ("tests/browser/",)  # they share one Chromium
 APART = ("tests/browser/test_commands_end_to_end.py",)
 # By how long they take, which need not be exact; all others follow in random order.
 FIRST = (
+    "tests/cloudapi/rest/test_contract.py",
     "tests/browser/",
     "tests/browser/test_commands_end_to_end.py",
     "tests/fault/test_kill.py",
@@ -26,6 +27,7 @@ FIRST = (
     "tests/fault/test_live.py",
     "tests/cloudapi/embedded/test_servers.py",
     "tests/devices/test_consumers.py",
+    "tests/cloudapi/rest/test_whole_story.py",
     "tests/fault/test_poison.py",
     "tests/fault/test_redis.py",
     "tests/fault/test_disorder.py",

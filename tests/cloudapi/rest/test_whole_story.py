@@ -12,8 +12,6 @@ from tests.demo import free_port
 from tests.fault.load import run_in_loop
 from tests.stack import CODE, ROOT, Redis, running_stack
 
-pytestmark = pytest.mark.xdist_group("whole story")
-
 STAFF = """
 from django.contrib.auth import get_user_model
 from organizations.models import Organization, OrganizationAPIKey
