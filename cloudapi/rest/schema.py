@@ -162,7 +162,8 @@ class Schema(AutoSchema):
         ]
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
-        """What is shown only when asked for is not required."""
+        """With what is shown only when asked for, which is not required."""
+        serializer.context["include"] = getattr(serializer, "includes", ())
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if included := getattr(serializer, "includes", {}):
             schema["required"] = [name for name in schema.get("required", ()) if name not in included]
