@@ -4,41 +4,32 @@ import json
 
 import pytest
 from django.utils import timezone
-from rest_framework.test import APIClient
 
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
-from organizations.models import AuditEvent, OrganizationAPIKey, Role
+from organizations.models import AuditEvent
 
 LIST = "/api/v1/devices/"
 ONE = f"{LIST}DOCK0001/"
 
 
-def client(organization, role):
-    """Of an integrator whose key has this role."""
-    _, plain = OrganizationAPIKey.objects.create_key(organization=organization, name=role, role=role)
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {plain}")
-    return client
+@pytest.fixture
+def viewer(api, viewer_key):
+    return api(viewer_key)
 
 
 @pytest.fixture
-def viewer(organization):
-    return client(organization, Role.VIEWER)
+def operator(api, operator_key):
+    return api(operator_key)
 
 
 @pytest.fixture
-def operator(organization):
-    return client(organization, Role.OPERATOR)
+def manager(api, manager_key):
+    return api(manager_key)
 
 
 @pytest.fixture
-def manager(organization):
-    return client(organization, Role.MANAGER)
-
-
-@pytest.fixture
-def stranger(other_organization):
-    return client(other_organization, Role.MANAGER)
+def stranger(api, stranger_key):
+    return api(stranger_key)
 
 
 def sns(response):
@@ -146,7 +137,7 @@ def test_an_operator_renames_a_device_and_the_trail_names_the_key(operator, dock
     response = operator.patch(ONE, {"callsign": "Pier 8"})
     assert response.json()["callsign"] == "Pier 8"
     event = AuditEvent.objects.get(action="change", object_id=str(dock.pk))
-    assert (event.through, event.api_key.name, event.user) == ("api", "operator", None)
+    assert (event.through, event.api_key.name, event.user) == ("api", "operator key", None)
     assert (event.before, event.after) == ({"callsign": "Pier 7"}, {"callsign": "Pier 8"})
 
 

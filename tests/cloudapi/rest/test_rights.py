@@ -9,7 +9,8 @@ from rest_framework.test import APIClient
 from cloudapi.rest.views import document
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseFile, UnlockLicense
-from organizations.models import BindingCode, OrganizationAPIKey, Role
+from organizations.models import BindingCode, Role
+from tests.api import client_of, make_key
 from tests.world import world  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -66,10 +67,7 @@ def _commands_are_sent(settings):
 
 
 def key_of(organization, role):
-    _, plain = OrganizationAPIKey.objects.create_key(organization=organization, name=role, role=role)
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {plain}")
-    return client
+    return client_of(make_key(organization, role))
 
 
 def rows_of(organization):
