@@ -16,7 +16,7 @@ from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
 from organizations.fields import BooleanField, StrictSerializer
-from organizations.filters import BooleanFilter, SinceFilter
+from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -27,10 +27,10 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices."""
 
     organization = django_filters.CharFilter("organization__organization_id")
-    kind = django_filters.ChoiceFilter(
+    kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
-    presence = django_filters.ChoiceFilter(choices=Presence.choices, method="there")
+    presence = ChoiceFilter(choices=Presence.choices, method="there")
     gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
     model_key = django_filters.CharFilter()
     is_enabled = BooleanFilter()

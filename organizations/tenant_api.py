@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import django_filters
 from django.db import transaction
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
@@ -93,9 +94,20 @@ class TenantViewSet(GenericViewSet[Any]):
         offered, asked = self.offered(), self.included()
         related = list(getattr(self.get_serializer_class(), "related", ()))
         related += [path for name in asked for path in offered[name].select]
+        lists = self.request.query_params.lists()
+        several = [name for name, values in lists if len(values) > 1 and not self._takes_several(name)]
+        if several:
+            raise serializers.ValidationError(
+                {name: ["Give it once: of several only one would count."] for name in several}
+            )
         rows = rows.prefetch_related(*(path for name in asked for path in offered[name].prefetch))
         if related:  # without a name Django would follow every relation
             rows = rows.select_related(*related)
+    def _takes_several(self, parameter: str) -> bool:
+        """Whether it may be given more than once."""
+        found = getattr(self.filterset_class, "base_filters", {}).get(parameter)
+        return isinstance(found, django_filters.MultipleChoiceFilter)
+
         return rows.defer(*(column for column, name in self.deferred.items() if name not in asked))
 
     def offered(self) -> Mapping[str, Include]:
