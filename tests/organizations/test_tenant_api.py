@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
@@ -108,3 +109,13 @@ def test_a_field_that_is_only_read_is_not_called_unknown(api, operator_key, dock
     assert response.json()["errors"] == [
         {"pointer": "/presence", "code": "invalid", "detail": "This cannot be set here."}
     ]
+
+
+def test_what_changes_by_itself_does_not_keep_a_client_from_a_change(api, operator_key, dock):
+    client = api(operator_key)
+    DeviceState.objects.update_or_create(device=dock, defaults={"last_seen": timezone.now(), "mode_code": 0})
+    tag = client.get(f"{ROUTE}{dock.sn}/", {"include": "state"})["ETag"]
+    DeviceState.objects.update(last_seen=timezone.now(), mode_code=4, online=True, firmware_version="10.02")
+    assert client.get(f"{ROUTE}{dock.sn}/", {"include": "state"}, headers={"If-None-Match": tag}).status_code == 200
+    assert client.patch(f"{ROUTE}{dock.sn}/", {"callsign": "Pier 8"}, headers={"If-Match": tag}).status_code == 200
+    assert client.patch(f"{ROUTE}{dock.sn}/", {"callsign": "Pier 9"}, headers={"If-Match": tag}).status_code == 412
