@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
@@ -81,11 +82,12 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     def changed(self, row: Device) -> None:
         live.tell_device([row])
 
-    @action(detail=True, methods=["post"], serializer_class=ReleaseSerializer)
+    @extend_schema(request=ReleaseSerializer, responses=ReleasedSerializer)
+    @action(detail=True, methods=["post"])
     @transaction.atomic
     def release(self, request: Request, sn: str) -> Response:
         """Take a device from its organization, so that another may bind it."""
-        given = self.get_serializer(data=request.data)
+        given = ReleaseSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         device = self.get_object()
         chosen = Q(pk=device.pk)
