@@ -205,7 +205,15 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Dock cloud",
-    "DESCRIPTION": "Docks, their unlock licenses, and what they are asked to do. Begin with docs/integrators.md.",
+    "DESCRIPTION": (
+        "Docks, their unlock licenses, and what they are asked to do.\n\n"
+        "A manager makes a key in the admin, under *API keys*; each request has it as `Authorization: Api-Key ...`. "
+        "A command is a `POST` to `service-calls/`, with an `Idempotency-Key` if it may have to be sent again; what "
+        "becomes of it is read at its address, with `?wait=10`, or followed over WebSocket. "
+        "Errors are problems of RFC 9457. Each address ends with a slash.\n\n"
+        "The way from a key to the first command, with what `data` each service takes, is `docs/integrators.md` of the "
+        "sources; what the sockets say, `docs/live.md`."
+    ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "LICENSE": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},

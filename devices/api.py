@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
@@ -16,7 +17,7 @@ from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
 from organizations.fields import BooleanField, StrictSerializer
-from organizations.filters import BooleanFilter, SinceFilter
+from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -27,10 +28,10 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices."""
 
     organization = django_filters.CharFilter("organization__organization_id")
-    kind = django_filters.ChoiceFilter(
+    kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
-    presence = django_filters.ChoiceFilter(choices=Presence.choices, method="there")
+    presence = ChoiceFilter(choices=Presence.choices, method="there")
     gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
     model_key = django_filters.CharFilter()
     is_enabled = BooleanFilter()
@@ -81,11 +82,12 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     def changed(self, row: Device) -> None:
         live.tell_device([row])
 
-    @action(detail=True, methods=["post"], serializer_class=ReleaseSerializer)
+    @extend_schema(request=ReleaseSerializer, responses=ReleasedSerializer)
+    @action(detail=True, methods=["post"])
     @transaction.atomic
     def release(self, request: Request, sn: str) -> Response:
         """Take a device from its organization, so that another may bind it."""
-        given = self.get_serializer(data=request.data)
+        given = ReleaseSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         device = self.get_object()
         chosen = Q(pk=device.pk)

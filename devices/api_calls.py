@@ -1,6 +1,6 @@
 """REST: what docks are asked to do, one by one and many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices import batches, service_calls
-from devices.methods import METHODS
+from devices.methods import METHODS, Method
 from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, ServiceCallBatch
 from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
 from devices.waiting import LONGEST, Wait, wait_of
@@ -34,7 +34,6 @@ LONGEST_EXPIRY: Final = timedelta(days=7)
 SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, "Not a serial number.")
 WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
 WAIT: Final = f"How many seconds at most, 0 to {LONGEST:g}, to wait for the end of a call that is open."
-NO_SERVICE: Final[dict[str, Any]] = {"invalid_choice": "There is no such service."}  # DRF's words repeat the name
 
 
 # What is asked in DJI's samples, as requests of ours.
@@ -83,12 +82,20 @@ class BatchFilter(AskingFilter):
     updated_since = SinceFilter("updated", help_text="Changes of the batch, not of its calls.")
 
 
+def services(specs: Iterable[Method]) -> serializers.ChoiceField:
+    """A field for the name of one of these services."""
+    choices = [(spec.name, spec.label) for spec in specs]
+    names = ", ".join(name for name, _ in choices)
+    # REST framework's own words repeat what was sent, however long.
+    return serializers.ChoiceField(
+        choices=choices, error_messages={"invalid_choice": f"No such service here. There is: {names}."}
+    )
+
+
 class AskSerializer(StrictSerializer):
     """What goes with every request for a service."""
 
-    method = serializers.ChoiceField(
-        choices=[(spec.name, spec.label) for spec in METHODS.values()], error_messages=NO_SERVICE
-    )
+    method = services(METHODS.values())
     data = serializers.DictField(required=False, help_text="What the service is given, by its method.")  # type: ignore[assignment]
     note = CharField(required=False, allow_blank=True, max_length=service_calls.MOST_NOTE, help_text="For people.")
     queue = BooleanField(required=False, help_text="Wait for a dock that is offline.")
@@ -120,9 +127,7 @@ class RetrySerializer(StrictSerializer):
 class AskManySerializer(AskSerializer):
     """One service asked of many docks."""
 
-    method = serializers.ChoiceField(
-        choices=[(spec.name, spec.label) for spec in METHODS.values() if not spec.secrets], error_messages=NO_SERVICE
-    )
+    method = services(spec for spec in METHODS.values() if not spec.secrets)
     devices = serializers.ListField(
         child=CharField(validators=[SERIAL_NUMBER]),
         min_length=1,

@@ -14,7 +14,7 @@ from rest_framework.mixins import ListModelMixin
 from devices import attention, exchanges
 from devices.models import Device
 from mqtt_bridge.models import Exchange
-from organizations.filters import BeforeFilter, SinceFilter
+from organizations.filters import BeforeFilter, ChoiceFilter, SinceFilter
 from organizations.serializers import Include, IncludingSerializer
 from organizations.tenancy import restrict
 from organizations.tenant_api import TenantViewSet
@@ -39,9 +39,9 @@ class ExchangeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which messages; each is asked for in full."""
 
     method = django_filters.CharFilter()
-    channel = django_filters.ChoiceFilter(choices=Exchange._meta.get_field("channel").choices)
-    outcome = django_filters.ChoiceFilter(choices=Exchange.Outcome.choices)
-    became = django_filters.ChoiceFilter(choices=[(word, word) for word in OUTCOMES], method="that_became")
+    channel = ChoiceFilter(choices=Exchange._meta.get_field("channel").choices)
+    outcome = ChoiceFilter(choices=Exchange.Outcome.choices)
+    became = ChoiceFilter(choices=[(word, word) for word in OUTCOMES], method="that_became")
     since = SinceFilter("received_at")
     until = BeforeFilter("received_at", help_text="Before this moment.")
     tid = django_filters.CharFilter()

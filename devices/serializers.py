@@ -61,6 +61,7 @@ class DeviceSerializer(IncludingSerializer):
         "carried": Include(prefetch=(Prefetch("carried", Device.objects.order_by("sn")),)),
         "properties": Include(is_heavy=True),
     }
+    fleeting: ClassVar = ("presence", "last_seen", "firmware_version")
 
     model_name = serializers.CharField(read_only=True)
     organization = serializers.CharField(

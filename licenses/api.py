@@ -32,7 +32,7 @@ from licenses.serializers import (
     UnlockLicenseSerializer,
     UploadSerializer,
 )
-from organizations.filters import BeforeFilter, BooleanFilter, SinceFilter
+from organizations.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -50,14 +50,12 @@ class IntegerFilter(django_filters.NumberFilter):  # type: ignore[misc]
 class DockLicenseFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which licenses of a dock."""
 
-    inventory = django_filters.ChoiceFilter(choices=[(word, word) for word in DOMAINS], method="of_inventory")
+    inventory = ChoiceFilter(choices=[(word, word) for word in DOMAINS], method="of_inventory")
     in_other_inventory = BooleanFilter()
     listed = extend_schema_field(
         {"type": "boolean", "description": "Each license of a dock once: the aircraft's row, else the dock's."}
     )(BooleanFilter(method="once"))
-    state = django_filters.ChoiceFilter(
-        choices=[(name, words) for name, (words, _) in validity.STATES.items()], method="in_state"
-    )
+    state = ChoiceFilter(choices=[(name, words) for name, (words, _) in validity.STATES.items()], method="in_state")
     type = IntegerFilter()
     enabled = BooleanFilter()
     license_id = IntegerFilter()

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import rest_framework_api_key.admin  # noqa: F401
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import display_for_value
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -74,12 +75,12 @@ class OrganizationAPIKeyAdmin(IssuingAdmin):
         return obj.role
 
     @admin.display(ordering="last_used", description="last used")
-    def used(self, obj: OrganizationAPIKey) -> Any:
-        return obj.last_used or "never"
+    def used(self, obj: OrganizationAPIKey) -> str:
+        return display_for_value(obj.last_used, "never")
 
     @admin.display(ordering="expiry_date")
-    def expires(self, obj: OrganizationAPIKey) -> Any:
-        return obj.expiry_date or "never"
+    def expires(self, obj: OrganizationAPIKey) -> str:
+        return display_for_value(obj.expiry_date, "never")
 
     @admin.display(description="what it did lately")
     def lately(self, obj: OrganizationAPIKey) -> SafeString:

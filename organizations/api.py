@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from organizations import audit, codes, fleet
-from organizations.filters import BooleanFilter, SinceFilter
+from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations.models import BindingCode, Organization, Role
 from organizations.serializers import (
     BindingCodeSerializer,
@@ -66,7 +66,7 @@ class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which binding codes."""
 
     organization = django_filters.CharFilter("organization__organization_id")
-    state = django_filters.ChoiceFilter(
+    state = ChoiceFilter(
         choices=codes.State.choices, method="in_state", help_text="`usable` finds those that expire soon, too."
     )
 

@@ -40,11 +40,24 @@ class StrictSerializer(serializers.Serializer[Any]):
     """An object without fields that nobody knows."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            writable = {name for name, field in self.fields.items() if not field.read_only}
-            if strange := sorted(str(name) for name in set(data) - writable):
-                raise serializers.ValidationError({name: ["This cannot be set here."] for name in strange})
-        return super().to_internal_value(data)
+        strange = self._strange(data) if isinstance(data, Mapping) else {}
+        try:
+            value = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            found: Any = error.detail  # one entry for each field
+            raise serializers.ValidationError({**strange, **found}) from None
+        if strange:
+            raise serializers.ValidationError(strange)
+        return value
+
+    def _strange(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
+        """What is wrong with the names in an object."""
+        writable = [name for name, field in self.fields.items() if not field.read_only]
+        unknown = f"No such field here. There is: {', '.join(sorted(writable))}."
+        return {
+            str(name): ["This cannot be set here." if name in self.fields else unknown]
+            for name in sorted(set(data) - set(writable))
+        }
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):

@@ -1,7 +1,8 @@
 """Filters of REST lists that refuse what they do not understand."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django.core.exceptions import ValidationError
@@ -9,18 +10,35 @@ from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
 
+def one_of(choices: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """What a value is answered with that is none of these."""
+    return {"invalid_choice": f"One of {', '.join(str(value) for value, _ in choices)}."}
+
+
+class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
+    """One of some words, which a wrong one is answered with."""
+
+    def __init__(self, *args: Any, choices: Any, **kwargs: Any) -> None:
+        super().__init__(*args, choices=choices, error_messages=one_of(choices), **kwargs)
+
+
 @extend_schema_field(bool)
 class BooleanFilter(django_filters.TypedChoiceFilter):  # type: ignore[misc]
     """`true` or `false`; django-filter's own takes anything else for no filter at all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        choices = [("true", "true"), ("false", "false")]
         super().__init__(
-            *args, choices=[("true", "true"), ("false", "false")], coerce=lambda value: value == "true", **kwargs
+            *args, choices=choices, coerce=lambda value: value == "true", error_messages=one_of(choices), **kwargs
         )
 
 
 class MomentField(IsoDateTimeField):  # type: ignore[misc]
     """A moment in UTC, for PostgreSQL takes few offsets; an empty one is refused, for it would show everything."""
+
+    default_error_messages: ClassVar = {
+        "invalid": "A time, as 2026-11-21T09:00:00Z; the + of an offset must be escaped."
+    }
 
     def clean(self, value: Any) -> Any:
         if value is None:

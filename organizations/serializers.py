@@ -33,6 +33,7 @@ class IncludingSerializer(StrictModelSerializer):
 
     related: ClassVar[Sequence[str]] = ()  # for select_related, always
     includes: ClassVar[Mapping[str, Include]] = {}
+    fleeting: ClassVar[Sequence[str]] = ()  # what changes by itself: no reason to refuse a client's change
 
     def get_fields(self) -> dict[str, Any]:
         left_out = set(self.includes) - set(self.context.get("include", ()))

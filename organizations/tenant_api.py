@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
+import django_filters
 from django.db import transaction
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
@@ -44,10 +45,18 @@ class PreconditionFailed(APIException):
     default_code = "precondition_failed"
 
 
-def tag_of(data: Any) -> str:
-    """A strong ETag of what a serializer gave: as long as it stays, so does every byte."""
+def tag_of(data: Mapping[str, Any], passing: Collection[str] = ()) -> str:
+    """A strong ETag of what a serializer gave: as long as it stays, so does every byte.
+
+    Its first half is of what remains without these fields.
+    """
+    lasting = {name: value for name, value in data.items() if name not in passing}
+    return quote_etag(f"{_digest(lasting)}-{_digest(data)}")
+
+
+def _digest(data: Any) -> str:
     text = json.dumps(data, cls=JSONEncoder)
-    return quote_etag(hashlib.blake2b(text.encode(), digest_size=12).hexdigest())
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 class TenantViewSet(GenericViewSet[Any]):
@@ -85,8 +94,19 @@ class TenantViewSet(GenericViewSet[Any]):
         if strange := sorted(set(request.query_params) - known):
             offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
             raise serializers.ValidationError({name: [f"No such parameter here. {offer}"] for name in strange})
+        lists = self.request.query_params.lists()
+        several = [name for name, values in lists if len(values) > 1 and not self._takes_several(name)]
+        if several:
+            raise serializers.ValidationError(
+                {name: ["Give it once: of several only one would count."] for name in several}
+            )
         if empty := [name for name, values in request.query_params.lists() if "" in values and name != INCLUDE]:
             raise serializers.ValidationError({name: ["Give it a value, or leave it out."] for name in empty})
+
+    def _takes_several(self, parameter: str) -> bool:
+        """Whether it may be given more than once."""
+        found = getattr(self.filterset_class, "base_filters", {}).get(parameter)
+        return isinstance(found, django_filters.MultipleChoiceFilter)
 
     def get_queryset(self) -> Any:
         rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
@@ -122,9 +142,15 @@ class TenantViewSet(GenericViewSet[Any]):
         wanted = parse_etags(self.request.headers.get("If-Match") or "*")
         if self.request.method in SAFE_METHODS or "*" in wanted:
             return found
-        if tag_of(self.get_serializer(found).data) not in wanted:
+        # The first half of a tag: a dock that is heard from every few seconds is no other dock.
+        tag = self._tag(self.get_serializer(found).data)
+        if tag.partition("-")[0] not in {known.partition("-")[0] for known in wanted}:
             raise PreconditionFailed
         return found
+
+    def _tag(self, data: Mapping[str, Any]) -> str:
+        shown: Any = self.get_serializer_class()
+        return tag_of(data, {*getattr(shown, "fleeting", ()), *getattr(shown, "includes", ())})
 
     def locked(self) -> Any:
         """The object, with its row locked until the transaction ends: for whoever changes it in place."""
@@ -170,7 +196,7 @@ class TenantViewSet(GenericViewSet[Any]):
     def answer(self, row: Any, code: int = status.HTTP_200_OK) -> Response:
         """One row, with its tag; 304 if the client has it already."""
         data = self.get_serializer(row).data
-        tag = tag_of(data)
+        tag = self._tag(data)
         known = parse_etags(self.request.headers.get("If-None-Match", ""))
         if self.request.method in SAFE_METHODS and (tag in known or "*" in known):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag})

@@ -56,6 +56,9 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         headers["WWW-Authenticate"] = found.auth_header
     if getattr(found, "wait", None):
         headers["Retry-After"] = str(int(found.wait) + 1)  # type: ignore[attr-defined]
+    if isinstance(found, exceptions.UnsupportedMediaType):
+        kinds = " or ".join(parser.media_type for parser in context["view"].get_parsers())
+        found = Problem(415, found.default_code, f"A body is {kinds} here, and its Content-Type says so.")
     body = _body(found, parameters=set(context["request"].query_params) if context.get("request") else set())
     return Response(body, found.status_code, headers=headers, content_type=MEDIA_TYPE)
 
@@ -129,7 +132,8 @@ def _errors(detail: Any, pointer: str, parameters: set[str]) -> Iterator[dict[st
 @csrf_exempt
 def not_found(request: HttpRequest, **_kwargs: Any) -> HttpResponse:
     """Any path below /api/ that is not there."""
-    return JsonResponse(problem(404, "not_found", "There is no such route."), status=404, content_type=MEDIA_TYPE)
+    detail = "There is no such route. /api/docs/ names them all; each ends with a slash."
+    return JsonResponse(problem(404, "not_found", detail), status=404, content_type=MEDIA_TYPE)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
+from cloudapi.rest.views import document
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
 from organizations.models import AuditEvent
 
@@ -198,3 +199,18 @@ def test_a_released_dock_takes_its_aircraft_along_and_keeps_nothing(manager, org
 @pytest.mark.usefixtures("aircraft")
 def test_a_dock_may_be_released_alone(manager, dock):
     assert manager.post(f"{ONE}release/", {"with_aircraft": False}).json() == {"released": [dock.sn]}
+
+
+@pytest.mark.usefixtures("aircraft")
+def test_who_knows_an_older_state_releases_nothing(manager):
+    tag = manager.get(ONE)["ETag"]
+    Device.objects.filter(sn="DOCK0001").update(callsign="Pier 8")
+    assert manager.post(f"{ONE}release/", HTTP_IF_MATCH=tag).status_code == 412
+    tag = manager.get(ONE)["ETag"]
+    assert manager.post(f"{ONE}release/", HTTP_IF_MATCH=tag).json() == {"released": ["DOCK0001", "DRONE0001"]}
+
+
+def test_the_reference_tells_what_a_release_answers():
+    release = json.loads(document())["paths"]["/api/v1/devices/{sn}/release/"]["post"]
+    [shown] = release["responses"]["200"]["content"].values()
+    assert shown["schema"]["$ref"].endswith("/Released")

@@ -450,3 +450,10 @@ def test_a_long_history_costs_one_query(dock, alice):
             assert len(client.get(f"{CALLS}{call.pk}/?include=events").json()["events"]) == version
         queries.append(len(asked))
     assert queries[0] == queries[1]
+
+
+def test_a_service_that_is_not_there_is_answered_with_those_that_are(dock, operator):
+    response = operator.post(CALLS, {"device": dock.sn, "method": "takeoff"})
+    assert response.status_code == 400
+    assert "unlock_license_list, " in response.json()["errors"][0]["detail"]
+    assert "takeoff" not in response.content.decode()

@@ -1,7 +1,7 @@
 """API keys in the admin: shown once, looked after, revoked; and what they did, in the audit trail."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib import admin
@@ -247,3 +247,9 @@ def test_the_trail_asks_a_constant_number_of_queries(page, organization, code):
         act(make_key(organization), code[0])
         page.get("/admin/organizations/auditevent/")
     assert len(many) == len(few)
+
+
+def test_times_of_a_key_look_as_elsewhere(page, organization):
+    row = make_key(organization, expires=datetime(2031, 5, 4, 12, tzinfo=UTC))
+    for url in (KEYS, f"{KEYS}{row.pk}/change/"):
+        assert "4 May 2031 12:00 UTC" in page.get(url).content.decode()

@@ -30,6 +30,20 @@ def test_nobody(api, db):
     assert response["WWW-Authenticate"] == "Api-Key"
 
 
+@pytest.mark.parametrize("header", ["Bearer {}", "{}", "Token {}"])
+def test_a_key_after_another_word_is_told_the_right_one(api, viewer_key, header):
+    response = api().get(ROUTE, headers={"Authorization": header.format(viewer_key.plain)})
+    assert of(response) == (401, "not_authenticated")
+    assert "Authorization: Api-Key" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/devices", "/api/v1/devices/DOCK0001", "/api/v1/"])
+def test_a_forgotten_slash_is_a_route_that_is_not_there_and_is_told(api, viewer_key, path):
+    response = api(viewer_key).get(path)
+    assert of(response) == (404, "not_found")
+    assert "ends with a slash" in response.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "path", ["/api/", "/api/v1/", "/api/v2/devices/", "/api/v1/devicez/", "/api/v1/devices//", "/api/%00"]
 )
@@ -59,11 +73,13 @@ def test_a_body_that_is_too_large(api, who, dock, settings):
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"]
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"],
 )
 def test_a_body_of_another_media_type(api, manager_key, dock, kind):
     response = api(manager_key).patch(f"{ROUTE}{dock.sn}/", "callsign=x", content_type=kind)
     assert of(response) == (415, "unsupported_media_type")
+    assert "application/json" in response.json()["detail"]
 
 
 NO_OBJECTS = {
