@@ -129,12 +129,14 @@ def test_a_device_shows_more_when_asked(viewer, dock):
 def test_an_aircraft_in_a_dock_of_another_organization_does_not_name_it(viewer, dock, aircraft, other_organization):
     Device.objects.filter(pk=dock.pk).update(organization=other_organization)
     assert viewer.get(f"{LIST}{aircraft.sn}/").json()["gateway"] is None
+    assert sns(viewer.get(LIST, {"gateway": dock.sn})) == []
 
 
 @pytest.mark.usefixtures("dock")
 def test_what_the_client_has_already_is_not_told_again(viewer):
     tag = viewer.get(ONE)["ETag"]
     assert viewer.get(ONE, HTTP_IF_NONE_MATCH=tag).status_code == 304
+    assert viewer.get(ONE, HTTP_IF_NONE_MATCH=f'"other", W/{tag}').status_code == 304
     Device.objects.update(callsign="Pier 8")
     assert viewer.get(ONE, HTTP_IF_NONE_MATCH=tag).status_code == 200
 
@@ -207,3 +209,11 @@ def test_a_released_dock_takes_its_aircraft_along_and_keeps_nothing(manager, org
 @pytest.mark.usefixtures("aircraft")
 def test_a_dock_may_be_released_alone(manager, dock):
     assert manager.post(f"{ONE}release/", {"with_aircraft": False}).json() == {"released": [dock.sn]}
+
+
+@pytest.mark.usefixtures("dock")
+def test_a_dock_is_released_as_the_client_knew_it(manager):
+    tag = manager.get(ONE)["ETag"]
+    Device.objects.update(callsign="Pier 8")
+    assert manager.post(f"{ONE}release/", HTTP_IF_MATCH=tag).status_code == 412
+    assert manager.post(f"{ONE}release/", HTTP_IF_MATCH=manager.get(ONE)["ETag"]).status_code == 200
