@@ -56,8 +56,16 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         headers["WWW-Authenticate"] = found.auth_header
     if getattr(found, "wait", None):
         headers["Retry-After"] = str(int(found.wait) + 1)  # type: ignore[attr-defined]
-    body = _body(found, parameters=set(context["request"].query_params) if context.get("request") else set())
+    body = _body(found, parameters=_parameters(context.get("request")))
     return Response(body, found.status_code, headers=headers, content_type=MEDIA_TYPE)
+
+
+def _parameters(request: Any) -> set[str]:
+    """The names of the query's parameters; none if they are too many to be read, which may be the very error."""
+    try:
+        return set(request.query_params) if request else set()
+    except SuspiciousOperation:
+        return set()
 
 
 def _understood(error: Exception) -> exceptions.APIException | None:
