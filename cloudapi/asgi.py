@@ -6,6 +6,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import django
 import uvicorn
@@ -50,6 +51,15 @@ class Handler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Load it for threads, whatever Django asks for."""
         super().load_middleware(is_async=False)
+
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        """As Django does; a body that came in chunks has a length by now, without which REST would take it for none."""
+        found = super().create_request(scope, body_file)
+        request = found[0]
+        if request is not None and "HTTP_TRANSFER_ENCODING" in request.META:
+            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            body_file.seek(0)
+        return found
 
     async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:  # type: ignore[override]
         """What the middleware and the view answer."""

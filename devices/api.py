@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -32,7 +32,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
     presence = ChoiceFilter(choices=Presence.choices, method="there")
-    gateway = django_filters.CharFilter("gateway__sn", help_text="What this dock carries.")
+    gateway = django_filters.CharFilter(method="carried_by", help_text="What this dock carries.")
     model_key = django_filters.CharFilter()
     is_enabled = BooleanFilter()
     updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
@@ -44,6 +44,10 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     def of_kind(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
         """Docks or aircraft."""
         return rows & Device.objects.docks() if value == "dock" else rows.filter(model_key__startswith="0-")
+
+    def carried_by(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """What this dock of the same owner carries: as in the answer, another owner's is not named."""
+        return rows.filter(gateway__sn=value, gateway__organization=F("organization"))
 
     def there(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
         """What may be said of their connection now."""

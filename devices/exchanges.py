@@ -21,7 +21,7 @@ class CodeInWords(NamedTuple):
 def parse(text: str) -> Any:
     """The JSON of a journal row; None for what is no JSON, as a payload that was cut off."""
     try:
-        return json.loads(text)
+        return _read(text)
     except (ValueError, RecursionError):
         return None
 
@@ -29,7 +29,7 @@ def parse(text: str) -> Any:
 def shown(text: str) -> Any:
     """The JSON of a journal row; other text as it is."""
     try:
-        return json.loads(text)
+        return _read(text)
     except (ValueError, RecursionError):
         return text
 
@@ -37,7 +37,7 @@ def shown(text: str) -> Any:
 def pretty(text: str) -> str:
     """The JSON of a journal row, indented; other text as it is."""
     try:
-        return indented(json.loads(text))
+        return indented(_read(text))
     except (ValueError, RecursionError):
         return text
 
@@ -55,6 +55,16 @@ def codes(text: str) -> list[CodeInWords]:
         if len(found) == MAX_CODES:
             break
     return found
+
+
+def _read(text: str) -> Any:
+    """The JSON in a text; ValueError for what could not be sent on: NaN, what is beyond every number, half characters.
+
+    Docks may say such things, and Python reads them.
+    """
+    data = json.loads(text)
+    json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    return data
 
 
 def _find(data: Any) -> Iterator[tuple[str, int]]:

@@ -6,6 +6,7 @@ leaves an event behind. Nothing is sent twice: whoever turns a call from queued 
 
 import json
 import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,6 +81,8 @@ GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge 
 MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
 MOST_NOTE: Final = 2000  # characters; it is in every frame about a call
 MOST_KEY: Final = 255  # characters of an idempotency key
+HANGS: Final = 1.0  # seconds; a Redis that is dead, or back already, says so sooner
+PAUSE: Final = 5.0  # seconds for which no worker is told anything after Redis hung
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
     "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
@@ -422,13 +425,25 @@ def _enqueue(calls: Sequence[ServiceCall], batch: ServiceCallBatch | None) -> No
     transaction.on_commit(partial(_send_tasks, tasks), robust=True)
 
 
+class _Pause:
+    """Until when this process leaves a Redis alone that hung: it would hold thread after thread that asks it."""
+
+    until = 0.0  # by time.monotonic()
+
+
 def _send_tasks(tasks: Iterable[tuple[str, str]]) -> None:
+    began = time.monotonic()
+    if began < _Pause.until:
+        return  # the sweep will find them
     try:
         for name, key in tasks:
             current_app.send_task(name, [key])
     except Exception as error:
         # Whatever a broken Redis raises: the row is the truth and the task only a hint.
         logger.warning("No worker could be told, the sweep will find it: %s: %s", type(error).__name__, error)
+        now = time.monotonic()
+        if now - began > HANGS:
+            _Pause.until = now + PAUSE
 
 
 def retry(

@@ -137,7 +137,7 @@ class TenantViewSet(GenericViewSet[Any]):
         return {**super().get_serializer_context(), "include": self.included() if self.request else ()}
 
     def get_object(self) -> Any:
-        """As usual; a request that changes it holds the row's lock, and its `If-Match` must name what is there."""
+        """As usual; the `If-Match` of a request that changes it must name what is there."""
         found = super().get_object()
         wanted = parse_etags(self.request.headers.get("If-Match") or "*")
         if self.request.method in SAFE_METHODS or "*" in wanted:
@@ -156,8 +156,8 @@ class TenantViewSet(GenericViewSet[Any]):
         """The object, with its row locked until the transaction ends: for whoever changes it in place."""
         found = self.get_object()
         # Apart, because a query that joins nullable rows cannot lock.
-        rows = type(found)._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
-        return self.get_object() if list(rows.values_list("pk")) else found
+        type(found)._base_manager.select_for_update(no_key=True).filter(pk=found.pk).values_list("pk").first()
+        return self.get_object()
 
     def find(self, rows: Any, field: str = "", **lookup: Any) -> Any:
         """The row that a request names in its body, of those that whoever asks may see; else 404, naming the field.
@@ -197,7 +197,8 @@ class TenantViewSet(GenericViewSet[Any]):
         """One row, with its tag; 304 if the client has it already."""
         data = self.get_serializer(row).data
         tag = self._tag(data)
-        known = parse_etags(self.request.headers.get("If-None-Match", ""))
+        # Weak ones too: a proxy that compresses makes them of ours.
+        known = [known.removeprefix("W/") for known in parse_etags(self.request.headers.get("If-None-Match", ""))]
         if self.request.method in SAFE_METHODS and (tag in known or "*" in known):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag})
         return Response(data, code, headers={"ETag": tag})

@@ -30,14 +30,19 @@ class KeysetPagination(BasePagination):
         """The rows of one page; rows without a value come last, or turned round first."""
         self.request = request
         self.limit = _limit(request.query_params.get(LIMIT))
+        self.rows = queryset.model._meta.label
         self.ordering = _ordering(request.query_params.get(ORDERING), view.orderings)
         self.field, self.backwards = self.ordering.lstrip("-"), self.ordering.startswith("-")
         rows = queryset.order_by(*self._order())
         if cursor := request.query_params.get(CURSOR):
-            rows = rows.filter(self._after(rows, *_read(cursor, self.ordering)))
+            rows = rows.filter(self._after(rows, *_read(cursor, self._list())))
         found = list(rows[: self.limit + 1])
         self.last = found[self.limit - 1] if len(found) > self.limit else None
         return found[: self.limit]
+
+    def _list(self) -> str:
+        """Which rows in which order: no cursor leads into another list, where its key may be none."""
+        return f"{self.rows} {self.ordering}"
 
     def _order(self) -> list[Any]:
         if self.field == "id":
@@ -69,7 +74,7 @@ class KeysetPagination(BasePagination):
         if self.last is None:
             return None
         value = None if self.field == "id" else getattr(self.last, self.field)
-        place = [self.ordering, value if value is None else str(value), str(self.last.pk)]
+        place = [self._list(), value if value is None else str(value), str(self.last.pk)]
         return replace_query_param(self.request.build_absolute_uri(), CURSOR, signing.dumps(place, salt=SALT))
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -110,12 +115,12 @@ def _ordering(text: str | None, offered: Any) -> str:
     return text
 
 
-def _read(cursor: str, ordering: str) -> tuple[Any, Any]:
-    """The value and the primary key in a cursor that this ordering gave; signed, so that nothing else gets this far."""
+def _read(cursor: str, given_by: str) -> tuple[Any, Any]:
+    """The value and the primary key in a cursor that this list gave; signed, so that nothing else gets this far."""
     try:
         told, value, key = signing.loads(cursor, salt=SALT)
     except signing.BadSignature:
         told = None
-    if told != ordering:
+    if told != given_by:
         raise NotFound({CURSOR: ["No list has given such a cursor with this ordering."]})
     return value, key

@@ -7,10 +7,13 @@ from rest_framework.exceptions import ParseError
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's, for bodies that are nested too deep as well; their size is capped by DATA_UPLOAD_MAX_MEMORY_SIZE."""
+    """DRF's, for bodies that are nested too deep as well; their size is capped by DATA_UPLOAD_MAX_MEMORY_SIZE.
+
+    JSON is UTF-8 (RFC 8259), whatever its media type says: that names codecs which are none of text, too.
+    """
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:
-            return super().parse(stream, media_type, parser_context)
+            return super().parse(stream, media_type, {**(parser_context or {}), "encoding": "utf-8"})
         except RecursionError:
             raise ParseError("JSON parse error - nested too deep") from None

@@ -59,8 +59,16 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     if isinstance(found, exceptions.UnsupportedMediaType):
         kinds = " or ".join(parser.media_type for parser in context["view"].get_parsers())
         found = Problem(415, found.default_code, f"A body is {kinds} here, and its Content-Type says so.")
-    body = _body(found, parameters=set(context["request"].query_params) if context.get("request") else set())
+    body = _body(found, parameters=_parameters(context.get("request")))
     return Response(body, found.status_code, headers=headers, content_type=MEDIA_TYPE)
+
+
+def _parameters(request: Any) -> set[str]:
+    """The names of the query's parameters; none if they are too many to be read, which may be the very error."""
+    try:
+        return set(request.query_params) if request else set()
+    except SuspiciousOperation:
+        return set()
 
 
 def _understood(error: Exception) -> exceptions.APIException | None:

@@ -1,6 +1,8 @@
-"""The handshake of WebSockets in a real web process."""
+"""The handshake of WebSockets, and bodies in chunks, in a real web process."""
 
 import http.client
+import json
+from contextlib import closing
 
 import pytest
 from django.db import connection
@@ -28,6 +30,14 @@ def test_foreign_and_malformed_origins_are_refused_at_the_door(web, alice, dock,
         pass
     assert refused.value.response.status_code == 403
     assert "Traceback" not in web.said()
+
+
+def test_a_body_that_comes_in_chunks_is_read(web, manager_key, dock):
+    headers = {"Authorization": f"Api-Key {manager_key.plain}", "Content-Type": "application/json"}
+    with closing(http.client.HTTPConnection(web.host, timeout=60)) as connection:
+        connection.request("PATCH", "/api/v1/devices/DOCK0001/", iter([b'{"callsign": ', b'"Pier 8"}']), headers)
+        with connection.getresponse() as response:
+            assert json.loads(response.read())["callsign"] == "Pier 8"
 
 
 def test_missing_origin_is_refused(web):

@@ -121,12 +121,14 @@ def test_a_device_shows_more_when_asked(viewer, dock):
 def test_an_aircraft_in_a_dock_of_another_organization_does_not_name_it(viewer, dock, aircraft, other_organization):
     Device.objects.filter(pk=dock.pk).update(organization=other_organization)
     assert viewer.get(f"{LIST}{aircraft.sn}/").json()["gateway"] is None
+    assert sns(viewer.get(LIST, {"gateway": dock.sn})) == []
 
 
 @pytest.mark.usefixtures("dock")
 def test_what_the_client_has_already_is_not_told_again(viewer):
     tag = viewer.get(ONE)["ETag"]
     assert viewer.get(ONE, HTTP_IF_NONE_MATCH=tag).status_code == 304
+    assert viewer.get(ONE, HTTP_IF_NONE_MATCH=f'"other", W/{tag}').status_code == 304
     Device.objects.update(callsign="Pier 8")
     assert viewer.get(ONE, HTTP_IF_NONE_MATCH=tag).status_code == 200
 

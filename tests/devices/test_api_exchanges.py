@@ -182,6 +182,14 @@ def test_a_path_that_names_nothing_is_not_found(viewer, said, path):
 # --- how it is read --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ['{"sn": NaN}', '{"sn": 1e999}', r'{"sn": "\ud800", "result": 5}'])
+@pytest.mark.parametrize("side", ["payload", "reply"])
+def test_what_no_json_can_say_is_shown_as_text(viewer, said, side, text):
+    said(**{side: text})
+    (seen,) = viewer.get(LIST, {"include": "payload,reply,codes"}).json()["results"]
+    assert seen[side] == text
+
+
 @pytest.mark.parametrize("include", ["", "payload", "reply", "codes", "payload,reply,codes"])
 def test_the_list_asks_a_constant_number_of_queries(bob, said, include):
     client, counts = client_of(bob), []

@@ -1,6 +1,8 @@
 """Reading journal rows for people."""
 
-from devices.exchanges import MAX_CODES, codes, pretty
+import pytest
+
+from devices.exchanges import MAX_CODES, codes, pretty, shown
 
 
 def test_every_code_of_a_reply_is_found_with_its_device_and_in_words():
@@ -19,6 +21,13 @@ def test_what_is_no_code_is_none():
 def test_a_payload_that_was_cut_off_is_shown_as_it_is():
     text = '{"devices": [{"sn": "A"'
     assert pretty(text) == text
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", r'"\ud800"', r'{"\ud800": 1}'])
+def test_what_no_encoder_would_take_is_shown_as_it_is(value):
+    text = f'{{"sn": {value}, "result": 5}}'
+    assert pretty(text) == shown(text) == text
     assert codes(text) == []
 
 

@@ -11,6 +11,7 @@ from rest_framework.test import APIRequestFactory
 
 from cloudapi.rest.pagination import SALT, KeysetPagination
 from devices.models import Device
+from tests.devices.calls import make_call
 
 VIEW = SimpleNamespace(orderings=("sn", "callsign", "bound_at", "id"))
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,7 +107,19 @@ def test_a_cursor_that_we_never_gave_leads_nowhere(text):
 
 
 @pytest.mark.usefixtures("fleet")
-@pytest.mark.parametrize(("ordering", "salt"), [("sn", "another"), ("callsign", SALT)])
-def test_a_cursor_of_another_list_leads_nowhere(ordering, salt):
+@pytest.mark.parametrize(
+    ("given_by", "salt"),
+    [("devices.Device sn", "another"), ("devices.Device callsign", SALT), ("devices.ServiceCall sn", SALT)],
+)
+def test_a_cursor_of_another_list_leads_nowhere(given_by, salt):
     with pytest.raises(NotFound):
-        page(f"ordering=sn&cursor={signing.dumps([ordering, 'D001', '1'], salt=salt)}")
+        page(f"ordering=sn&cursor={signing.dumps([given_by, 'D001', '1'], salt=salt)}")
+
+
+def test_a_cursor_of_calls_opens_no_list_of_licenses(api, viewer_key, dock):
+    for _ in range(2):
+        make_call(dock)
+    client = api(viewer_key)
+    following = client.get("/api/v1/service-calls/?limit=1&ordering=updated").json()["next"]
+    assert client.get(following).status_code == 200
+    assert client.get(following.replace("service-calls", "licenses")).status_code == 404

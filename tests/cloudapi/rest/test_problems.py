@@ -82,6 +82,17 @@ def test_a_body_of_another_media_type(api, manager_key, dock, kind):
     assert "application/json" in response.json()["detail"]
 
 
+def test_more_parameters_than_are_read(api, viewer_key):
+    assert of(api(viewer_key).get(f"{ROUTE}?{'a=1&' * 1001}")) == (400, "parse_error")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "rot13", "zlib", "undefined", "nope"])
+def test_json_is_utf_8_whatever_its_media_type_says(api, manager_key, dock, charset):
+    body, kind = '{"callsign": "港口"}'.encode(), f"application/json; charset={charset}"
+    response = api(manager_key).generic("PATCH", f"{ROUTE}{dock.sn}/", body, content_type=kind)
+    assert response.json()["callsign"] == "港口"
+
+
 NO_OBJECTS = {
     "half": "{",
     "misspelt": "nul",
