@@ -81,32 +81,31 @@ class TenantViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """As usual, and no parameter is ignored: a misspelt filter would show everything."""
         super().initial(request, *args, **kwargs)
-        if self.action is None:  # 405 is more to the point
-            return
-        known = set(self.parameters)
-        if self.offered():
-            known.add(INCLUDE)
+        if self.action is not None:  # 405 is more to the point
+            self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        known = self._known_parameters()
+        offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
+        filters = getattr(self.filterset_class, "base_filters", {})
+        errors = {}
+        for name, values in self.request.query_params.lists():
+            if name not in known:
+                errors[name] = [f"No such parameter here. {offer}"]
+            elif "" in values and name != INCLUDE:
+                errors[name] = ["Give it a value, or leave it out."]
+            elif len(values) > 1 and not isinstance(filters.get(name), django_filters.MultipleChoiceFilter):
+                errors[name] = ["Give it once: of several only one would count."]
+        if errors:
+            raise serializers.ValidationError(errors)
+
+    def _known_parameters(self) -> set[str]:
+        known = {*self.parameters, *([INCLUDE] if self.offered() else [])}
         if self.action == "list":
             pages: Any = self.paginator
             known |= pages.parameters | set(getattr(self.filterset_class, "base_filters", ()))
-            if getattr(self, "search_fields", None):
-                known.add("search")
-        if strange := sorted(set(request.query_params) - known):
-            offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
-            raise serializers.ValidationError({name: [f"No such parameter here. {offer}"] for name in strange})
-        lists = self.request.query_params.lists()
-        several = [name for name, values in lists if len(values) > 1 and not self._takes_several(name)]
-        if several:
-            raise serializers.ValidationError(
-                {name: ["Give it once: of several only one would count."] for name in several}
-            )
-        if empty := [name for name, values in request.query_params.lists() if "" in values and name != INCLUDE]:
-            raise serializers.ValidationError({name: ["Give it a value, or leave it out."] for name in empty})
-
-    def _takes_several(self, parameter: str) -> bool:
-        """Whether it may be given more than once."""
-        found = getattr(self.filterset_class, "base_filters", {}).get(parameter)
-        return isinstance(found, django_filters.MultipleChoiceFilter)
+            known |= {"search"} if getattr(self, "search_fields", None) else set()
+        return known
 
     def get_queryset(self) -> Any:
         rows = rights.in_request(self.request).readable(super().get_queryset(), self.view_role)
@@ -182,9 +181,7 @@ class TenantViewSet(GenericViewSet[Any]):
                 raise serializers.ValidationError({"organization": ["Say which organization."]}, "required")
             only: Organization = held[0]
             return only
-        found: Organization | None = restrict(rows, self.request.user).filter(organization_id=given).first()
-        if found is None:
-            raise NotFound({"organization": [NONE_LIKE_THIS]})
+        found: Organization = self.find(rows, "organization", organization_id=given)
         self.require(role, found.pk)
         return found
 
@@ -240,18 +237,9 @@ class PatchMixin:
         if changed:
             before = {name: getattr(row, name) for name in changed}
             serializer.save()
-            audit.record(
-                [
-                    audit.event(
-                        actor(request),
-                        "change",
-                        row,
-                        organization_id=organization_of(row),
-                        before=audit.writable(before),
-                        after=audit.writable(changed),
-                    )
-                ]
-            )
+            told = {"before": audit.writable(before), "after": audit.writable(changed)}
+            owner = organization_of(row)
+            audit.record([audit.event(actor(request), "change", row, organization_id=owner, **told)])
             self.changed(row)
         answer: Response = self.answer(row)
         return answer

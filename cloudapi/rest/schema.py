@@ -118,9 +118,7 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if "parameters" in operation and not getattr(self.view, "search_fields", None):
-            operation["parameters"] = [one for one in operation["parameters"] if one["name"] != "search"]
-        for parameter in operation.get("parameters", ()):
+        for parameter in self._parameters(operation):
             if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
                 parameter["schema"] = WORDS
         answers = operation["responses"]
@@ -134,6 +132,14 @@ class Schema(AutoSchema):
             answers.setdefault(str(code), _ref("responses", f"Problem{code}"))
         operation["responses"] = dict(sorted(answers.items()))
         return operation
+
+    def _parameters(self, operation: dict[str, Any]) -> list[dict[str, Any]]:
+        """The parameters that the view takes: `search` is told of every list."""
+        filters = getattr(getattr(self.view, "filterset_class", None), "base_filters", {})
+        found: list[dict[str, Any]] = operation.get("parameters", [])
+        if not getattr(self.view, "search_fields", None) and "search" not in filters:
+            found[:] = [parameter for parameter in found if parameter["name"] != "search"]
+        return found
 
     def get_summary(self) -> str:
         """What the action does; of one that is no usual one the first line of its docstring."""

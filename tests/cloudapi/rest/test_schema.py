@@ -60,3 +60,14 @@ def test_a_row_of_a_list_leads_to_what_can_be_done_with_it(openapi):
     links = openapi["paths"]["/api/v1/devices/"]["get"]["responses"]["200"]["links"]
     assert links["devices_retrieve"]["parameters"] == {"sn": "$response.body#/results/0/sn"}
     assert {"devices_release_create", "devices_licenses_list", "devices_exchanges_list"} <= set(links)
+
+
+def test_a_list_tells_whether_it_can_be_searched(openapi):
+    told = {
+        path.removeprefix("/api/v1/")
+        for path, operations in openapi["paths"].items()
+        if any(one["name"] == "search" for one in operations.get("get", {}).get("parameters", ()))
+    }
+    assert told == {
+        "organizations/", "binding-codes/", "devices/", "devices/{sn}/licenses/", "licenses/", "license-files/",
+    }  # fmt: skip
