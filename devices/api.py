@@ -27,14 +27,14 @@ SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices."""
 
-    organization = django_filters.CharFilter("organization__organization_id")
+    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
     kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
     presence = ChoiceFilter(choices=Presence.choices, method="there")
     gateway = django_filters.CharFilter(method="carried_by", help_text="What this dock carries.")
-    model_key = django_filters.CharFilter()
-    is_enabled = BooleanFilter()
+    model_key = django_filters.CharFilter(help_text="DJI's key of a model, as `3-2-0`.")
+    is_enabled = BooleanFilter(help_text="Those that are disabled get no commands.")
     updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
 
     class Meta:

@@ -51,9 +51,9 @@ MANY: Final = [
 class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
     """What calls and batches have in common."""
 
-    organization = django_filters.CharFilter("organization__organization_id")
-    method = django_filters.CharFilter()
-    requested_by = django_filters.CharFilter("requested_by__username")
+    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    method = django_filters.CharFilter(help_text="The service.")
+    requested_by = django_filters.CharFilter("requested_by__username", help_text="The name of a user.")
     created_since = SinceFilter("created")
     created_before = BeforeFilter("created")
 
@@ -62,13 +62,13 @@ class ServiceCallFilter(AskingFilter):
     """Which calls."""
 
     updated_since = SinceFilter("updated")
-    device = django_filters.CharFilter("device__sn")
+    device = django_filters.CharFilter("device__sn", help_text="Serial number of the dock.")
     status = django_filters.MultipleChoiceFilter(
         choices=ServiceCall.Status.choices, distinct=False, help_text="One or several."
     )
     open = BooleanFilter(method="whether_open", help_text="Whether their end is not known yet.")
-    batch = django_filters.UUIDFilter()
-    retry_of = django_filters.UUIDFilter()
+    batch = django_filters.UUIDFilter(help_text="The `id` of a batch.")
+    retry_of = django_filters.UUIDFilter(help_text="The `id` of the call that they repeat.")
     idempotency_key = django_filters.CharFilter(help_text="With which they were asked for.")
 
     def whether_open(self, rows: QuerySet[Any], _name: str, value: bool) -> QuerySet[Any]:

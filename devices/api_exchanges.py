@@ -38,14 +38,14 @@ class OfDeviceMixin:
 class ExchangeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which messages; each is asked for in full."""
 
-    method = django_filters.CharFilter()
+    method = django_filters.CharFilter(help_text="DJI's name of what was said.")
     channel = ChoiceFilter(choices=Exchange._meta.get_field("channel").choices)
     outcome = ChoiceFilter(choices=Exchange.Outcome.choices)
     became = ChoiceFilter(choices=[(word, word) for word in OUTCOMES], method="that_became")
     since = SinceFilter("received_at")
     until = BeforeFilter("received_at", help_text="Before this moment.")
-    tid = django_filters.CharFilter()
-    bid = django_filters.CharFilter()
+    tid = django_filters.CharFilter(help_text="Transaction id of the message.")
+    bid = django_filters.CharFilter(help_text="Business id of the message.")
 
     class Meta:
         model = Exchange

@@ -11,7 +11,7 @@ from django.http import HttpResponseBase
 from django.utils import timezone
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
@@ -51,14 +51,12 @@ class DockLicenseFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which licenses of a dock."""
 
     inventory = ChoiceFilter(choices=[(word, word) for word in DOMAINS], method="of_inventory")
-    in_other_inventory = BooleanFilter()
-    listed = extend_schema_field(
-        {"type": "boolean", "description": "Each license of a dock once: the aircraft's row, else the dock's."}
-    )(BooleanFilter(method="once"))
+    in_other_inventory = BooleanFilter(help_text="Whether the other inventory of the dock has it, too.")
+    listed = BooleanFilter(method="once", help_text="Each license of a dock once: the aircraft's row, else the dock's.")
     state = ChoiceFilter(choices=[(name, words) for name, (words, _) in validity.STATES.items()], method="in_state")
-    type = IntegerFilter()
-    enabled = BooleanFilter()
-    license_id = IntegerFilter()
+    type = IntegerFilter(help_text="DJI's number of its kind.")
+    enabled = BooleanFilter(help_text="Whether it is switched on.")
+    license_id = IntegerFilter(help_text="DJI's number of the license.")
     end_before = BeforeFilter("end_time", help_text="Ends before this moment.")
     end_after = SinceFilter("end_time", help_text="Ends at this moment or later.")
     updated_since = SinceFilter(
@@ -94,7 +92,9 @@ class LicenseFilter(DockLicenseFilter):
     """Which licenses of all docks."""
 
     device = django_filters.CharFilter("device__sn", help_text="Serial number of the dock.")
-    organization = django_filters.CharFilter("device__organization__organization_id")
+    organization = django_filters.CharFilter(
+        "device__organization__organization_id", help_text="The ID of an organization."
+    )
 
 
 class LicenseViewSet(ListModelMixin, TenantViewSet):
@@ -177,8 +177,8 @@ class DockLicenseViewSet(OfDeviceMixin, LicenseViewSet):
 class LicenseFileFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which license files."""
 
-    organization = django_filters.CharFilter("organization__organization_id")
-    md5 = django_filters.CharFilter(lookup_expr="iexact")
+    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    md5 = django_filters.CharFilter(lookup_expr="iexact", help_text="In hexadecimal digits.")
     created_since = SinceFilter("created")
 
     class Meta:

@@ -26,7 +26,7 @@ from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, a
 class OrganizationFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which organizations."""
 
-    is_active = BooleanFilter()
+    is_active = BooleanFilter(help_text="Whether its codes bind docks.")
     updated_since = SinceFilter("updated")
 
     class Meta:
@@ -65,7 +65,7 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
 class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which binding codes."""
 
-    organization = django_filters.CharFilter("organization__organization_id")
+    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
     state = ChoiceFilter(
         choices=codes.State.choices, method="in_state", help_text="`usable` finds those that expire soon, too."
     )

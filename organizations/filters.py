@@ -22,7 +22,6 @@ class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
         super().__init__(*args, choices=choices, error_messages=one_of(choices), **kwargs)
 
 
-@extend_schema_field(bool)
 class BooleanFilter(django_filters.TypedChoiceFilter):  # type: ignore[misc]
     """`true` or `false`; django-filter's own takes anything else for no filter at all."""
 
@@ -31,6 +30,8 @@ class BooleanFilter(django_filters.TypedChoiceFilter):  # type: ignore[misc]
         super().__init__(
             *args, choices=choices, coerce=lambda value: value == "true", error_messages=one_of(choices), **kwargs
         )
+        # Of the class, a schema would hide the words of its filters.
+        extend_schema_field({"type": "boolean", "description": kwargs.get("help_text", "")})(self)
 
 
 class MomentField(IsoDateTimeField):  # type: ignore[misc]
@@ -57,8 +58,8 @@ class SinceFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
 
     field_class = MomentField
 
-    def __init__(self, field_name: str, **kwargs: Any) -> None:
-        super().__init__(field_name, lookup_expr="gte", **kwargs)
+    def __init__(self, field_name: str, help_text: str = "At this moment or later.", **kwargs: Any) -> None:
+        super().__init__(field_name, lookup_expr="gte", help_text=help_text, **kwargs)
 
 
 class BeforeFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
@@ -66,5 +67,5 @@ class BeforeFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
 
     field_class = MomentField
 
-    def __init__(self, field_name: str, **kwargs: Any) -> None:
-        super().__init__(field_name, lookup_expr="lt", **kwargs)
+    def __init__(self, field_name: str, help_text: str = "Before this moment.", **kwargs: Any) -> None:
+        super().__init__(field_name, lookup_expr="lt", help_text=help_text, **kwargs)

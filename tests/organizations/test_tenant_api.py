@@ -1,5 +1,7 @@
 """What all REST routes of rows that belong to organizations share, on the routes of devices."""
 
+import json
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -8,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
+from cloudapi.rest.views import document
 from devices.models import Device, DeviceAccount, DeviceState
 from organizations.models import BindingCode
 from organizations.tenant_api import TenantViewSet
@@ -119,3 +122,16 @@ def test_what_changes_by_itself_does_not_keep_a_client_from_a_change(api, operat
     assert client.get(f"{ROUTE}{dock.sn}/", {"include": "state"}, headers={"If-None-Match": tag}).status_code == 200
     assert client.patch(f"{ROUTE}{dock.sn}/", {"callsign": "Pier 8"}, headers={"If-Match": tag}).status_code == 200
     assert client.patch(f"{ROUTE}{dock.sn}/", {"callsign": "Pier 9"}, headers={"If-Match": tag}).status_code == 412
+
+
+def test_the_reference_has_words_for_every_parameter_of_a_list():
+    paths = json.loads(document())["paths"]
+    lists = [get for path in paths.values() if (get := path.get("get", {})).get("operationId", "").endswith("_list")]
+    assert len(lists) > 5
+    bare = [
+        (get["operationId"], parameter["name"])
+        for get in lists
+        for parameter in get["parameters"]
+        if parameter["in"] == "query" and not parameter.get("description")
+    ]
+    assert bare == []
