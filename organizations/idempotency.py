@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, NotFound, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
@@ -57,7 +57,7 @@ def key_of(request: Request) -> str:
 
 
 def once(action: Action) -> Action:
-    """Let an action of a view set be carried out once for each key that whoever asks sends with it.
+    """Let an action that makes a row of a view set be carried out once for each key that whoever asks sends with it.
 
     The key, what the action writes and its answer are one transaction: whatever dies leaves nothing of them, and
     nothing that seems to run still. Errors that the action raises take back what it wrote and are answers like others;
@@ -76,7 +76,7 @@ def once(action: Action) -> Action:
             _lock(row)
             known = _known(row)
             if known is not None:
-                return _again(known)
+                return _again(known, view)
             response = _carry_out(action, view, request, *args, **kwargs)
             if response.status_code < status.HTTP_500_INTERNAL_SERVER_ERROR:
                 _keep(row, response)
@@ -149,10 +149,14 @@ def _keep(row: IdempotentAnswer, response: Response) -> None:
     )
 
 
-def _again(known: IdempotentAnswer) -> Response:
+def _again(known: IdempotentAnswer, view: Any) -> Response:
+    """The same answer; NotFound if it tells of a row that whoever asks may not see any more."""
+    body = json.loads(known.body)
+    if known.status == status.HTTP_201_CREATED and not view.get_queryset().filter(pk=body["id"]).exists():
+        raise NotFound
     headers = {**known.headers, REPLAYED: "true"}
     content_type = headers.pop("Content-Type", None)
-    return Response(json.loads(known.body), known.status, headers=headers, content_type=content_type)
+    return Response(body, known.status, headers=headers, content_type=content_type)
 
 
 def prune(**_tick: object) -> int:

@@ -15,7 +15,7 @@ from devices.models import ServiceCall
 from mqtt_bridge.models import Heartbeat
 from organizations import idempotency
 from organizations.audit import Actor
-from organizations.models import AuditEvent, IdempotentAnswer, OrganizationAPIKey, Role
+from organizations.models import AuditEvent, IdempotentAnswer, Membership, OrganizationAPIKey, Role
 from tests.api import client_of, make_key
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +95,15 @@ def test_whoever_may_not_ask_any_more_is_not_told_again(client):
     assert post(client).status_code == 403
     OrganizationAPIKey.objects.update(revoked=True)
     assert post(client).status_code == 401
+
+
+def test_whoever_may_not_see_the_row_any_more_is_not_told_again(dock, alice, other_organization):
+    Membership.objects.create(user=alice, organization=other_organization, role=Role.OPERATOR)
+    assert post(client_of(alice)).status_code == 201
+    assert replayed(post(client_of(alice)))
+    alice.memberships.get(organization=dock.organization).delete()
+    answer = post(client_of(alice))
+    assert (answer.status_code, replayed(answer)) == (404, False)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\t", "ü", "k" * 256])
