@@ -274,12 +274,14 @@ def _room(verdicts: Iterable[Verdict]) -> dict[int, int]:
 def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
     """Take devices from their organization, so that another may bind them; returns those that were bound.
 
+    A device that has another owner by now than its given row says is left alone: nobody was asked about that one.
     What the next owner must not see goes: name, position and telemetry, licenses, DJI account. The journal and
     the audit trail stay with the organization that owned the device.
     """
     now = timezone.now()
-    rows = Device.objects.filter(pk__in=[device.pk for device in devices], organization__isnull=False)
-    bound = list(rows.select_related("organization").lock_in_order())
+    owners = {device.pk: device.organization_id for device in devices}
+    rows = Device.objects.filter(pk__in=owners, organization__isnull=False).select_related("organization")
+    bound = [row for row in rows.lock_in_order() if row.organization_id == owners[row.pk]]
     audit.record([_release_event(actor, device) for device in bound])
     keys = [device.pk for device in bound]
     # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.

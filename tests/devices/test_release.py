@@ -55,6 +55,12 @@ def test_released_device_can_be_bound_by_another_organization_which_sees_no_jour
     assert not AuditEvent.objects.visible_to(charlie).filter(action="release").exists()
 
 
+def test_a_device_that_another_bound_meanwhile_stays_theirs(lived_in, alice, other_organization):
+    Device.objects.filter(pk=lived_in.pk).update(organization=other_organization)
+    assert released(lived_in, alice) == []
+    assert Device.objects.get(pk=lived_in.pk).organization == other_organization
+
+
 def test_release_is_audited(lived_in, alice):
     released(lived_in, alice)
     event = AuditEvent.objects.get(action="release")
