@@ -27,10 +27,11 @@ class PerMinute(BaseThrottle):
 
     def allow_request(self, request: Request, view: Any) -> bool:
         limit: int = settings.API_REQUESTS_PER_MINUTE
-        if not limit or getattr(request, "has_waited", False):  # the second look of one request
+        if not limit:
             return True
         now = time.time()
-        count = self._count(_who(request), int(now // WINDOW))
+        is_second_look = getattr(request, "has_waited", False)  # of one request, which is counted already
+        count = self._count(_who(request), int(now // WINDOW), more=0 if is_second_look else 1)
         if count is None:
             return True
         self.left = WINDOW - now % WINDOW
@@ -39,20 +40,20 @@ class PerMinute(BaseThrottle):
             "RateLimit-Remaining": str(max(0, limit - count)),
             "RateLimit-Reset": str(int(self.left) + 1),
         }
-        return count <= limit
+        return is_second_look or count <= limit
 
     def wait(self) -> float:
         return self.left
 
     @classmethod
-    def _count(cls, who: str, minute: int) -> int | None:
-        """How many requests these are in this minute; None if nobody can tell."""
+    def _count(cls, who: str, minute: int, *, more: int) -> int | None:
+        """How many requests these are in this minute with so many more; None if nobody can tell."""
         if time.monotonic() < cls._deaf_until:
             return None
         try:
             key = f"requests:{who}:{minute}"
             cache.add(key, 0, timeout=2 * WINDOW)
-            return int(cache.incr(key))
+            return int(cache.incr(key, more))
         except Exception as error:
             # Whatever a broken Redis raises; or the key went between the two.
             logger.warning("Requests are not counted: %s: %s", type(error).__name__, error)

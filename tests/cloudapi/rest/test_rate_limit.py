@@ -5,8 +5,10 @@ from socket import socket
 
 import pytest
 import time_machine
+from rest_framework.test import APIRequestFactory
 
 from cloudapi.rest.rate_limit import PerMinute
+from devices.api import DeviceViewSet
 
 ROUTE = "/api/v1/devices/"
 START = datetime(2027, 5, 1, 12, 0, 20, tzinfo=UTC)
@@ -108,3 +110,15 @@ def test_counting_begins_again_after_a_pause(api, viewer_key, settings, monkeypa
     assert "RateLimit-Limit" not in api(viewer_key).get(ROUTE)
     monkeypatch.setattr(PerMinute, "_deaf_until", 0.0)
     assert "RateLimit-Limit" in api(viewer_key).get(ROUTE)
+
+
+def test_the_second_look_of_a_request_that_waited_is_not_counted_and_told_the_limit(viewer_key, at):
+    """As the web process does it, see cloudapi/asgi.py."""
+    answers = []
+    with at(0):
+        for has_waited in (False, True, False, False, True, False):
+            request = APIRequestFactory().get(ROUTE, headers={"Authorization": f"Api-Key {viewer_key.plain}"})
+            request.has_waited = has_waited
+            answers.append(DeviceViewSet.as_view({"get": "list"})(request))
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert [limits(answer)[1] for answer in answers] == ["2", "2", "1", "0", "0", "0"]
