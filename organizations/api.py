@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import QuerySet
+from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
@@ -52,6 +53,7 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
         return fleet.with_counts(rows) if "counts" in self.included() else rows
 
     @transaction.atomic
+    @sensitive_variables()
     def create(self, request: Request) -> Response:
         """Make an organization; platform staff only."""
         given = self.get_serializer(data=request.data)
@@ -93,6 +95,7 @@ class BindingCodeViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSe
 
     @extend_schema(request=NewBindingCodeSerializer, responses={201: IssuedBindingCodeSerializer})
     @transaction.atomic
+    @sensitive_variables()
     def create(self, request: Request) -> Response:
         """Issue a code; this answer alone shows it."""
         given = NewBindingCodeSerializer(data=request.data)

@@ -9,6 +9,7 @@ import django_filters
 from django.db import transaction
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
+from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.permissions import SAFE_METHODS
@@ -227,6 +228,7 @@ class PatchMixin:
     """`PATCH` of the serializer's writable fields, audited."""
 
     @transaction.atomic
+    @sensitive_variables()
     def partial_update(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         row = self.locked()
         for name in self.field_roles.keys() & (request.data if isinstance(request.data, Mapping) else ()):

@@ -91,7 +91,7 @@ def _of_django(error: Exception) -> exceptions.APIException | None:
             return exceptions.NotFound()
         case PermissionDenied():
             return exceptions.PermissionDenied()
-        case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or "UNIQUE" in str(error):
+        case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or str(error).startswith("UNIQUE"):
             logger.warning("Two requests made the same at one moment: %s", error)
             return Problem(409, "conflict", "The same was made by another request at this moment.")
         case DjangoValidationError():

@@ -9,7 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
-from cloudapi.rest.problems import MEDIA_TYPE
+from cloudapi.rest.problems import MEDIA_TYPE, problem
 from devices import methods
 from devices.methods import METHODS, Method
 from organizations.tenant_api import TenantViewSet
@@ -52,6 +52,20 @@ ANSWERS: Final = {
     422: "This `Idempotency-Key` came with another request before.",
     429: "Too many requests in this minute.",
     503: "No worker sends commands here.",
+}
+SAMPLES: Final = {  # a `type` of each status
+    400: "invalid",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    406: "not_acceptable",
+    409: "offline",
+    412: "precondition_failed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "idempotency_key_reused",
+    429: "throttled",
+    503: "unavailable",
 }
 HEADERS: Final = {
     "RateLimit-Limit": {"description": "Requests in a minute.", "schema": {"type": "integer"}},
@@ -290,7 +304,7 @@ def _problem(code: int, words: str) -> dict[str, Any]:
     return {
         "description": words,
         "headers": {name: _ref("headers", name) for name in headers},
-        "content": {MEDIA_TYPE: {"schema": _ref("schemas", "Problem")}},
+        "content": {MEDIA_TYPE: {"schema": _ref("schemas", "Problem"), "example": problem(code, SAMPLES[code], words)}},
     }
 
 
