@@ -166,12 +166,11 @@ def test_new_owner_never_hears_or_sees_calls_of_the_former_one(web, staff, charl
         assert new.within(1.0) == everything.within(0) == []
 
 
-def test_an_idle_socket_still_receives_after_the_timeout_of_its_redis(web, alice, dock, path, settings):
-    [redis] = settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"]
+def test_a_socket_that_was_idle_for_longer_than_any_timeout_still_receives(web, alice, dock, path):
     call = make_call(dock)
     with web.socket(path, alice) as socket:
         socket.next("snapshot")
-        time.sleep(redis["socket_timeout"] + 2)
+        time.sleep(15)
         advance(call, status="sent")
         assert socket.next("service_call")["status"] == "sent"
 
