@@ -15,6 +15,7 @@ REQUESTS = 100  # of each kind in a round
 # Half of them docks, each with its aircraft and what it last told; and an organization that has none.
 SETUP = """
 import sys
+from django.db import connection
 from django.utils import timezone
 from devices.models import Device, DeviceState
 from organizations.models import Organization, OrganizationAPIKey
@@ -39,6 +40,7 @@ for name in ("full", "empty"):
         DeviceState(device=device, online=True, last_seen=now, latitude=1, longitude=1, properties=properties)
         for device in [*docks, *aircraft]
     )
+connection.cursor().execute("ANALYZE")  # as autovacuum does within a minute
 sys.stdout.write(" ".join(keys))
 """
 

@@ -6,7 +6,7 @@ DRF's own cursor counts rows with the same value, up to a thousand; a batch make
 from typing import Any, Final
 
 from django.core import signing
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -32,10 +32,11 @@ class KeysetPagination(BasePagination):
         self.limit = _limit(request.query_params.get(LIMIT))
         self.rows = queryset.model._meta.label
         self.ordering = _ordering(request.query_params.get(ORDERING), view.orderings)
-        self.field, self.backwards = self.ordering.lstrip("-"), self.ordering.startswith("-")
+        name, self.backwards = self.ordering.lstrip("-"), self.ordering.startswith("-")
+        self.column = queryset.model._meta.pk if name == "id" else queryset.model._meta.get_field(name)
         rows = queryset.order_by(*self._order())
         if cursor := request.query_params.get(CURSOR):
-            rows = rows.filter(self._after(rows, *_read(cursor, self._list())))
+            rows = rows.filter(self._after(*_read(cursor, self._list())))
         found = list(rows[: self.limit + 1])
         self.last = found[self.limit - 1] if len(found) > self.limit else None
         return found[: self.limit]
@@ -45,27 +46,27 @@ class KeysetPagination(BasePagination):
         return f"{self.rows} {self.ordering}"
 
     def _order(self) -> list[Any]:
-        if self.field == "id":
-            return ["-pk" if self.backwards else "pk"]
-        by = F(self.field)
-        return [by.desc(nulls_first=True), "-pk"] if self.backwards else [by.asc(nulls_last=True), "pk"]
+        by = F(self.column.name)
+        order = by.desc(nulls_first=True) if self.backwards else by.asc(nulls_last=True)
+        # What is unique is in its index alone, in the order that is wanted.
+        return [order] if self.column.unique else [order, "-pk" if self.backwards else "pk"]
 
-    def _after(self, rows: QuerySet[Any], value: Any, key: Any) -> Q:
+    def _after(self, value: Any, key: Any) -> Q:
         """The rows that come after the one with this value and this primary key."""
-        way = "lt" if self.backwards else "gt"
+        name, way = self.column.name, "lt" if self.backwards else "gt"
         further = Q(**{f"pk__{way}": key})
-        if self.field == "id":
-            return further
         if value is None:
-            same = Q(**{f"{self.field}__isnull": True}) & further
-            return same | Q(**{f"{self.field}__isnull": False}) if self.backwards else same
-        field = rows.model._meta.get_field(self.field)
-        value = field.to_python(value)
-        beyond = Q(**{f"{self.field}__{way}": value}) | (Q(**{self.field: value}) & further)
-        if field.null and not self.backwards:
-            return beyond | Q(**{f"{self.field}__isnull": True})
+            same = Q(**{f"{name}__isnull": True}) & further
+            return same | Q(**{f"{name}__isnull": False}) if self.backwards else same
+        value = self.column.to_python(value)
+        beyond = Q(**{f"{name}__{way}": value})
+        if self.column.unique:
+            return beyond
+        beyond |= Q(**{name: value}) & further
+        if self.column.null and not self.backwards:
+            return beyond | Q(**{f"{name}__isnull": True})
         # Said twice, because a database finds its place in an index only by the second.
-        return beyond & Q(**{f"{self.field}__{way}e": value})
+        return beyond & Q(**{f"{name}__{way}e": value})
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"next": self._next(), "results": data})
@@ -73,7 +74,7 @@ class KeysetPagination(BasePagination):
     def _next(self) -> str | None:
         if self.last is None:
             return None
-        value = None if self.field == "id" else getattr(self.last, self.field)
+        value = getattr(self.last, self.column.name)
         place = [self._list(), value if value is None else str(value), str(self.last.pk)]
         return replace_query_param(self.request.build_absolute_uri(), CURSOR, signing.dumps(place, salt=SALT))
 
