@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -94,8 +94,6 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
         given = ReleaseSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         device = self.get_object()
-        chosen = Q(pk=device.pk)
-        if given.validated_data["with_aircraft"]:
-            chosen |= Q(gateway=device, organization=device.organization_id)
-        released = binding.release(Device.objects.filter(chosen), actor=actor(request))
+        aircraft = Device.objects.carried_by(device) if given.validated_data["with_aircraft"] else ()
+        released = binding.release([device, *aircraft], actor=actor(request))
         return Response({"released": [row.sn for row in released]})

@@ -34,6 +34,10 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
         """Docks by their model key; a device of unknown model counts as a dock unless something carries it."""
         return self.filter(Q(model_key__startswith="3-") | Q(model_key="", gateway=None))
 
+    def carried_by(self, dock: "Device") -> Self:
+        """The aircraft in this dock that belong to its owner."""
+        return self.filter(gateway=dock, organization=dock.organization_id)
+
     def lock_in_order(self) -> Self:
         """Lock these rows in the order of their SN, so that two transactions never wait for each other."""
         return self.select_for_update(no_key=True, of=("self",)).order_by("sn")
