@@ -1,1 +1,1 @@
-"""Docks and aircraft: how they are bound, what carries what, how they are."""
+"""Docks and aircraft: how they are bound, which belongs to which, how they are."""

@@ -22,7 +22,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from devices import admin_calls as admin_calls  # registers service calls and their batches
-from devices import attention, exchanges, live, topology
+from devices import attention, exchanges, live, pairing
 from devices.admin_commands import CommandPages, panel
 from devices.admin_filters import (
     AccountFilter,
@@ -37,7 +37,7 @@ from devices.admin_filters import (
     PresenceFilter,
 )
 from devices.admin_pages import DevicePages
-from devices.models import Device
+from devices.models import Device, Pairing
 from devices.onboarding import onboarding
 from devices.presence import watch
 from devices.templatetags.moments import ago, exact
@@ -77,15 +77,14 @@ class DeviceChangeList(ChangeList):
         super().get_results(request)
         mine = Q() if is_platform_staff(request.user) else Q(organization__in=roles(request)) | Q(organization=None)
         carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
-        self.result_list = devices = list(self.result_list.prefetch_related(carried))
+        remarks = Prefetch("aircraft_pairings", attention.not_adopted().select_related("aircraft"), to_attr="remarks")
+        self.result_list = devices = list(self.result_list.prefetch_related(carried, remarks))
         now_watched = watch()
         visible = restrict(Exchange.objects.all(), request.user)
         refused = attention.refusals(devices, visible, now_watched.now)
         for device in devices:
             device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = attention.needs(device, refused.get(device.sn, ()))
-            if any(not aircraft.is_bound for aircraft in device.visibly_carried):
-                device.needs.append(attention.Need("aircraft not bound", "an aircraft in it belongs to nobody"))
+            device.needs = attention.needs(device, refused.get(device.sn, ()), device.remarks)
             device.may_name_gateway = is_platform_staff(request.user) or (
                 device.gateway is not None and device.gateway.organization_id in roles(request)
             )
@@ -113,7 +112,7 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_organization(self) -> Organization | None:
         owner: Organization | None = self.cleaned_data["organization"]
-        if owner is not None and topology.room_in({owner.pk: owner.device_limit}).get(owner.pk, 1) < 1:
+        if owner is not None and pairing.room_in({owner.pk: owner.device_limit}).get(owner.pk, 1) < 1:
             raise forms.ValidationError("This organization has as many devices as it may have.")
         return owner
 
@@ -186,7 +185,7 @@ class DeviceAdmin(CommandPages, DevicePages):
     def owner(self, device: Device) -> str:
         return device.organization.name if device.organization else "unclaimed"
 
-    @admin.display(description="carries / in dock")
+    @admin.display(description="aircraft / dock")
     def carriage(self, device: Any) -> SafeString | str:
         if device.gateway is not None:
             return format_html("in {}", short_link(device.gateway)) if device.may_name_gateway else "in a dock"
@@ -269,20 +268,26 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
     state = getattr(device, "state", None)
     visible = restrict(Exchange.objects.all(), request.user)
     visible_devices = restrict(Device.objects.all(), request.user)
-    is_aircraft = model_keys.domain(device.model_key) == model_keys.AIRCRAFT
+    is_aircraft = device.is_aircraft
     gateway = visible_devices.filter(pk=device.gateway_id).first() if device.gateway_id else None
     refused = attention.refusals([device], visible, now_watched.now)
     return {
         "state": state,
         "presence": presence_word(now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
-        "needs": attention.needs(device, refused.get(device.sn, ())),
+        "needs": attention.needs(
+            device, refused.get(device.sn, ()), attention.not_adopted().filter(dock=device).select_related("aircraft")
+        ),
         "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",
         "clock": clock(state.clock_skew_ms) if state else "",
         "gateway": device_link(gateway) if gateway else "",
-        "carried": [device_link(aircraft) for aircraft in visible_devices.filter(gateway=device).order_by("sn")],
+        "carried": [
+            (device_link(aircraft), presence_word(now_watched.presence(getattr(aircraft, "state", None))))
+            for aircraft in visible_devices.filter(gateway=device).select_related("state").order_by("sn")
+        ],
+        "pairings": pairings_of(request, device),
         "is_aircraft": is_aircraft,
         "onboarding": None if is_aircraft else onboarding(device.sn, device=device, visible=visible),
         "recent": visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT],
@@ -291,6 +296,26 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "may_release": device.is_bound and may(request, Role.MANAGER, device.organization_id),
         "shown_at": now_watched.now,
     }
+
+
+def pairings_of(request: HttpRequest, device: Device) -> list[tuple[Pairing, SafeString | str]]:
+    """The newest pairings of a device, each with the other side, linked where this user may see it.
+
+    What ended before the device was bound is a former owner's: platform staff sees that, and nobody else. The owner of
+    a dock reads the serial number of whatever the dock names; a dock that is somebody else's is not named.
+    """
+    staff = is_platform_staff(request.user)
+    rows = Pairing.objects.filter(Q(dock=device) | Q(aircraft=device)).select_related("dock", "aircraft")
+    if not staff:
+        rows = rows.filter(Q(until=None) | Q(until__gt=device.bound_at or timezone.now()))
+    found: list[tuple[Pairing, SafeString | str]] = []
+    for row in rows[:RECENT]:
+        other = row.aircraft if row.dock_id == device.pk else row.dock
+        if staff or other.organization_id in roles(request):
+            found.append((row, device_link(other)))
+        elif row.dock_id == device.pk:
+            found.append((row, other.sn))
+    return found
 
 
 def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:

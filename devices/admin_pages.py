@@ -119,7 +119,7 @@ class DevicePages(TenantAdmin):
         return self._to_list()
 
     def _releasable(self, request: HttpRequest, keys: list[int], *, with_aircraft: bool) -> Any:
-        """The visible devices with these keys, and the bound ones that they carry."""
+        """The visible devices with these keys, and the bound aircraft of the docks among them."""
         chosen = Q(pk__in=keys)
         if with_aircraft:
             chosen |= Q(gateway__in=keys, organization__isnull=False)
@@ -140,6 +140,7 @@ class DevicePages(TenantAdmin):
             "form": ReleaseForm(initial={"devices": [device.pk for device in choice.taken], "with_aircraft": True}),
             "taken": choice.taken,
             "carried": choose(request, carried, bound=True).taken,
+            "docked": [device for device in choice.taken if device.gateway_id and device.gateway not in choice.taken],
             "skipped": choice.skipped,
         }
         return TemplateResponse(request, "admin/devices/device/release.html", context)

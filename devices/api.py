@@ -32,7 +32,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
     presence = ChoiceFilter(choices=Presence.choices, method="there")
-    gateway = django_filters.CharFilter(method="carried_by", help_text="What this dock carries.")
+    gateway = django_filters.CharFilter(method="carried_by", help_text="The aircraft of this dock.")
     model_key = django_filters.CharFilter(help_text="DJI's key of a model, as `3-2-0`.")
     is_enabled = BooleanFilter(help_text="Those that are disabled get no commands.")
     updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
@@ -43,10 +43,10 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def of_kind(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
         """Docks or aircraft."""
-        return rows & Device.objects.docks() if value == "dock" else rows.filter(model_key__startswith="0-")
+        return rows & Device.objects.docks() if value == "dock" else rows & Device.objects.aircraft()
 
     def carried_by(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
-        """What this dock of the same owner carries: as in the answer, another owner's is not named."""
+        """The aircraft of this dock that belong to its owner: as in the answer, another owner's is not named."""
         return rows.filter(gateway__sn=value, gateway__organization=F("organization"))
 
     def there(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED
-from devices.models import Device, DeviceQuerySet, DeviceState, ServiceCall, ServiceCallQuerySet
+from devices.models import Device, DeviceQuerySet, DeviceState, Pairing, ServiceCall, ServiceCallQuerySet
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.topics import Channel
 
@@ -30,16 +30,17 @@ class Need(NamedTuple):
     detail: str = ""
 
 
-def needs(device: Device, refused: Iterable[Exchange] = ()) -> list[Need]:
-    """Why this device needs attention; `refused` is what `refusals` found for it."""
+def needs(device: Device, refused: Iterable[Exchange] = (), remarks: Iterable[Pairing] = ()) -> list[Need]:
+    """Why this device needs attention; `refused` is what `refusals` found for it, `remarks` what `not_adopted` did."""
     found = []
     if not device.is_enabled:
         found.append(Need("disabled", "it gets no DJI license and cannot be bound"))
     for refusal in refused:
         if device.bound_at is None or refusal.received_at > device.bound_at:
             found += _refused(device, refusal)
-    if device.gateway_id is not None and device.organization_id is None:
-        found.append(Need("not bound", "a dock carries it, but it belongs to nobody"))
+    found += [Need("its aircraft is not its owner's", f"{row.aircraft.sn} {row.remark}") for row in remarks]
+    if device.gateway is not None and device.gateway.is_bound and not device.is_bound:
+        found.append(Need("not bound", "its dock has an owner, and it has none"))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
         found.append(Need(skew, "its clock should be set by the time server that we name to it"))
@@ -53,6 +54,11 @@ def _refused(device: Device, refusal: Exchange) -> list[Need]:
     if device.is_bound and is_foreign_attempt(refusal):
         return [Need("another's code tried", "another organization's code was refused here; nothing changed")]
     return [Need("binding refused", why)]
+
+
+def not_adopted() -> QuerySet[Pairing]:
+    """Pairings whose aircraft does not belong to the dock's owner, with the reason as their remark."""
+    return Pairing.objects.filter(until=None).exclude(remark="")
 
 
 def is_foreign_attempt(exchange: Exchange) -> bool:
@@ -108,7 +114,8 @@ def needing(devices: DeviceQuerySet, exchanges: QuerySet[Exchange], now: datetim
         | Q(license_refused_at__gt=F("bound_at"))
         | Q(binding_refused_at__isnull=False, bound_at=None)
         | Q(binding_refused_at__gt=F("bound_at"))
-        | Q(gateway__isnull=False, organization=None)
+        | Q(gateway__organization__isnull=False, organization=None)
+        | Exists(not_adopted().filter(dock=OuterRef("pk")))
         | Q(state__clock_skew_ms__gt=MAX_CLOCK_SKEW_MS)
         | Q(state__clock_skew_ms__lt=-MAX_CLOCK_SKEW_MS)
     )

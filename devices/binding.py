@@ -3,17 +3,19 @@
 The answers are those of docs/protocol.md; the messages are on DJI's "organization" page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from devices import live, service_calls, topology
-from devices.models import UNKNOWN_STATE, Device, DeviceState
+from devices import live, pairing, service_calls, topology
+from devices.models import UNKNOWN_STATE, Device, DeviceState, Pairing
+from devices.pairing import Pairings, Word
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from mqtt_bridge.protocol.result_codes import Code
@@ -118,11 +120,11 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
         lock=True,
     )
     right = [entry for entry, verdict in zip(entries, verdicts, strict=True) if verdict.code]
-    devices = _lock({entry.wanted.sn for entry in right if is_sn(entry.wanted.sn)})
+    devices = _lock({entry.gateway_sn for entry in right}, {entry.wanted.sn for entry in right})
     for entry in right:
         if entry.wanted.sn not in devices and _may_exist(entry):
             devices[entry.wanted.sn] = _stranger(entry.wanted.sn)
-    decision = _Decision(now=now, devices=devices, room=_room(verdicts))
+    decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -131,10 +133,14 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
 class _Decision:
     """The rows of one group of bind requests while it is being decided."""
 
-    def __init__(self, *, now: datetime, devices: dict[str, Device], room: dict[int, int]) -> None:
+    def __init__(
+        self, *, now: datetime, devices: dict[str, Device], room: dict[int, int], paired: set[tuple[str, str]]
+    ) -> None:
         self.now = now
         self.devices = devices
         self.room = room
+        self.paired = paired
+        self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
         self.paid: set[tuple[int, int]] = set()  # (request, code): a code is used once per request
         self.used: dict[int, BindingCode] = {}
         self.bound: dict[str, Device] = {}
@@ -142,6 +148,7 @@ class _Decision:
         self.gateways: set[str] = set()
         self.actor = Actor(AuditEvent.Through.BRIDGE)
         self.disowned: list[AuditEvent] = []
+        self.falsely_claimed: set[str] = set()
 
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
@@ -156,6 +163,8 @@ class _Decision:
         elif device.organization_id != code.organization_id:
             return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
         self._describe(device, wanted)
+        if device.sn != entry.gateway_sn:
+            self.aircraft.setdefault(entry.gateway_sn, {})[device.sn] = device.model_key
         return BindResult(Code.OK, "", code.organization_id)
 
     def _is_falsely_claimed(self, entry: BindEntry, device: Device, code: BindingCode) -> bool:
@@ -167,7 +176,7 @@ class _Decision:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
         if device is None:
             return "neither the dock that asks nor an aircraft" if entry.wanted.sn else "serial number missing"
-        if entry.wanted.sn != entry.gateway_sn and not _is_aircraft(device, entry.wanted):
+        if entry.wanted.sn != entry.gateway_sn and not self._is_aircraft(device, entry):
             return "neither the dock that asks nor an aircraft"
         if not device.is_enabled:
             return "device disabled"
@@ -179,6 +188,13 @@ class _Decision:
             return "device limit of the organization reached"
         return ""
 
+    def _is_aircraft(self, device: Device, entry: BindEntry) -> bool:
+        """Whether the request and what we knew before say that this is an aircraft; if neither does, a pairing may."""
+        keys = [key for key in (entry.wanted.device_model_key, device.model_key) if key]
+        if not keys:
+            return (entry.gateway_sn, device.sn) in self.paired
+        return all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
+
     def _take(self, entry: BindEntry, device: Device, code: BindingCode) -> None:
         if (entry.request, code.pk) not in self.paid:
             self.paid.add((entry.request, code.pk))
@@ -188,12 +204,12 @@ class _Decision:
             self.room[code.organization_id] -= 1
         if device.organization is not None:
             self.disowned.append(topology.disowned(self.actor, device))
+            self.falsely_claimed.add(device.sn)
+            device.gateway, device.model_key = None, ""
         live.tell_device([device])  # whoever loses it, or watches it as unclaimed
         device.organization = code.organization
         device.bound_at = self.now
         device.bound_with = code
-        if device.gateway is not None and device.gateway.organization_id != code.organization_id:
-            device.gateway = None  # a stranger's dock named it, and would learn its owner
         self.bound[device.sn] = device
         if device.sn == entry.gateway_sn:
             self.gateways.add(device.sn)
@@ -205,8 +221,14 @@ class _Decision:
             self.touched[device.sn] = device
 
     def write(self) -> None:
-        """One statement per kind of row, none for a kind that did not change."""
-        known = [device for device in self.touched.values() if device.pk is not None]
+        """A constant number of statements, none for a kind of row that did not change."""
+        # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
+        new = {sn: device for sn, device in self.touched.items() if device.pk is None}
+        Device.objects.bulk_create(device for sn, device in new.items() if sn in self.gateways)
+        pairings = self._pair(new)
+        if pairings is not None:
+            self.touched |= pairings.changed
+        known = [device for sn, device in self.touched.items() if sn not in new]
         if known:
             Device.objects.bulk_create(
                 known,
@@ -214,8 +236,9 @@ class _Decision:
                 unique_fields=["sn"],
                 update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key", "gateway"],
             )
-        # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
-        Device.objects.bulk_create(device for device in self.touched.values() if device.pk is None)
+        Device.objects.bulk_create(device for device in new.values() if device.pk is None)
+        if pairings is not None:
+            pairings.write()
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
         if self.gateways:
@@ -224,8 +247,28 @@ class _Decision:
                 topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in gateways
             )
         if self.bound:
-            audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values())])
+            adopted = pairings.events if pairings is not None else []
+            audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values()), *adopted])
         live.tell_device(self.touched.values())
+
+    def _pair(self, new: Collection[str]) -> Pairings | None:
+        """What the list says of pairings, and what new owners mean for them; None if that is all known."""
+        words = [
+            Word(gateway_sn, Pairing.Witness.BIND, self.now, named, linked=True)
+            for gateway_sn, named in self.aircraft.items()
+            if (gateway := self.devices.get(gateway_sn)) is not None
+            and gateway.pk is not None
+            and any(self.devices[sn].gateway_id != gateway.pk for sn in named)
+        ]
+        if not (words or self.bound):
+            return None
+        pairings = Pairings(self.devices, now=self.now, room=self.room)
+        pairings.load(device for sn, device in self.devices.items() if sn not in new)
+        pairings.end_all(self.falsely_claimed, Pairing.Witness.BIND)
+        for word in words:
+            pairings.hear(word)
+        pairings.settle()
+        return pairings
 
     def _audit_event(self, device: Device) -> AuditEvent:
         after = {
@@ -236,10 +279,20 @@ class _Decision:
         return audit.event(self.actor, "bind", device, organization_id=device.organization_id, after=after)
 
 
-def _lock(sns: set[str]) -> dict[str, Device]:
-    """The devices with these serial numbers that we know, locked."""
-    rows = Device.objects.filter(sn__in=sns).select_related("state", "gateway", "organization").lock_in_order()
-    return {device.sn: device for device in rows}
+def _lock(gateways: set[str], named: set[str]) -> dict[str, Device]:
+    """What we know of the devices with these serial numbers and of the gateways' own aircraft, locked."""
+    known = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state", "organization")
+    return {device.sn: device for device in known.lock_in_order()}
+
+
+def _paired(entries: Iterable[BindEntry]) -> set[tuple[str, str]]:
+    """Of the entries without a model key: which of them are (gateway, its aircraft) already; at most one query."""
+    asked = [(entry.gateway_sn, entry.wanted.sn) for entry in entries if not entry.wanted.device_model_key]
+    asked = [(gateway_sn, sn) for gateway_sn, sn in asked if sn not in ("", gateway_sn)]
+    if not asked:
+        return set()
+    rows = Pairing.objects.filter(until=None, aircraft__sn__in={sn for _, sn in asked})
+    return set(rows.values_list("dock__sn", "aircraft__sn"))
 
 
 def _stranger(sn: str) -> Device:
@@ -256,32 +309,27 @@ def _may_exist(entry: BindEntry) -> bool:
     return is_sn(named.sn) and (named.sn == entry.gateway_sn or is_aircraft)
 
 
-def _is_aircraft(device: Device, wanted: BindDevice) -> bool:
-    """Whether both the request and what we knew before say that this is an aircraft."""
-    keys = [key for key in (wanted.device_model_key, device.model_key) if key]
-    return bool(keys) and all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
-
-
 def _room(verdicts: Iterable[Verdict]) -> dict[int, int]:
     organizations = {verdict.code.organization for verdict in verdicts if verdict.code}
-    return topology.room_in({organization.pk: organization.device_limit for organization in organizations})
+    return pairing.room_in({organization.pk: organization.device_limit for organization in organizations})
 
 
 # --- release -----------------------------------------------------------------------------------
 
 
 @transaction.atomic
-def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
+def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = None) -> list[Device]:
     """Take devices from their organization, so that another may bind them; returns those that were bound.
 
     A device that has another owner by now than its given row says is left alone: nobody was asked about that one.
     What the next owner must not see goes: name, position and telemetry, licenses, DJI account. The journal and
     the audit trail stay with the organization that owned the device.
     """
-    now = timezone.now()
+    now = now or timezone.now()
     owners = {device.pk: device.organization_id for device in devices}
-    rows = Device.objects.filter(pk__in=owners, organization__isnull=False).select_related("organization")
-    bound = [row for row in rows.lock_in_order() if row.organization_id == owners[row.pk]]
+    has = Pairing.objects.filter(until=None, dock__in=owners).values("aircraft")
+    rows = Device.objects.filter(Q(pk__in=owners) | Q(pk__in=has)).select_related("organization").lock_in_order()
+    bound = [row for row in rows if row.is_bound and row.organization_id == owners.get(row.pk)]
     audit.record([_release_event(actor, device) for device in bound])
     keys = [device.pk for device in bound]
     # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
@@ -297,9 +345,21 @@ def release(devices: Iterable[Device], *, actor: Actor) -> list[Device]:
     Device.objects.filter(pk__in=keys).update(
         organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
     )
-    Device.objects.filter(gateway__in=keys).update(gateway=None)
+    _part(rows, {device.sn for device in bound}, now)
     live.tell_device(bound)  # those who lose them: these objects are as they were
     return bound
+
+
+def _part(rows: Iterable[Device], released: set[str], now: datetime) -> None:
+    """End the pairings of released devices; an aircraft that stays goes to another dock that has it, if any."""
+    pairings = Pairings({row.sn: row for row in Device.objects.filter(pk__in=[row.pk for row in rows])}, now=now)
+    pairings.load(pairings.devices.values())
+    pairings.end_all(released, Pairing.Witness.RELEASE)
+    pairings.settle()
+    for device in pairings.changed.values():
+        Device.objects.filter(pk=device.pk).update(gateway=device.gateway)
+    pairings.write()
+    live.tell_device(pairings.changed.values())
 
 
 def _release_event(actor: Actor, device: Device) -> AuditEvent:

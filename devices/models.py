@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from mqtt_bridge.protocol import model_keys
@@ -31,11 +31,19 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
         return self.filter(Q(organization=None) | Q(bound_with=None, bound_at__isnull=False))
 
     def docks(self) -> Self:
-        """Docks by their model key; a device of unknown model counts as a dock unless something carries it."""
-        return self.filter(Q(model_key__startswith="3-") | Q(model_key="", gateway=None))
+        """Docks by their model key; of unknown model, what was bound or added and never was a dock's aircraft.
+
+        What is known from telemetry alone is of unknown kind and no dock.
+        """
+        was_aircraft = Exists(Pairing.objects.filter(aircraft=OuterRef("pk")))
+        return self.filter(Q(model_key__startswith="3-") | (Q(model_key="", bound_at__isnull=False) & ~Q(was_aircraft)))
+
+    def aircraft(self) -> Self:
+        """Aircraft by their model key; of unknown model, what belongs to a dock."""
+        return self.filter(Q(model_key__startswith="0-") | Q(model_key="", gateway__isnull=False))
 
     def carried_by(self, dock: "Device") -> Self:
-        """The aircraft in this dock that belong to its owner."""
+        """The aircraft that belong to this dock and to its owner, switched on or off."""
         return self.filter(gateway=dock, organization=dock.organization_id)
 
     def lock_in_order(self) -> Self:
@@ -75,7 +83,7 @@ class Device(ChangingModel):
         null=True,
         blank=True,
         related_name="carried",
-        help_text="The dock that carries it.",
+        help_text="The dock that an aircraft belongs to, switched on or off; none for docks.",
     )
     bound_at = models.DateTimeField(null=True, blank=True, editable=False)
     bound_with = models.ForeignKey(
@@ -106,6 +114,9 @@ class Device(ChangingModel):
 
     @property
     def is_aircraft(self) -> bool:
+        """Whether its model says so, or, of unknown model, its place in a dock."""
+        if not self.model_key:
+            return self.gateway_id is not None
         return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
 
     @property
@@ -115,6 +126,42 @@ class Device(ChangingModel):
         What is recorded as an aircraft and speaks there is a gateway that another dock falsely claimed to carry.
         """
         return None if self.is_aircraft else self.organization
+
+
+class Pairing(models.Model):
+    """That an aircraft belongs, or belonged, to a dock: from when to when, and who said so.
+
+    Several docks may know one aircraft; `Device.gateway` is the one it is shown in. The rules: `devices/pairing.py`.
+    """
+
+    class Witness(models.TextChoices):
+        BIND = "bind", "bind request of the dock"
+        TOPOLOGY = "topology", "topology of the dock"
+        DOCK = "dock", "properties of the dock"
+        AIRCRAFT = "aircraft", "properties of the aircraft"
+        RELEASE = "release", "release"
+        RECORD = "record", "earlier record"
+
+    dock = models.ForeignKey(Device, models.CASCADE, related_name="aircraft_pairings")
+    aircraft = models.ForeignKey(Device, models.CASCADE, related_name="dock_pairings")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, help_text="Empty: it still belongs there.")
+    witness = models.CharField(max_length=8, choices=Witness, help_text="Who said first that it belongs there.")
+    ended_by = models.CharField(max_length=8, choices=Witness, blank=True)
+    linked_since = models.DateTimeField(null=True, help_text="Empty: switched off, or linked through another dock.")
+    changed_at = models.DateTimeField(help_text="What was said before this moment is out of date.")
+    remark = models.CharField(max_length=200, blank=True, help_text="Why it does not belong to the dock's owner.")
+
+    class Meta:
+        ordering = ("-since", "-pk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dock", "aircraft"], condition=Q(until=None), name="one_open_pairing_per_dock_and_aircraft"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.aircraft} in {self.dock}"
 
 
 class DeviceState(models.Model):

@@ -78,7 +78,7 @@ def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
 
 
 def update_topo(messages: Sequence[Message]) -> list[Reply]:
-    """`update_topo`: what a gateway is and carries now."""
+    """`update_topo`: what a gateway is, and which aircraft it is linked with now."""
     reports = [topology.Report(message.sn, message.data) for message in messages]
     remarks = topology.update(reports, now=timezone.now())
     return [Reply(TopoReply(), remark) for remark in remarks]

@@ -70,10 +70,14 @@ class DeviceSerializer(IncludingSerializer):
     presence = serializers.SerializerMethodField()
     last_seen = serializers.DateTimeField(source="state.last_seen", read_only=True, allow_null=True, default=None)
     firmware_version = serializers.SerializerMethodField()
-    gateway = serializers.SerializerMethodField(help_text="Serial number of the dock that carries it.")
+    gateway = serializers.SerializerMethodField(
+        help_text="Serial number of the dock that an aircraft belongs to, switched on or off."
+    )
     state = DeviceStateSerializer(read_only=True, allow_null=True, default=None)
     account = DeviceAccountSerializer(read_only=True, allow_null=True, default=None)
-    carried = serializers.SerializerMethodField(help_text="Serial numbers of the aircraft in this dock.")
+    carried = serializers.SerializerMethodField(
+        help_text="Serial numbers of the aircraft that belong to this dock, switched on or off."
+    )
     properties = serializers.JSONField(source="state.properties", default=dict, read_only=True)
 
     class Meta:

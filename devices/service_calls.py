@@ -364,7 +364,7 @@ def why_not(
 def _unfit(device: Device, spec: Method, *, queue: bool, watched: Watch) -> Refused | None:
     kind = Refused.Kind
     if device.is_aircraft:
-        return Refused(kind.INVALID, "An aircraft takes no commands itself: ask the dock that carries it.")
+        return Refused(kind.INVALID, "An aircraft takes no commands itself: ask its dock.")
     if device.organization is None:
         return Refused(kind.UNCLAIMED, "This dock belongs to no organization.")
     if not device.is_enabled:

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
 from devices import live, topology
-from devices.models import Device, DeviceState
-from mqtt_bridge.protocol.telemetry import extract
+from devices.models import Device, DeviceState, Pairing
+from devices.pairing import Word
+from devices.topology import Link
+from mqtt_bridge.protocol import model_keys
+from mqtt_bridge.protocol.telemetry import OwnAircraft, Telemetry, extract
 from mqtt_bridge.telemetry import Frame
 
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
@@ -18,14 +24,33 @@ FIELDS = (
 )  # fmt: skip
 
 
-@transaction.atomic
-def store(frames: Sequence[Frame]) -> None:
+def store(frames: Sequence[Frame], *, now: datetime | None = None) -> None:
     """Merge one frame per device into `DeviceState`; unknown devices are made, unclaimed, within the cap.
 
-    Three statements for any number of devices, one of which writes. The rows are locked, so that a release
-    which clears a state is seen here: frames from before it are the former owner's and are dropped.
+    Then take what docks and aircraft say of each other, in a transaction of its own: that locks devices before states.
     """
     by_sn = {frame.sn: frame for frame in frames}
+    witnesses = _store(by_sn)
+    if witnesses:
+        _learn(witnesses, now=now or timezone.now())
+
+
+class _Witness(NamedTuple):
+    """A frame that says which aircraft belongs to which dock; `before` is what the dock named in the frame before."""
+
+    frame: Frame
+    values: Telemetry
+    before: str
+
+
+@transaction.atomic
+def _store(by_sn: dict[str, Frame]) -> list[_Witness]:
+    """Three statements for any number of devices, one of which writes.
+
+    The rows are locked, so that a release which clears a state is seen here: frames from before it are the former
+    owner's and are dropped.
+    """
+    witnesses = []
     topology.discover(by_sn)
     devices = Device.objects.filter(sn__in=by_sn).order_by("pk")
     locked = DeviceState.objects.filter(device__sn__in=by_sn).select_for_update(of=("self",)).order_by("pk")
@@ -34,22 +59,31 @@ def store(frames: Sequence[Frame]) -> None:
     for device in devices.only("sn", "organization"):
         state = known.get(device.pk) or DeviceState(device=device)
         was_online = state.online
-        _merge(state, by_sn[device.sn])
+        frame = by_sn[device.sn]
+        before = state.properties.get("sub_device")
+        values = _merge(state, frame)
+        if values is not None and (
+            values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn)
+        ):
+            named = before.get("device_sn") if isinstance(before, dict) else ""
+            witnesses.append(_Witness(frame, values, str(named)))
         states.append(state)
         if state.online and not was_online:
             back.append(device)
     DeviceState.objects.bulk_create(states, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
     live.tell_device(back)
+    return witnesses
 
 
-def _merge(state: DeviceState, frame: Frame) -> None:
+def _merge(state: DeviceState, frame: Frame) -> Telemetry | None:
+    """Take the frame; returns its values, None if it has none or they are a former owner's."""
     if state.last_seen is None or frame.received_at >= state.last_seen:
         if not state.online:
             state.online, state.connected_since = True, frame.received_at
         state.last_seen = frame.received_at
     state.clock_skew_ms = _skew(frame.timestamp, frame.received_at, state.clock_skew_ms)
     if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at):
-        return
+        return None
     values = extract(frame.data)
     if values.latitude is not None:
         state.latitude, state.longitude = values.latitude, values.longitude
@@ -60,8 +94,83 @@ def _merge(state: DeviceState, frame: Frame) -> None:
     merged = {**state.properties, **frame.data}
     if len(msgspec.json.encode(merged)) <= PROPERTIES_CAP:
         state.properties = merged
+    return values
 
 
 def _skew(timestamp: int | None, received_at: datetime, before: int | None) -> int | None:
     """How far the device's clock is ahead of ours, in milliseconds."""
     return before if timestamp is None else timestamp - int(received_at.timestamp() * 1000)
+
+
+# --- who belongs to whom ---------------------------------------------------------------------------
+
+
+class _Known(NamedTuple):
+    """What an open pairing says already."""
+
+    is_linked: bool
+    is_current: bool  # the aircraft is shown in this dock
+    is_settled: (
+        bool  # the dock itself named it, both models are known, and if the dock has an owner so has the aircraft
+    )
+
+
+def _learn(witnesses: Sequence[_Witness], *, now: datetime) -> None:
+    """Hand on what is news; docks repeat themselves every two seconds, so that nearly nothing is. One query if so."""
+    known = _known(witnesses)
+    words, links = [], []
+    for witness in witnesses:
+        word = _word(witness)
+        if word is not None and _is_news(word, known):
+            words.append(word)
+        frame, best = witness.frame, witness.values.best_link_gateway
+        through = best or frame.gateway
+        if through not in ("", frame.sn):
+            link = known.get(through, {}).get(frame.sn)
+            if link is None or not link.is_linked:
+                at = frame.data_since or frame.received_at
+                words.append(Word(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
+            if link is None or not link.is_current:
+                links.append(Link(frame.sn, through, is_best=bool(best)))
+    if words or links:
+        topology.learn(words, links, now=now)
+
+
+def _known(witnesses: Sequence[_Witness]) -> dict[str, dict[str, _Known]]:
+    docks = {witness.frame.sn for witness in witnesses if witness.values.sub_device}
+    aircraft = {witness.frame.sn for witness in witnesses} - docks
+    rows = Pairing.objects.filter(Q(dock__sn__in=docks) | Q(aircraft__sn__in=aircraft), until=None)
+    known: dict[str, dict[str, _Known]] = {}
+    for dock_sn, sn, linked_since, dock, current, witness, dock_model, model, dock_owner, owner in rows.values_list(
+        "dock__sn", "aircraft__sn", "linked_since", "dock", "aircraft__gateway", "witness",
+        "dock__model_key", "aircraft__model_key", "dock__organization", "aircraft__organization",
+    ):  # fmt: skip
+        are_described = bool(model) and bool(dock_model or not model_keys.dock_of(model))
+        is_settled = witness != Pairing.Witness.AIRCRAFT and are_described and (owner or not dock_owner)
+        known.setdefault(dock_sn, {})[sn] = _Known(linked_since is not None, current == dock, bool(is_settled))
+    return known
+
+
+def _word(witness: _Witness) -> Word | None:
+    """What a dock's property `sub_device` says of its aircraft; None if the frame has none that says anything."""
+    frame, told = witness.frame, witness.values.sub_device
+    if told is None or told == OwnAircraft():
+        return None
+    at = frame.data_since or frame.received_at
+    is_unpaired = told.device_paired is False and not told.device_online_status
+    if is_unpaired or not told.device_sn:
+        return Word(frame.sn, Pairing.Witness.DOCK, at, {}, told.device_online_status, instead=is_unpaired)
+    named = {told.device_sn: told.model_key}
+    instead = witness.before not in ("", told.device_sn)
+    return Word(frame.sn, Pairing.Witness.DOCK, at, named, told.device_online_status, instead=instead)
+
+
+def _is_news(word: Word, known: dict[str, dict[str, _Known]]) -> bool:
+    mine = known.get(word.gateway_sn, {})
+    if word.instead and mine.keys() - word.named.keys():
+        return True
+    if not word.named:
+        return word.linked is False and any(pair.is_linked for pair in mine.values())
+    return any(
+        sn not in mine or not mine[sn].is_settled or word.linked not in (None, mine[sn].is_linked) for sn in word.named
+    )

@@ -1,7 +1,7 @@
-"""Which dock carries which aircraft, and who is online.
+"""What gateways report about themselves and their aircraft, and who is online.
 
 A gateway is online while it speaks; an aircraft while it speaks and its gateway does. The message is on DJI's
-"device topology" page; decisions 14 to 17 in docs/protocol.md.
+"device management" page; decisions 14 to 17 in docs/protocol.md.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,142 +10,131 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from devices import live
-from devices.models import Device, DeviceState
-from mqtt_bridge.protocol import model_keys
+from devices import live, pairing
+from devices.models import Device, DeviceState, Pairing
+from devices.pairing import Pairings, Word
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.messages import UpdateTopo
-from mqtt_bridge.protocol.topics import is_sn
+from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import AuditEvent, Organization
+from organizations.models import AuditEvent
 
 
 class Report(NamedTuple):
-    """What one gateway says about itself and what it carries."""
+    """What one gateway says about itself and its aircraft."""
 
     gateway_sn: str
     topology: UpdateTopo
 
 
+class Link(NamedTuple):
+    """Through which gateway an aircraft spoke; `is_best` if it says so itself, among several that hear it."""
+
+    aircraft_sn: str
+    gateway_sn: str
+    is_best: bool
+
+
 def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
-    """Make the gateways online and carry just what they say; returns a remark on each, for the journal.
+    """Make the gateways online, and the aircraft they list; returns a remark on each, for the journal.
 
-    A topology replaces the one before. An aircraft without an owner joins its dock's organization; one that
-    another organization owns stays where it is, and what may be a dock is no aircraft. Must run in a transaction; a
-    constant number of statements.
+    Whose the aircraft are: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
     """
-    change = _Change(_lock(reports), now)
-    remarks = [change.apply(report) for report in reports]
-    change.write()
-    return remarks
-
-
-def _lock(reports: Sequence[Report]) -> dict[str, Device]:
-    """The devices concerned and those the gateways carried until now, locked; strangers are made within the cap."""
     gateways = {report.gateway_sn for report in reports}
-    carried = {sub.sn for report in reports for sub in report.topology.sub_devices if is_sn(sub.sn)}
+    named = {sub.sn for report in reports for sub in report.topology.sub_devices}
     discover(gateways)
-    # What a stranger says it carries is not worth a row: it could name anything.
-    owned = set(Device.objects.filter(sn__in=gateways).exclude(organization=None).values_list("sn", flat=True))
-    discover(sub.sn for report in reports if report.gateway_sn in owned for sub in report.topology.sub_devices)
-    concerned = Q(sn__in=gateways | carried) | Q(gateway__sn__in=gateways)
-    rows = Device.objects.filter(concerned).select_related("state", "organization").lock_in_order()
-    return {device.sn: device for device in rows}
+    discover(named)
+    change = _Change(gateways, named, now)
+    remarks = [change.apply(report) for report in reports]
+    change.pairings.settle()
+    for report in reports:
+        change.set_online(report.gateway_sn, [sub.sn for sub in report.topology.sub_devices])
+    change.write()
+    own = change.pairings.remarks
+    return ["; ".join(remark + own.get(report.gateway_sn, [])) for remark, report in zip(remarks, reports, strict=True)]
+
+
+@transaction.atomic
+def learn(words: Sequence[Word], links: Sequence[Link] = (), *, now: datetime) -> None:
+    """Take what the properties of docks and aircraft say of each other.
+
+    What keeps an aircraft from its dock's owner goes to the journal, once.
+    """
+    gateways = {word.gateway_sn for word in words} | {link.gateway_sn for link in links}
+    named = {sn for word in words for sn in word.named} | {link.aircraft_sn for link in links}
+    discover(sn for word in words if word.witness != Pairing.Witness.AIRCRAFT for sn in word.named)
+    change = _Change(gateways, named, now)
+    for word in words:
+        change.pairings.hear(word)
+    spoke = [link.aircraft_sn for link in links if not link.is_best]
+    lost = set(Device.objects.filter(sn__in=spoke, gateway__state__online=False).values_list("sn", flat=True))
+    for link in links:
+        # Several docks may hear an aircraft: it is shown in its best link, or in who hears it when its dock is gone.
+        if link.is_best or link.aircraft_sn in lost:
+            change.pairings.relink(link.gateway_sn, link.aircraft_sn)
+    change.pairings.settle()
+    for word in words:
+        if word.linked and word.witness == Pairing.Witness.DOCK:
+            change.set_online(word.gateway_sn, word.named)
+    change.write()
+    Exchange.objects.bulk_create(
+        Exchange(
+            gateway_sn=dock.sn,
+            organization=dock.organization,
+            channel=Channel.OSD,
+            received_at=now,
+            outcome=Exchange.Outcome.IGNORED,
+            reason=remark,
+        )
+        for dock, remark in change.pairings.new_remarks
+    )
 
 
 class _Change:
-    """The rows of one group of topologies while they are being changed."""
+    """The rows of one group of reports while they are being changed."""
 
-    def __init__(self, devices: dict[str, Device], now: datetime) -> None:
-        self.devices = devices
+    def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
+        rows = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state", "organization")
+        self.devices = {device.sn: device for device in rows.lock_in_order()}
         self.now = now
-        self.changed: dict[str, Device] = {}
         self.flipped: dict[str, Device] = {}  # came online, or went
         self.states: dict[str, DeviceState] = {}
         self.actor = Actor(AuditEvent.Through.BRIDGE)
         self.events: list[AuditEvent] = []
-        owners = {device.organization for device in devices.values() if device.organization}
-        self.room = room_in({owner.pk: owner.device_limit for owner in owners})
+        self.pairings = Pairings(self.devices, now=now)
+        self.pairings.load(self.devices.values())
 
-    def apply(self, report: Report) -> str:
+    def apply(self, report: Report) -> list[str]:
         gateway = self.devices.get(report.gateway_sn)
         if gateway is None:
-            return "not recorded: too many unclaimed devices"
+            return ["not recorded: too many unclaimed devices"]
         if gateway.is_aircraft:
             self._disown(gateway)
-        self._describe(gateway, report.topology.model_key)
+        self.pairings.describe(gateway, report.topology.model_key)
         self._set_online(gateway, True)
-        remarks = []
-        carried = set()
-        for sub in report.topology.sub_devices:
-            device = self.devices.get(sub.sn)
-            remark = self._why_not_carried(gateway, device, sub.model_key)
-            if device is None or remark:
-                remarks.append(f"{sub.sn}: {remark}")
-                continue
-            carried.add(device.sn)
-            self._carry(gateway, device, sub.model_key)
-        self._detach_others(gateway, carried)
-        return "; ".join(remarks)
+        named = {sub.sn: sub.model_key for sub in report.topology.sub_devices}
+        witness = Pairing.Witness.TOPOLOGY
+        return self.pairings.hear(Word(gateway.sn, witness, self.now, named, linked=True, complete=True))
 
-    def _why_not_carried(self, gateway: Device, device: Device | None, model_key: str) -> str:
-        if device is None:
-            return "not recorded: malformed serial number, unclaimed dock, or too many unclaimed devices"
-        domains = {model_keys.domain(key) for key in (model_key, device.model_key) if key}
-        if device.pk == gateway.pk or domains != {model_keys.AIRCRAFT}:
-            return "not an aircraft, so it cannot be carried"
-        if device.organization_id is not None and device.organization_id != gateway.organization_id:
-            return "belongs to another organization"
-        return ""
-
-    def _carry(self, gateway: Device, device: Device, model_key: str) -> None:
-        self._describe(device, model_key)
-        self._set_online(device, True)
-        if device.gateway_id != gateway.pk:
-            device.gateway = gateway
-            self.changed[device.sn] = device
-        if self._may_adopt(gateway, device):
-            live.tell_device([device])  # whoever watches it as unclaimed
-            device.organization = gateway.organization
-            device.bound_at = self.now
-            self.events.append(self._adoption(device))
-            self.changed[device.sn] = device
-
-    def _may_adopt(self, gateway: Device, device: Device) -> bool:
-        owner = gateway.organization
-        if owner is None or not owner.is_active or device.organization_id is not None or not device.is_enabled:
-            return False
-        return self._has_room(owner)
+    def set_online(self, gateway_sn: str, listed: Iterable[str]) -> None:
+        """Make online what a gateway lists and its owner may have."""
+        for sn in listed:
+            if self.pairings.is_linked(gateway_sn, sn):
+                self._set_online(self.devices[sn], True)
 
     def _disown(self, gateway: Device) -> None:
         """Take a gateway from an organization whose dock falsely claimed to carry it: aircraft do not speak here."""
         if gateway.organization is not None:
             self.events.append(disowned(self.actor, gateway))
             live.tell_device([gateway])  # whoever loses it
+        self.pairings.end_all({gateway.sn}, Pairing.Witness.TOPOLOGY)
         gateway.organization = gateway.bound_at = gateway.bound_with = gateway.gateway = None
         gateway.model_key = gateway.callsign = ""
-        self.changed[gateway.sn] = gateway
-
-    def _has_room(self, organization: Organization) -> bool:
-        if organization.pk not in self.room:
-            return True
-        self.room[organization.pk] -= 1
-        return self.room[organization.pk] >= 0
-
-    def _detach_others(self, gateway: Device, carried: set[str]) -> None:
-        for device in self.devices.values():
-            if device.gateway_id == gateway.pk and device.sn not in carried:
-                device.gateway = None
-                self.changed[device.sn] = device
-                self._set_online(device, False)
-
-    def _describe(self, device: Device, model_key: str) -> None:
-        if model_key and device.model_key != model_key:
-            device.model_key = model_key
-            self.changed[device.sn] = device
+        self.pairings.changed[gateway.sn] = gateway
 
     def _set_online(self, device: Device, online: bool) -> None:
         # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
@@ -154,39 +143,29 @@ class _Change:
         self.states[device.sn] = with_presence(device, online=online, seen_at=self.now)
 
     def write(self) -> None:
-        """One statement per kind of row, none for a kind that did not change."""
-        if self.changed:
+        """At most two statements per kind of row, none for a kind that did not change."""
+        changed = self.pairings.changed
+        for device in self.pairings.switched_off.values():
+            self._set_online(device, False)
+        if changed:
             Device.objects.bulk_create(
-                self.changed.values(),
+                changed.values(),
                 update_conflicts=True,
                 unique_fields=["sn"],
                 update_fields=["model_key", "gateway", "organization", "bound_at", "bound_with", "callsign"],
             )
+        self.pairings.write()
         if self.states:
             write_presence(self.states.values())
-        if self.events:
-            audit.record(self.events)
-        live.tell_device((self.changed | self.flipped).values())
-
-    def _adoption(self, device: Device) -> AuditEvent:
-        after = {"organization": str(device.organization), "carried by": str(device.gateway)}
-        return audit.event(self.actor, "adopt", device, organization_id=device.organization_id, after=after)
+        if events := [*self.events, *self.pairings.events]:
+            audit.record(events)
+        live.tell_device((changed | self.flipped).values())
 
 
 def disowned(actor: Actor, device: Device) -> AuditEvent:
     """The audit row for an organization that loses a gateway its dock had falsely claimed to carry."""
     before = {"organization": str(device.organization), "callsign": device.callsign}
     return audit.event(actor, "disown", device, organization_id=device.organization_id, before=before)
-
-
-def room_in(limits: dict[int, int | None]) -> dict[int, int]:
-    """How many more devices each of these organizations may have; those without a limit are left out."""
-    limited = {pk: limit for pk, limit in limits.items() if limit is not None}
-    if not limited:
-        return {}
-    counts = Device.objects.filter(organization__in=limited).order_by().values_list("organization")
-    owned = dict(counts.annotate(Count("pk")))
-    return {pk: limit - owned.get(pk, 0) for pk, limit in limited.items()}
 
 
 # --- presence ----------------------------------------------------------------------------------

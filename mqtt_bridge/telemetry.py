@@ -33,6 +33,7 @@ class Frame:
     timestamp: int | None = None  # the device's clock at the newest message, ms
     data: dict[str, Any] = field(default_factory=dict)
     data_since: datetime | None = None  # when the oldest message in `data` arrived
+    gateway: str = ""  # through which it says that it spoke
 
 
 Sink = Callable[[Sequence[Frame]], None]
@@ -123,6 +124,7 @@ class TelemetryBuffer:
         frame = frames.setdefault(sn, Frame(sn, received_at))
         frame.received_at = received_at
         frame.timestamp = envelope.timestamp or frame.timestamp
+        frame.gateway = envelope.gateway or frame.gateway
         if isinstance(envelope.data, dict):
             frame.data.update(envelope.data)
             frame.data_since = frame.data_since or received_at

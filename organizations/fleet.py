@@ -25,14 +25,14 @@ def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Any]:
     Online as the list of devices says it; a dock that somebody switched off is not counted among them.
     """
     now = timezone.now()
-    docks = apps.get_model("devices", "Device").objects.docks()
-    is_dock = Q(devices__in=docks)
+    devices = apps.get_model("devices", "Device").objects
+    is_dock = Q(devices__in=devices.docks())
     is_heard = Q(devices__state__last_seen=None) | Q(devices__state__last_seen__gte=silent_before(now))
     is_online = is_heard & Q(devices__state__online=True, devices__is_enabled=True)
     # Named again, because Django forgets the model's order where it groups.
     return organizations.order_by(*(Organization._meta.ordering or ())).annotate(
         docks=Count("devices", filter=is_dock),
         docks_online=Count("devices", filter=is_dock & is_online),
-        aircraft=Count("devices", filter=Q(devices__model_key__startswith="0-")),
+        aircraft=Count("devices", filter=Q(devices__in=devices.aircraft())),
         is_bridge_alive=Exists(Heartbeat.objects.filter(beat_at__gt=now - Heartbeat.STALE_AFTER)),
     )

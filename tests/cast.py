@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Pairing
 from organizations.models import BindingCode, Membership, Organization, Role
 
 
@@ -69,6 +69,16 @@ def dock(organization):
 
 @pytest.fixture
 def aircraft(dock):
-    return Device.objects.create(
-        sn="DRONE0001", model_key="0-91-0", organization=dock.organization, callsign="Gull", gateway=dock
+    """Paired with the dock and linked with it."""
+    return put_in(dock, "DRONE0001", callsign="Gull")
+
+
+def put_in(dock, sn, **fields):
+    """An aircraft that belongs to a dock and its owner."""
+    fields = {"model_key": "0-91-0", "organization": dock.organization} | fields
+    aircraft = Device.objects.create(sn=sn, gateway=dock, **fields)
+    now = timezone.now()
+    Pairing.objects.create(
+        dock=dock, aircraft=aircraft, since=now, linked_since=now, changed_at=now, witness=Pairing.Witness.TOPOLOGY
     )
+    return aircraft

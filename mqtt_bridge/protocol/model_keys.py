@@ -59,6 +59,9 @@ PRODUCTS: Final[dict[str, str]] = {
     "1-90742-0": "L1",
 }
 
+# Which dock an aircraft is made for.
+_DOCKS = {"0-67-": "3-1-0", "0-91-": "3-2-0", "0-100-": "3-3-0"}
+
 _TRIPLE = re.compile(r"([0-9]{1,8})-[0-9]+-[0-9]+")
 
 
@@ -71,3 +74,8 @@ def domain(model_key: str) -> int | None:
     """Read the domain, also of an unknown product; None if this is no triple of numbers."""
     triple = _TRIPLE.fullmatch(model_key)
     return int(triple[1]) if triple else None
+
+
+def dock_of(aircraft_key: str) -> str:
+    """Name the dock that an aircraft of this model is made for; "" if there is none."""
+    return next((dock for prefix, dock in _DOCKS.items() if aircraft_key.startswith(prefix)), "")

@@ -5,7 +5,25 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from mqtt_bridge.protocol.conversion import Entry, Latitude, Longitude, SmallInt, decode_part
+from mqtt_bridge.protocol.conversion import Entry, Latitude, Longitude, ModelKey, SmallInt, Sn, decode_part
+
+
+class OwnAircraft(Entry, frozen=True):
+    """Property `sub_device` of a dock: the aircraft that belongs to it, also while that is switched off.
+
+    `model_key` is called `device_model_key` by Dock 2 and 3 and `product_type` by the page of Dock 1. A flag that is
+    left out is None.
+    """
+
+    device_sn: Sn = ""
+    device_model_key: ModelKey = ""
+    product_type: ModelKey = ""
+    device_online_status: bool | None = None
+    device_paired: bool | None = None
+
+    @property
+    def model_key(self) -> str:
+        return self.device_model_key or self.product_type
 
 
 class Telemetry(Entry, frozen=True):
@@ -18,6 +36,8 @@ class Telemetry(Entry, frozen=True):
     longitude: Longitude | None = None
     mode_code: SmallInt | None = None
     firmware_version: Annotated[str, Meta(max_length=64)] | None = None
+    sub_device: OwnAircraft | None = None
+    best_link_gateway: Sn = ""  # of an aircraft that several docks hear: the one it is linked through
 
 
 def extract(data: Any) -> Telemetry:

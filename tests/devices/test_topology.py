@@ -35,10 +35,10 @@ def test_stranger_is_recorded_unclaimed_and_online():
     assert (dock.organization, dock.model_key, dock.state.online) == (None, "3-2-0", True)
 
 
-def test_what_a_stranger_says_it_carries_is_not_recorded():
-    [remark] = update(report("DOCK9", "DRONE9"))
-    assert "not recorded" in remark
-    assert list(Device.objects.values_list("sn", flat=True)) == ["DOCK9"]
+def test_what_an_unclaimed_gateway_lists_is_recorded_unclaimed():
+    assert update(report("DOCK9", "DRONE9")) == [""]
+    aircraft = Device.objects.get(sn="DRONE9")
+    assert (aircraft.organization, aircraft.gateway.sn) == (None, "DOCK9")
 
 
 def test_aircraft_of_an_owned_dock_is_recorded_carried_and_online(dock):
@@ -72,7 +72,7 @@ def test_no_sub_devices_put_the_aircraft_offline_and_leave_the_dock_online(dock,
     update(report(dock.sn, aircraft.sn))
     update(report(dock.sn))
     aircraft = Device.objects.get(pk=aircraft.pk)
-    assert (aircraft.state.online, aircraft.gateway) == (False, None)
+    assert (aircraft.state.online, aircraft.gateway) == (False, dock)
     assert Device.objects.get(pk=dock.pk).state.online
 
 
@@ -183,6 +183,8 @@ def test_only_devices_that_a_topology_changes_count_as_changed(dock, aircraft):
     update(report(dock.sn, aircraft.sn))
     assert (moved(dock), moved(aircraft)) == (False, False)
     update(report(dock.sn))
+    assert (moved(dock), moved(aircraft)) == (False, False)  # it was switched off, and is still the dock's
+    update(report(dock.sn, "DRONE9"))
     assert (moved(dock), moved(aircraft)) == (False, True)
 
 

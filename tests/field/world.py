@@ -167,6 +167,14 @@ class World:
         assert answer.status_code in status, answer.text
         return answer.json()
 
+    def patch(self, path, data):
+        """Change a REST resource."""
+        session = self.http
+        session.get(f"{self.address}/admin/", timeout=60)
+        headers = {"X-CSRFToken": session.cookies.get("csrftoken", ""), "Referer": self.address}
+        answer = session.patch(f"{self.address}/api/v1/{path}", json=data, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+
     def device(self, sn):
         """The device in REST, with its state."""
         return self.get(f"devices/{sn}/", include="state")
