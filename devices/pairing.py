@@ -273,6 +273,7 @@ class Pairings:
         Pairing.objects.bulk_create(row for row in rows if row.pk is None)
         if known := [row for row in rows if row.pk is not None]:
             Pairing.objects.bulk_update(known, ["until", "ended_by", "linked_since", "changed_at", "witness", "remark"])
+        live.tell_device({row.dock.sn: row.dock for row in rows}.values())  # whose pages show their aircraft
 
 
 def _fits(row: Pairing) -> bool:
