@@ -21,7 +21,7 @@ from cloudapi.embedded.worker import running_worker
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
-from mqtt_bridge.simulator.dock import Dock, Step
+from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from organizations.models import BindingCode, Membership, Organization, Role, digest_of
 
@@ -32,6 +32,7 @@ BROKER_USER = "demo"
 BROKER_PORT = 18830  # the same at every start, unless somebody has it
 SN_PREFIX = "DEMODOCK"
 ONBOARDING_TIMEOUT = 30.0  # seconds
+AIRCRAFT_STAYS_ON = 120.0  # seconds after onboarding: enough to read its licenses, as the schedule does every minute
 # organization ID, name, a binding code without end, members
 ORGANIZATIONS = (
     ("10000001", "Harbour Survey", "DEMO-HARB-2345", {"alice": Role.MANAGER, "bob": Role.VIEWER}),
@@ -158,7 +159,8 @@ def prepare() -> None:
 
 def _fleet(broker_url: str, count: int) -> Fleet:
     """Docks that belong to the organizations in turn; the last one knows no code."""
-    fleet = Fleet(count=count, mqtt_url=broker_url, sn_prefix=SN_PREFIX)
+    options = Options(aircraft_stays_on=AIRCRAFT_STAYS_ON)
+    fleet = Fleet(count=count, mqtt_url=broker_url, sn_prefix=SN_PREFIX, options=options)
     for position, dock in enumerate(fleet.docks[:-1]):
         organization_id, _, code, _ = ORGANIZATIONS[position % len(ORGANIZATIONS)]
         dock.organization_id, dock.binding_code = organization_id, code

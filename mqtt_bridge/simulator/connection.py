@@ -58,6 +58,7 @@ class Link:
         session_expiry: int,
         on_message: Callable[[Incoming], None],
         on_end: Callable[[], None],
+        will: tuple[str, bytes] | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = parse_url(url)
@@ -66,6 +67,8 @@ class Link:
         self._client = build_client(
             self._address, client_id=client_id, protocol=self._version, clean_start=not session_expiry
         )
+        if will is not None:
+            self._client.will_set(*will, qos=1)
         self._on_message = on_message
         self._on_end = on_end
         self._pubacks: dict[int, asyncio.Future[int | None]] = {}
@@ -213,7 +216,8 @@ class Connection:
 
     `topics` are subscribed at QoS 1 at each opening. `session_expiry` (seconds) above 0 keeps the session
     on the broker, so that messages sent meanwhile are delivered at the next opening. `on_message` is called
-    on the loop with each `Incoming`. `backoff` is (first, longest) pause between attempts, in seconds.
+    on the loop with each `Incoming`. `backoff` is (first, longest) pause between attempts, in seconds. `will` is
+    (topic, payload) of what the broker publishes when it loses the connection.
     """
 
     def __init__(
@@ -227,6 +231,7 @@ class Connection:
         session_expiry: int = 0,
         timeout: float = 10.0,
         backoff: tuple[float, float] = (0.5, 30.0),
+        will: tuple[str, bytes] | None = None,
     ) -> None:
         parse_url(url)
         if mqtt not in PROTOCOLS:
@@ -239,6 +244,7 @@ class Connection:
         self._session_expiry = session_expiry
         self._timeout = timeout
         self._backoff = backoff
+        self._will = will
         self._link: Link | None = None
         self._opened = asyncio.Event()
 
@@ -256,6 +262,7 @@ class Connection:
             session_expiry=self._session_expiry,
             on_message=self._on_message,
             on_end=self._opened.clear,
+            will=self._will,
         )
         self._link = link
         try:

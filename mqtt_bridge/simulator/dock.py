@@ -18,6 +18,7 @@ from mqtt_bridge.simulator.checks import Json, Question
 from mqtt_bridge.simulator.command import BAD_PARAMETER, DOCK_ERROR, UNSUPPORTED, Answer, Command
 from mqtt_bridge.simulator.connection import Connection, Incoming
 from mqtt_bridge.simulator.faults import Faults, rejection
+from mqtt_bridge.simulator.habits import read_habits
 from mqtt_bridge.simulator.ledger import Ledger
 from mqtt_bridge.simulator.licenses import Licenses
 from mqtt_bridge.simulator.misbehaviour import Manners
@@ -45,6 +46,10 @@ class Options:
     connect_timeout: float = 10.0
     backoff: tuple[float, float] = (0.5, 30.0)  # first and longest pause between connection attempts
     onboard: bool = True  # False: connect and stay quiet until told (load tests)
+    aircraft_stays_on: float = 0.0  # in an idle dock, from the end of the onboarding until it is switched off
+    aircraft_off_for: float = 540.0  # after that, off and on in turn; the first time shorter, by chance
+    aircraft_on_for: float = 60.0
+    reconnect_every: float = 60.0  # with the habit "reconnects"
     latitude: float = 22.5797  # degrees; where the fleet stands
     longitude: float = 113.9386
 
@@ -94,7 +99,12 @@ class Dock:
     `loop.call_soon_threadsafe(dock.enter_code, ...)` or `asyncio.run_coroutine_threadsafe(...)`.
 
     `handlers` says what it does on a command; all others are answered as unsupported. `services` fills in those for
-    unlock licenses and the DJI account; left out, a dock that onboards has them. `faults` are names of FAULTS.
+    unlock licenses and the DJI account; left out, a dock that onboards has them. `faults` are names of FAULTS,
+    `habits` of HABITS.
+
+    `aircraft_on` None is how docks live: the aircraft is on for the onboarding, then it is switched off, and on again
+    for a minute in ten (`Options`), whatever `switch_aircraft` did in between. True and False keep it on or off until
+    `switch_aircraft`.
     """
 
     def __init__(
@@ -109,9 +119,10 @@ class Dock:
         aircraft_callsign: str = "",
         organization_id: str = "",
         binding_code: str = "",
-        aircraft_on: bool = True,
+        aircraft_on: bool | None = None,
         misbehave: Iterable[str] = (),
         faults: Iterable[str] = (),
+        habits: Iterable[str] = (),
         services: bool | None = None,
         options: Options | None = None,
         ledger: Ledger | None = None,
@@ -119,15 +130,20 @@ class Dock:
         number: int = 0,
     ) -> None:
         self.sn = sn
+        self.habits = read_habits(habits)
         self.devices = [Device(sn, model_key, callsign or f"Dock {sn}")]
         if aircraft_sn is not None:
             aircraft = Device(aircraft_sn, aircraft_model_key, aircraft_callsign or f"Aircraft {aircraft_sn}")
             self.devices.append(aircraft)
         for device in self.devices:
             _split(device.model_key)
+        self._aircraft_model_key = aircraft_model_key
+        self._sharers = [self]
         self.organization_id = organization_id
         self.binding_code = binding_code
-        self.aircraft_on = aircraft_on and aircraft_sn is not None
+        self.is_paired = aircraft_sn is not None
+        self.aircraft_on = self.is_paired and aircraft_on is not False
+        self._is_idle = aircraft_on is None
         self.options = options or Options()
         self.ledger = ledger if ledger is not None else Ledger()
         self.steps: deque[Step] = deque(maxlen=KEPT_STEPS)
@@ -145,7 +161,8 @@ class Dock:
         self._open: dict[str, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
-        self._reporting: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []  # what it does beside the flow while it is connected
+        self._is_known = False  # its topology was answered since it last connected
         self._entered = asyncio.Event()
         self._onboarded = asyncio.Event()
         self._settled = asyncio.Event()
@@ -161,6 +178,7 @@ class Dock:
             session_expiry=self.options.session_expiry,
             timeout=self.options.connect_timeout,
             backoff=self.options.backoff,
+            will=self._last_will() if "last-will" in self.habits else None,
         )
 
     # --- what others ask and tell it
@@ -176,8 +194,18 @@ class Dock:
         return self.devices[1] if len(self.devices) > 1 else None
 
     @property
+    def bind_devices(self) -> list[Device]:
+        """The devices it asks to bind."""
+        return self.devices if self.is_paired and "bound-alone" not in self.habits else self.devices[:1]
+
+    @property
+    def best_link_gateway(self) -> str:
+        """The dock that its aircraft reports through: of those that share it, the first where it is on."""
+        return next((dock.sn for dock in self._sharers if dock.aircraft_on), self.sn)
+
+    @property
     def is_onboarded(self) -> bool:
-        """Whether its topology was answered since it last connected."""
+        """Whether it is bound, its topology was answered and its life began since it last connected."""
         return self._onboarded.is_set()
 
     async def onboarded(self, seconds: float) -> None:
@@ -205,19 +233,41 @@ class Dock:
         self._settled.clear()
         self._entered.set()
 
-    async def power_aircraft(self, on: bool) -> None:
+    async def switch_aircraft(self, on: bool) -> None:
         """Switch the aircraft on or off and wait until the cloud has answered the new topology.
 
-        Raises ValueError if the dock has none. Before the dock is onboarded this only sets the switch.
+        Raises ValueError if the dock has none. Before the dock is onboarded this only sets the switch. An aircraft that
+        two docks share has a switch in each: off means that this dock lets it go.
         """
-        if self.aircraft is None:
+        if not self.is_paired:
             raise ValueError(f"{self.sn} has no aircraft.")
         self.aircraft_on = on
-        if self.is_onboarded:
-            await self.announce()
-            if on:
-                with contextlib.suppress(ConnectionError):  # it starts anew with the next connection
-                    self._send_state(self.aircraft.sn, self.telemetry.aircraft_state())
+        await self._report_aircraft()
+
+    async def replace_aircraft(self, sn: str, model_key: str = "") -> None:
+        """Put another aircraft into the dock, on or off as the last one, and wait as `switch_aircraft` does.
+
+        `model_key` "" is that of the last one. A later onboarding asks to bind it. Raises ValueError for a bad key.
+        """
+        model_key = model_key or self._aircraft_model_key
+        _split(model_key)
+        self._aircraft_model_key = model_key
+        self.devices[1:] = [Device(sn, model_key, f"Aircraft {sn}")]
+        self.is_paired = True
+        for dock in self._sharers:
+            dock._sharers = [dock]
+        await self._report_aircraft()
+
+    async def unpair_aircraft(self) -> None:
+        """End the pairing and wait as `switch_aircraft` does: the aircraft stays in the dock, off and not paired."""
+        self.is_paired = self.aircraft_on = False
+        await self._report_aircraft()
+
+    def share_aircraft_of(self, other: "Dock") -> None:
+        """Have the aircraft of another dock, too, as for flights from one to the other; before both start."""
+        self.devices[1:] = other.devices[1:]
+        self.is_paired, self.aircraft_on = other.is_paired, other.aircraft_on
+        self._sharers = other._sharers = [other, self]
 
     async def request(self, method: str, data: Json | None, *, patience: "Patience | None" = None) -> Json:
         """Ask the cloud and return the answer's `data`; raises NoAnswerError.
@@ -249,7 +299,13 @@ class Dock:
             await self._say("services_reply", envelope)
 
     async def announce(self) -> bool:
-        """Tell the topology (`update_topo`) until it is answered; False if the cloud objects."""
+        """Tell the topology (`update_topo`) until it is answered; False if the cloud objects.
+
+        A dock with the habit "no-topology" sends none, and the cloud cannot object.
+        """
+        if "no-topology" in self.habits:
+            self.note("update_topo", "skipped", "this dock sends none")
+            return True
         data = self._topology()
         reply = await self._ask("status", "update_topo", data, self._endless)
         if reply.get("result") != 0:
@@ -266,7 +322,8 @@ class Dock:
 
     def topic(self, channel: str) -> str:
         """The dock's topic for a channel."""
-        return f"{'sys' if channel.startswith('status') else 'thing'}/product/{self.sn}/{channel}"
+        is_sys = channel.startswith("status") and "thing-status" not in self.habits
+        return f"{'sys' if is_sys else 'thing'}/product/{self.sn}/{channel}"
 
     # --- its life
 
@@ -291,6 +348,7 @@ class Dock:
                 await self.connection.open_patiently(lambda error: self.note("connect", "failed", str(error)))
                 self.note("connect", "ok")
                 pause = await self._while_connected(self._visit())
+                self._is_known = False
                 self._onboarded.clear()
                 self._settled.clear()
                 await asyncio.sleep(pause)
@@ -316,27 +374,61 @@ class Dock:
             self.note("disconnect", "ok")
             return self.options.retry_delay
         finally:
-            for task in (visit, lost, self._reporting):
-                if task is not None:
-                    task.cancel()
-            self._reporting = None
+            for task in (visit, lost, *self._beside):
+                task.cancel()
+            self._beside.clear()
 
     async def _visit(self) -> None:
         """From the first message to the end of the connection; returns to make the dock disconnect."""
         if self._manners.silent or not self.options.onboard:
             await asyncio.Event().wait()
+        announces_first = "topology-first" in self.habits
+        if announces_first:
+            await self.announce()
         if not await onboarding.configure(self):
             return
         while True:
             outcome = await onboarding.bind(self)
-            if outcome is Outcome.BOUND and not await self.announce():
+            if outcome is Outcome.BOUND and not announces_first and not await self.announce():
                 outcome = Outcome.UNANSWERED
-            if outcome is Outcome.BOUND:
-                self._onboarded.set()
+            if outcome is not Outcome.UNANSWERED:
+                self._report()  # bound or waiting for a person: it is there, and says so
+            if outcome is Outcome.BOUND and not self.is_onboarded:
+                await self._begin_life()
             if outcome is not Outcome.UNANSWERED:
                 self._settled.set()
-                self._report()  # bound or waiting for a person: it is there, and says so
             await self._wait_for_person(self.options.retry_delay if outcome is Outcome.UNANSWERED else None)
+
+    async def _begin_life(self) -> None:
+        """Do what the dock does as soon as it is onboarded, and begin what it does from then on."""
+        self._is_known = True
+        another = f"{self.sn}B"
+        if "replaced-aircraft" in self.habits and another not in self.sns:
+            await self.replace_aircraft(another)
+        if self._is_idle and self.aircraft_on and not self.options.aircraft_stays_on:
+            await self.switch_aircraft(False)
+        self._onboarded.set()
+        if self._is_idle and self.is_paired:
+            self._beside.append(asyncio.ensure_future(self._switch_in_turn()))
+        if "reconnects" in self.habits:
+            self._beside.append(asyncio.ensure_future(self._lose_connection()))
+
+    async def _switch_in_turn(self) -> None:
+        options = self.options
+        await asyncio.sleep(options.aircraft_stays_on)
+        off_for = options.aircraft_off_for * random.random()  # noqa: S311 - keeps a fleet out of step
+        while True:
+            if self.aircraft_on:
+                await self.switch_aircraft(False)
+            await asyncio.sleep(off_for)
+            off_for = options.aircraft_off_for
+            if self.is_paired:
+                await self.switch_aircraft(True)
+            await asyncio.sleep(options.aircraft_on_for)
+
+    async def _lose_connection(self) -> None:
+        await asyncio.sleep(self.options.reconnect_every)
+        self.connection.drop()
 
     async def _wait_for_person(self, at_most: float | None) -> None:
         try:
@@ -349,31 +441,59 @@ class Dock:
     # --- telemetry
 
     def _report(self) -> None:
-        if self._reporting is None:
-            self._reporting = asyncio.ensure_future(self._report_forever())
+        """Say that it is there, and go on with it beside the flow."""
+        if self._beside:
+            return
+        with contextlib.suppress(ConnectionError):  # the visit ends with the connection
+            self._send_state(self.sn, self.telemetry.dock_state())
+            self._send_aircraft_state()
+            if self.options.osd_rate > 0:
+                self._send_osd()
+        self._beside.append(asyncio.ensure_future(self._report_forever()))
 
     async def _report_forever(self) -> None:
-        try:
-            self._send_state(self.sn, self.telemetry.dock_state())
-            if self.aircraft is not None and self.aircraft_on:
-                self._send_state(self.aircraft.sn, self.telemetry.aircraft_state())
-            pause = 1 / self.options.osd_rate if self.options.osd_rate > 0 else None
-            share = random.random()  # noqa: S311 - keeps a fleet from beating in step
+        pause = 1 / self.options.osd_rate if self.options.osd_rate > 0 else None
+        share = random.random()  # noqa: S311 - keeps a fleet from beating in step
+        with contextlib.suppress(ConnectionError):  # the visit ends with the connection
             while pause is not None:
-                self._send_osd()
                 await asyncio.sleep(pause * share)
                 share = 1.0
-        except ConnectionError:
-            return  # the visit ends with the connection
+                self._send_osd()
+
+    async def _report_aircraft(self) -> None:
+        """Tell the cloud what became of the aircraft, if it knows the dock."""
+        if self._is_known:
+            await self.announce()
+            with contextlib.suppress(ConnectionError):  # it starts anew with the next connection
+                self._send_aircraft_state()
 
     def _send_osd(self) -> None:
-        aircraft = self.aircraft
-        sub_device = {"device_sn": aircraft.sn, "device_model_key": aircraft.model_key} if aircraft else None
-        for frame in self.telemetry.dock_frames(sub_device, online=self.aircraft_on):
+        for frame in self.telemetry.dock_frames(self._sub_device()):
             self._send_measurement(self.sn, "osd", frame)
-        if aircraft is not None and self.aircraft_on:
-            for frame in self.telemetry.aircraft_frames():
-                self._send_measurement(aircraft.sn, "osd", frame)
+        if self._relays_aircraft:
+            for frame in self.telemetry.aircraft_frames(self.best_link_gateway):
+                self._send_measurement(self.sns[1], "osd", frame)
+
+    def _send_aircraft_state(self) -> None:
+        if self._relays_aircraft:
+            self._send_state(self.sns[1], self.telemetry.aircraft_state(self.best_link_gateway))
+
+    @property
+    def _relays_aircraft(self) -> bool:
+        return self.aircraft_on and self.best_link_gateway == self.sn
+
+    def _sub_device(self) -> Json:
+        """What its osd says of the aircraft; the texts are "" in a dock that never had one."""
+        dock, sn, model_key = self.devices[0], "", ""
+        if self.aircraft is not None:
+            sn, model_key = self.aircraft.sn, self.aircraft.model_key
+        is_old = "product-type" in self.habits or dock.model_key.startswith("3-1-")
+        return {
+            "device_sn": sn,
+            "product_type" if is_old else "device_model_key": model_key,
+            "device_online_status": int(self.aircraft_on),
+            "device_paired": int(self.is_paired),
+        }
 
     def _send_state(self, sn: str, data: Json) -> None:
         self._send_measurement(sn, "state", data)
@@ -398,10 +518,18 @@ class Dock:
         return message
 
     def _topology(self) -> Json:
-        dock, *others = ({**_product(device.model_key), **_SECRETS} for device in self.devices)
+        dock, *others = (_product(device.model_key) for device in self.devices)
         shown = others if self.aircraft_on else []
-        sub_devices = [{"sn": self.devices[1].sn, **aircraft, "index": "A"} for aircraft in shown]
-        return {**dock, "sub_devices": sub_devices}
+        if "no-domain" in self.habits:
+            for product in (dock, *shown):
+                del product["domain"]
+        sub_devices = [{"sn": self.devices[1].sn, **aircraft, **_SECRETS, "index": "A"} for aircraft in shown]
+        return {**dock, **_SECRETS, "sub_devices": sub_devices}
+
+    def _last_will(self) -> tuple[str, bytes]:
+        """Topic and payload of what the broker says when it loses the dock."""
+        data = {**_product(self.devices[0].model_key), "sub_devices": [], "online": False}
+        return self.topic("status"), json.dumps({"method": "update_topo", "data": data}).encode()
 
     async def _ask(
         self,

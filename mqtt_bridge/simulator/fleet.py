@@ -32,8 +32,9 @@ class Fleet:
 
     Serial numbers are the prefix and a number of five digits from `first` on (`SIMDOCK00001`); the aircraft's
     has an `A` behind it (`SIMDOCK00001A`). `mqtt_url` may be a function of the dock's serial number, for
-    brokers where each dock has its own password. Docks start `stagger` seconds apart. The other arguments are those
-    of `Dock`.
+    brokers where each dock has its own password. Docks start `stagger` seconds apart. With the habit
+    "shared-aircraft" the second dock of each pair has the aircraft of the first. The other arguments are those of
+    `Dock`.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Fleet:
         binding_code: str = "",
         sn_prefix: str = "SIMDOCK",
         first: int = 1,
-        aircraft_on: bool = True,
+        aircraft_on: bool | None = None,
         stagger: float = 0.01,
         misbehave: Iterable[str] = (),
         faults: Iterable[str] = (),
+        habits: Iterable[str] = (),
         services: bool | None = None,
         options: Options | None = None,
         on_step: Callable[[Dock, Step], None] | None = None,
@@ -58,7 +60,7 @@ class Fleet:
         self.ledger = Ledger()
         self.stagger = stagger
         url_of = mqtt_url if callable(mqtt_url) else lambda _sn: mqtt_url
-        names, fault_names = list(misbehave), list(faults)
+        names, fault_names, habit_names = list(misbehave), list(faults), list(habits)
         self.docks = [
             Dock(
                 url_of(sn),
@@ -69,6 +71,7 @@ class Fleet:
                 aircraft_on=aircraft_on,
                 misbehave=names,
                 faults=fault_names,
+                habits=habit_names,
                 services=services,
                 options=options,
                 ledger=self.ledger,
@@ -78,6 +81,9 @@ class Fleet:
             for number in range(first, first + count)
             for sn in [f"{sn_prefix}{number:0{SN_DIGITS}d}"]
         ]
+        if "shared-aircraft" in habit_names:
+            for first_dock, second_dock in zip(self.docks[::2], self.docks[1::2], strict=False):
+                second_dock.share_aircraft_of(first_dock)
 
     def dock(self, sn: str) -> Dock:
         """The dock with this serial number; raises KeyError."""

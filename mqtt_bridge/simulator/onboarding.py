@@ -44,7 +44,7 @@ async def bind(dock: "Dock") -> Outcome:
         bound = await _ask_status(dock)
         if bound is None:
             return Outcome.UNANSWERED
-        if all(bound.get(sn) for sn in dock.sns):
+        if all(bound.get(device.sn) for device in dock.bind_devices):
             dock.note("airport_organization_get", "skipped", "already bound")
             dock.note("airport_organization_bind", "skipped", "already bound")
             return Outcome.BOUND
@@ -61,7 +61,7 @@ async def bind(dock: "Dock") -> Outcome:
 
 def status_data(dock: "Dock") -> Json:
     """The data of `airport_bind_status`: aircraft first, as in the sample."""
-    return {"devices": [{"sn": sn} for sn in reversed(dock.sns)]}
+    return {"devices": [{"sn": device.sn} for device in reversed(dock.bind_devices)]}
 
 
 def bind_data(dock: "Dock") -> Json:
@@ -75,7 +75,7 @@ def bind_data(dock: "Dock") -> Json:
                 "sn": device.sn,
                 "device_model_key": device.model_key,
             }
-            for device in dock.devices
+            for device in dock.bind_devices
         ]
     }
 
@@ -88,7 +88,7 @@ async def _ask_status(dock: "Dock") -> dict[str, bool] | None:
         return None
     entries = _entries(data, "bind_status")
     bound = {str(entry.get("sn")): entry.get("is_device_bind_organization") is True for entry in entries}
-    states = [f"{sn} {'bound' if bound.get(sn) else 'not bound'}" for sn in dock.sns]
+    states = [f"{one.sn} {'bound' if bound.get(one.sn) else 'not bound'}" for one in dock.bind_devices]
     dock.note(name, "ok", ", ".join(states))
     return bound
 
@@ -111,10 +111,11 @@ async def _ask_to_bind(dock: "Dock") -> bool:
     if data.get("result") != 0:
         return dock.note(name, "refused", f"result {data.get('result')}")
     codes = {str(entry.get("sn")): entry.get("err_code") for entry in _entries(data, "err_infos")}
-    refused = [f"{sn} {codes.get(sn)}" for sn in dock.sns if codes.get(sn) != 0]
+    asked = [device.sn for device in dock.bind_devices]
+    refused = [f"{sn} {codes.get(sn)}" for sn in asked if codes.get(sn) != 0]
     if not refused:
         return dock.note(name, "ok")
-    dock.note(name, "refused" if len(refused) == len(dock.sns) else "partly refused", ", ".join(refused))
+    dock.note(name, "refused" if len(refused) == len(asked) else "partly refused", ", ".join(refused))
     return codes.get(dock.sn) == 0
 
 

@@ -38,8 +38,8 @@ class Telemetry:
         """What a dock reports once after its start."""
         return {"firmware_version": self.dock_firmware, "compatible_status": 0, "firmware_upgrade_status": 0}
 
-    def aircraft_state(self) -> Json:
-        """What an aircraft reports once after its start."""
+    def aircraft_state(self, best_link_gateway: str) -> Json:
+        """What an aircraft reports once after its start; it links best through this dock."""
         return {
             "firmware_version": self.aircraft_firmware,
             "compatible_status": 0,
@@ -47,25 +47,25 @@ class Telemetry:
             "home_latitude": round(self.latitude, 7),
             "home_longitude": round(self.longitude, 7),
             "control_source": "A",
+            "best_link_gateway": best_link_gateway,
         }
 
-    def dock_frames(self, sub_device: Json | None, *, online: bool, mode_code: int = 0) -> list[Json]:
-        """The dock's osd of one beat, in partial frames as docks send them."""
+    def dock_frames(self, sub_device: Json, *, mode_code: int = 0) -> list[Json]:
+        """The dock's osd of one beat, in partial frames as docks send them; `sub_device` is in one of them."""
         self.frames += 1
-        place: Json = {
+        place = {
             "mode_code": mode_code,
             "cover_state": 0,
             "putter_state": 0,
-            "drone_in_dock": int(sub_device is not None),
+            "drone_in_dock": int(sub_device["device_sn"] != ""),
             "emergency_stop_state": 0,
             "latitude": round(self.latitude, 7),
             "longitude": round(self.longitude, 7),
             "height": 35.4,
             "first_power_on": int(self.started * 1000),
             "activation_time": int(self.started),
+            "sub_device": sub_device,
         }
-        if sub_device is not None:
-            place["sub_device"] = {**sub_device, "device_online_status": int(online), "device_paired": 1}
         weather = {
             "network_state": {"type": 2, "quality": 4, "rate": 30 + self.frames % 7},
             "temperature": round(24 + math.sin(self.frames / 40), 1),
@@ -77,8 +77,8 @@ class Telemetry:
         work = {"flighttask_step_code": 5, "drc_state": 0, "job_number": 0, "acc_time": int(self.frames * 2)}
         return [place, weather, work]
 
-    def aircraft_frames(self) -> list[Json]:
-        """The aircraft's osd of one beat: standing by in its dock, charging."""
+    def aircraft_frames(self, best_link_gateway: str) -> list[Json]:
+        """The aircraft's osd of one beat: standing by in its dock, charging, best linked through this dock."""
         self.battery = min(100.0, self.battery + BATTERY_PER_FRAME)
         percent = int(self.battery)
         flight = {
@@ -96,5 +96,6 @@ class Telemetry:
         power = {
             "battery": {"capacity_percent": percent, "remain_flight_time": percent * 22},
             "storage": {"total": 60_000_000, "used": 1_200_000},
+            "best_link_gateway": best_link_gateway,
         }
         return [flight, power]

@@ -116,7 +116,7 @@ def stack(prepared, tmp_path_factory):
 def spare_docks(stack):
     """Docks of Harbour that no test has used yet."""
     options = Options(reply_timeout=3.0, osd_rate=0.2, retry_delay=0.5, backoff=(0.1, 0.5))
-    with stack.fleet(count=DOCKS, options=options) as (fleet, loop):
+    with stack.fleet(count=DOCKS, options=options, aircraft_on=True) as (fleet, loop):
         run_in_loop(fleet.onboarded(30), loop)
         yield list(fleet.docks)
 
@@ -132,7 +132,7 @@ def dock(spare_docks):
 def batch_docks(stack):
     """BATCH docks that are online, beside the two that SETUP made."""
     options = Options(reply_timeout=3.0, osd_rate=0.2, retry_delay=0.5, backoff=(0.1, 0.5))
-    with stack.fleet(count=BATCH, sn_prefix="BATCH", options=options) as (fleet, loop):
+    with stack.fleet(count=BATCH, sn_prefix="BATCH", options=options, aircraft_on=True) as (fleet, loop):
         run_in_loop(fleet.onboarded(30), loop)
         yield fleet.docks
 

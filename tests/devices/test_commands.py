@@ -29,7 +29,7 @@ def stack(prepared, tmp_path_factory):
 @pytest.fixture
 def dock(stack):
     """A dock that is bound and online; `dock.faults` may be set."""
-    with stack.fleet(sn_prefix=next(PREFIXES), options=Options(osd_rate=1)) as (fleet, loop):
+    with stack.fleet(sn_prefix=next(PREFIXES), options=Options(osd_rate=1), aircraft_on=True) as (fleet, loop):
         [dock] = fleet.docks
         wait_for(lambda: dock.is_onboarded)
         dock.loop = loop
@@ -80,7 +80,7 @@ def test_licenses_are_updated_to_the_newest(stack, dock):
 
 
 def test_refusal_of_the_dock_is_kept_with_its_code(stack, dock):
-    asyncio.run_coroutine_threadsafe(dock.power_aircraft(False), dock.loop).result(10)
+    asyncio.run_coroutine_threadsafe(dock.switch_aircraft(False), dock.loop).result(10)
     call = stack.issue(dock.sn, SWITCH, {"license_id": 1, "enable": True})
     assert stack.ended(call["id"]) == "failed"
     assert result(stack, call)[0] > 0

@@ -31,7 +31,7 @@ def stack(prepared, tmp_path_factory):
 
 @pytest.fixture
 def dock(stack):
-    with stack.fleet(sn_prefix=next(PREFIXES), options=Options(osd_rate=1)) as (fleet, _):
+    with stack.fleet(sn_prefix=next(PREFIXES), options=Options(osd_rate=1), aircraft_on=True) as (fleet, _):
         [dock] = fleet.docks
         wait_for(lambda: dock.is_onboarded)
         yield dock

@@ -34,7 +34,7 @@ def ask(fleet, loop, method, data):
 
 
 def test_dock_walks_the_onboarding_in_order_and_is_bound_and_online(stack):
-    with stack.fleet(sn_prefix="WALK") as (fleet, loop):
+    with stack.fleet(sn_prefix="WALK", aircraft_on=True) as (fleet, loop):
         assert onboard(fleet, loop)
         assert steps(fleet.docks[0]) == [(name, "ok") for name in ORDER]
         assert fleet.ledger.complaints == []
@@ -186,7 +186,7 @@ def test_foreign_dock_in_the_list_is_refused_and_the_others_are_bound(stack):
 
 
 def test_journal_holds_the_whole_story_without_the_code(stack):
-    with stack.fleet(sn_prefix="STORY") as (fleet, loop):
+    with stack.fleet(sn_prefix="STORY", aircraft_on=True) as (fleet, loop):
         onboard(fleet, loop)
     story = "SELECT method, payload, reply FROM mqtt_bridge_exchange WHERE gateway_sn = 'STORY00001' ORDER BY id"
     wait_for(lambda: len(stack.rows(story)) >= len(ORDER))

@@ -9,9 +9,20 @@ from django.core.management.base import BaseCommand, CommandError
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.faults import FAULTS
 from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
+from mqtt_bridge.simulator.habits import HABITS
 from mqtt_bridge.simulator.misbehaviour import MISBEHAVIOURS
 
-BUILT_WITH = ("count", "mqtt_url", "organization_id", "binding_code", "sn_prefix", "aircraft_on", "misbehave", "faults")
+BUILT_WITH = (
+    "count",
+    "mqtt_url",
+    "organization_id",
+    "binding_code",
+    "sn_prefix",
+    "aircraft_on",
+    "misbehave",
+    "faults",
+    "habits",
+)
 
 
 class Command(BaseCommand):
@@ -25,7 +36,12 @@ class Command(BaseCommand):
         add("--organization-id", default="", help="what a technician types into Pilot 2")
         add("--binding-code", default="", help="what a technician types into Pilot 2")
         add("--sn-prefix", default="SIMDOCK", help="five digits follow; the aircraft's ends in A")
-        add("--aircraft", dest="aircraft_on", action=BooleanOptionalAction, default=True, help="powered on")
+        add(
+            "--aircraft",
+            dest="aircraft_on",
+            action=BooleanOptionalAction,
+            help="keep it on, or off; else it is on for the onboarding, then off, and on for a minute in ten",
+        )
         add("--rate", type=float, default=0.5, help="osd beats per second of each device; 0 for none")
         add("--misbehave", action="append", default=[], choices=MISBEHAVIOURS)
         faults = "; ".join(f"{name}: {about}" for name, about in FAULTS.items())
@@ -37,6 +53,8 @@ class Command(BaseCommand):
             default=[],
             help=f"of answers to commands; {faults}",
         )
+        habits = "; ".join(f"{name}: {about}" for name, about in HABITS.items())
+        add("--habit", dest="habits", metavar="NAME", action="append", default=[], help=f"of real docks; {habits}")
         add("--exit-when-onboarded", action="store_true", help="fail if a dock does not get there")
         add("--timeout", type=float, default=60.0, help="seconds, for --exit-when-onboarded")
 

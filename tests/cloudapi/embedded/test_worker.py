@@ -69,7 +69,7 @@ def run(stack, script):
 
 def test_commands_go_out_while_the_worker_runs_and_are_refused_else(stack):
     stack.start_bridge()
-    with stack.fleet() as (fleet, loop):
+    with stack.fleet(aircraft_on=True) as (fleet, loop):
         asyncio.run_coroutine_threadsafe(fleet.onboarded(20), loop).result()
         lines = run(stack, BEFORE_WHILE_AND_AFTER)
     assert not list(ROOT.glob("celerybeat-schedule*"))  # Celery's own scheduler keeps files where it is started

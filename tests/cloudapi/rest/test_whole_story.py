@@ -44,7 +44,8 @@ def test_an_integrator_goes_from_nothing_to_a_dock_that_obeys(stack):
         first = script.stdout.readline()
         assert first.startswith("bind a dock with "), first + script.stdout.read()
         organization, code = first.split()[-2:]
-        with stack.fleet(organization_id=organization, binding_code=code, options=OPTIONS) as (fleet, loop):
+        technician = {"organization_id": organization, "binding_code": code}
+        with stack.fleet(**technician, options=OPTIONS, aircraft_on=True) as (fleet, loop):
             run_in_loop(fleet.onboarded(30), loop)
             said, _ = script.communicate(timeout=120)
     finally:

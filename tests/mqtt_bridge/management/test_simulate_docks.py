@@ -98,10 +98,21 @@ async def test_docks_serve_with_the_faults_they_are_given(broker: Mosquitto) -> 
     assert b" 0 complaints" in out
 
 
+async def test_docks_have_the_habits_they_are_given(broker: Mosquitto) -> None:
+    async with Cloud(broker.url) as cloud:
+        habits = ("--habit=bound-alone", "--habit=no-domain")
+        code, out, _err = await run(f"--mqtt-url={broker.url}", *RIGHT, *habits, "--exit-when-onboarded")
+    assert (code, set(cloud.bound)) == (0, {"SIMDOCK00001"})
+    assert "SIMDOCK00001 update_topo ok aircraft on\nSIMDOCK00001 update_topo ok aircraft off\n" in out
+    assert not any("domain" in message["data"] for message in cloud.messages("status"))
+
+
 async def test_bad_arguments_are_named() -> None:
     code, _out, err = await run("--mqtt-url=http://127.0.0.1")
     assert (code, err[:29]) == (1, "CommandError: Not an MQTT add")
     code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--fault=rude")
     assert (code, err[:35]) == (1, "CommandError: Unknown fault 'rude':")
+    code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--habit=lazy")
+    assert (code, err[:35]) == (1, "CommandError: Unknown habit 'lazy':")
     code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--count=0")
     assert (code, err) == (1, "CommandError: A fleet has at least one dock, not 0.\n")

@@ -20,7 +20,7 @@ LICENSE = {
     "ntp_server_host": "pool.ntp.org",
     "ntp_server_port": 123,
 }
-CHANNELS = ("requests", "events", "services_reply", "property/set_reply", "osd", "state")
+CHANNELS = ("requests", "events", "services_reply", "property/set_reply", "osd", "state", "status")
 
 
 async def until(question: Callable[[], bool], seconds: float = 20) -> None:

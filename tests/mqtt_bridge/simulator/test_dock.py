@@ -40,7 +40,7 @@ async def step(dock: Dock, name: str, outcome: str) -> str:
 
 @pytest.mark.parametrize("mqtt", ["5", "3.1.1"])
 async def test_onboarding_goes_through_all_steps_in_order(cloud: Cloud, make_dock: MakeDock, mqtt: str) -> None:
-    dock = make_dock(mqtt=mqtt)
+    dock = make_dock(mqtt=mqtt, aircraft_on=True)
     await dock.onboarded(20)
     asked = [
         json.loads(payload)["method"] for topic, payload in cloud.heard if topic.endswith(("/requests", "/status"))
@@ -69,7 +69,7 @@ async def test_bind_request_names_dock_and_aircraft_with_their_models(cloud: Clo
 
 
 async def test_requests_carry_the_documented_envelope(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(20)
+    await make_dock(aircraft_on=True).onboarded(20)
     message = cloud.messages("requests", "config")[0]
     assert set(message) == {"tid", "bid", "timestamp", "gateway", "method", "data"}
     assert message["data"] == {"config_type": "json", "config_scope": "product"}
@@ -195,14 +195,14 @@ async def test_onboarded_says_how_far_it_came(cloud: Cloud, make_dock: MakeDock)
 
 
 async def test_aircraft_switched_off_leaves_the_topology_and_falls_silent(cloud: Cloud, make_dock: MakeDock) -> None:
-    dock = make_dock()
+    dock = make_dock(aircraft_on=True)
     await dock.onboarded(20)
-    await dock.power_aircraft(False)
+    await dock.switch_aircraft(False)
     assert cloud.messages("status")[-1]["data"]["sub_devices"] == []
     cloud.heard.clear()
     await cloud.wait_for("osd", count=6)
     assert not [topic for topic, _payload in cloud.heard if "AIRCRAFT1" in topic]
-    await dock.power_aircraft(True)
+    await dock.switch_aircraft(True)
     assert cloud.messages("status")[-1]["data"]["sub_devices"][0]["sn"] == "AIRCRAFT1"
     [state] = await cloud.wait_for("state")
     assert state["gateway"] == "DOCK1"
@@ -213,7 +213,7 @@ async def test_dock_alone_has_no_aircraft_to_switch(cloud: Cloud, make_dock: Mak
     await dock.onboarded(20)
     assert cloud.messages("status")[0]["data"]["sub_devices"] == []
     with pytest.raises(ValueError, match="has no aircraft"):
-        await dock.power_aircraft(True)
+        await dock.switch_aircraft(True)
 
 
 async def test_telemetry_says_alive_in_several_frames(cloud: Cloud, make_dock: MakeDock) -> None:

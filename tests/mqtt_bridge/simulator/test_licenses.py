@@ -95,7 +95,7 @@ async def update(cloud: Cloud, url: str, fingerprint: str = MD5) -> int:
 
 @pytest.mark.asyncio
 async def test_list_is_flat_and_has_all_seven_types(cloud: Cloud, make_dock: MakeDock) -> None:
-    dock = make_dock()
+    dock = make_dock(aircraft_on=True)
     await dock.onboarded(20)
     reply = await inventory(cloud, 0)
     licenses = reply.pop("licenses")
@@ -108,7 +108,7 @@ async def test_list_is_flat_and_has_all_seven_types(cloud: Cloud, make_dock: Mak
 
 @pytest.mark.asyncio
 async def test_dock_has_an_inventory_of_its_own(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(20)
+    await make_dock(aircraft_on=True).onboarded(20)
     aircraft, dock = await inventory(cloud, 0), await inventory(cloud, 3)
     assert dock["device_model_domain"] == 3
     assert dock["licenses"][:-1] == aircraft["licenses"]
@@ -132,7 +132,7 @@ async def test_licenses_of_an_aircraft_that_is_off_are_out_of_reach(
 
 @pytest.mark.asyncio
 async def test_switch_changes_the_license_of_the_aircraft_only(cloud: Cloud, make_dock: MakeDock) -> None:
-    dock = make_dock()
+    dock = make_dock(aircraft_on=True)
     await dock.onboarded(20)
     wanted = dock.licenses.imported[3]["common_fields"]["license_id"]
     reply = await ask(cloud, "unlock_license_switch", {"license_id": wanted, "enable": True})
@@ -144,14 +144,14 @@ async def test_switch_changes_the_license_of_the_aircraft_only(cloud: Cloud, mak
 
 @pytest.mark.asyncio
 async def test_unknown_license_cannot_be_switched(cloud: Cloud, make_dock: MakeDock) -> None:
-    await make_dock().onboarded(20)
+    await make_dock(aircraft_on=True).onboarded(20)
     reply = await ask(cloud, "unlock_license_switch", {"license_id": 1, "enable": True})
     assert reply == {"result": 325003, "license_id": 1}
 
 
 @pytest.mark.asyncio
 async def test_update_imports_what_was_approved(cloud: Cloud, make_dock: MakeDock) -> None:
-    dock = make_dock()
+    dock = make_dock(aircraft_on=True)
     await dock.onboarded(20)
     dock.licenses.imported[1]["common_fields"]["enabled"] = True
     assert await ask(cloud, "unlock_license_update", {}) == {"result": 0}

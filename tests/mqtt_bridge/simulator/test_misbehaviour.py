@@ -123,7 +123,7 @@ async def test_wrong_code_is_refused_at_the_organization(cloud: Cloud, make_dock
 
 @pytest.mark.asyncio
 async def test_every_request_goes_out_twice(cloud: Cloud, make_dock: MakeDock) -> None:
-    dock = make_dock(misbehave=["duplicate"])
+    dock = make_dock(misbehave=["duplicate"], aircraft_on=True)
     await dock.onboarded(20)
     tids = [message["tid"] for message in cloud.messages("requests")]
     assert tids[0::2] == tids[1::2]
