@@ -1,4 +1,4 @@
-"""Whatever the habits of simulated docks, they are bound and online, and object to nothing they are answered."""
+"""Whatever the habits of simulated docks, they are bound and online, have their aircraft, and object to no answer."""
 
 import asyncio
 
@@ -16,4 +16,9 @@ def test_docks_are_bound_and_online_with_every_habit(world, habit):
         for sn in [dock.sn for dock in fleet.docks]:
             assert world.device(sn)["organization"] == "12345678"
             world.eventually(lambda sn=sn: world.device(sn)["presence"] == "online")
+        sns = [dock.sn for dock in fleet.docks]
+        for dock in fleet.docks:
+            aircraft = world.device(dock.aircraft.sn)
+            assert aircraft["organization"] == "12345678"
+            assert aircraft["gateway"] in (sns if habit == "shared-aircraft" else [dock.sn])
         assert fleet.ledger.complaints == []
