@@ -206,7 +206,8 @@ class _Decision:
             self.disowned.append(topology.disowned(self.actor, device))
             self.falsely_claimed.add(device.sn)
             device.gateway, device.model_key = None, ""
-        live.tell_device([device])  # whoever loses it, or watches it as unclaimed
+        if device.pk is not None:
+            live.tell_device([device])  # whoever loses it, or watches it as unclaimed
         device.organization = code.organization
         device.bound_at = self.now
         device.bound_with = code
