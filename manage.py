@@ -12,7 +12,9 @@ def main() -> None:
     """Run the command; the demo may be ended at any moment."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
     is_demo = sys.argv[1:2] == ["demo"]
-    if is_demo:  # imports take seconds; there is nothing to tidy up yet
+    if is_demo:
+        os.environ.setdefault("LOG_LEVEL", "WARNING")  # at a terminal, not in a log
+        # Imports take seconds; there is nothing to tidy up yet.
         for number in SIGNALS:
             signal.signal(number, lambda *_: os._exit(0))
     from django.core.management import execute_from_command_line

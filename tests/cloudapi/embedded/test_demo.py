@@ -67,8 +67,9 @@ def test_the_demo_keeps_its_data_in_a_folder_of_its_own_and_says_so(first):
         assert users.fetchall() == [("admin",)]
 
 
-def test_the_demo_says_who_there_is_and_what_a_technician_types(first):
+def test_the_demo_says_who_there_is_and_what_a_technician_types_and_nothing_else(first):
     _, said = first
+    assert said.startswith("\n  Admin  ")
     for words in (
         "alice, manager of Harbour Survey",
         "bob, viewer of Harbour Survey",
