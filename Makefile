@@ -11,28 +11,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-SERVERS := mosquitto redis postgresql
+# Python packages and programs, side by side; what is there already is not fetched again.
+PROVIDE = $(PYTHON) -P cloudapi/embedded/programs.py
 
-# Stamps carry the content of the lock file: an unchanged one is not installed twice.
-sum = $(firstword $(shell cksum $(1)))
-RUNTIME := $(VENV)/runtime-$(call sum,requirements.txt)
-DEV := $(VENV)/dev-$(call sum,requirements-dev.txt)
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+.PHONY: python packages setup demo test check api-lint bench lock
 
-.PHONY: setup demo test check api-lint bench lock
+setup: python
+	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql chromium
 
-setup: $(DEV)
-	$(BIN)/python -m cloudapi.embedded.programs $(SERVERS)
-
-demo: $(RUNTIME)
-	$(BIN)/python -m cloudapi.embedded.programs mosquitto
-	$(BIN)/python manage.py demo $(ARGS)
+# Make starts it without a shell between, so that a signal reaches it.
+demo: python
+	@$(PROVIDE) --packages requirements.txt mosquitto
+	@$(BIN)/python manage.py demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m cloudapi.embedded.programs chromium
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-check: $(DEV)
+packages: python
+	@$(PROVIDE) --packages requirements-dev.txt
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+
+check: packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -46,7 +48,7 @@ check: $(DEV)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 # needs Node.js
-api-lint: $(DEV)
+api-lint: packages
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file .cache/openapi.json
 	npx --yes @redocly/cli@2.77.0 lint --config .redocly.yaml .cache/openapi.json
 
@@ -55,23 +57,6 @@ bench: setup
 
 # 32 random bytes in base64, the form of a Fernet key
 RANDOM = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'
-
-# One that works is kept, half of one is made again.
-$(VENV)/made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
-		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@touch $@
-
-$(RUNTIME): | $(VENV)/made
-	$(INSTALL) requirements.txt
-	@touch $@
-
-# The development packages hold the runtime ones, too.
-$(DEV): | $(VENV)/made
-	$(INSTALL) requirements-dev.txt
-	@touch $@ $(RUNTIME)
 
 PIP_COMPILE = .cache/lock/bin/pip-compile --quiet --no-header --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-emit-options --strip-extras --allow-unsafe pyproject.toml

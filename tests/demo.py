@@ -14,22 +14,35 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def demo_environment():
+    return {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+
+
+@contextlib.contextmanager
+def started_demo(data, *, port=None):
+    """A demo with its data in this folder; yields the process and what it has said by the time it serves or ends."""
+    command = [sys.executable, "-u", "manage.py", "demo", f"--port={port or free_port()}", f"--data={data}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=demo_environment(), **pipes) as process:
+        try:
+            lines = []
+            while (line := process.stdout.readline()) and "Ctrl-C ends it" not in line:
+                lines.append(line)
+            yield process, "".join(lines)
+            process.terminate()
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert "Traceback" not in said
+
+
 @contextlib.contextmanager
 def running_demo(data):
     """A demo with its data in this folder; yields where it serves, as host:port."""
     port = free_port()
-    command = [sys.executable, "-u", "manage.py", "demo", f"--port={port}", f"--data={data}"]
-    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        while (line := process.stdout.readline()) and "Ctrl-C ends it" not in line:
-            pass
+    with started_demo(data, port=port):
         wait_for(lambda: _answers(port))
         yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        said, _ = process.communicate(timeout=60)
-    assert "Traceback" not in said
 
 
 def _answers(port):

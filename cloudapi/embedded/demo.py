@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import signal
 import socket
+import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -14,19 +17,25 @@ import uvicorn
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
 
+from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import Mosquitto, ServerError
-from cloudapi.embedded.worker import running_worker
+from cloudapi.embedded.worker import WorkerError, running_worker
 from devices.models import Device
+from devices.onboarding import onboarding
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from organizations.models import BindingCode, Membership, Organization, Role, digest_of
 
 HOST = "127.0.0.1"
 DATA = settings.BASE_DIR / ".demo"
+ADMIN = "admin"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
 BROKER_USER = "demo"
 BROKER_PORT = 18830  # the same at every start, unless somebody has it
@@ -52,32 +61,57 @@ class DemoError(Exception):
 
 
 def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises DemoError for a port that is taken, a server that does not start or a
-    folder `data` that another demo uses, and where its well-known passwords could do harm.
+    """Serve until Ctrl-C or SIGTERM, in whatever state the data are: what does not work is said in a line each.
+
+    Raises DemoError for a port that is taken, a folder `data` that another demo uses or that cannot be written, and
+    where its well-known passwords could do harm; ServerError, WorkerError for a server that does not start.
     """
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
     if os.environ.get("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     _check_port(port)
-    with _own_database(data), closing(_start_broker()) as broker:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "cloudapi.asgi:application",
+            host=HOST,
+            port=port,
+            log_level="warning",
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=65_536,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    with _ended_by_signal(server), _own_database(data) as database, closing(_start_broker()) as broker:
         _configure(port, broker.port)
-        call_command("migrate", verbosity=0)
-        prepare()
+        _open_database(database, server, say)
         fleet = _fleet(broker.url, docks)
+        if server.should_exit:
+            return
         with _running_bridge(broker.url), running_worker(broker.url), run_in_thread(fleet) as loop:
-            asyncio.run_coroutine_threadsafe(_settle(fleet), loop).result()
-            say(_welcome(port, broker.url, data, fleet))
-            _listen_to_technician(fleet.docks[-1], loop, say)
-            uvicorn.run(
-                "cloudapi.asgi:application",
-                host=HOST,
-                port=port,
-                log_level="warning",
-                lifespan="off",
-                ws="websockets-sansio",
-                ws_max_size=65_536,
-            )
+            asyncio.run_coroutine_threadsafe(_settle(fleet, server), loop).result()
+            if not server.should_exit:
+                say(_welcome(port, broker.url, data, fleet))
+                _listen_to_technician(fleet.docks[-1], loop, say)
+                server.run()
+
+
+@contextmanager
+def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
+    """From here on a signal only sets `server.should_exit`, which each step looks at before it begins.
+
+    An exception at any line would leave threads and the broker behind; uvicorn alone would miss what came earlier.
+    """
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except (ProgramMissingError, ServerError, WorkerError):
+        if not server.should_exit:  # else Ctrl-C has ended a program that we waited for, too
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_port(port: int) -> None:
@@ -113,18 +147,72 @@ def _bind(port: int) -> None:
 
 
 @contextmanager
-def _own_database(data: Path) -> Iterator[None]:
-    """Use a database in this folder, and keep other demos out of it: their bridge would stand by for ever."""
-    data.mkdir(parents=True, exist_ok=True)
+def _own_database(data: Path) -> Iterator[Path]:
+    """Yield the database in this folder, and keep other demos out of it: their bridge would stand by for ever."""
     lock = FileLock(data / "lock")
-    if not lock.acquire():
-        raise DemoError("Another demo uses this database. End that one, or name another folder with --data.")
-    connections.close_all()
-    connections.settings["default"]["NAME"] = str(data / "db.sqlite3")
     try:
-        yield
+        data.mkdir(parents=True, exist_ok=True)
+        is_ours = lock.acquire()
+    except OSError as error:
+        raise DemoError(f"{data} cannot be used: {error.strerror}. Name another folder with --data.") from None
+    if not is_ours:
+        raise DemoError("Another demo uses this database. End that one, or name another folder with --data.")
+    path = data / "db.sqlite3"
+    connections.close_all()
+    connections.settings["default"]["NAME"] = str(path)
+    try:
+        yield path
     finally:
+        connections.close_all()
         lock.release()
+
+
+def _open_database(path: Path, server: uvicorn.Server, say: Say) -> None:
+    """Bring the database up to date; one that cannot be is set aside, and the demo starts afresh."""
+    try:
+        _check_file(path, server, say)
+        _fill_database(server)
+    except Exception as error:  # a migration meets anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        connections.close_all()
+        aside = path.with_name(f"unusable-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            aside.mkdir()
+            for file in path.parent.glob(f"{path.name}*"):
+                file.rename(aside / file.name)
+            say(f"  The data cannot be used ({reason}); they are in {aside} now, and the demo starts afresh.")
+            _fill_database(server)
+        except (DatabaseError, OSError) as again:
+            raise DemoError(f"{path} cannot be used: {again}. Name another folder with --data.") from None
+
+
+def _check_file(path: Path, server: uvicorn.Server, say: Say) -> None:
+    """Wait until no other program locks it; raises sqlite3.DatabaseError if it is damaged."""
+    is_said = False
+    while not server.should_exit:
+        try:
+            with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                [(verdict,)] = database.execute("PRAGMA quick_check(1)")
+                if verdict != "ok":
+                    raise sqlite3.DatabaseError(verdict)
+                return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if not is_said:
+                say(f"  Another program has locked {path}; the demo goes on when that lets go.")
+                is_said = True
+
+
+def _fill_database(server: uvicorn.Server) -> None:
+    if not server.should_exit:
+        call_command("migrate", verbosity=0)
+        loader = MigrationLoader(connections["default"])
+        if newer := sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys()):
+            raise DatabaseError(f"another version made them, with the migration {'.'.join(newer[-1])}")
+    if not server.should_exit:
+        prepare()
 
 
 def _configure(port: int, broker_port: int) -> None:
@@ -142,18 +230,23 @@ def _configure(port: int, broker_port: int) -> None:
             setattr(settings, name, value)
 
 
+@transaction.atomic
 def prepare() -> None:
     """Make the demo's organizations, users and codes, unless they are there."""
     users = get_user_model().objects
-    if not users.filter(username="admin").exists():
-        users.create_superuser("admin", "admin@example.org", PASSWORD)
+    if not users.filter(username=ADMIN).exists():
+        users.create_superuser(ADMIN, "admin@example.org", PASSWORD)
     for organization_id, name, code, members in ORGANIZATIONS:
-        organization, _ = Organization.objects.get_or_create(organization_id=organization_id, defaults={"name": name})
+        organization, is_new = Organization.objects.get_or_create(
+            organization_id=organization_id, defaults={"name": name}
+        )
         if not organization.binding_codes.filter(digest=digest_of(code)).exists():
             BindingCode.objects.issue(organization=organization, code=code, label="demo", expires_at=None)
         for username, role in members.items():
-            if not users.filter(username=username).exists():
-                user = users.create_user(username, f"{username}@example.org", PASSWORD, is_staff=True)
+            user = users.filter(username=username).first()
+            is_known = user is not None
+            user = user or users.create_user(username, f"{username}@example.org", PASSWORD, is_staff=True)
+            if is_new or not is_known:
                 Membership.objects.create(user=user, organization=organization, role=role)
 
 
@@ -167,8 +260,18 @@ def _fleet(broker_url: str, count: int) -> Fleet:
     return fleet
 
 
-async def _settle(fleet: Fleet) -> None:
-    await fleet.settled(ONBOARDING_TIMEOUT)
+async def _settle(fleet: Fleet, server: uvicorn.Server) -> None:
+    """Wait until each dock is onboarded, has nobody who enters a code, or was refused."""
+    deadline = time.monotonic() + ONBOARDING_TIMEOUT
+    while not all(dock.is_onboarded or _stopped_at(dock) for dock in fleet.docks):
+        if server.should_exit or time.monotonic() > deadline:
+            return
+        await asyncio.sleep(0.05)
+
+
+def _stopped_at(dock: Dock) -> Step | None:
+    """The step at which the dock waits, or from which it begins again and again."""
+    return next((step for step in dock.steps if step.outcome in ("waiting", "refused", "unanswered")), None)
 
 
 @contextmanager
@@ -189,18 +292,15 @@ def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
     lines = [
         "",
         f"  Admin      http://{HOST}:{port}/admin/",
-        f"  User       admin, password {PASSWORD}; members, with the same password:",
-        *(
-            f"             {username}, {role.value} of {name}"
-            for _, name, _, members in ORGANIZATIONS
-            for username, role in members.items()
-        ),
+        f"  User       {ADMIN}, password {PASSWORD} unless you changed it; members, with the same password:",
+        *(f"             {username}, {_roles(username)}" for *_, members in ORGANIZATIONS for username in members),
         f"  Broker     {broker_url}",
         f"  Docks      {len(fleet.docks)} simulated; see Devices in the admin",
         f"  Data       {data}, kept for the next start; delete this folder to start afresh",
         "",
+        *(f"  {remark}" for remark in _remarks(fleet)),
     ]
-    if Device.objects.filter(sn=last.sn, organization__isnull=False).exists():
+    if last.is_onboarded:
         lines.append(f"  {last.sn} is bound already: release it in the admin, then watch it bind again.")
     else:
         lines.append(f"  {last.sn} is online and belongs to nobody yet. Watch it bind.")
@@ -209,8 +309,8 @@ def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
         "  is worth a try, too):",
         "",
         *(
-            f"      {organization_id} {code}        binds it to {name}"
-            for organization_id, name, code, _ in ORGANIZATIONS
+            f"      {organization_id} {code}        {_effect(organization_id, code)}"
+            for organization_id, _, code, _ in ORGANIZATIONS
         ),
         "",
         "  Ctrl-C ends it.",
@@ -218,22 +318,61 @@ def _welcome(port: int, broker_url: str, data: Path, fleet: Fleet) -> str:
     return "\n".join(lines)
 
 
+def _roles(username: str) -> str:
+    """What a person is, in whichever organizations by now."""
+    memberships = Membership.objects.filter(user__username=username).select_related("organization")
+    return ", ".join(f"{each.role} of {each.organization.name}" for each in memberships) or "in no organization now"
+
+
+def _effect(organization_id: str, code: str) -> str:
+    """What comes of typing this code."""
+    row = BindingCode.objects.select_related("organization").get(
+        organization__organization_id=organization_id, digest=digest_of(code)
+    )
+    why_not = row.why_unusable(timezone.now())
+    return f"is refused now: {why_not}" if why_not else f"binds it to {row.organization.name}"
+
+
+def _remarks(fleet: Fleet) -> Iterator[str]:
+    """What does not work, because of what people did to the data."""
+    for username in (ADMIN, *(username for *_, members in ORGANIZATIONS for username in members)):
+        if not get_user_model().objects.get(username=username).is_active:
+            yield f"{username} cannot sign in: not active."
+    for dock in fleet.docks:
+        step = _stopped_at(dock)
+        if not dock.is_onboarded and (step is None or step.outcome != "waiting"):
+            yield f"{dock.sn} is not onboarded. {_why_not(dock)}"
+
+
+def _why_not(dock: Dock) -> str:
+    """What the journal says, which is written after the dock's answer is sent."""
+    device = Device.objects.filter(sn=dock.sn).select_related("organization").first()
+    for _ in range(20):
+        found = onboarding(dock.sn, device=device, visible=Exchange.objects.all())
+        if found.status == "failed":
+            break
+        time.sleep(0.1)
+    return found.words
+
+
 def _listen_to_technician(dock: Dock, loop: asyncio.AbstractEventLoop, say: Say) -> None:
-    """Lines from the terminal are what a technician types at the last dock; its steps are shown."""
+    """Lines from the terminal, or a pipe in its place, are what a technician types at the last dock, which answers."""
 
     def show(_dock: Dock, step: Step) -> None:
         say(f"  {dock.sn}: {step.name} {step.outcome} {step.detail}".rstrip())
 
-    def listen() -> None:
-        for line in sys.stdin:
-            match line.split():
-                case [organization_id, code]:
-                    loop.call_soon_threadsafe(dock.enter_code, organization_id, code)
-                case []:
-                    pass
-                case _:
-                    say("  Type an organization ID and a binding code, with a space between them.")
+    def listen(descriptor: int) -> None:
+        # Unbuffered: a thread that waits inside a buffer's lock aborts an interpreter that ends.
+        with suppress(OSError), open(descriptor, "rb", buffering=0, closefd=False) as lines:
+            for line in lines:
+                match line.decode(errors="replace").split():
+                    case [organization_id, code]:
+                        loop.call_soon_threadsafe(dock.enter_code, organization_id, code)
+                    case []:
+                        pass
+                    case _:
+                        say("  Type an organization ID and a binding code, with a space between them.")
 
     dock.on_step = show
-    if sys.stdin is not None and not sys.stdin.closed and os.isatty(sys.stdin.fileno()):
-        threading.Thread(target=listen, name="technician", daemon=True).start()
+    if sys.stdin is not None and not sys.stdin.closed:
+        threading.Thread(target=listen, args=(sys.stdin.fileno(),), name="technician", daemon=True).start()

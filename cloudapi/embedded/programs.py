@@ -1,21 +1,46 @@
-"""Finds Mosquitto, Redis, PostgreSQL and Chromium; fetches what is missing through the machine's own apt."""
+"""Finds Mosquitto, Redis, PostgreSQL and Chromium; fetches what is missing through the machine's own apt.
+
+make runs this file before there is any package: it imports Python's own library only. Then it installs those, too.
+"""
 
 import argparse
 import contextlib
 import fcntl
+import functools
+import hashlib
+import logging
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache"
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+VENV = ROOT / ".venv"
 LISTS_ARE_FRESH = 24 * 3600  # seconds; an older index may name packages that the mirror has dropped
+ATTEMPTS = 2  # of apt, with a newer index each time; it tries each file again by itself
+PIP_ATTEMPTS = 3  # a download that breaks off is begun again, what has come by then is kept
+PIP = [
+    "-m",
+    "pip",
+    "install",
+    "--disable-pip-version-check",
+    "--no-input",
+    "--no-compile",
+    "--retries=5",
+    "--timeout=20",
+]
 
 # The C library belongs to the machine's loader. LLVM compiles queries or shaders, 100 MB we can do without.
 NEVER_EXTRACTED = re.compile(r"libc6$|libc-|libllvm|libz3-|libgl1-mesa-dri$|lib.*-perl$")
@@ -35,6 +60,10 @@ FONTS = """\
 
 class ProgramMissingError(RuntimeError):
     """A program is neither installed nor could it be fetched; the text says what to install."""
+
+
+class PackagesMissingError(RuntimeError):
+    """The Python packages could not be installed; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -168,29 +197,51 @@ def _extracted(name: str, root: Path) -> Program | None:
 def fetch(name: str, cache: Path) -> Program:
     """Download and extract the program's packages and the libraries that this machine lacks.
 
-    One process fetches at a time; a fetch that was interrupted leaves nothing that a later one would believe.
+    Different programs are fetched side by side, the same one only once; a fetch that was interrupted leaves nothing
+    that a later one would believe. Raises ProgramMissingError.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise ProgramMissingError(_what_to_install(name, "it is not on PATH and this machine has no apt"))
     home = _home(cache)
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / "lock"):
+    with _locked(home / f"{name}.lock"):
         if (program := cached(name, cache)) and runs(name, program):
             return program
-        unfinished = home / f"{name}.unfinished"
-        for folder in (unfinished, home / name):
-            shutil.rmtree(folder, ignore_errors=True)
-        unfinished.mkdir()
-        try:
-            _download(name, _Apt(home / "apt"), unfinished)
-            _extract(unfinished)
-            if complaint := _complaint(name, _existing(name, unfinished)):
-                raise OSError(complaint)
-        except (subprocess.SubprocessError, OSError) as error:
-            reason = str(getattr(error, "stderr", None) or error).strip()
-            raise ProgramMissingError(_what_to_install(name, f"fetching it failed: {reason}")) from error
-        unfinished.rename(home / name)
-        return _existing(name, home / name)
+        apt = _Apt(home / "apt", home / f"{name}.log")
+        apt.log.unlink(missing_ok=True)
+        for attempt in range(ATTEMPTS):
+            try:
+                _fetch_once(name, home, apt, again=attempt > 0)
+            except (subprocess.SubprocessError, OSError) as error:
+                reason = _reason(error)
+                log.info("%s: %s", name, reason)
+            else:
+                return _existing(name, home / name)
+    raise ProgramMissingError(_what_to_install(name, f"fetching it failed: {reason} (all of it in {apt.log})"))
+
+
+def _fetch_once(name: str, home: Path, apt: "_Apt", *, again: bool) -> None:
+    unfinished = home / f"{name}.unfinished"
+    for folder in (unfinished, home / name):
+        shutil.rmtree(folder, ignore_errors=True)
+    unfinished.mkdir()
+    log.info("%s: fetching%s", name, " once more, with a new index" if again else "")
+    apt.update(even_if_fresh=again)
+    apt.download(SOURCES[name].packages, unfinished)
+    for package in sorted(unfinished.glob("*.deb")):
+        apt.run("dpkg-deb", "-x", str(package), str(unfinished))
+        package.unlink()
+    if (unfinished / "usr/share/fonts").exists():
+        (unfinished / "fonts.conf").write_text(FONTS)
+    if complaint := _complaint(name, _existing(name, unfinished)):
+        raise OSError(complaint)
+    unfinished.rename(home / name)
+
+
+def _reason(error: Exception) -> str:
+    """What a command complained about last, in one line."""
+    lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
+    return next((line for line in lines if line.startswith("E: ")), lines[-1] if lines else repr(error))
 
 
 def _what_to_install(name: str, reason: str) -> str:
@@ -199,23 +250,10 @@ def _what_to_install(name: str, reason: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, how)
         yield
-
-
-def _download(name: str, apt: "_Apt", folder: Path) -> None:
-    apt.update()
-    apt.run("apt-get", "download", *apt.resolve(SOURCES[name].packages), cwd=folder)
-
-
-def _extract(folder: Path) -> None:
-    for package in sorted(folder.glob("*.deb")):
-        _run(["dpkg-deb", "-x", str(package), str(folder)])
-        package.unlink()
-    if (folder / "usr/share/fonts").exists():
-        (folder / "fonts.conf").write_text(FONTS)
 
 
 def _existing(name: str, root: Path) -> Program:
@@ -244,17 +282,13 @@ def _complaint(name: str, program: Program) -> str:
     return f"it does not run on this machine: {result.stderr[-2000:]}"
 
 
-def _run(command: list[str], cwd: Path | None = None) -> str:
-    environment = {**os.environ, "LC_ALL": "C"}
-    result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=environment)  # noqa: S603
-    return result.stdout
-
-
 class _Apt:
     """The machine's apt, its sources and keys, with lists and caches of ours: no root needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Path) -> None:
         self.folder = folder
+        self.log = log  # what the commands said
+        self.lock = folder / "lock"
         self.options = {
             "Dir::State::lists": folder / "lists",
             "Dir::Cache": folder / "cache",
@@ -262,34 +296,53 @@ class _Apt:
             "APT::Update::Error-Mode": "any",  # else an update that reached nothing counts as done
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
+            "Acquire::http::Timeout": "20",  # seconds without a byte
+            "Acquire::https::Timeout": "20",
         }
+        for part in ("lists/partial", "cache/archives/partial"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
 
     def run(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
-        options = [option for key, value in self.options.items() for option in ("-o", f"{key}={value}")]
-        return _run([command, *options, *arguments], cwd)
+        """Return what the command prints; all of it goes into the log. Raises CalledProcessError."""
+        options = [f"-o{key}={value}" for key, value in self.options.items()] if command.startswith("apt") else []
+        result = subprocess.run(  # noqa: S603
+            [command, *options, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+        with self.log.open("a") as file:
+            file.write(f"$ {command} {' '.join(arguments)}\n{result.stdout}{result.stderr}")
+        result.check_returncode()
+        return result.stdout
 
-    def update(self) -> None:
-        """Get the package lists, once a day."""
-        stamp = self.folder / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_ARE_FRESH:
-            return
-        for part in ("lists/partial", "cache/archives/partial"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
-        try:
-            self.run("apt-get", "update")
-        except subprocess.CalledProcessError as error:
-            # One dead source of several is no reason to stop: the others may have what we need.
-            sys.stderr.write(error.stderr)
-        else:
-            stamp.touch()
+    def update(self, *, even_if_fresh: bool) -> None:
+        """Get the package lists, once a day or when they disappointed; no one reads them meanwhile."""
+        if even_if_fresh:
+            self.options["Acquire::http::No-Cache"] = "true"  # a proxy may hold what broke
+        asked = time.time()
+        stamp = self.folder / "updated"  # when, and what came of it
+        with _locked(self.lock):
+            made, outcome = (stamp.stat().st_mtime, stamp.read_text()) if stamp.exists() else (0.0, "")
+            if made > asked or (outcome == "good" and not even_if_fresh and asked - made < LISTS_ARE_FRESH):
+                return
+            try:
+                self.run("apt-get", "update")
+                stamp.write_text("good")
+            except subprocess.CalledProcessError:
+                # One dead source of several is no reason to stop: the others may have what we need.
+                stamp.write_text("failed")
 
-    def resolve(self, packages: tuple[str, ...]) -> list[str]:
-        """Return the packages, and of their dependencies the libraries that this machine lacks."""
-        named = {actual for package in packages for actual in self._versioned(package)}
-        plan = self.run("apt-get", "-s", "install", "--no-install-recommends", *sorted(named))
-        missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
-        libraries = {p for p in missing if p.startswith("lib") and not NEVER_EXTRACTED.match(p)}
-        return sorted(named | libraries)
+    def download(self, packages: tuple[str, ...], folder: Path) -> None:
+        """Put the packages, and of their dependencies the libraries that this machine lacks, into the folder."""
+        with _locked(self.lock, fcntl.LOCK_SH):
+            named = {actual for package in packages for actual in self._versioned(package)}
+            plan = self.run("apt-get", "-s", "install", "--no-install-recommends", *sorted(named))
+            missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
+            libraries = {p for p in missing if p.startswith("lib") and not NEVER_EXTRACTED.match(p)}
+            self.run("apt-get", "download", *sorted(named | libraries), cwd=folder)
 
     def _versioned(self, package: str) -> list[str]:
         """`postgresql` is an empty package that depends on the real one, `postgresql-15`."""
@@ -297,20 +350,96 @@ class _Apt:
         return re.findall(rf"Depends: ({re.escape(package)}-\d+)$", depends, re.MULTILINE) or [package]
 
 
+def install_packages(requirements: Path, venv: Path = VENV, cache: Path = CACHE) -> None:
+    """Install a lock file into a virtual environment, which is made unless it works; nothing if it is installed.
+
+    Raises PackagesMissingError.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / "packages.lock"):
+        installed, log_file = venv / "installed", cache / "packages.log"
+        # The development packages hold the runtime ones, too.
+        digests = [_digest(path) for path in (requirements, requirements.with_name("requirements.txt"))]
+        if installed.exists() and digests[0] in installed.read_text().split():
+            return
+        with log_file.open("w") as output:
+            python = _virtual_environment(venv, output)
+            log.info("Python packages: installing")
+            installed.unlink(missing_ok=True)
+            command: list[str | Path] = [python, *PIP, "--require-hashes", "-r", requirements]
+            if not any(_succeeds(command, output) for _ in range(PIP_ATTEMPTS)):
+                errors = [line for line in log_file.read_text().splitlines() if line.startswith("ERROR: ")]
+                reason = errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip failed"
+                raise PackagesMissingError(
+                    f"Python packages: {reason}. Is the package index reachable? Try again; all of it is in {log_file}"
+                )
+        installed.write_text("\n".join(digests))
+        log.info("Python packages: installed")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _virtual_environment(venv: Path, output: IO[str]) -> Path:
+    """Return its Python. One that works is kept, half of one is made again."""
+    python = venv / "bin/python"
+    with contextlib.suppress(OSError):
+        if _succeeds([python, "-m", "pip", "--version"], output):
+            return python
+    log.info("Python packages: making the virtual environment")
+    if _succeeds([sys.executable, "-m", "venv", "--clear", venv], output):
+        return python
+    raise PackagesMissingError(
+        f"{sys.executable} cannot make virtual environments. Install what it lacks (on Debian and Ubuntu: apt-get "
+        f"install python3-venv) and try again; what it said is in {output.name}"
+    )
+
+
+def _succeeds(command: list[str | Path], output: IO[str]) -> bool:
+    return subprocess.run(command, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
+
+
 def main() -> int:
-    """Make sure that the named programs are there and run; print one line for each."""
+    """Make sure that the named programs are there and run; print a line for each thing that is done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("programs", nargs="+", choices=sorted(SOURCES), metavar="program")
-    for name in parser.parse_args().programs:
-        try:
-            program = find(name)
-            if program.root and not runs(name, program):
-                program = fetch(name, CACHE)
-            sys.stdout.write(f"{name}: {program.path}\n")
-        except ProgramMissingError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
+    parser.add_argument("--packages", type=Path, help="a lock file to install into .venv beside that")
+    parser.add_argument("programs", nargs="*", metavar="program", help=", ".join(SOURCES))
+    arguments = parser.parse_args()
+    if unknown := set(arguments.programs) - SOURCES.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    jobs: list[Callable[[], None]] = [functools.partial(_provide, name) for name in arguments.programs]
+    if arguments.packages:
+        jobs.insert(0, functools.partial(install_packages, arguments.packages))
+    with ThreadPoolExecutor(max(1, len(jobs))) as threads:
+        return max(threads.map(_attempt, jobs), default=0)
+
+
+def _attempt(job: Callable[[], None]) -> int:
+    try:
+        job()
+    except (ProgramMissingError, PackagesMissingError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
+
+
+def _provide(name: str) -> None:
+    program = find(name)
+    if program.root and not runs(name, program):
+        program = fetch(name, CACHE)
+    log.info("%s: %s", name, program.path)
+
+
+def _end(number: int, _frame: object) -> None:
+    """End at once with what we started: it must not go on beside a later run, which makes half a thing whole."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            os.kill(int(pid), signal.SIGTERM)
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from cloudapi.beat import Scheduler
 from cloudapi.celery import QUIET, app
 from mqtt_bridge.publisher import publisher
 
-START_TIMEOUT = 10.0  # seconds
+START_TIMEOUT = 30.0  # seconds
 IN_MEMORY = {"broker_url": "memory://localhost", "broker_transport_options": {"polling_interval": 0.02}}
 
 

@@ -1,15 +1,12 @@
 """Chromium against a live server; a page that reports any error fails its test."""
 
-import os
-from pathlib import Path
-
 import pytest
 from django.test import Client
 
+from cloudapi.embedded import programs
 from tests.browser.complaints import Complaints
 from tests.web import running_web
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-dev-shm-usage",
@@ -24,18 +21,17 @@ ARGUMENTS = [
 @pytest.fixture(scope="package")
 def browser():
     """One Chromium for all tests of this folder that run on this worker."""
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium, or set CHROMIUM")
+    chromium = programs.find("chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
-    # playwright's loop runs in this thread, which Django takes for asynchronous code.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-    if before is None:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+    with pytest.MonkeyPatch.context() as environment:
+        # playwright's loop runs in this thread, which Django takes for asynchronous code.
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        for name, value in chromium.env.items():  # its driver passes them on, and needs them, too
+            environment.setenv(name, value)
+        with sync_api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=str(chromium.path), args=ARGUMENTS)
+            yield browser
+            browser.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`manage.py demo`: the whole server with simulated docks, in one process and from nothing."""
 
-import signal
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from cloudapi.embedded import demo
 from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import ServerError
+from cloudapi.embedded.worker import WorkerError
 
 
 class Command(BaseCommand):
@@ -21,9 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--data", type=Path, default=demo.DATA, help="folder of its data, made if missing")
 
     def handle(self, *_args: Any, port: int, docks: int, data: Path, **_options: Any) -> None:
-        # Both end it in good order: uvicorn passes on the signal that ended it, and swallows that of Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             demo.run(port=port, docks=docks, say=self.stdout.write, data=data)
-        except (demo.DemoError, ProgramMissingError, ServerError, ValueError) as error:
+        except (demo.DemoError, ProgramMissingError, ServerError, WorkerError, ValueError) as error:
             raise CommandError(str(error)) from None

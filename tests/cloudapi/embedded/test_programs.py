@@ -2,24 +2,29 @@
 
 import hashlib
 import os
+import re
 import shutil
+import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from cloudapi.embedded import programs
+from cloudapi.embedded import processes, programs
+from tests.stack import wait_for
 
 needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="fetches through apt")
 
 GREET = '#!/bin/sh\nroot=$(dirname "$0")/../..\ncat "$root/usr/lib/greeting/text.so"\n'
 
 
-def package(repository, name, path, text, depends=""):
+def package(repository, name, path, text, depends="", version="1"):
     """Add a package holding one executable file to the repository."""
     tree = repository / "trees" / name
     (tree / "DEBIAN").mkdir(parents=True)
-    control = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\n"
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\n"
     control += f"Depends: {depends}\n" if depends else ""
     (tree / "DEBIAN/control").write_text(f"{control}Description: a greeting\n")
     (tree / path).parent.mkdir(parents=True)
@@ -102,10 +107,156 @@ def test_program_that_runs_no_longer_is_fetched_again(repository, tmp_path):
 
 
 @needs_apt
-def test_failed_download_says_what_to_install(repository, tmp_path):
+def test_failed_download_says_in_one_line_what_to_install_and_where_the_rest_is(repository, tmp_path):
     (repository / "greet-server.deb").unlink()
-    with pytest.raises(programs.ProgramMissingError, match="apt-get install greet-server"):
+    with pytest.raises(programs.ProgramMissingError, match=r"apt-get install greet-server") as failure:
         programs.find("greet", cache=tmp_path / "cache")
+    assert "\n" not in str(failure.value)
+    named = re.search(r"all of it in (\S+)\)", str(failure.value)).group(1)
+    assert "apt-get update" in Path(named).read_text()
+
+
+@needs_apt
+def test_index_that_the_mirror_has_changed_since_is_fetched_again(repository, tmp_path):
+    """What the index of yesterday names is gone, and a newer version is there."""
+    programs.find("greet", cache=tmp_path / "cache")
+    shutil.rmtree(programs._home(tmp_path / "cache") / "greet")
+    for old in (*repository.glob("greet-server.deb"), repository / "Packages"):
+        old.unlink()
+    shutil.rmtree(repository / "trees")
+    package(repository, "greet-server", "usr/bin/greet", "#!/bin/sh\necho hello again\n", version="2")
+    assert greeting(programs.find("greet", cache=tmp_path / "cache")) == "hello again\n"
+
+
+@needs_apt
+@pytest.mark.parametrize("command", ["update", "download"])
+def test_command_that_fails_once_is_tried_again(repository, tmp_path, monkeypatch, command):
+    """The first `apt-get` that does this breaks off, as with a network that comes and goes."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "apt-get").write_text(
+        f"""#!/bin/sh
+        case "$*" in *{command}*) [ -e {tmp_path}/failed ] || {{ touch {tmp_path}/failed; exit 100; }};; esac
+        exec {shutil.which("apt-get")} "$@"
+        """
+    )
+    (folder / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert greeting(programs.find("greet", cache=tmp_path / "cache")) == "hello"
+    assert (tmp_path / "failed").exists()
+
+
+@needs_apt
+def test_download_that_breaks_the_package_is_tried_again(repository, tmp_path, monkeypatch):
+    """What apt has checked breaks on the way to the disk: once, then no more."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "dpkg-deb").write_text(
+        f"""#!/bin/sh
+        [ -e {tmp_path}/failed ] || {{ touch {tmp_path}/failed; truncate -s 100 "$2"; }}
+        exec {shutil.which("dpkg-deb")} "$@"
+        """
+    )
+    (folder / "dpkg-deb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert greeting(programs.find("greet", cache=tmp_path / "cache")) == "hello"
+
+
+@needs_apt
+def test_different_programs_are_fetched_side_by_side(repository, tmp_path, monkeypatch):
+    names = [f"greet-{number}" for number in range(4)]
+    for name in names:
+        package(repository, name, f"usr/bin/{name}", "#!/bin/sh\necho hello\n")
+        source = programs.Source((name,), f"usr/bin/{name}", (name,), trial=(), answer="hello")
+        monkeypatch.setitem(programs.SOURCES, name, source)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda name: programs.find(name, cache=tmp_path / "cache"), names))
+    assert [greeting(program) for program in found] == ["hello\n"] * 4
+    logs = "".join(log.read_text() for log in programs._home(tmp_path / "cache").glob("*.log"))
+    assert logs.count("$ apt-get update") == 1
+
+
+def lock_file(folder, text):
+    path = folder / "requirements.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def venv(tmp_path):
+    """A virtual environment whose pip, a script, fails as often as the file `failures` says; calls are in `calls`."""
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f"""#!/bin/sh
+        [ "$3" = --version ] && exit 0
+        echo "$@" >> {tmp_path}/calls
+        echo "WARNING: noise"
+        [ $(wc -l < {tmp_path}/calls) -gt $(cat {tmp_path}/failures) ] || {{ echo "ERROR: no such thing."; exit 1; }}
+        """
+    )
+    python.chmod(0o755)
+    return tmp_path / "venv"
+
+
+def test_packages_are_installed_once_and_again_when_their_lock_file_has_changed(venv, tmp_path, capfd):
+    (tmp_path / "failures").write_text("0")
+    for text, calls in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
+        programs.install_packages(lock_file(tmp_path, text), venv, tmp_path / "cache")
+        assert len((tmp_path / "calls").read_text().splitlines()) == calls
+    assert capfd.readouterr() == ("", "")  # what pip says is in its log
+
+
+def test_download_of_packages_that_breaks_off_is_tried_again(venv, tmp_path):
+    (tmp_path / "failures").write_text("2")
+    programs.install_packages(lock_file(tmp_path, "a"), venv, tmp_path / "cache")
+    assert len((tmp_path / "calls").read_text().splitlines()) == 3
+
+
+def test_packages_that_cannot_be_installed_are_told_in_one_line(venv, tmp_path):
+    (tmp_path / "failures").write_text("99")
+    with pytest.raises(programs.PackagesMissingError, match=r"^Python packages: no such thing\. Is the") as failure:
+        programs.install_packages(lock_file(tmp_path, "a"), venv, tmp_path / "cache")
+    assert "WARNING: noise" in (tmp_path / "cache/packages.log").read_text()
+    assert str(failure.value).endswith(f"all of it is in {tmp_path}/cache/packages.log")
+    with pytest.raises(programs.PackagesMissingError):  # half an installation does not count
+        programs.install_packages(lock_file(tmp_path, "a"), venv, tmp_path / "cache")
+
+
+def test_half_a_virtual_environment_is_made_again(tmp_path):
+    requirements = lock_file(tmp_path, "")
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "venv/bin/python").symlink_to(sys.executable)
+    (tmp_path / "venv/pyvenv.cfg").write_text("home = /nowhere\n")
+    programs.install_packages(requirements, tmp_path / "venv", tmp_path / "cache")
+    assert "pip" in subprocess.check_output([tmp_path / "venv/bin/python", "-m", "pip", "--version"], text=True)
+
+
+def test_it_says_what_a_python_without_venv_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(programs.PackagesMissingError, match="apt-get install python3-venv"):
+        programs.install_packages(lock_file(tmp_path, ""), tmp_path / "venv", tmp_path / "cache")
+
+
+def test_it_needs_no_package_and_a_signal_ends_what_it_started(tmp_path):
+    """As make runs it: with Python alone. The fake `apt-get` sleeps."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "apt-get").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    (folder / "dpkg-deb").touch()
+    for file in folder.iterdir():
+        file.chmod(0o755)
+    shutil.copy(programs.__file__, tmp_path / "programs.py")
+    command = [sys.executable, "-I", "-S", tmp_path / "programs.py", "redis"]
+    env = {"PATH": f"{folder}:{os.environ['PATH']}", "PROGRAMS_PATH": ""}
+    script = Path(programs.__file__).read_text().replace("parents[2]", "parents[0]")  # its cache is here, too
+    (tmp_path / "programs.py").write_text(script)
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "redis: fetching\n"
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    wait_for(lambda: not processes.is_alive(int((tmp_path / "pid").read_text())))
 
 
 def test_installed_program_is_preferred(tmp_path):

@@ -1,6 +1,7 @@
 """Private servers answer, survive what they should, and end."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -218,7 +219,7 @@ def test_frozen_postgresql_holds_open_sessions_too():
         assert answer.result(30).fetchone() == (1,)
 
 
-@pytest.mark.skipif(not Path("/usr/bin/apt-get").exists(), reason="fetched through apt")
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="fetched through apt")
 def test_fetched_postgresql_runs_from_a_folder_its_user_may_not_enter(tmp_path):
     fetched = programs.find("postgresql", search_path="")
     private = tmp_path / "private"
