@@ -59,6 +59,11 @@ PRODUCTS: Final[dict[str, str]] = {
     "1-90742-0": "L1",
 }
 
+# For a topology without domains: what may stand in one has types that do not repeat, unlike payloads.
+_DOMAINS: Final[dict[int, int]] = {
+    int(key.split("-")[1]): int(key[0]) for key in PRODUCTS if not key.startswith(f"{PAYLOAD}-")
+}
+
 _TRIPLE = re.compile(r"([0-9]{1,8})-[0-9]+-[0-9]+")
 
 
@@ -71,3 +76,8 @@ def domain(model_key: str) -> int | None:
     """Read the domain, also of an unknown product; None if this is no triple of numbers."""
     triple = _TRIPLE.fullmatch(model_key)
     return int(triple[1]) if triple else None
+
+
+def domain_of_type(type_: int, *, otherwise: int) -> int:
+    """Infer the domain of a dock, remote controller or aircraft from its type; `otherwise` for an unknown type."""
+    return _DOMAINS.get(type_, otherwise)
