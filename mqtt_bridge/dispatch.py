@@ -88,9 +88,7 @@ class Handled:
 
     def _encode(self, data: Any) -> None:
         assert self.envelope is not None  # noqa: S101  (_wants_reply said so)
-        channel = topics.reply_channel(self.channel)
-        assert channel is not None  # noqa: S101
-        self.reply_topic = topics.build(channel, self.sn)
+        self.reply_topic = topics.reply_topic(self.delivery.topic)
         self.reply_data = data
         self.reply = envelopes.encode(
             tid=self.envelope.tid,
