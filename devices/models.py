@@ -131,6 +131,9 @@ class DeviceState(models.Model):
     properties = models.JSONField(default=dict)
     clock_skew_ms = models.BigIntegerField(null=True)
     cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
+    refused = models.PositiveBigIntegerField(default=0, help_text="Messages and values that could not be read.")
+    refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
+    refused_why = models.CharField(max_length=200, blank=True)
 
     class Meta:
         indexes = [
@@ -148,6 +151,9 @@ UNKNOWN_STATE: dict[str, Any] = {
     "longitude": None,
     "mode_code": None,
     "properties": {},
+    "refused": 0,
+    "refused_at": None,
+    "refused_why": "",
 }
 
 

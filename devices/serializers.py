@@ -44,7 +44,10 @@ class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
 
     class Meta:
         model = DeviceState
-        fields = ("connected_since", "latitude", "longitude", "mode_code", "mode", "clock_skew_ms")
+        fields = (
+            "connected_since", "latitude", "longitude", "mode_code", "mode", "clock_skew_ms",
+            "refused", "refused_at", "refused_why",
+        )  # fmt: skip
 
     def get_mode(self, state: DeviceState) -> str:
         """Empty if it never told."""

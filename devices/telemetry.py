@@ -14,7 +14,7 @@ from mqtt_bridge.telemetry import Frame
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
 FIELDS = (
     "online", "last_seen", "connected_since", "firmware_version", "latitude", "longitude", "mode_code",
-    "properties", "clock_skew_ms",
+    "properties", "clock_skew_ms", "refused", "refused_at", "refused_why",
 )  # fmt: skip
 
 
@@ -47,6 +47,9 @@ def _merge(state: DeviceState, frame: Frame) -> None:
         if not state.online:
             state.online, state.connected_since = True, frame.received_at
         state.last_seen = frame.received_at
+    if frame.refused:
+        state.refused += frame.refused
+        state.refused_at, state.refused_why = frame.refused_at, frame.refused_why
     state.clock_skew_ms = _skew(frame.timestamp, frame.received_at, state.clock_skew_ms)
     if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at):
         return

@@ -148,7 +148,8 @@ class Bridge:
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
-        buffer.note_seen({item.sn for item in handled}, deliveries[-1].received_at)
+        spoken = [(item.sn, item.refused_why) for item in handled if item.is_sign_of_life]
+        buffer.note_seen(spoken, deliveries[-1].received_at)
         self._count(control, deliveries, handled)
 
     def _write_journal(self, handled: Sequence[Handled]) -> None:

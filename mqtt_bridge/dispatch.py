@@ -60,6 +60,19 @@ class Handled:
         self.reply_data: Any = None
         self.reply_topic = ""
 
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether its sender is there now; nowhere else is that decided of a control message.
+
+        Whatever a device says shows it, also what cannot be read; a retained message is the broker's to send.
+        """
+        return not self.delivery.retained
+
+    @property
+    def refused_why(self) -> str:
+        """Why the message could not be read, for the device's page; "" if it could."""
+        return f"{self.channel}: {self.reason}" if self.outcome == Exchange.Outcome.QUARANTINED else ""
+
     def answer(self, reply: Reply | None) -> None:
         """Note the handler's reply; it goes out if the sender wants one."""
         if reply is None:

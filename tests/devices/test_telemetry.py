@@ -75,3 +75,14 @@ def test_telemetry_is_no_change_of_the_device(dock):
     telemetry.store([frame(dock.sn, latitude=22.5, longitude=113.9)])
     assert DeviceState.objects.get(device=dock).latitude == 22.5
     assert not moved(dock)
+
+
+def test_refused_messages_add_up_and_go_with_the_owner(dock, alice):
+    at = datetime.now(UTC)
+    for count, why in ((2, "osd: not_json"), (1, "state: too_deep")):
+        telemetry.store([Frame(dock.sn, at, refused=count, refused_at=at, refused_why=why)])
+    telemetry.store([frame(dock.sn, mode_code=0)])
+    state = DeviceState.objects.get(device=dock)
+    assert (state.refused, state.refused_at, state.refused_why) == (3, at, "state: too_deep")
+    release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
+    assert DeviceState.objects.get(device=dock).refused == 0
