@@ -29,6 +29,7 @@ from devices.admin_filters import (
     AttentionFilter,
     ChannelFilter,
     ClaimedFilter,
+    ClockFilter,
     FirmwareFilter,
     KindFilter,
     LicenseListFilter,
@@ -133,8 +134,8 @@ class DeviceAdmin(CommandPages, DevicePages):
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
-        PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), AccountFilter,
-        LicenseListFilter, FirmwareFilter,
+        PresenceFilter, AttentionFilter, ClockFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter),
+        AccountFilter, LicenseListFilter, FirmwareFilter,
     )  # fmt: skip
     list_select_related = ("organization", "state", "gateway")
     list_per_page = 100
@@ -300,7 +301,7 @@ def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
 
 
 def clock(skew_ms: int | None) -> str:
-    """How right the device's clock is, in words; empty if it never told the time."""
+    """How right the device's clock is, in words; empty if it never sent the time."""
     if skew_ms is None:
         return ""
     side = "ahead" if skew_ms > 0 else "behind"
