@@ -169,7 +169,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     @admin.display(description="presence, last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: Any) -> SafeString:
-        seen = device.state.last_seen if hasattr(device, "state") else None
+        seen = device.state.seen if hasattr(device, "state") else None
         return format_html("{} <small>{}</small>", presence_word(device.presence), ago(seen) if seen else "")
 
     @admin.display(description="device", ordering="callsign")

@@ -71,7 +71,7 @@ class DeviceSerializer(IncludingSerializer):
         source="organization.organization_id", read_only=True, allow_null=True, default=None
     )
     presence = serializers.SerializerMethodField()
-    last_seen = serializers.DateTimeField(source="state.last_seen", read_only=True, allow_null=True, default=None)
+    last_seen = serializers.DateTimeField(source="state.seen", read_only=True, allow_null=True, default=None)
     firmware_version = serializers.SerializerMethodField()
     gateway = serializers.SerializerMethodField(help_text="Serial number of the dock that carries it.")
     state = DeviceStateSerializer(read_only=True, allow_null=True, default=None)

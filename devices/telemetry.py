@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 from django.db import transaction
+from django.utils import timezone
 
 from devices import live, topology
 from devices.models import Device, DeviceState
@@ -30,11 +31,12 @@ def store(frames: Sequence[Frame]) -> None:
     devices = Device.objects.filter(sn__in=by_sn).order_by("pk")
     locked = DeviceState.objects.filter(device__sn__in=by_sn).select_for_update(of=("self",)).order_by("pk")
     known = {state.pk: state for state in locked}
+    now = timezone.now()
     states, back = [], []
     for device in devices.only("sn", "organization"):
         state = known.get(device.pk) or DeviceState(device=device)
         was_online = state.online
-        _merge(state, by_sn[device.sn])
+        _merge(state, by_sn[device.sn], now)
         states.append(state)
         if state.online and not was_online:
             back.append(device)
@@ -42,16 +44,18 @@ def store(frames: Sequence[Frame]) -> None:
     live.tell_device(back)
 
 
-def _merge(state: DeviceState, frame: Frame) -> None:
-    if state.last_seen is None or frame.received_at >= state.last_seen:
+def _merge(state: DeviceState, frame: Frame, now: datetime) -> None:
+    # What is dated later than now was written before our clock was set back, and says nothing of the order.
+    seen_at = min(frame.received_at, now)
+    if state.last_seen is None or seen_at >= state.last_seen or state.last_seen > now:
         if not state.online:
-            state.online, state.connected_since = True, frame.received_at
-        state.last_seen = frame.received_at
+            state.online, state.connected_since = True, seen_at
+        state.last_seen = seen_at
     if frame.refused:
         state.refused += frame.refused
         state.refused_at, state.refused_why = frame.refused_at, frame.refused_why
     state.clock_skew_ms = _skew(frame.timestamp, frame.received_at, state.clock_skew_ms)
-    if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at):
+    if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at <= now):
         return
     values = extract(frame.data)
     if values.latitude is not None:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from time import monotonic
 
 import msgspec
@@ -211,7 +212,7 @@ class Timer:
     def __init__(self, bridge: Bridge, control: ControlConnection) -> None:
         self._bridge = bridge
         self._control = control
-        self._listening_since = timezone.now()
+        self._began = monotonic()  # not by the clock, which may be set back
         self._due: dict[str, float] = {}
 
     def run(self) -> None:
@@ -226,7 +227,7 @@ class Timer:
 
     def _tick(self, path: str) -> None:
         try:
-            import_string(path)(listening_since=self._listening_since)
+            import_string(path)(listening_since=timezone.now() - timedelta(seconds=monotonic() - self._began))
         except Exception as error:
             if not dispatch.is_transient(error):  # raises if the database is gone
                 logger.exception("%s failed; docks are answered all the same", path)

@@ -1,6 +1,7 @@
-"""A device's clock that is wrong is reported."""
+"""Clocks that are wrong: a device's, which is reported, and ours, which was set back."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -48,3 +49,29 @@ def test_without_a_timestamp_nothing_is_said_of_the_clock(world, bound):
     world.eventually(lambda: world.device(bound)["state"]["mode_code"] == 3)
     assert world.device(bound)["state"]["clock_skew_ms"] is None
     assert "319008" not in world.device_page(bound)
+
+
+FUTURE = """
+from datetime import timedelta
+from django.utils import timezone
+from devices.models import DeviceState
+moment = timezone.now() + timedelta(hours=1)
+print(DeviceState.objects.filter(device__sn__in={sns!r}).update(last_seen=moment, cleared_at=moment))
+"""
+
+
+def last_seen(world, sn):
+    return datetime.fromisoformat(world.device(sn)["last_seen"])
+
+
+def test_after_our_clock_was_set_back_a_silent_dock_was_last_seen_now_and_not_in_the_future(world, bound):
+    speaking = world.new_sn()
+    assert world.bind((speaking, "3-3-0")) == [0]
+    assert world.stack.manage("shell", "-v0", "-c", FUTURE.format(sns=[bound, speaking])).strip() == "2"
+    assert last_seen(world, bound) <= datetime.now(UTC)
+    world.osd(speaking, mode_code=7)
+    world.eventually(lambda: world.device(speaking)["state"]["mode_code"] == 7)
+    rows = f"SELECT last_seen FROM devices_devicestate WHERE device_id = {world.key_of(bound)}"
+    soon = str(datetime.now(UTC) + timedelta(minutes=30))
+    world.eventually(lambda: str(world.stack.rows(rows)[0][0]) < soon)
+    assert "Last seen in" not in world.device_page(bound)
