@@ -1,9 +1,12 @@
-"""The bridge without a broker: what its timer calls."""
+"""The bridge without a broker: what its timer calls, and how long it waits when it cannot serve."""
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from mqtt_bridge import bridge
-from mqtt_bridge.bridge import Timer
+from mqtt_bridge.bridge import MAX_BACKOFF, MAX_TRUCE, Bridge, Timer
+from mqtt_bridge.connection import BrokerUnavailableError, ConnectionClosedError
 
 calls = []
 
@@ -30,3 +33,27 @@ def test_a_clock_that_is_set_back_does_not_change_how_long_the_bridge_has_listen
     monkeypatch.setattr(bridge.timezone, "now", lambda: set_back)
     timer.run()
     assert set_back - timedelta(minutes=1) < calls.pop() <= set_back
+
+
+@pytest.mark.parametrize(
+    ("error", "longest"), [(ConnectionClosedError, MAX_TRUCE), (BrokerUnavailableError, MAX_BACKOFF)]
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_bridge_that_is_thrown_out_again_and_again_waits_longer_every_time(monkeypatch, error, longest):
+    thrown_out = Bridge(url="mqtt://127.0.0.1:1", client_id="bridge-that-waits")
+    waits = []
+
+    def serve():
+        raise error("for the test")
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 12:
+            thrown_out.stop()
+
+    monkeypatch.setattr(thrown_out, "_serve", serve)
+    monkeypatch.setattr(thrown_out._stop, "wait", wait)
+    thrown_out.run()
+    assert waits[0] <= 0.2
+    assert waits == sorted(waits)
+    assert waits[-1] == longest
