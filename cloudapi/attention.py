@@ -11,7 +11,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from devices.attention import BINDING, LICENSE, in_trouble, refusing, unsent
+from devices.attention import BINDING, LICENSE, has_wrong_clock, in_trouble, refusing, unsent
 from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from licenses.models import LicenseList, UnlockLicense
@@ -108,6 +108,7 @@ def overview(user: Principal, *, bridge: BridgeStatus, now: datetime | None = No
     items += _license_items(user)
     if not bridge.is_stale:
         items += _offline_items(counts, now)
+    items += _clock_items(user)
     items += [*_call_items(user, now), *_account_items(user), *_exchange_items(user, now), *_code_items(user, now)]
     items += [*_unlock_items(user, now), *_list_items(user)]
     if bridge.is_stale:
@@ -162,6 +163,16 @@ def _offline_items(counts: dict[str, Any], now: datetime) -> list[Item]:
             f"{DOCKS}&presence=offline",
         )
     ]
+
+
+def _clock_items(user: Principal) -> list[Item]:
+    bound = Device.objects.filter(is_enabled=True).exclude(organization=None).visible_to(user)
+    count = bound.filter(has_wrong_clock()).count()
+    if not count:
+        return []
+    text = _plural(count, "device has", "devices have") + " a wrong clock"
+    detail = "more than 5 minutes off, or never set: docks refuse commands then (319008)"
+    return [Item(Level.WARNING, text, detail, DEVICES, "clock=wrong&claimed=yes&is_enabled__exact=1")]
 
 
 def _organizations_with_several_offline(user: Principal) -> Iterable[Any]:

@@ -29,6 +29,7 @@ from devices.admin_filters import (
     AttentionFilter,
     ChannelFilter,
     ClaimedFilter,
+    ClockFilter,
     FirmwareFilter,
     KindFilter,
     LicenseListFilter,
@@ -132,8 +133,8 @@ class DeviceAdmin(CommandPages, DevicePages):
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
-        PresenceFilter, AttentionFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter), AccountFilter,
-        LicenseListFilter, FirmwareFilter,
+        PresenceFilter, AttentionFilter, ClockFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter),
+        AccountFilter, LicenseListFilter, FirmwareFilter,
     )  # fmt: skip
     list_select_related = ("organization", "state", "gateway")
     list_per_page = 100
@@ -167,7 +168,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     @admin.display(description="presence, last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: Any) -> SafeString:
-        seen = device.state.last_seen if hasattr(device, "state") else None
+        seen = device.state.seen if hasattr(device, "state") else None
         return format_html("{} <small>{}</small>", presence_word(device.presence), ago(seen) if seen else "")
 
     @admin.display(description="device", ordering="callsign")
@@ -325,7 +326,7 @@ def audit_trail(request: HttpRequest, device: Device) -> QuerySet[AuditEvent]:
 
 
 def clock(skew_ms: int | None) -> str:
-    """How right the device's clock is, in words; empty if it never told the time."""
+    """How right the device's clock is, in words; empty if it never sent the time."""
     if skew_ms is None:
         return ""
     side = "ahead" if skew_ms > 0 else "behind"

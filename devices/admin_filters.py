@@ -55,6 +55,17 @@ class AttentionFilter(admin.SimpleListFilter):
         return needing
 
 
+class ClockFilter(admin.SimpleListFilter):
+    title = "clock"
+    parameter_name = "clock"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+        return [("wrong", "wrong")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(attention.has_wrong_clock()) if self.value() == "wrong" else queryset
+
+
 class KindFilter(admin.SimpleListFilter):
     title = "kind"
     parameter_name = "kind"

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED
@@ -13,7 +14,8 @@ from devices.models import Device, DeviceQuerySet, DeviceState, Pairing, Service
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.topics import Channel
 
-MAX_CLOCK_SKEW_MS = 60_000
+MAX_CLOCK_SKEW_MS = 300_000  # a dock that is further off answers commands with 319008
+EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)  # before it no clock that was ever set can be
 REFUSAL_WINDOW = timedelta(days=7)  # older attempts concern nobody any more
 TROUBLE_WINDOW = timedelta(hours=24)
 SEND_PATIENCE = timedelta(seconds=15)  # a worker takes a call within a second, the sweep within a few
@@ -43,7 +45,8 @@ def needs(device: Device, refused: Iterable[Exchange] = (), remarks: Iterable[Pa
         found.append(Need("not bound", "its dock has an owner, and it has none"))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
-        found.append(Need(skew, "its clock should be set by the time server that we name to it"))
+        detail = "with a wrong clock a dock refuses commands (319008); can it reach the time server that we name to it?"
+        found.append(Need(skew, detail))
     return found
 
 
@@ -70,9 +73,11 @@ def is_foreign_attempt(exchange: Exchange) -> bool:
 
 
 def clock_error(skew_ms: int | None) -> str:
-    """How wrong the device's clock is, in words; empty up to a minute."""
+    """How wrong the device's clock is, in words; empty up to five minutes, and if it never sent a time."""
     if skew_ms is None or abs(skew_ms) <= MAX_CLOCK_SKEW_MS:
         return ""
+    if timezone.now().timestamp() * 1000 + skew_ms < EARLIEST_TIME.timestamp() * 1000:
+        return "clock not set, it shows a time before 2020"
     return f"clock {duration(abs(skew_ms) / 1000)} {'ahead' if skew_ms > 0 else 'behind'}"
 
 
@@ -116,9 +121,13 @@ def needing(devices: DeviceQuerySet, exchanges: QuerySet[Exchange], now: datetim
         | Q(binding_refused_at__gt=F("bound_at"))
         | Q(gateway__organization__isnull=False, organization=None)
         | Exists(not_adopted().filter(dock=OuterRef("pk")))
-        | Q(state__clock_skew_ms__gt=MAX_CLOCK_SKEW_MS)
-        | Q(state__clock_skew_ms__lt=-MAX_CLOCK_SKEW_MS)
+        | has_wrong_clock()
     )
+
+
+def has_wrong_clock() -> Q:
+    """Devices of whose clock `clock_error` has something to say."""
+    return Q(state__clock_skew_ms__gt=MAX_CLOCK_SKEW_MS) | Q(state__clock_skew_ms__lt=-MAX_CLOCK_SKEW_MS)
 
 
 def _refused_at(attempt: str, exchanges: QuerySet[Exchange]) -> Subquery:

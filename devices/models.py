@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from mqtt_bridge.protocol import model_keys
 from organizations.encryption import EncryptedTextField
-from organizations.models import BindingCode, Organization, OrganizationAPIKey
+from organizations.models import CLOCK_TOLERANCE, BindingCode, Organization, OrganizationAPIKey
 from organizations.tenancy import ChangingModel, ChangingQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
@@ -178,6 +178,9 @@ class DeviceState(models.Model):
     properties = models.JSONField(default=dict)
     clock_skew_ms = models.BigIntegerField(null=True)
     cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
+    refused = models.PositiveBigIntegerField(default=0, help_text="Messages and values that could not be read.")
+    refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
+    refused_why = models.CharField(max_length=200, blank=True)
 
     class Meta:
         indexes = [
@@ -188,6 +191,11 @@ class DeviceState(models.Model):
     def __str__(self) -> str:
         return f"{self.device_id} {'online' if self.online else 'offline'}"
 
+    @property
+    def seen(self) -> datetime | None:
+        """`last_seen`, which is never in the future for people: our clock was set back since it was written."""
+        return self.last_seen and min(self.last_seen, timezone.now())
+
 
 # What a device's new owner must not see of the old one, as values of a state that knows nothing.
 UNKNOWN_STATE: dict[str, Any] = {
@@ -195,6 +203,9 @@ UNKNOWN_STATE: dict[str, Any] = {
     "longitude": None,
     "mode_code": None,
     "properties": {},
+    "refused": 0,
+    "refused_at": None,
+    "refused_why": "",
 }
 
 
@@ -279,9 +290,16 @@ class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
         return self.filter(status__in=OPEN_STATUSES)
 
     def overdue(self, now: datetime) -> Self:
-        """Open calls that were not sent or not answered in time."""
+        """Open calls that were not sent or not answered in time.
+
+        Those whose time would be up much later than it may be are among them: our clock was set back since, and they
+        would keep their docks from other calls until it is what it was.
+        """
         queued = Q(status=ServiceCall.Status.QUEUED)
-        return self.open().filter((queued & Q(expires__lt=now)) | (~queued & Q(deadline__lt=now)))
+        longest = timedelta(seconds=max(settings.SERVICE_SILENCE.values()))
+        is_over = Q(expires__lt=now) | Q(created__gt=now + CLOCK_TOLERANCE)
+        is_silent = Q(deadline__lt=now) | Q(deadline__gt=now + longest + CLOCK_TOLERANCE)
+        return self.open().filter((queued & is_over) | (~queued & is_silent))
 
     def to_be_sent(self, now: datetime) -> Self:
         """Queued calls whose time has not run out; one that waits for its dock only while that is online."""

@@ -85,7 +85,7 @@ def onboarding(
 
 def _connected(device: Device | None, last: Exchange | None) -> Step:
     state = getattr(device, "state", None)
-    times = [moment for moment in (state and state.last_seen, last and last.received_at) if moment]
+    times = [moment for moment in (state and state.seen, last and last.received_at) if moment]
     if not times:
         words = "Nothing was ever heard of this gateway."
         return Step("Connected", "", Status.MISSING, words)

@@ -44,7 +44,10 @@ class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
 
     class Meta:
         model = DeviceState
-        fields = ("connected_since", "latitude", "longitude", "mode_code", "mode", "clock_skew_ms")
+        fields = (
+            "connected_since", "latitude", "longitude", "mode_code", "mode", "clock_skew_ms",
+            "refused", "refused_at", "refused_why",
+        )  # fmt: skip
 
     def get_mode(self, state: DeviceState) -> str:
         """Empty if it never told."""
@@ -68,7 +71,7 @@ class DeviceSerializer(IncludingSerializer):
         source="organization.organization_id", read_only=True, allow_null=True, default=None
     )
     presence = serializers.SerializerMethodField()
-    last_seen = serializers.DateTimeField(source="state.last_seen", read_only=True, allow_null=True, default=None)
+    last_seen = serializers.DateTimeField(source="state.seen", read_only=True, allow_null=True, default=None)
     firmware_version = serializers.SerializerMethodField()
     gateway = serializers.SerializerMethodField(
         help_text="Serial number of the dock that an aircraft belongs to, switched on or off."

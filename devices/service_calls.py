@@ -44,7 +44,7 @@ from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.publisher import Receipt
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import AuditEvent
+from organizations.models import CLOCK_TOLERANCE, AuditEvent
 
 __all__ = [
     "Claim",
@@ -695,7 +695,8 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
     now = now or timezone.now()
     if listening_since is not None and now - listening_since < GRACE:
         return 0
-    ServiceCallSecret.objects.filter(expires__lt=now).delete()
+    from_future = Q(expires__gt=now + SECRET_LIFE + CLOCK_TOLERANCE)  # our clock was set back
+    ServiceCallSecret.objects.filter(Q(expires__lt=now) | from_future).delete()
     return len(_tell(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
 
 

@@ -20,7 +20,7 @@ from mqtt_bridge.telemetry import Frame
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
 FIELDS = (
     "online", "last_seen", "connected_since", "firmware_version", "latitude", "longitude", "mode_code",
-    "properties", "clock_skew_ms",
+    "properties", "clock_skew_ms", "refused", "refused_at", "refused_why",
 )  # fmt: skip
 
 
@@ -30,9 +30,9 @@ def store(frames: Sequence[Frame], *, now: datetime | None = None) -> None:
     Then take what docks and aircraft say of each other, in a transaction of its own: that locks devices before states.
     """
     by_sn = {frame.sn: frame for frame in frames}
-    witnesses = _store(by_sn)
-    if witnesses:
-        _learn(witnesses, now=now or timezone.now())
+    now = now or timezone.now()
+    if witnesses := _store(by_sn, now):
+        _learn(witnesses, now=now)
 
 
 class _Witness(NamedTuple):
@@ -44,7 +44,7 @@ class _Witness(NamedTuple):
 
 
 @transaction.atomic
-def _store(by_sn: dict[str, Frame]) -> list[_Witness]:
+def _store(by_sn: dict[str, Frame], now: datetime) -> list[_Witness]:
     """Three statements for any number of devices, one of which writes.
 
     The rows are locked, so that a release which clears a state is seen here: frames from before it are the former
@@ -61,7 +61,7 @@ def _store(by_sn: dict[str, Frame]) -> list[_Witness]:
         was_online = state.online
         frame = by_sn[device.sn]
         before = state.properties.get("sub_device")
-        values = _merge(state, frame)
+        values = _merge(state, frame, now)
         if values is not None and (
             values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn)
         ):
@@ -75,14 +75,19 @@ def _store(by_sn: dict[str, Frame]) -> list[_Witness]:
     return witnesses
 
 
-def _merge(state: DeviceState, frame: Frame) -> Telemetry | None:
+def _merge(state: DeviceState, frame: Frame, now: datetime) -> Telemetry | None:
     """Take the frame; returns its values, None if it has none or they are a former owner's."""
-    if state.last_seen is None or frame.received_at >= state.last_seen:
+    # What is dated later than now was written before our clock was set back, and says nothing of the order.
+    seen_at = min(frame.received_at, now)
+    if state.last_seen is None or seen_at >= state.last_seen or state.last_seen > now:
         if not state.online:
-            state.online, state.connected_since = True, frame.received_at
-        state.last_seen = frame.received_at
+            state.online, state.connected_since = True, seen_at
+        state.last_seen = seen_at
+    if frame.refused:
+        state.refused += frame.refused
+        state.refused_at, state.refused_why = frame.refused_at, frame.refused_why
     state.clock_skew_ms = _skew(frame.timestamp, frame.received_at, state.clock_skew_ms)
-    if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at):
+    if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at <= now):
         return None
     values = extract(frame.data)
     if values.latitude is not None:

@@ -6,7 +6,7 @@ A gateway is online while it speaks; an aircraft while it speaks and its gateway
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -208,9 +208,11 @@ def write_presence(states: Iterable[DeviceState]) -> None:
 def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
     """Declare offline what was silent too long, and aircraft whose gateway is; returns how many.
 
-    Only silence the bridge listened to counts: after a restart every device gets its time to speak first.
+    Only silence the bridge listened to counts: after a restart every device gets its time to speak first. One that was
+    last seen in the future, because our clock was set back, was last seen now.
     """
     now = now or timezone.now()
+    _update_unlocked(DeviceState.objects.filter(online=True, last_seen__gt=now), last_seen=now)
     limit = now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER)
     if listening_since > limit:
         return 0
@@ -219,13 +221,20 @@ def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
     return silent + _put_offline(online.filter(device__gateway__state__online=False))
 
 
-@transaction.atomic
 def _put_offline(states: QuerySet[DeviceState]) -> int:
-    # What somebody else is writing at this moment has just spoken, and is left for the next sweep.
-    rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",)).select_related("device")
-    gone = [state.device for state in rows.only("online", "device__sn", "device__organization")]
+    gone = _update_unlocked(states, online=False)
     live.tell_device(gone)
-    return DeviceState.objects.filter(pk__in=[device.pk for device in gone]).update(online=False)
+    return len(gone)
+
+
+@transaction.atomic
+def _update_unlocked(states: QuerySet[DeviceState], **values: Any) -> list[Device]:
+    """Change these states but those that somebody else is writing: that device has just spoken."""
+    rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",)).select_related("device")
+    changed = [state.device for state in rows.only("online", "device__sn", "device__organization")]
+    if changed:
+        DeviceState.objects.filter(pk__in=[device.pk for device in changed]).update(**values)
+    return changed
 
 
 def owners(sns: Iterable[str]) -> dict[str, int | None]:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from time import monotonic
 
 import msgspec
@@ -19,7 +20,13 @@ from django.utils.module_loading import import_string
 
 from mqtt_bridge import dispatch, journal
 from mqtt_bridge.client import PUBLISH_WINDOW, parse_url, redact_url
-from mqtt_bridge.connection import BrokerUnavailableError, ControlConnection, Delivery, TelemetryConnection
+from mqtt_bridge.connection import (
+    BrokerUnavailableError,
+    ConnectionClosedError,
+    ControlConnection,
+    Delivery,
+    TelemetryConnection,
+)
 from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
@@ -34,6 +41,8 @@ IDLE = 0.2  # seconds without a message until the timer is looked at
 STANDBY_INTERVAL = 1.0  # seconds between two tries to become the active bridge
 PING_INTERVAL = 10.0  # seconds
 MAX_BACKOFF = 5.0  # seconds
+MAX_TRUCE = 60.0  # seconds; as long as that when another client takes our client id again and again
+LASTING = 120.0  # seconds after which a connection that was closed counts as one that lasted
 
 
 class LockLostError(Exception):
@@ -70,6 +79,7 @@ class Bridge:
     def run(self) -> None:
         """Be the active bridge or stand by for it, until stopped."""
         backoff = STANDBY_INTERVAL / 10
+        closed = 0  # times in a row that a working connection was closed soon
         standing_by = False
         while not self._stop.is_set():
             began = monotonic()
@@ -83,8 +93,15 @@ class Bridge:
                     standing_by = True
                 backoff = STANDBY_INTERVAL
             except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
-                logger.warning("Not serving: %s: %s", type(error).__name__.removesuffix("Error"), error)
-                backoff = 0.2 if monotonic() - began > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
+                lasted = monotonic() - began
+                if isinstance(error, ConnectionClosedError):
+                    # Two clients with one id throw each other out: each waits longer every time.
+                    closed = 1 if lasted > LASTING else min(closed + 1, 10)
+                    backoff = min(0.1 * 2**closed, MAX_TRUCE)
+                else:
+                    backoff = 0.2 if lasted > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
+                name = type(error).__name__.removesuffix("Error")
+                logger.warning("Not serving: %s: %s. Next try in %.1f s", name, error, backoff)
                 connection.close()  # a database that restarted leaves it broken, and Django would keep it
             finally:
                 self._lock.release()
@@ -148,7 +165,8 @@ class Bridge:
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
-        buffer.note_seen({item.sn for item in handled}, deliveries[-1].received_at)
+        spoken = [(item.sn, item.refused_why) for item in handled if item.is_sign_of_life]
+        buffer.note_seen(spoken, deliveries[-1].received_at)
         self._count(control, deliveries, handled)
 
     def _write_journal(self, handled: Sequence[Handled]) -> None:
@@ -210,7 +228,7 @@ class Timer:
     def __init__(self, bridge: Bridge, control: ControlConnection) -> None:
         self._bridge = bridge
         self._control = control
-        self._listening_since = timezone.now()
+        self._began = monotonic()  # not by the clock, which may be set back
         self._due: dict[str, float] = {}
 
     def run(self) -> None:
@@ -225,7 +243,7 @@ class Timer:
 
     def _tick(self, path: str) -> None:
         try:
-            import_string(path)(listening_since=self._listening_since)
+            import_string(path)(listening_since=timezone.now() - timedelta(seconds=monotonic() - self._began))
         except Exception as error:
             if not dispatch.is_transient(error):  # raises if the database is gone
                 logger.exception("%s failed; docks are answered all the same", path)

@@ -20,6 +20,8 @@ __all__ = [
     "MQTT_ERR_SUCCESS",
     "NO_MATCHING_SUBSCRIBERS",
     "PUBLISH_WINDOW",
+    "SESSION_TAKEN_OVER",
+    "UNSPECIFIED",
     "Address",
     "Client",
     "MQTTProtocolVersion",
@@ -35,6 +37,8 @@ __all__ = [
 MQTT_ERR_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 MQTT_ERR_NO_CONN = MQTTErrorCode.MQTT_ERR_NO_CONN
 NO_MATCHING_SUBSCRIBERS = 0x10  # reason of a PUBACK: accepted, and there was nobody to hand it to
+SESSION_TAKEN_OVER = 0x8E  # reason of a DISCONNECT: another client has our client id
+UNSPECIFIED = 0x80  # also what paho says where the broker said nothing
 KEEPALIVE = 10  # seconds
 PUBLISH_WINDOW = 512  # unacknowledged publishes; paho's default of 20 throttles
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}

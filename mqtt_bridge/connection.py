@@ -13,6 +13,8 @@ from mqtt_bridge.client import (
     KEEPALIVE,
     MQTT_ERR_SUCCESS,
     PUBLISH_WINDOW,
+    SESSION_TAKEN_OVER,
+    UNSPECIFIED,
     Address,
     Client,
     build_client,
@@ -29,10 +31,15 @@ PUBACK_TIMEOUT = 30.0  # seconds
 # The receive maximum does not hold for QoS 0: what a flood sends beyond this is dropped, as QoS 0 allows.
 INBOX_LIMIT = 10_000
 CONNECT_TIMEOUT = 10.0  # seconds
+_WHAT_TO_DO = "stop that one, or give each server an MQTT_CLIENT_ID of its own"
 
 
 class BrokerUnavailableError(Exception):
     """No connection to the broker, or not any more; the text says why."""
+
+
+class ConnectionClosedError(BrokerUnavailableError):
+    """A working connection that the broker closed: it stopped, or gave our client id to somebody else."""
 
 
 class Connection:
@@ -47,6 +54,8 @@ class Connection:
         self, address: Address, *, client_id: str, filters: Sequence[str], window: int = PUBLISH_WINDOW
     ) -> None:
         self.lost: str = ""  # why the connection is gone, once it is
+        self._is_closed_by_broker = False
+        self._client_id = client_id
         self.broker_window = window  # how many unacknowledged publishes the broker takes
         self._address = address
         self._filters = filters
@@ -92,9 +101,9 @@ class Connection:
         self._client.loop_stop()
 
     def check(self) -> None:
-        """Raise BrokerUnavailableError if the connection is gone."""
+        """Raise BrokerUnavailableError if the connection is gone, ConnectionClosedError if the broker closed it."""
         if self.lost:
-            raise BrokerUnavailableError(self.lost)
+            raise (ConnectionClosedError if self._is_closed_by_broker else BrokerUnavailableError)(self.lost)
 
     def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
@@ -110,9 +119,22 @@ class Connection:
             self.lost = f"subscription refused: {refused[0]}"
         self._ready.set()
 
-    def _on_disconnect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self.lost = self.lost or str(reason)
+    def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if not self.lost:
+            self.lost = self._why_closed(flags, reason)
+            self._is_closed_by_broker = True
         self._ready.set()
+
+    def _why_closed(self, flags: Any, reason: Any) -> str:
+        """In words. Not every broker says that it gave our client id to another client: Mosquitto just hangs up."""
+        if reason.value == SESSION_TAKEN_OVER:
+            return f"another client connected as {self._client_id!r}; {_WHAT_TO_DO}"
+        if reason.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server:
+            return (
+                "the broker closed the connection and gave no reason: it stopped, or another client connected as "
+                f"{self._client_id!r}. If this repeats while the broker runs, {_WHAT_TO_DO}"
+            )
+        return str(reason)
 
     def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
         raise NotImplementedError

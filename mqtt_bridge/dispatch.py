@@ -60,6 +60,19 @@ class Handled:
         self.reply_data: Any = None
         self.reply_topic = ""
 
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether its sender is there now; nowhere else is that decided of a control message.
+
+        Whatever a device says shows it, also what cannot be read; a retained message is the broker's to send.
+        """
+        return not self.delivery.retained
+
+    @property
+    def refused_why(self) -> str:
+        """Why the message could not be read, for the device's page; "" if it could."""
+        return f"{self.channel}: {self.reason}" if self.outcome == Exchange.Outcome.QUARANTINED else ""
+
     def answer(self, reply: Reply | None) -> None:
         """Note the handler's reply; it goes out if the sender wants one."""
         if reply is None:
@@ -88,9 +101,7 @@ class Handled:
 
     def _encode(self, data: Any) -> None:
         assert self.envelope is not None  # noqa: S101  (_wants_reply said so)
-        channel = topics.reply_channel(self.channel)
-        assert channel is not None  # noqa: S101
-        self.reply_topic = topics.build(channel, self.sn)
+        self.reply_topic = topics.reply_topic(self.delivery.topic)
         self.reply_data = data
         self.reply = envelopes.encode(
             tid=self.envelope.tid,

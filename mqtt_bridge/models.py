@@ -1,10 +1,10 @@
 """The journal of what docks said and what we answered, and the bridge's heartbeat."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
 
 from mqtt_bridge.protocol.topics import Channel
@@ -81,8 +81,13 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     """The bridge's heartbeat."""
 
     def current(self) -> "Heartbeat | None":
-        """The newest heartbeat there is, if a bridge ever ran."""
-        return self.order_by("-beat_at").first()
+        """The newest heartbeat there is, if a bridge ever ran; one from before our clock was set back comes last."""
+        is_fresh = Q(beat_at__lte=timezone.now() + Heartbeat.STALE_AFTER)
+        return self.order_by(ExpressionWrapper(is_fresh, models.BooleanField()).desc(), "-beat_at").first()
+
+    def alive(self, now: datetime) -> Self:
+        """Those that are not stale."""
+        return self.filter(beat_at__range=(now - Heartbeat.STALE_AFTER, now + Heartbeat.STALE_AFTER))
 
 
 class Heartbeat(models.Model):
@@ -103,4 +108,5 @@ class Heartbeat(models.Model):
 
     def is_stale(self, now: datetime | None = None) -> bool:
         """Whether the bridge should be taken for dead, so that nothing it last wrote is called current."""
-        return (now or timezone.now()) - self.beat_at > self.STALE_AFTER
+        # One in the future was written before our clock was set back.
+        return abs((now or timezone.now()) - self.beat_at) > self.STALE_AFTER

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL = 1.0  # seconds
 BACKLOG = 100_000  # messages kept when the database is slow; more are dropped
 BACKLOG_BYTES = 64 * 1024 * 1024
+REASON_CAP = 200  # characters
 
 
 @dataclass
@@ -34,6 +35,14 @@ class Frame:
     data: dict[str, Any] = field(default_factory=dict)
     data_since: datetime | None = None  # when the oldest message in `data` arrived
     gateway: str = ""  # through which it says that it spoke
+    refused: int = 0  # messages and values that could not be read
+    refused_at: datetime | None = None  # the newest of them
+    refused_why: str = ""
+
+    def refuse(self, why: str, at: datetime, *, count: int = 1) -> None:
+        """Note what the device said and nobody could read; that it said it shows that it is there."""
+        self.refused += count
+        self.refused_at, self.refused_why = at, why[:REASON_CAP]
 
 
 Sink = Callable[[Sequence[Frame]], None]
@@ -48,7 +57,7 @@ class TelemetryBuffer:
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
         self._messages: deque[tuple[str, bytes, datetime]] = deque()
-        self._seen: deque[tuple[str, datetime]] = deque(maxlen=BACKLOG)
+        self._seen: deque[tuple[str, str, datetime]] = deque(maxlen=BACKLOG)
         self._bytes_in = 0  # written by the network thread alone
         self._bytes_out = 0  # written by our thread alone
         self._limiter = RateLimiter()
@@ -71,9 +80,9 @@ class TelemetryBuffer:
         self._bytes_in += len(payload)
         self._messages.append((topic, payload, datetime.now(UTC)))
 
-    def note_seen(self, sns: Iterable[str], at: datetime) -> None:
-        """These gateways spoke on the control connection."""
-        self._seen.extend((sn, at) for sn in sns)
+    def note_seen(self, spoken: Iterable[tuple[str, str]], at: datetime) -> None:
+        """These gateways spoke on the control connection; with each why its message was refused, "" if it was not."""
+        self._seen.extend((sn, refused_why, at) for sn, refused_why in spoken)
 
     def _run(self) -> None:
         sink = cast("Sink", import_string(settings.TELEMETRY_SINK))
@@ -105,26 +114,41 @@ class TelemetryBuffer:
             self._bytes_out += len(payload)
             self._merge_message(frames, topic, payload, received_at)
         for _ in range(len(self._seen)):
-            sn, at = self._seen.popleft()
+            sn, refused_why, at = self._seen.popleft()
             frame = frames.setdefault(sn, Frame(sn, at))
             frame.received_at = max(frame.received_at, at)
+            if refused_why:
+                frame.refuse(refused_why, at)
         return list(frames.values())
 
     def _merge_message(self, frames: dict[str, Frame], topic: str, payload: bytes, received_at: datetime) -> None:
         try:
             sn, channel = topics.parse(topic)
-            if not self._limiter.allow(sn):
-                self._counters["rate_limited"] += 1
-                return
-            envelope = envelopes.decode(payload, channel=channel)
         except RemoteProtocolError:
             self._counters["telemetry_refused"] += 1
             return
-        self._counters["telemetry"] += 1
+        if not self._limiter.allow(sn):
+            self._counters["rate_limited"] += 1
+            return
         frame = frames.setdefault(sn, Frame(sn, received_at))
         frame.received_at = received_at
+        try:
+            envelope = envelopes.decode(payload, channel=channel)
+            if not isinstance(envelope.data, dict):
+                raise RemoteProtocolError("data_invalid", f"data is of type {type(envelope.data).__name__}")
+        except RemoteProtocolError as error:
+            self._counters["telemetry_refused"] += 1
+            frame.refuse(f"{channel}: {error.reason}: {error.detail}", received_at)
+            return
+        self._counters["telemetry"] += 1
         frame.timestamp = envelope.timestamp or frame.timestamp
         frame.gateway = envelope.gateway or frame.gateway
-        if isinstance(envelope.data, dict):
-            frame.data.update(envelope.data)
-            frame.data_since = frame.data_since or received_at
+        if envelope.not_numbers:
+            self._counters["telemetry_not_numbers"] += envelope.not_numbers
+            what = envelope.not_a_number or "an element of a list"
+            frame.refuse(f"{channel}: {what} is not a number", received_at, count=envelope.not_numbers)
+        if not envelope.data:
+            self._counters["telemetry_without_data"] += 1
+            return
+        frame.data.update(envelope.data)
+        frame.data_since = frame.data_since or received_at

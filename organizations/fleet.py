@@ -34,5 +34,5 @@ def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Any]:
         docks=Count("devices", filter=is_dock),
         docks_online=Count("devices", filter=is_dock & is_online),
         aircraft=Count("devices", filter=Q(devices__in=devices.aircraft())),
-        is_bridge_alive=Exists(Heartbeat.objects.filter(beat_at__gt=now - Heartbeat.STALE_AFTER)),
+        is_bridge_alive=Exists(Heartbeat.objects.alive(now)),
     )

@@ -22,6 +22,8 @@ CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 CODE_LENGTH = 12  # 60 bits
 CODE_MIN_LENGTH = 8  # of a code somebody chose
 CODE_LIFETIME = timedelta(days=7)
+# By how much the clocks of our hosts may differ. What is dated still later was written before a clock was set back.
+CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def new_organization_id() -> str:
@@ -232,7 +234,7 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
 
     def recent(self, now: datetime) -> Self:
         """What counts towards a lock-out at this moment."""
-        return self.filter(last_at__gt=now - self.WINDOW)
+        return self.filter(last_at__gt=now - self.WINDOW, last_at__lte=now + CLOCK_TOLERANCE)
 
     def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", Any]:
         """Gateways with too many different wrong pairs, as `{"gateway_sn": ..., "pairs": ...}`."""

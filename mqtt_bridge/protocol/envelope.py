@@ -31,6 +31,8 @@ class Envelope(msgspec.Struct, frozen=True):
     state, property/set and its reply) and where it is missing and cannot be inferred. `timestamp` is the
     sender's clock in milliseconds since 1970, None if absent or unusable; it is not to be trusted.
     `gateway` is what the sender claims, "" if absent or no serial number. `data` is plain JSON, {} for null.
+    `not_numbers` counts the values of an osd or state message that were left out because they are no numbers;
+    `not_a_number` is the key of the first one, "" in a list.
     """
 
     tid: str
@@ -40,6 +42,8 @@ class Envelope(msgspec.Struct, frozen=True):
     gateway: str
     need_reply: bool
     data: Any
+    not_numbers: int = 0
+    not_a_number: str = ""
 
     def __repr__(self) -> str:
         return f"Envelope({self.method!r}, tid={self.tid!r}, bid={self.bid!r}, data={redact(self.data)!r})"
@@ -76,6 +80,19 @@ _TRAILING_COMMAS = re.compile(
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 _ESCAPED_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89a-fA-F]")
 _NOT_A_NUMBER = re.compile(rb"NaN|Infinity")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_SPACE: Final = rb"[ \t\r\n]*+"
+# What C and C++ libraries print for what is no number, in any case, and every number, for it may be too large.
+_NUMBER: Final = (
+    rb"(?:[+-]?+(?:nan(?:\([0-9a-z_]*+\))?+|inf(?:inity)?+|[0-9]++\.#[a-z]++[0-9]*+)"
+    rb"|-?+[0-9]++(?:\.[0-9]++)?+(?:e[+-]?+[0-9]++)?+)(?=" + _SPACE + rb"[,}\]])"
+)
+# A value with its key, or a value in a list; strings are matched so that nothing inside them is.
+_NUMBERS = re.compile(
+    rb"(" + _STRING + rb")" + _SPACE + rb":" + _SPACE + rb"(" + _NUMBER + rb")" + _SPACE + rb",?"
+    rb"|" + _STRING + rb"|(?<![0-9a-z_.+-])(" + _NUMBER + rb")",
+    re.DOTALL | re.IGNORECASE,
+)
 
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _AS_PARENTHESES: Final = bytes.maketrans(b"[]{}", b"()()")
@@ -88,16 +105,25 @@ _TRUE: Final = frozenset(("1", "true"))
 
 
 def decode(payload: bytes, *, channel: Channel) -> Envelope:
-    """Read one payload; RemoteProtocolError and no other exception, whatever the bytes are."""
+    """Read one payload; RemoteProtocolError and no other exception, whatever the bytes are.
+
+    A byte order mark before the JSON is skipped. A value of osd and state that is no number does not spoil the rest:
+    its field is left out, in a list it is null.
+    """
     _refuse_size(payload, channel)
+    payload = payload.removeprefix(_BYTE_ORDER_MARK)
+    left_out: list[bytes] = []
     try:
         _refuse_structure(payload, channel)
-        message = _parse(payload)
+        message = _parse(payload, left_out if channel in _WITHOUT_TID else None)
         _refuse_nul(payload)
     except RemoteProtocolError as error:
         error.envelope = _salvage(payload, channel)
         raise
-    return _read(message, channel)
+    envelope = _read(message, channel)
+    if left_out:
+        return msgspec.structs.replace(envelope, not_numbers=len(left_out), not_a_number=_key(left_out[0]))
+    return envelope
 
 
 def encode(
@@ -138,15 +164,18 @@ def encode(
 
 
 def unix_milliseconds(value: object) -> int | None:
-    """Normalise a timestamp in s, ms, microseconds or ns, as number or text, to milliseconds."""
+    """Normalise a timestamp in s, ms, microseconds or ns, as number or text, to milliseconds.
+
+    A small number is taken for milliseconds: it is what a clock shows that nobody set since it was switched on.
+    """
     number = _whole_number(value)
-    if number is None or not 10**8 <= number < 10**20:
+    if number is None or not 0 < number < 10**20:
         return None
     if number >= 10**17:
         return number // 10**6
     if number >= 10**14:
         return number // 10**3
-    return number if number >= 10**11 else number * 1000
+    return number * 1000 if 10**8 <= number < 10**11 else number
 
 
 def _whole_number(value: object) -> int | None:
@@ -198,18 +227,48 @@ def _refuse_nul(payload: bytes) -> None:
         raise RemoteProtocolError("nul_character", "PostgreSQL stores none")
 
 
-def _parse(payload: bytes) -> dict[str, Any]:
-    """Parse strictly, then once more without trailing commas."""
+def _parse(payload: bytes, left_out: list[bytes] | None) -> dict[str, Any]:
+    """Parse strictly, then once more without trailing commas and, given a list to note their keys, not-a-numbers."""
     try:
         message = _JSON.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as strict:
+        numbers = payload if left_out is None else _leave_out_not_numbers(payload, left_out)
         try:
-            message = _JSON.decode(_TRAILING_COMMAS.sub(rb"\1\2", payload))
+            message = _JSON.decode(_TRAILING_COMMAS.sub(rb"\1\2", numbers))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _explain(payload, strict) from None
     if type(message) is not dict:
         raise RemoteProtocolError("not_an_object", f"the envelope is of type {type(message).__name__}")
     return cast("dict[str, Any]", message)
+
+
+def _leave_out_not_numbers(payload: bytes, left_out: list[bytes]) -> bytes:
+    """Drop the fields, and null the list elements, that are no numbers; their keys (b"" in a list) go to `left_out`."""
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        key, value, element = match.groups()
+        number = value or element
+        if number is None or _is_finite(number):
+            return match[0]
+        left_out.append(key or b"")
+        return b"null" if element else b""
+
+    return _NUMBERS.sub(replace, payload)
+
+
+def _is_finite(number: bytes) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except ValueError:  # -nan(ind), 1.#QNAN
+        return False
+
+
+def _key(literal: bytes) -> str:
+    """The text of a key, cut for people; "" for what is no text, for nobody has parsed it yet."""
+    try:
+        return str(_JSON.decode(literal))[:64] if literal else ""
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _explain(payload: bytes, error: Exception) -> RemoteProtocolError:

@@ -61,6 +61,10 @@ PRODUCTS: Final[dict[str, str]] = {
 
 # Which dock an aircraft is made for.
 _DOCKS = {"0-67-": "3-1-0", "0-91-": "3-2-0", "0-100-": "3-3-0"}
+# For a topology without domains: what may stand in one has types that do not repeat, unlike payloads.
+_DOMAINS: Final[dict[int, int]] = {
+    int(key.split("-")[1]): int(key[0]) for key in PRODUCTS if not key.startswith(f"{PAYLOAD}-")
+}
 
 _TRIPLE = re.compile(r"([0-9]{1,8})-[0-9]+-[0-9]+")
 
@@ -79,3 +83,8 @@ def domain(model_key: str) -> int | None:
 def dock_of(aircraft_key: str) -> str:
     """Name the dock that an aircraft of this model is made for; "" if there is none."""
     return next((dock for prefix, dock in _DOCKS.items() if aircraft_key.startswith(prefix)), "")
+
+
+def domain_of_type(type_: int, *, otherwise: int) -> int:
+    """Infer the domain of a dock, remote controller or aircraft from its type; `otherwise` for an unknown type."""
+    return _DOMAINS.get(type_, otherwise)

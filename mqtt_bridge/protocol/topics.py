@@ -34,13 +34,15 @@ class Topic(NamedTuple):
     channel: Channel
 
 
-# The topology lives under "sys", everything else under "thing".
+# The topology lives under "sys", everything else under "thing"; some send the topology there, too.
 _PREFIXES: Final[dict[Channel, str]] = {
     channel: "sys/product/" if channel in (Channel.STATUS, Channel.STATUS_REPLY) else "thing/product/"
     for channel in Channel
 }
 _CHANNELS: Final[dict[tuple[str, str], Channel]] = {
-    (prefix.partition("/")[0], channel.value): channel for channel, prefix in _PREFIXES.items()
+    (root, channel.value): channel
+    for channel, prefix in _PREFIXES.items()
+    for root in {"thing", prefix.partition("/")[0]}
 }
 _REPLIES: Final[dict[Channel, Channel]] = {
     Channel.SERVICES: Channel.SERVICES_REPLY,
@@ -52,6 +54,7 @@ _REPLIES: Final[dict[Channel, Channel]] = {
 
 CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "sys/product/+/status",
+    "thing/product/+/status",
     "thing/product/+/requests",
     "thing/product/+/events",
     "thing/product/+/services_reply",
@@ -81,6 +84,11 @@ def build(channel: Channel, sn: str) -> str:
     if not is_sn(sn):
         raise LocalProtocolError("no topic for this: not a serial number")
     return f"{_PREFIXES[channel]}{sn}/{channel.value}"
+
+
+def reply_topic(topic: str) -> str:
+    """Name the topic that answers a message on this one, whichever of its two topics a topology came on."""
+    return f"{topic}_reply"
 
 
 def reply_channel(channel: Channel) -> Channel | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Self
 
 from msgspec import Meta
 
+from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.conversion import (
     MAX_DEVICES,
     Entry,
@@ -20,10 +21,11 @@ _Domain = Annotated[str, Meta(max_length=8)]
 _Version = Annotated[str, Meta(max_length=32)]
 
 
-def _model_key(domain: str, type_: int | None, sub_type: int | None) -> str:
-    if not domain or type_ is None:
+def _model_key(domain: str, type_: int | None, sub_type: int | None, *, place: int) -> str:
+    """Infer a missing domain from the type (pages of V1.1 and of 2023-07 name none), else from the place."""
+    if type_ is None:
         return ""
-    return f"{domain}-{type_}-{sub_type or 0}"
+    return f"{domain or model_keys.domain_of_type(type_, otherwise=place)}-{type_}-{sub_type or 0}"
 
 
 class SubDevice(Shaped, Entry, frozen=True):
@@ -38,8 +40,8 @@ class SubDevice(Shaped, Entry, frozen=True):
 
     @property
     def model_key(self) -> str:
-        """`domain-type-sub_type`, at most 30 characters; "" if domain or type is unknown."""
-        return _model_key(self.domain, self.type, self.sub_type)
+        """`domain-type-sub_type`, at most 30 characters; "" if the type is unknown."""
+        return _model_key(self.domain, self.type, self.sub_type, place=model_keys.AIRCRAFT)
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
@@ -62,8 +64,8 @@ class UpdateTopo(Shaped, Entry, frozen=True):
 
     @property
     def model_key(self) -> str:
-        """`domain-type-sub_type`, at most 30 characters; "" if domain or type is unknown."""
-        return _model_key(self.domain, self.type, self.sub_type)
+        """`domain-type-sub_type`, at most 30 characters; "" if the type is unknown."""
+        return _model_key(self.domain, self.type, self.sub_type, place=model_keys.DOCK)
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:

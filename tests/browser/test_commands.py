@@ -23,9 +23,10 @@ LINK = "https://account.example.org/verify?token=1"
 
 
 @pytest.fixture(autouse=True)
-def _bridge(db):
+def _bridge(db, monkeypatch):
+    monkeypatch.setattr(Heartbeat, "STALE_AFTER", timedelta(hours=1))
     now = timezone.now()
-    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now + timedelta(hours=1), round_trip_ms=2)
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=2)
 
 
 def page_of(dock):

@@ -20,11 +20,10 @@ def _clock(page):
 
 
 @pytest.fixture
-def bridge(db):
+def bridge(db, monkeypatch):
+    monkeypatch.setattr(Heartbeat, "STALE_AFTER", timedelta(minutes=5))
     now = timezone.now()
-    return Heartbeat.objects.create(
-        instance="bridge", started_at=now, beat_at=now + timedelta(minutes=5), round_trip_ms=2
-    )
+    return Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=2)
 
 
 def lose(dock):

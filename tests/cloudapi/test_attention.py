@@ -55,6 +55,18 @@ def tiles(found):
     return {tile.text: tile.count for tile in found.tiles}
 
 
+@pytest.mark.usefixtures("bridge", "aircraft")
+def test_wrong_clocks_are_counted_and_listed(alice, charlie, client, dock):
+    for skew, count in ((300_000, 0), (-400_000, 1)):
+        DeviceState.objects.filter(device=dock).update(clock_skew_ms=skew)
+        found = [item for item in overview(alice).problems if "clock" in item.text]
+        assert [item.text for item in found] == ["1 device has a wrong clock"] * count
+    assert not [item for item in overview(charlie).problems if "clock" in item.text]
+    client.force_login(alice)
+    listed = client.get(f"/admin/devices/device/?{found[0].query}").context["cl"].queryset
+    assert list(listed) == [dock]
+
+
 @pytest.mark.usefixtures("bridge", "dock", "offline")
 def test_docks_are_counted_by_presence(alice, organization):
     add_dock(organization, "NEW")

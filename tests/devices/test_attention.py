@@ -46,9 +46,17 @@ def test_a_disabled_device_needs_attention(dock):
 
 @pytest.mark.parametrize(
     ("skew_ms", "said"),
-    [(60_000, []), (60_001, ["clock 1 min ahead"]), (-7_200_000, ["clock 2 h behind"]), (None, [])],
+    [
+        (300_000, []),
+        (300_001, ["clock 5 min ahead"]),
+        (-7_200_000, ["clock 2 h behind"]),
+        (-20 * 365 * 86_400_000, ["clock not set, it shows a time before 2020"]),
+        (-(10**14), ["clock not set, it shows a time before 2020"]),
+        (10**14, ["clock 1157407 days ahead"]),
+        (None, []),
+    ],
 )
-def test_a_clock_more_than_a_minute_off_needs_attention(dock, skew_ms, said):
+def test_a_clock_more_than_five_minutes_off_needs_attention(dock, skew_ms, said):
     DeviceState.objects.filter(device=dock).update(clock_skew_ms=skew_ms)
     assert words(dock) == said
 

@@ -56,7 +56,7 @@ def test_while_the_bridge_is_stale_nobody_is_online_or_offline():
     assert set(said(Watch(NOW, bridge_alive=False)).values()) == {"unknown", "never"}
 
 
-@pytest.mark.parametrize(("age", "alive"), [(5, True), (31, False)])
+@pytest.mark.parametrize(("age", "alive"), [(5, True), (31, False), (-5, True), (-3600, False)])
 def test_the_bridge_lives_while_its_heartbeat_is_fresh(age, alive):
     Heartbeat.objects.create(instance="bridge", started_at=NOW, beat_at=NOW - timedelta(seconds=age), round_trip_ms=1)
     assert watch(NOW).bridge_alive is alive
@@ -64,3 +64,17 @@ def test_the_bridge_lives_while_its_heartbeat_is_fresh(age, alive):
 
 def test_without_any_heartbeat_nothing_is_known():
     assert watch(NOW).bridge_alive is False
+
+
+def test_a_heartbeat_from_before_our_clock_was_set_back_hides_no_living_bridge():
+    for instance, age in (("dead", -3600), ("alive", 5), ("older", 10)):
+        beat_at = timezone.now() - timedelta(seconds=age)
+        Heartbeat.objects.create(instance=instance, started_at=NOW, beat_at=beat_at, round_trip_ms=1)
+    assert Heartbeat.objects.current().instance == "alive"
+    assert watch().bridge_alive is True
+
+
+def test_for_people_nobody_was_seen_in_the_future():
+    assert DeviceState(last_seen=None).seen is None
+    assert DeviceState(last_seen=NOW).seen == NOW
+    assert DeviceState(last_seen=NOW + timedelta(hours=1)).seen <= timezone.now()

@@ -549,6 +549,22 @@ def close_overdue(**later):
     return service_calls.close_overdue(now=timezone.now() + timedelta(**later))
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_after_our_clock_was_set_back_no_call_stays_open_for_longer_than_it_may(dock, is_sent):
+    call = (sent if is_sent else issue)(dock)
+    assert close_overdue(seconds=-30) == 0  # the clocks of two hosts may differ by that much
+    assert close_overdue(hours=-1) == 1
+    call.refresh_from_db()
+    assert call.status == ("timed_out" if is_sent else "expired")
+
+
+def test_after_our_clock_was_set_back_no_password_is_kept_for_longer_than_it_may(dock):
+    issue(dock, LOGIN, CREDENTIALS)
+    ServiceCallSecret.objects.update(expires=timezone.now() + timedelta(hours=1))
+    close_overdue(seconds=0)
+    assert not ServiceCallSecret.objects.exists()
+
+
 def test_call_that_nobody_answers_times_out_and_the_next_one_works(dock):
     call = sent(dock)
     assert close_overdue(seconds=14) == 0

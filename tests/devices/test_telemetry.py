@@ -75,3 +75,31 @@ def test_telemetry_is_no_change_of_the_device(dock):
     telemetry.store([frame(dock.sn, latitude=22.5, longitude=113.9)])
     assert DeviceState.objects.get(device=dock).latitude == 22.5
     assert not moved(dock)
+
+
+def test_refused_messages_add_up_and_go_with_the_owner(dock, alice):
+    at = datetime.now(UTC)
+    for count, why in ((2, "osd: not_json"), (1, "state: too_deep")):
+        telemetry.store([Frame(dock.sn, at, refused=count, refused_at=at, refused_why=why)])
+    telemetry.store([frame(dock.sn, mode_code=0)])
+    state = DeviceState.objects.get(device=dock)
+    assert (state.refused, state.refused_at, state.refused_why) == (3, at, "state: too_deep")
+    release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
+    assert DeviceState.objects.get(device=dock).refused == 0
+
+
+def test_after_our_clock_was_set_back_a_device_that_speaks_was_last_seen_now(dock):
+    """Its row and the frame on its way are dated in the future."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    DeviceState.objects.filter(device=dock).update(last_seen=later, online=False, cleared_at=later)
+    telemetry.store([frame(dock.sn, at=later - timedelta(minutes=1), mode_code=7)])
+    state = DeviceState.objects.get(device=dock)
+    assert (state.online, state.mode_code) == (True, 7)
+    assert state.last_seen <= datetime.now(UTC)
+
+
+def test_frame_from_before_the_device_went_offline_does_not_bring_it_back(dock):
+    gone = datetime.now(UTC)
+    DeviceState.objects.filter(device=dock).update(last_seen=gone, online=False)
+    telemetry.store([frame(dock.sn, at=gone - timedelta(seconds=1))])
+    assert DeviceState.objects.get(device=dock).online is False

@@ -194,3 +194,12 @@ def test_silence_is_no_change_of_the_device(dock):
     DeviceState.objects.update(last_seen=long_ago)
     assert topology.sweep(listening_since=long_ago) == 1
     assert not moved(dock)
+
+
+def test_sweep_ends_the_future_of_who_is_silent_since_our_clock_was_set_back(dock):
+    now = timezone.now()
+    DeviceState.objects.filter(device=dock).update(last_seen=now + timedelta(hours=1))
+    topology.sweep(listening_since=now, now=now)  # not yet listening long enough to declare anybody offline
+    assert DeviceState.objects.get(device=dock).last_seen == now
+    assert topology.sweep(listening_since=now, now=now + timedelta(seconds=59)) == 0
+    assert topology.sweep(listening_since=now, now=now + timedelta(seconds=61)) == 1

@@ -119,6 +119,13 @@ def test_domain_of_the_answer_wins_and_that_of_the_question_makes_up_for_it(dock
     assert (held(dock), held(dock, DOCK)) == ([], [1, 2])
 
 
+def test_list_from_before_our_clock_was_set_back_overtakes_none(dock):
+    told(dock, [license_(1)])
+    LicenseList.objects.update(asked_at=timezone.now() + timedelta(hours=1))
+    told(dock, [license_(2)])
+    assert held(dock) == [2]
+
+
 def test_older_list_that_comes_later_rolls_nothing_back(dock):
     old = sent(dock, LIST, {"device_model_domain": 0})
     close_overdue(seconds=61)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -64,10 +65,53 @@ def test_backlog_is_limited_in_bytes(buffer, monkeypatch):
     buffer.start()
 
 
-def test_malformed_frame_is_counted_and_the_others_are_kept(buffer, flushed):
-    buffer.add("thing/product/DOCK1/osd", b"{nonsense")
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (b"{nonsense", "osd: not_json: 9 bytes"),
+        (b"x" * 262_145, "osd: too_large: 262145 bytes, at most 262144"),
+        (b'{"data":' + b"[" * 40 + b"]" * 40 + b"}", "osd: too_deep: more than 32 levels"),
+        (b'{"data":[1]}', "osd: data_invalid: data is of type list"),
+    ],
+)
+def test_frame_that_cannot_be_read_is_counted_and_a_sign_of_life(buffer, flushed, payload, why):
+    buffer.add("thing/product/DOCK1/osd", payload)
+    buffer.add("thing/product/DOCK1/osd", payload)
     buffer.add("thing/product/DOCK2/osd", osd(mode_code=0))
     buffer.start()
     wait_for(lambda: flushed[0])
-    assert [frame.sn for frame in flushed[0][0]] == ["DOCK2"]
-    assert buffer._counters["telemetry_refused"] == 1
+    refused, read = flushed[0][0]
+    assert (refused.sn, refused.data, refused.refused, refused.refused_why) == ("DOCK1", {}, 2, why)
+    assert refused.refused_at == refused.received_at
+    assert (read.sn, read.refused) == ("DOCK2", 0)
+    assert (buffer._counters["telemetry_refused"], buffer._counters["telemetry"]) == (2, 1)
+
+
+def test_value_that_is_no_number_is_left_out_and_counted(buffer, flushed):
+    buffer.add("thing/product/DOCK1/state", b'{"data":{"wind_speed":NaN,"height":-inf,"mode_code":4}}')
+    buffer.start()
+    wait_for(lambda: flushed[0])
+    [[frame]] = flushed[0]
+    assert (frame.data, frame.refused, frame.refused_why) == ({"mode_code": 4}, 2, "state: wind_speed is not a number")
+    assert buffer._counters["telemetry_not_numbers"] == 2
+
+
+@pytest.mark.parametrize("payload", [b"{}", b'{"tid":"1","data":null}', b'{"data":{}}'])
+def test_frame_without_data_is_counted_and_a_sign_of_life(buffer, flushed, payload):
+    buffer.add("thing/product/DOCK1/osd", payload)
+    buffer.start()
+    wait_for(lambda: flushed[0])
+    [[frame]] = flushed[0]
+    assert (frame.sn, frame.data, frame.refused) == ("DOCK1", {}, 0)
+    assert buffer._counters["telemetry_without_data"] == 1
+
+
+def test_refused_control_message_is_noted_beside_what_was_said_on_telemetry(buffer, flushed):
+    buffer.add("thing/product/DOCK1/osd", osd(mode_code=0))
+    buffer.note_seen([("DOCK1", "requests: not_json"), ("DOCK1", ""), ("DOCK2", "")], datetime.now(UTC))
+    buffer.start()
+    wait_for(lambda: flushed[0])
+    assert [(frame.sn, frame.refused, frame.refused_why) for frame in flushed[0][0]] == [
+        ("DOCK1", 1, "requests: not_json"),
+        ("DOCK2", 0, ""),
+    ]

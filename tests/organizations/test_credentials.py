@@ -61,6 +61,14 @@ def test_locked_out_gateways_are_listed(organization):
     assert [row["gateway_sn"] for row in BindingFailure.objects.locked_out(now)] == ["DOCK1"]
 
 
+@pytest.mark.parametrize(("minutes", "locked"), [(-9, True), (-11, False), (0.5, True), (60, False)])
+def test_a_lock_out_ends_though_our_clock_was_set_back(organization, minutes, locked):
+    attempts = [credentials.Credentials("DOCK1", "12345678", f"WRONG-{n}-CODE") for n in range(7)]
+    now = timezone.now()
+    credentials.check(attempts, now=now + timedelta(minutes=minutes))
+    assert BindingFailure.objects.locked_out(now).exists() is locked
+
+
 def test_old_failures_are_pruned(organization):
     now = timezone.now()
     credentials.check([credentials.Credentials("DOCK1", "12345678", f"WRONG-{n}-CODE") for n in range(2)], now=now)

@@ -36,3 +36,10 @@ def test_a_dock_that_is_switched_off_is_not_counted_as_online(organization, dock
     Device.objects.update(is_enabled=False)
     counted = with_counts(Organization.objects.all()).get()
     assert (counted.docks, counted.docks_online) == (1, 0)
+
+
+@pytest.mark.parametrize(("age", "alive"), [(5, True), (31, False), (-3600, False)])
+def test_the_bridge_lives_as_the_list_of_devices_says_it(organization, age, alive):
+    Heartbeat.objects.update(beat_at=timezone.now() - timedelta(seconds=age))
+    assert with_counts(Organization.objects.all()).get().is_bridge_alive is alive
+    assert watch().bridge_alive is alive

@@ -1,6 +1,8 @@
 """The envelope: tolerances, limits, and what goes out."""
 
+import contextlib
 import json
+import time
 
 import msgspec
 import pytest
@@ -75,7 +77,8 @@ def test_data_of_any_type_is_kept(data):
         (1654070968655123, NOW),
         (1654070968655123456, NOW),
         (100_000_000, 100_000_000_000),
-        (99_999_999, None),
+        (99_999_999, 99_999_999),
+        (35_000, 35_000),
         (0, None),
         (-NOW, None),
         (10**20, None),
@@ -89,6 +92,92 @@ def test_data_of_any_type_is_kept(data):
 )
 def test_timestamp_is_brought_to_milliseconds(sent, milliseconds):
     assert read(timestamp=sent).timestamp == milliseconds
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_byte_order_mark_is_skipped_on_every_channel(channel):
+    payload = b'{"tid":"t","data":{"a":1}}'
+    assert decode(b"\xef\xbb\xbf" + payload, channel=channel) == decode(payload, channel=channel)
+
+
+NOT_NUMBERS = [
+    *("NaN", "nan", "-nan", "+nan", "nan(ind)", "-nan(0x8000000000000)", "-nan(snan)"),
+    *("Infinity", "-Infinity", "inf", "-inf", "INF", "1.#QNAN", "-1.#IND", "1.#INF00"),
+    *("1e400", "-1E+999", "0.1e310", "1e99999999999", "9" * 400 + ".0", "9" * 5000),
+]
+
+
+def read_text(text, channel=Channel.OSD):
+    return decode(text.encode(), channel=channel)
+
+
+@pytest.mark.parametrize("channel", [Channel.OSD, Channel.STATE])
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_field_that_is_no_number_is_left_out_and_the_rest_stands(value, channel):
+    for text in (
+        '{"data":{"a":%s,"b":{"c":1}},"gateway":"DOCK1"}',
+        '{"data":{"b":{"c":1},"a" : %s },"gateway":"DOCK1"}',
+        '{"data":{"b":{"d":%s,"c":1},},"gateway":"DOCK1"}',
+        '{"timestamp":%s,"data":{"b":{"c":1}},"gateway":"DOCK1"}',
+    ):
+        envelope = read_text(text % value, channel)
+        assert (envelope.data, envelope.gateway, envelope.not_numbers) == ({"b": {"c": 1}}, "DOCK1", 1)
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_list_element_that_is_no_number_is_null_so_that_the_others_keep_their_places(value):
+    envelope = read_text('{"data":{"a":[X,1.5, X\n,{"b":X}]}}'.replace("X", value))
+    assert (envelope.data, envelope.not_numbers) == ({"a": [None, 1.5, None, {}]}, 3)
+
+
+def test_first_key_of_what_is_no_number_is_named():
+    assert read_text('{"data":{"a":1,"wind \\"speed":NaN,"b":inf}}').not_a_number == 'wind "speed'
+    assert read_text('{"data":{"a":[NaN]}}').not_a_number == ""
+    assert read_text('{"data":{"\\x":NaN,"a":1}}').data == {"a": 1}
+
+
+def test_text_that_looks_like_no_number_is_untouched():
+    envelope = read_text('{"data":{"a":"\\"b\\":NaN, ","NaN":"nan","inf":[1e2,-0.5E-3,12],"x":NaN}}')
+    assert envelope.data == {"a": '"b":NaN, ', "NaN": "nan", "inf": [1e2, -0.5e-3, 12]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"data":{"a":nano}}', '{"data":{NaN:1}}', '{"data":{"a":1NaN}}', '{"data":{"a":NaN,,}}', '{"data":{"a":NaN}'],
+)
+def test_what_is_not_json_otherwise_is_still_refused(text):
+    with pytest.raises(RemoteProtocolError):
+        read_text(text)
+
+
+@pytest.mark.parametrize("channel", set(Channel) - {Channel.OSD, Channel.STATE})
+def test_a_message_that_is_answered_must_be_readable_as_a_whole(channel):
+    with pytest.raises(RemoteProtocolError, match="not_a_number"):
+        read_text('{"tid":"t","data":{"a":NaN}}', channel)
+
+
+HOSTILE = {
+    "list": b'{"data":[' + b"nan," * 15_000 + b"nan]}",
+    "fields": b'{"data":{' + b'"k":nan,' * 15_000 + b'"k":1}}',
+    "quotes": b'{"data":' + b'"\\":' * 50_000,
+    "spaces": b'{"data":' + b" " * 250_000 + b"nan",
+    "keys and spaces": (b'"a"' + b" " * 100) * 2_400,
+    "digits": b'{"a":' + b"1" * 250_000,
+    "exponents": b"1e" * 100_000,
+    "brackets": b"nan(" * 60_000,
+    "one bracket": b"nan(" + b"a" * 250_000,
+}
+
+
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_frame_costs_time_that_grows_with_its_size(payload):
+    def cost(size):
+        started = time.process_time()
+        with contextlib.suppress(RemoteProtocolError):
+            decode(payload[:size], channel=Channel.OSD)
+        return time.process_time() - started
+
+    assert min(cost(len(payload)) for _ in range(3)) < 20 * max(cost(len(payload) // 4) for _ in range(3)) + 0.05
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 10**400])

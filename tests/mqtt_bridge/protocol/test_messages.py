@@ -161,6 +161,16 @@ def test_topology_takes_numbers_as_text_and_the_old_version_field():
     assert (topo.model_key, topo.thing_version, topo.sub_devices[0].thing_version) == ("3-1-0", "1", "2")
 
 
+@pytest.mark.parametrize("domain", [{}, {"domain": None}, {"domain": ""}])
+@pytest.mark.parametrize(
+    ("type_", "gateway", "carried"), [(3, "3-3-0", "3-3-0"), (100, "0-100-0", "0-100-0"), (999, "3-999-0", "0-999-0")]
+)
+def test_missing_domain_is_inferred_from_the_type_or_else_from_the_place(domain, type_, gateway, carried):
+    device = domain | {"type": type_}
+    topo = decode_data(UpdateTopo, device | {"sub_devices": [device | {"sn": "AIR1"}]})
+    assert (topo.model_key, topo.sub_devices[0].model_key) == (gateway, carried)
+
+
 @pytest.mark.parametrize("data", [{}, {"sub_devices": None}, {"sub_devices": []}])
 def test_no_sub_devices_means_none(data):
     assert decode_data(UpdateTopo, data) == UpdateTopo()

@@ -2,7 +2,16 @@
 
 import pytest
 
-from mqtt_bridge.protocol.model_keys import AIRCRAFT, DOCK, PAYLOAD, PRODUCTS, REMOTE_CONTROLLER, domain, name
+from mqtt_bridge.protocol.model_keys import (
+    AIRCRAFT,
+    DOCK,
+    PAYLOAD,
+    PRODUCTS,
+    REMOTE_CONTROLLER,
+    domain,
+    domain_of_type,
+    name,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,20 @@ def test_what_is_no_triple_of_numbers_has_no_domain(key):
 def test_no_two_products_share_a_name():
     assert len(set(PRODUCTS.values())) == len(PRODUCTS)
     assert {domain(key) for key in PRODUCTS} == {AIRCRAFT, PAYLOAD, REMOTE_CONTROLLER, DOCK}
+
+
+@pytest.mark.parametrize(
+    ("types", "number"),
+    [
+        ((1, 2, 3), DOCK),
+        ((56, 119, 144, 174), REMOTE_CONTROLLER),
+        ((60, 67, 77, 89, 91, 99, 100, 103), AIRCRAFT),
+    ],
+)
+def test_type_of_a_known_product_names_its_domain_whatever_its_place(types, number):
+    assert {domain_of_type(type_, otherwise=PAYLOAD) for type_ in types} == {number}
+
+
+@pytest.mark.parametrize("type_", [0, 4, 42, 165, 999])
+def test_another_type_is_what_its_place_says(type_):
+    assert domain_of_type(type_, otherwise=AIRCRAFT) == AIRCRAFT

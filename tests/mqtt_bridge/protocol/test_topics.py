@@ -12,6 +12,7 @@ from mqtt_bridge.protocol.topics import (
     is_sn,
     parse,
     reply_channel,
+    reply_topic,
 )
 
 TOPICS = [
@@ -36,6 +37,12 @@ def test_topic_is_read_and_written(topic, channel):
     assert build(channel, "DOCK1") == topic
 
 
+def test_topology_is_read_on_either_of_its_topics_and_answered_on_the_same():
+    assert parse("thing/product/DOCK1/status") == parse("sys/product/DOCK1/status")
+    assert parse(reply_topic("thing/product/DOCK1/status")).channel == Channel.STATUS_REPLY
+    assert reply_topic("thing/product/DOCK1/status") == "thing/product/DOCK1/status_reply"
+
+
 def test_every_channel_has_a_topic():
     assert {channel for _, channel in TOPICS} == set(Channel)
 
@@ -51,7 +58,6 @@ def test_every_channel_has_a_topic():
         "thing/product/DOCK1/requests/",
         "thing/product/DOCK1/requests/more",
         "/thing/product/DOCK1/requests",
-        "thing/product/DOCK1/status",
         "sys/product/DOCK1/requests",
         "thing/model/DOCK1/requests",
         "thing/product/DOCK1/Requests",
@@ -93,6 +99,7 @@ def test_no_topic_is_built_for_what_is_no_serial_number(sn):
 )
 def test_reply_goes_to_the_channel_of_the_same_name(channel):
     assert reply_channel(channel) == f"{channel}_reply"
+    assert reply_topic(build(channel, "DOCK1")) == build(Channel(f"{channel}_reply"), "DOCK1")
 
 
 @pytest.mark.parametrize("channel", [Channel.OSD, Channel.STATE, Channel.REQUESTS_REPLY])
@@ -100,8 +107,8 @@ def test_telemetry_and_answers_are_not_answered(channel):
     assert reply_channel(channel) is None
 
 
-def test_filters_cover_every_topic_a_dock_publishes_once():
-    filters = [*CONTROL_FILTERS, *TELEMETRY_FILTERS]
+def test_filters_cover_every_topic_a_dock_publishes():
+    filters = {*CONTROL_FILTERS, *TELEMETRY_FILTERS}
     uplink = {parse(name.replace("+", "DOCK1")).channel for name in filters}
     downlink = {
         Channel.SERVICES,
@@ -111,4 +118,4 @@ def test_filters_cover_every_topic_a_dock_publishes_once():
         Channel.STATUS_REPLY,
     }
     assert uplink == set(Channel) - downlink
-    assert len(filters) == len(uplink)
+    assert len(filters) == len(uplink) + len({"thing/product/+/status"})

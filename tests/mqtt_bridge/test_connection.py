@@ -1,0 +1,48 @@
+"""Connections to a real broker, and why they end."""
+
+import pytest
+from paho.mqtt.client import DisconnectFlags
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mqtt_bridge.client import parse_url
+from mqtt_bridge.connection import BrokerUnavailableError, ConnectionClosedError, ControlConnection, TelemetryConnection
+from tests.stack import Mosquitto, wait_for
+
+
+@pytest.fixture(scope="module")
+def address():
+    with Mosquitto() as broker:
+        yield parse_url(broker.url)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(ControlConnection, {}), (TelemetryConnection, {"sink": print})])
+def test_who_loses_its_client_id_to_another_says_so_and_what_to_do(address, kind, options):
+    first, second = (kind(address, client_id="same", filters=["a"], **options) for _ in range(2))
+    first.open()
+    second.open()
+    try:
+        wait_for(lambda: first.lost)
+        with pytest.raises(ConnectionClosedError, match=r"another client connected as 'same'.*MQTT_CLIENT_ID"):
+            first.check()
+        second.check()
+    finally:
+        second.close()
+        first.close()
+
+
+def test_a_broker_that_gives_the_reason_is_believed(address):
+    connection = ControlConnection(address, client_id="same", filters=[])
+    reason = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
+    connection._on_disconnect(None, None, DisconnectFlags(is_disconnect_packet_from_server=True), reason, None)
+    with pytest.raises(ConnectionClosedError, match=r"^another client connected as 'same'; stop that one"):
+        connection.check()
+
+
+def test_a_connection_that_we_closed_was_not_closed_by_the_broker(address):
+    connection = ControlConnection(address, client_id="mine", filters=["a"])
+    connection.open()
+    connection.close()
+    with pytest.raises(BrokerUnavailableError, match="closed by us") as caught:
+        connection.check()
+    assert type(caught.value) is BrokerUnavailableError
