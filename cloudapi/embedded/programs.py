@@ -38,7 +38,7 @@ PIP = [
     "--disable-pip-version-check",
     "--no-input",
     "--no-compile",
-    "--retries=5",
+    "--retries=3",
     "--timeout=20",
 ]
 
@@ -213,7 +213,7 @@ def fetch(name: str, cache: Path) -> Program:
             try:
                 _fetch_once(name, home, apt, again=attempt > 0)
             except (subprocess.SubprocessError, OSError) as error:
-                reason = _reason(error)
+                reason = apt.trouble or _reason(error)
                 log.info("%s: %s", name, reason)
             else:
                 return _existing(name, home / name)
@@ -289,6 +289,7 @@ class _Apt:
         self.folder = folder
         self.log = log  # what the commands said
         self.lock = folder / "lock"
+        self.trouble = ""  # why there is no good index
         self.options = {
             "Dir::State::lists": folder / "lists",
             "Dir::Cache": folder / "cache",
@@ -326,14 +327,16 @@ class _Apt:
         stamp = self.folder / "updated"  # when, and what came of it
         with _locked(self.lock):
             made, outcome = (stamp.stat().st_mtime, stamp.read_text()) if stamp.exists() else (0.0, "")
-            if made > asked or (outcome == "good" and not even_if_fresh and asked - made < LISTS_ARE_FRESH):
-                return
-            try:
-                self.run("apt-get", "update")
-                stamp.write_text("good")
-            except subprocess.CalledProcessError:
-                # One dead source of several is no reason to stop: the others may have what we need.
-                stamp.write_text("failed")
+            is_fresh = outcome == "good" and not even_if_fresh and asked - made < LISTS_ARE_FRESH
+            if not is_fresh and made <= asked:
+                try:
+                    self.run("apt-get", "update")
+                    outcome = "good"
+                except subprocess.CalledProcessError as error:
+                    # One dead source of several is no reason to stop: the others may have what we need.
+                    outcome = _reason(error)
+                stamp.write_text(outcome)
+            self.trouble = outcome if outcome != "good" else ""
 
     def download(self, packages: tuple[str, ...], folder: Path) -> None:
         """Put the packages, and of their dependencies the libraries that this machine lacks, into the folder."""

@@ -117,6 +117,13 @@ def test_failed_download_says_in_one_line_what_to_install_and_where_the_rest_is(
 
 
 @needs_apt
+def test_index_that_cannot_be_reached_is_named(repository, tmp_path):
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{tmp_path}/nowhere ./\n")
+    with pytest.raises(programs.ProgramMissingError, match=r"Failed to fetch file:.*/nowhere/"):
+        programs.find("greet", cache=tmp_path / "cache")
+
+
+@needs_apt
 def test_index_that_the_mirror_has_changed_since_is_fetched_again(repository, tmp_path):
     """What the index of yesterday names is gone, and a newer version is there."""
     programs.find("greet", cache=tmp_path / "cache")
