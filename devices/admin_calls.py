@@ -27,7 +27,6 @@ from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
 from devices.presence import watch
 from devices.service_calls import Refused
 from devices.templatetags.moments import ago
-from mqtt_bridge.protocol import result_codes
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.tenant_admin import ReadOnlyAdmin, TenantFilter, actor, may
@@ -225,7 +224,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, Any]:
         "history": history,
         "data": exchanges.indented(call.data),
         "output": exchanges.indented(call.output) if call.output else "nothing",
-        "result_words": result_codes.describe(call.result_code) if call.result_code is not None else "",
+        "result_words": exchanges.in_words(call.result_code) if call.result_code is not None else "",
         "journal": f"{messages_page}?{urlencode({'q': call.device.sn})}",
         "messages_of_call": f"{messages_page}?{urlencode({'q': call.tid})}",
         "device_calls": f"{reverse('admin:devices_servicecall_changelist')}?{urlencode({'q': call.device.sn})}",

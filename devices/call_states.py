@@ -4,6 +4,7 @@ The states and the rules for replies, progress, duplicates and late answers foll
 end nobody told is `timed_out`, which means that its outcome is unknown, so that alone may be corrected later.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -15,6 +16,7 @@ from django.conf import settings
 from devices import methods
 from devices.models import ServiceCall, ServiceCallEvent
 from mqtt_bridge.protocol import result_codes
+from mqtt_bridge.protocol.journal import redact
 
 Status = ServiceCall.Status
 Source = ServiceCallEvent.Source
@@ -52,6 +54,7 @@ _SAID_BY_DOCK: Final = (Source.REPLY, Source.EVENT)
 # What a dock may tell of one call before nothing but its end is heard: each step is a row and a frame to browsers.
 MOST_VERSIONS: Final = 500
 LONGEST: Final = timedelta(hours=1)  # from sending on, however much the dock has to say
+LONGEST_MESSAGE: Final = 500  # characters of a message with an unknown code; the journal has all of it
 
 
 class Word(NamedTuple):
@@ -147,6 +150,14 @@ def unreadable_word(source: Source, reason: str) -> Word:
     return Word(source, Status.FAILED, text=f"The dock's answer cannot be read ({reason}); what it did is unknown.")
 
 
+def with_message(word: Word, message: Any) -> Word:
+    """Keep the message, without secrets, with a code that no page explains: there is nothing else to go by."""
+    if not word.result_code or result_codes.known(word.result_code):
+        return word
+    text = json.dumps(redact(message), ensure_ascii=False)
+    return word._replace(text=text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…")
+
+
 def _word(source: Source, method: methods.Method, data: msgspec.Struct, *, default: Status) -> Word:
     """The status decides; a result that is not 0 makes a failure of whatever is not one already."""
     code: int = data.result  # type: ignore[attr-defined]
@@ -199,11 +210,13 @@ _LATE: Final = "After we had stopped waiting: "
 
 
 def _reason(call: ServiceCall) -> str:
+    if call.result_code and not result_codes.known(call.result_code):
+        message = f"; the dock's message: {call.result_text}" if call.result_text else "."
+        return f" with {result_codes.describe(call.result_code)}{message}"
     if call.result_text:
         return f": {call.result_text}"
     if call.result_code:
-        words, number = result_codes.describe(call.result_code), str(call.result_code)
-        return f": {words}." if number in words else f": {words} ({number})."
+        return f": {result_codes.describe(call.result_code)} ({call.result_code})."
     if call.output.get("verification_code_url"):
         return ": DJI wants a verification code."
     return "."

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mqtt_bridge.protocol.result_codes import describe
+from mqtt_bridge.protocol.result_codes import known
 
 CODE_KEYS = ("result", "err_code")
 MAX_CODES = 50  # as many as a message has devices
@@ -51,10 +51,15 @@ def codes(text: str) -> list[CodeInWords]:
     """Every result code in a message, in the order of the message."""
     found = []
     for sn, code in _find(parse(text)):
-        found.append(CodeInWords(sn, code, describe(code)))
+        found.append(CodeInWords(sn, code, in_words(code)))
         if len(found) == MAX_CODES:
             break
     return found
+
+
+def in_words(code: int) -> str:
+    """What a code means, to stand beside its number."""
+    return known(code) or "not documented by DJI"
 
 
 def _read(text: str) -> Any:

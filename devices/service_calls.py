@@ -33,6 +33,7 @@ from devices.call_states import (
     reply_word,
     silence,
     unreadable_word,
+    with_message,
 )
 from devices.methods import LOGIN, METHODS, Method, is_storable
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
@@ -644,7 +645,8 @@ def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
         data = decode_data(type_, report.data)
     except RemoteProtocolError as error:
         return unreadable_word(report.source, error.detail or error.reason), None
-    return (reply_word if report.source == Source.REPLY else event_word)(spec, data), data
+    word = (reply_word if report.source == Source.REPLY else event_word)(spec, data)
+    return with_message(word, report.data), data
 
 
 # --- end -----------------------------------------------------------------------------------------

@@ -1,50 +1,63 @@
-"""What a device is doing, from the `mode_code` of its osd, in words (DJI: device properties)."""
+"""What a device is doing, from the `mode_code` of its osd, in words.
+
+A number means what the page of that model says (DJI: device properties, Cloud API v1.16.1, as of June 2026). Pages
+differ only in how far they go. Where no page says, the number stands.
+"""
 
 from typing import Final
 
-from mqtt_bridge.protocol import model_keys
+_DOCK: Final = (  # Dock 1, Dock 2 and Dock 3, a page each: dock-to-cloud/mqtt/dock/dock{1,2,3}/properties
+    "idle",
+    "debugging on site",
+    "remote debugging",
+    "updating firmware",
+    "working",
+    "waiting for calibration",
+)
 
-_DOCK: Final[dict[int, str]] = {
-    0: "idle",
-    1: "debugging on site",
-    2: "remote debugging",
-    3: "updating firmware",
-    4: "working",
-    5: "waiting for calibration",
-}
+_AIRCRAFT: Final = (
+    "standing by",
+    "preparing for take-off",
+    "ready for take-off",
+    "flown by hand",
+    "taking off",
+    "flying a route",
+    "taking a panorama",
+    "tracking a target",
+    "evading other air traffic",
+    "returning home",
+    "landing",
+    "forced to land",
+    "landing on three propellers",
+    "updating firmware",
+    "not connected",
+    "avoiding obstacles (APAS)",
+    "flown by virtual sticks",
+    "flown live from the cloud",
+    "waiting for RTK in the air",
+    "surveying a dock site",
+    "circling a point of interest",
+    "flying the route in or out of the dock",
+)
 
-_AIRCRAFT: Final[dict[int, str]] = {
-    0: "standing by",
-    1: "preparing for take-off",
-    2: "ready for take-off",
-    3: "flown by hand",
-    4: "taking off",
-    5: "flying a route",
-    6: "taking a panorama",
-    7: "tracking a target",
-    8: "evading other air traffic",
-    9: "returning home",
-    10: "landing",
-    11: "forced to land",
-    12: "landing on three propellers",
-    13: "updating firmware",
-    14: "not connected",
-    15: "avoiding obstacles (APAS)",
-    16: "flown by virtual sticks",
-    17: "flown live from the cloud",
-    18: "waiting for RTK in the air",
-    19: "surveying a dock site",
-    20: "circling a point of interest",
+# By domain and type: a page is for all sub_types of a series.
+_MODES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("3", "1"): _DOCK,
+    ("3", "2"): _DOCK,
+    ("3", "3"): _DOCK,
+    ("0", "67"): _AIRCRAFT[:21],  # M30, M30T: dock-to-cloud/mqtt/aircraft/m30-properties
+    ("0", "91"): _AIRCRAFT[:21],  # M3D, M3TD: .../m3d-properties
+    ("0", "100"): _AIRCRAFT[:22],  # M4D, M4TD: .../m4d-properties
+    ("0", "77"): _AIRCRAFT[:19],  # Mavic 3 Enterprise: pilot-to-cloud/mqtt/m3-series/properties
+    ("0", "99"): _AIRCRAFT[:20],  # M4E, M4T: .../m4-series/properties
+    ("0", "103"): _AIRCRAFT[:20],  # M400: .../matrice-400/properties
+    ("0", "60"): _AIRCRAFT[:19],  # M300: .../others/aircraft/properties
+    ("0", "89"): _AIRCRAFT[:19],  # M350: the same
 }
-_MATRICE_4D: Final[dict[int, str]] = {21: "circling a point of interest"}
 
 
 def describe(mode_code: int, model_key: str) -> str:
-    """Say what the device does; `mode N` for a number or a kind of device that we do not know."""
-    domain = model_keys.domain(model_key)
-    texts: dict[int, str] = {}
-    if domain == model_keys.DOCK:
-        texts = _DOCK
-    elif domain == model_keys.AIRCRAFT:
-        texts = _AIRCRAFT | _MATRICE_4D if model_key.startswith("0-100-") else _AIRCRAFT
-    return texts.get(mode_code, f"mode {mode_code}")
+    """Say what the device does; `mode N` for a number or a model of which no page says."""
+    domain, _, rest = model_key.partition("-")
+    modes = _MODES.get((domain, rest.partition("-")[0]), ())
+    return modes[mode_code] if 0 <= mode_code < len(modes) else f"mode {mode_code}"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from devices.call_states import (
     LONGEST,
+    LONGEST_MESSAGE,
     MAY,
     MOST_VERSIONS,
     Heard,
@@ -19,6 +20,7 @@ from devices.call_states import (
     hear,
     problem,
     reply_word,
+    with_message,
 )
 from devices.methods import LIST, LOGIN, METHODS, SWITCH
 from devices.models import OPEN_STATUSES, ServiceCall
@@ -201,6 +203,17 @@ def test_only_an_https_link_is_kept(link, kept):
     assert ("verification_code_url" in word.output) is kept
 
 
+def test_an_unknown_code_keeps_its_message_without_secrets_and_not_for_ever():
+    unknown = Word(Source.REPLY, Status.FAILED, result_code=1)
+    assert with_message(unknown, {"result": 1, "why": "舱", "nonce": "x"}).text == (
+        '{"result": 1, "why": "舱", "nonce": "***"}'
+    )
+    assert len(with_message(unknown, {"result": 1, "why": "x" * 10_000}).text) == LONGEST_MESSAGE + 1
+    for code in (None, 0, 325012):
+        word = Word(Source.REPLY, Status.FAILED, result_code=code, text="why")
+        assert with_message(word, {"result": code}) == word
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -208,7 +221,12 @@ def test_only_an_https_link_is_kept(link, kept):
         ({"status": "queued", "queue": True}, "Waiting until the dock is online."),
         ({"status": "in_progress", "percent": 40}, "The dock works on it: 40 %."),
         ({"status": "failed", "result_code": 325012}, "Failed: the aircraft is not connected (325012)."),
-        ({"status": "failed", "result_code": 987654}, "Failed: error 987654."),
+        ({"status": "failed", "result_code": 987654}, "Failed with code 987654, which DJI does not document."),
+        (
+            {"status": "rejected", "result_code": 1, "result_text": '{"result": 1, "output": {"msg": "no"}}'},
+            "Refused by the dock with code 1, which DJI does not document; "
+            'the dock\'s message: {"result": 1, "output": {"msg": "no"}}',
+        ),
         ({"status": "expired", "result_text": "the dock is not connected."}, "Not sent: the dock is not connected."),
         ({"status": "succeeded", "method": LIST, "output": {"licenses": 1}}, "Done: 1 license."),
         ({"status": "succeeded", "method": LIST, "output": {}}, "Done, but the dock sent no list."),
@@ -229,7 +247,7 @@ def test_call_is_told_in_plain_words(fields, sentence):
         (Status.FAILED, 325012, 325012, "the aircraft is not connected"),
         (Status.FAILED, 2**40, 2**40, ""),
         (Status.FAILED, 0, None, ""),
-        (Status.REJECTED, 312015, 312015, "the device is busy"),
+        (Status.REJECTED, 325007, 325007, "the dock is busy with a flight task; try later"),
         (Status.EXPIRED, None, None, ""),
         (Status.TIMED_OUT, None, None, ""),
     ],

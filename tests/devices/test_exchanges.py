@@ -10,7 +10,7 @@ def test_every_code_of_a_reply_is_found_with_its_device_and_in_words():
     assert codes(text) == [
         ("", 0, "success"),
         ("A", 210232, "the device belongs to another organization"),
-        ("B", 7, "error 7"),
+        ("B", 7, "not documented by DJI"),
     ]
 
 

@@ -1,30 +1,73 @@
 """Texts of result codes."""
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
+from mqtt_bridge.protocol import result_codes
 from mqtt_bridge.protocol.result_codes import Code, describe, known
 
-DOCUMENTED = [
-    *(0, 200001, 210001, 210002, 210003, 210004, 210005, 211001, 212015, 212510, 212511),
-    *range(210229, 210236),
-    *range(600100, 600105),
-    *(312014, 312015, 314000, 319005, 319008, 319010, 319036, 319037, 319038, 319999),
-    *(325001, 325003, 325004, *range(325005, 325013), 326002, 328051, 328052, 321515, 321519),
-    *(336513, 336515, 337537, 337539, 337540, 338006, 338007),
-    *range(514300, 514305),
-    *range(615000, 615014),
-]
+FILES = sorted((Path(result_codes.__file__).parent / "data").glob("*.tsv"))
+LINES = [line.split("\t") for file in FILES for line in file.read_text("utf-8").splitlines() if line[0] != "#"]
+
+SIMULATED = (314000, 319999, 325001, 325003, 325012)  # what simulated docks answer
+
+# As many as each page lists.
+COUNTS = {
+    "demo_server": 13,
+    "error_code": 448,
+    "jsbridge": 14,
+    "pilot_error_code": 5,
+    "third_party": 3,
+    "topic_definition": 2,
+}
 
 
-@pytest.mark.parametrize("code", sorted({*DOCUMENTED, *Code}))
-def test_documented_code_has_an_english_and_a_chinese_text(code):
-    assert describe(code).isascii()
-    assert str(code) not in describe(code)
-    assert any("\u4e00" <= character <= "\u9fff" for character in describe(code, "zh"))
-    assert str(code) not in describe(code, "zh")
+def codes_of(first_to_last):
+    first, _, last = first_to_last.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
-@pytest.mark.parametrize("code", [1, -5, 325013, 600105, 615014, 2**40])
+def codes_in(file):
+    return [
+        code
+        for line in file.read_text("utf-8").splitlines()
+        if line[0] != "#"
+        for code in codes_of(line.split("\t")[0])
+    ]
+
+
+ALL = [code for file in FILES for code in codes_in(file)]
+
+
+def test_every_page_is_there_with_all_its_codes_in_order_and_names_its_source():
+    assert {file.stem: len(codes_in(file)) for file in FILES} == COUNTS
+    assert all(file.read_text("utf-8").startswith("# Source: ") for file in FILES)
+    assert all(codes_in(file) == sorted(codes_in(file)) for file in FILES)
+    assert [code for code, count in Counter(ALL).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("code", [316026, 321004, 514107, 514168, *SIMULATED, *Code])
+def test_code_is_documented(code):
+    assert code in ALL
+
+
+def test_every_line_is_short_plain_english_and_chinese():
+    for codes, english, chinese in LINES:
+        assert english.isascii(), codes
+        assert 0 < len(english) <= 100, codes
+        assert any("\u4e00" <= character <= "\u9fff" for character in chinese), codes
+        assert len(chinese) <= 45, codes
+        assert not {english[0], english[-1], chinese[0], chinese[-1]} & set(" .。，,;"), codes
+        assert not any(str(code) in english + chinese for code in codes_of(codes) if code), codes
+
+
+def test_every_code_is_told_in_both_languages():
+    assert all(known(code) and known(code, "zh") and known(code) != known(code, "zh") for code in ALL)
+
+
+@pytest.mark.parametrize("code", [1, -5, 316028, 325013, 600105, 615014, 2**40])
 def test_unknown_code_is_shown_as_a_number(code):
     assert str(code) in describe(code)
     assert str(code) in describe(code, "zh")
