@@ -77,7 +77,12 @@ class _Change:
         if gateway.is_aircraft:
             self._disown(gateway)
         self._describe(gateway, report.topology.model_key)
-        self._set_online(gateway, True)
+        self._set_online(gateway, not report.topology.is_offline)
+        if report.topology.is_offline:  # it says nothing about what it carries, but that can be reached no more
+            for device in self.devices.values():
+                if device.gateway_id == gateway.pk:
+                    self._set_online(device, False)
+            return ""
         remarks = []
         carried = set()
         for sub in report.topology.sub_devices:

@@ -148,7 +148,7 @@ class Bridge:
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
-        buffer.note_seen({item.sn for item in handled}, deliveries[-1].received_at)
+        buffer.note_seen({item.sn for item in handled if item.is_sign_of_life}, deliveries[-1].received_at)
         self._count(control, deliveries, handled)
 
     def _write_journal(self, handled: Sequence[Handled]) -> None:

@@ -23,6 +23,7 @@ from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
+from mqtt_bridge.protocol.topology import says_offline
 from mqtt_bridge.router import Message, Reply, Route, failed, find
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,21 @@ class Handled:
         if self._wants_reply():
             self._encode(failure)
 
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether the device itself said this just now.
+
+        Not what the broker kept or sends in its name: a last will, and what has no tid, for a last will is often that.
+        """
+        if self.delivery.retained:
+            return False
+        if self.envelope is None:
+            return True
+        is_farewell = self.channel is Channel.STATUS and says_offline(self.envelope.data)
+        return bool(self.envelope.tid) and not is_farewell
+
     def _wants_reply(self) -> bool:
-        if self.envelope is None or topics.reply_channel(self.channel) is None:
+        if self.envelope is None or not self.envelope.tid or topics.reply_channel(self.channel) is None:
             return False
         return self.channel is not Channel.EVENTS or self.envelope.need_reply
 
@@ -151,6 +165,7 @@ def _quarantine(item: Handled, error: RemoteProtocolError) -> None:
     """Refuse what cannot be read, with the answer its method has for that."""
     item.envelope = item.envelope or error.envelope
     if item.envelope is not None:
+        item.parsed = item.parsed or not item.envelope.tid  # only a tid is missing: all else was read
         item.method = item.envelope.method
         item.route = find(item.channel, item.method)
     item.refuse(Exchange.Outcome.QUARANTINED, f"{error.reason}: {error.detail}", _failure(item.route))

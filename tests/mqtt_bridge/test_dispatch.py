@@ -196,6 +196,27 @@ def test_what_cannot_be_parsed_is_quarantined_without_an_answer():
     assert item.reason.startswith("not_json")
 
 
+def test_only_what_a_device_says_itself_is_a_sign_of_life():
+    alive = [
+        delivery("D1", "config"),
+        delivery("D2", "hms", channel="events"),
+        Delivery(topic="thing/product/D3/requests", payload=b"{"),
+    ]
+    not_alive = [
+        delivery("D4", "config", retained=True),
+        delivery("D5", "hms", channel="events", tid=None),
+        delivery("D6", "update_topo", {"online": False}, channel="status"),
+        delivery("D7", "update_topo", {"online": False}, channel="status", tid=None),
+    ]
+    assert {item.sn for item in handle(*alive, *not_alive) if item.is_sign_of_life} == {"D1", "D2", "D3"}
+
+
+def test_last_will_without_tid_is_handled_and_not_answered():
+    [item] = handle(delivery("DOCK1", "update_topo", {"online": False}, channel="status", tid=None))
+    assert (item.outcome, item.reply) == ("ignored", b"")
+    assert not Device.objects.get(sn="DOCK1").state.online
+
+
 def test_reading_requests_cost_one_query_however_many(dock):
     def queries(count):
         with CaptureQueriesContext(connection) as captured:

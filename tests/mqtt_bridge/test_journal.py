@@ -47,6 +47,11 @@ def test_of_what_could_not_be_parsed_only_size_and_hash_are_kept():
     assert row.payload.startswith("22 bytes, SHA-256 ")
 
 
+def test_what_only_lacks_a_tid_is_kept_readable_without_its_secrets():
+    [row] = written(delivery("DOCK1", "hms", {"list": [], "password": "hunter2"}, channel="events", tid=None))
+    assert (row.outcome, row.method, row.payload) == ("quarantined", "hms", '{"list":[],"password":"***"}')
+
+
 def test_failed_attempt_of_a_stranger_concerns_the_organization_it_named(organization):
     data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "12345678"}
     [row] = written(delivery("STRANGER", "airport_organization_get", data))
