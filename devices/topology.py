@@ -4,7 +4,7 @@ A gateway is online while it speaks; an aircraft while it speaks and its gateway
 "device topology" page; decisions 14 to 17 in docs/protocol.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from devices import live
 from devices.models import Device, DeviceState
+from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
-from mqtt_bridge.protocol.topics import is_sn
+from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
@@ -254,7 +255,16 @@ def _put_offline(states: QuerySet[DeviceState]) -> int:
     return DeviceState.objects.filter(pk__in=[device.pk for device in gone]).update(online=False)
 
 
-def owners(sns: Iterable[str]) -> dict[str, int | None]:
-    """For whom the gateways with these serial numbers speak: primary keys of organizations. One query."""
-    rows = Device.objects.filter(sn__in=set(sns)).only("sn", "model_key", "organization")
-    return {device.sn: None if device.is_aircraft else device.organization_id for device in rows}
+def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
+    """For whom each of these serial numbers spoke, given the channels it used: primary keys of organizations.
+
+    An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
+    what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
+    """
+    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization"))
+    aircraft = {device.sn for device in devices if device.is_aircraft}
+    gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
+    if quiet := aircraft - gateways:
+        heard = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING).order_by()
+        gateways.update(heard.values_list("gateway_sn", flat=True).distinct())
+    return {device.sn: None if device.sn in gateways else device.organization_id for device in devices}

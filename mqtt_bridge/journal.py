@@ -1,7 +1,8 @@
 """The journal: one row for every control message of a device and our answer to it."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import monotonic
@@ -17,6 +18,7 @@ from mqtt_bridge.bulk import append
 from mqtt_bridge.dispatch import Handled
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.journal import redact
+from mqtt_bridge.protocol.topics import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +26,17 @@ PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 PRUNE_CHUNK = 1_000  # rows deleted at once
 PRUNE_TIME = 0.3  # seconds that docks wait for the bridge at most
 
-Owners = Callable[[Iterable[str]], dict[str, int | None]]
+Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 
 def write(handled: Sequence[Handled]) -> None:
     """Save what was said and answered, in bulk: one query for the owners, one for the rows."""
     if not handled or not settings.JOURNAL_ENABLED:
         return
-    owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))({item.sn for item in handled})
+    spoken: defaultdict[str, set[Channel]] = defaultdict(set)
+    for item in handled:
+        spoken[item.sn].add(item.channel)
+    owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(spoken)
     rows = [_row(item, owners.get(item.sn)) for item in handled]
     try:
         append(Exchange, rows)

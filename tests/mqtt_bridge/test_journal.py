@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from devices.models import Device
 from mqtt_bridge import journal
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Exchange
@@ -62,6 +63,23 @@ def test_exchange_of_an_owned_dock_stays_with_its_owner(dock, other_organization
     data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "87654321"}
     [row] = written(delivery(dock.sn, "airport_organization_get", data))
     assert row.organization == dock.organization
+
+
+@pytest.fixture
+def aircraft(dock):
+    return Device.objects.create(sn="AIR1", model_key="0-100-1", organization=dock.organization, gateway=dock)
+
+
+def test_events_of_an_aircraft_belong_to_its_organization(aircraft):
+    hms = delivery(aircraft.sn, "hms", {"list": []}, channel="events")
+    assert written(hms)[-1].organization == aircraft.organization
+
+
+def test_what_asks_as_gateways_do_speaks_for_no_claimant_then_and_later(aircraft):
+    """Another dock called it an aircraft: neither its requests nor its events may reach that dock's organization."""
+    event = delivery(aircraft.sn, "hms", {"list": []}, channel="events")
+    rows = [*written(delivery(aircraft.sn, "config"), event), *written(event)]
+    assert {row.organization for row in rows} == {None}
 
 
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():
