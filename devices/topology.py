@@ -80,9 +80,9 @@ class _Change:
         self._describe(gateway, report.topology.model_key)
         self._set_online(gateway, not report.topology.is_offline)
         if report.topology.is_offline:  # it says nothing about what it carries, but that can be reached no more
-            for device in self.devices.values():
-                if device.gateway_id == gateway.pk:
-                    self._set_online(device, False)
+            for aircraft in self.devices.values():
+                if aircraft.gateway_id == gateway.pk:
+                    self._set_online(aircraft, False)
             return ""
         remarks = []
         carried = set()

@@ -24,7 +24,7 @@ from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
-from mqtt_bridge.router import Message, Reply, Route, failed, find
+from mqtt_bridge.router import LEFT, LEFT_PASSING, Message, Reply, Route, failed, find
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,9 @@ class Handled:
 
     def answer(self, reply: Reply | None) -> None:
         """Note the handler's reply; it goes out if the sender wants one."""
+        if self._is_left:
+            self.reason = Exchange.LEFT_TO_OTHERS
+            self.outcome = Exchange.Outcome.IGNORED if self.is_passing else Exchange.Outcome.LEFT
         if reply is None:
             return
         self.reason = reply.reason
@@ -95,10 +98,26 @@ class Handled:
         is_farewell = self.channel is Channel.STATUS and says_offline(self.envelope.data)
         return bool(self.envelope.tid) and not is_farewell
 
-    def _wants_reply(self) -> bool:
+    @property
+    def is_passing(self) -> bool:
+        """Whether this is an event that was read and that nobody acts on."""
+        if self.message is None or self.route is None or self.outcome == Exchange.Outcome.ERROR:
+            return False
+        return self.route.passing or (self._is_left and not self._asks)
+
+    @property
+    def _is_left(self) -> bool:
+        return self.route is LEFT or self.route is LEFT_PASSING
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the sender waits for an answer, ours or another's."""
         if self.envelope is None or not self.envelope.tid or topics.reply_channel(self.channel) is None:
             return False
         return self.channel is not Channel.EVENTS or self.envelope.need_reply
+
+    def _wants_reply(self) -> bool:
+        return self._asks and not self._is_left
 
     def _encode(self, data: Any) -> None:
         assert self.envelope is not None  # noqa: S101  (_wants_reply said so)

@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import monotonic
@@ -15,8 +16,12 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.bulk import append
+from mqtt_bridge.connection import Delivery
 from mqtt_bridge.dispatch import Handled
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol import envelope as envelopes
+from mqtt_bridge.protocol import topics
+from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.topics import Channel
 
@@ -25,6 +30,10 @@ logger = logging.getLogger(__name__)
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 PRUNE_CHUNK = 1_000  # rows deleted at once
 PRUNE_TIME = 0.3  # seconds that docks wait for the bridge at most
+
+LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
+ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
+ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
 
 Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
@@ -82,6 +91,58 @@ def _payload(item: Handled) -> str:
 
 def _text(data: Any) -> str:
     return msgspec.json.encode(redact(data)).decode()[:PAYLOAD_CAP]
+
+
+# --- what others answer ------------------------------------------------------------------------
+
+
+def note_answers(deliveries: Iterable[Delivery]) -> None:
+    """Note the answers of other services to what was left to them; two queries if there are any."""
+    answers: dict[tuple[str, str, str], tuple[Any, datetime]] = {}
+    for delivery in deliveries:
+        with suppress(RemoteProtocolError):
+            sn, channel = topics.parse(delivery.topic)
+            if channel in ANSWERED:
+                envelope = envelopes.decode(delivery.payload, channel=channel)
+                answers[sn, ANSWERED[channel], envelope.tid] = envelope.data, delivery.received_at
+    if not answers:
+        return
+    left = Exchange.objects.filter(
+        outcome=Exchange.Outcome.LEFT,
+        reply="",
+        received_at__gt=timezone.now() - ANSWER_WINDOW,
+        gateway_sn__in={sn for sn, _, _ in answers},
+        tid__in={tid for _, _, tid in answers},
+    )
+    found = []
+    for row in left.only("gateway_sn", "channel", "tid", "received_at"):
+        if answer := answers.get((row.gateway_sn, row.channel, row.tid)):
+            data, at = answer
+            row.reply = _text(data)
+            row.reason = f"{Exchange.LEFT_TO_OTHERS}; answered after {(at - row.received_at).total_seconds():.1f} s"
+            found.append(row)
+    Exchange.objects.bulk_update(found, ["reply", "reason"])
+
+
+def mark_unanswered(*, listening_since: datetime, now: datetime | None = None) -> int:
+    """Say of what was left to others, and what nobody has answered for LEFT_PATIENCE, that it is so; returns how many.
+
+    Only silence that the bridge listened to counts. An answer that comes later is still noted.
+    """
+    now = now or timezone.now()
+    limit = now - LEFT_PATIENCE
+    if not settings.MQTT_LEAVE_METHODS or listening_since > limit:
+        return 0
+    waiting = Exchange.objects.filter(
+        outcome=Exchange.Outcome.LEFT,
+        reason=Exchange.LEFT_TO_OTHERS,
+        received_at__lt=limit,
+        received_at__gt=now - ANSWER_WINDOW,
+    )
+    marked = waiting.update(reason=Exchange.UNANSWERED)
+    if marked:
+        logger.warning("Nobody answered %d messages that MQTT_LEAVE_METHODS leaves to others", marked)
+    return marked
 
 
 def _device_time(timestamp: int | None) -> datetime | None:

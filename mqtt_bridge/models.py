@@ -27,6 +27,10 @@ class Exchange(models.Model):
         IGNORED = "ignored"
         QUARANTINED = "quarantined"
         ERROR = "error"
+        LEFT = "left"  # another service on the same broker answers this method
+
+    LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
+    UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"
 
@@ -59,6 +63,8 @@ class Exchange(models.Model):
                 condition=Q(method__in=ONBOARDING),
                 name="exchange_onboarding",
             ),
+            # what others have to answer, asked every 5 s
+            models.Index(fields=["received_at"], condition=Q(outcome="left"), name="exchange_left"),
         ]
 
     def __str__(self) -> str:
@@ -74,6 +80,8 @@ class Exchange(models.Model):
         """The outcome in one word: refusals are no mere answers, and what wanted no answer was not ignored."""
         if self.outcome == self.Outcome.IGNORED and not self.reason:
             return "noted"
+        if self.reason == self.UNANSWERED:
+            return "unanswered"
         return "refused" if self.is_refusal else str(self.outcome)
 
 

@@ -82,6 +82,53 @@ def test_what_asks_as_gateways_do_speaks_for_no_claimant_then_and_later(aircraft
     assert {row.organization for row in rows} == {None}
 
 
+# --- left to others ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(settings):
+    """A request that is left to others, as it is in the journal."""
+    settings.MQTT_LEAVE_METHODS = frozenset({"storage_config_get"})
+    [row] = written(delivery("DOCK1", "storage_config_get"))
+    return row
+
+
+def answer(sn="DOCK1", tid="t1"):
+    return delivery(sn, "storage_config_get", {"result": 0, "token": "x"}, channel="requests_reply", tid=tid)
+
+
+def test_answer_of_others_is_noted_without_its_secrets(left):
+    journal.note_answers([answer("DOCK2"), answer(tid="t2"), Delivery(topic="nonsense", payload=b"{")])
+    left.refresh_from_db()
+    assert (left.reason, left.became) == ("left to others", "left")
+    journal.note_answers([answer()])
+    left.refresh_from_db()
+    assert left.reply == '{"result":0,"token":"***"}'
+    assert left.reason.startswith("left to others; answered after 0.")
+
+
+def test_what_nobody_answers_is_marked_and_a_late_answer_still_noted(left):
+    def mark(seconds, listening_since=left.received_at):
+        return journal.mark_unanswered(
+            listening_since=listening_since, now=left.received_at + timedelta(seconds=seconds)
+        )
+
+    assert mark(9) == 0
+    assert mark(11, listening_since=left.received_at + timedelta(seconds=5)) == 0
+    assert mark(11) == 1
+    left.refresh_from_db()
+    assert (left.reason, left.became) == ("left to others; nobody answered within 10 s", "unanswered")
+    assert mark(20) == 0
+    journal.note_answers([answer()])
+    left.refresh_from_db()
+    assert left.became == "left"
+
+
+def test_what_was_answered_is_not_marked(left):
+    journal.note_answers([answer()])
+    assert journal.mark_unanswered(listening_since=left.received_at, now=left.received_at + timedelta(seconds=60)) == 0
+
+
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():
     items = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
     items[0].outcome = "longer than the column allows"
