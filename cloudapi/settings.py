@@ -278,6 +278,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
+    "mqtt_bridge.journal.prune_events": 3600.0,
     "mqtt_bridge.journal.mark_unanswered": 5.0,
     "organizations.credentials.prune": 3600.0,
     "organizations.idempotency.prune": 3600.0,

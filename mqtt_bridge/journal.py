@@ -1,7 +1,7 @@
 """The journal: one row for every control message of a device and our answer to it."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from mqtt_bridge.bulk import append
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.dispatch import Handled
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
@@ -46,7 +46,13 @@ def write(handled: Sequence[Handled]) -> None:
     for item in handled:
         spoken[item.sn].add(item.channel)
     owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(spoken)
-    rows = [_row(item, owners.get(item.sn)) for item in handled]
+    rows = [_row(item, owners.get(item.sn)) for item in handled if not item.is_passing]
+    if passing := [item for item in handled if item.is_passing]:
+        _count(passing, owners)
+        traced = _traced({item.sn for item in passing}, timezone.now())
+        rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
+    if not rows:
+        return
     try:
         append(Exchange, rows)
     except DataError:
@@ -91,6 +97,48 @@ def _payload(item: Handled) -> str:
 
 def _text(data: Any) -> str:
     return msgspec.json.encode(redact(data)).decode()[:PAYLOAD_CAP]
+
+
+def _traced(sns: Iterable[str], now: datetime) -> dict[str, int | None]:
+    """For whom these devices are traced now: by serial number, the primary key of an organization."""
+    running = Trace.objects.filter(gateway_sn__in=sns, until__gt=now)
+    return {trace.gateway_sn: trace.organization_id for trace in running}
+
+
+def _count(items: Sequence[Handled], owners: Mapping[str, int | None]) -> None:
+    """Keep the latest event of each kind and count: one query to read, one to write. There is one active bridge.
+
+    What a former owner's device sent is replaced, not counted on.
+    """
+    known = {
+        (row.gateway_sn, row.method): row
+        for row in PassingEvent.objects.filter(gateway_sn__in={item.sn for item in items}).defer("payload")
+    }
+    kinds = Counter(sn for sn, _ in known)
+    changed: dict[tuple[str, str], PassingEvent] = {}
+    for item in items:
+        key = (item.sn, item.method[:64])
+        if key not in known and kinds[item.sn] >= PassingEvent.MAX_KINDS:
+            key = (item.sn, "")
+        kinds[item.sn] += key not in known
+        before = known.get(key)
+        at, owner = item.delivery.received_at, owners.get(item.sn)
+        is_first = before is None or before.organization_id != owner
+        known[key] = changed[key] = PassingEvent(
+            gateway_sn=item.sn,
+            organization_id=owner,
+            method=key[1],
+            count=1 if is_first or before is None else before.count + 1,
+            first_at=at if is_first or before is None else before.first_at,
+            last_at=at,
+            payload=_payload(item),
+        )
+    PassingEvent.objects.bulk_create(
+        changed.values(),
+        update_conflicts=True,
+        unique_fields=["gateway_sn", "method"],
+        update_fields=["organization", "count", "first_at", "last_at", "payload"],
+    )
 
 
 # --- what others answer ------------------------------------------------------------------------
@@ -161,6 +209,13 @@ def prune(*, now: datetime | None = None, **_tick: object) -> int:
         deleted = _prune_chunk(limit)
         total += deleted
     return total
+
+
+def prune_events(*, now: datetime | None = None, **_tick: object) -> None:
+    """Forget kinds of events not seen for JOURNAL_DAYS, and traces that ended."""
+    now = now or timezone.now()
+    PassingEvent.objects.filter(last_at__lt=now - timedelta(days=settings.JOURNAL_DAYS)).delete()
+    Trace.objects.filter(until__lt=now).delete()
 
 
 def _prune_chunk(limit: datetime) -> int:

@@ -85,6 +85,49 @@ class Exchange(models.Model):
         return "refused" if self.is_refusal else str(self.outcome)
 
 
+class PassingEvent(models.Model):
+    """The latest event of its kind that a device sent and nobody acts on, such as `hms`, with how many there were.
+
+    A dock in flight sends three a second. They are journalled one by one only while a `Trace` of the device runs.
+    """
+
+    MAX_KINDS: ClassVar[int] = 32  # of one device, which may make methods up; the rest counts as one without a method
+
+    organization_path: ClassVar[str] = "organization"
+
+    gateway_sn = models.CharField("device SN", max_length=64)
+    organization = models.ForeignKey(
+        "organizations.Organization", models.CASCADE, null=True, related_name="passing_events"
+    )
+    method = models.CharField(max_length=64, blank=True)
+    count = models.PositiveBigIntegerField(help_text="Since `first_at`.")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    payload = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-last_at", "-pk")
+        constraints = [
+            models.UniqueConstraint(fields=["gateway_sn", "method"], name="one_passing_event_per_device_and_method"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn} {self.method} ({self.count})"
+
+
+class Trace(models.Model):
+    """While it runs, every event of this device is journalled for the organization that wanted it."""
+
+    organization_path: ClassVar[str] = "organization"
+
+    gateway_sn = models.CharField("device SN", max_length=64, unique=True)
+    organization = models.ForeignKey("organizations.Organization", models.CASCADE, null=True, related_name="traces")
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn} until {self.until:%Y-%m-%d %H:%M:%S}"
+
+
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     """The bridge's heartbeat."""
 
