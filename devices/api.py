@@ -88,7 +88,7 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     orderings = ("sn", "callsign", "created", "updated")
     lookup_field = "sn"
     lookup_value_regex = SN_IN_PATHS
-    roles: ClassVar = {"partial_update": Role.OPERATOR, "trace": Role.OPERATOR, "release": Role.MANAGER}
+    roles: ClassVar = {"partial_update": Role.OPERATOR, "keep_events": Role.OPERATOR, "release": Role.MANAGER}
     field_roles: ClassVar = {"is_enabled": Role.MANAGER}
     deferred: ClassVar = {"state__properties": "properties"}
 
@@ -111,8 +111,9 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
         return Response({"released": [row.sn for row in released]})
 
     @extend_schema(request=TraceSerializer, responses=TracedSerializer)
-    @action(detail=True, methods=["post"])
-    def trace(self, request: Request, sn: str) -> Response:
+    # Under the name `trace` it would answer the HTTP method of that name.
+    @action(detail=True, methods=["post"], url_path="trace")
+    def keep_events(self, request: Request, sn: str) -> Response:
         """Keep every event of a device in its journal for a while; else only the latest of each kind is kept."""
         given = TraceSerializer(data=request.data)
         given.is_valid(raise_exception=True)
