@@ -7,7 +7,7 @@ from rest_framework.routers import SimpleRouter
 from cloudapi.rest import problems, views
 from devices.api import SN_IN_PATHS, DeviceViewSet
 from devices.api_calls import ServiceCallBatchViewSet, ServiceCallViewSet
-from devices.api_exchanges import ExchangeViewSet
+from devices.api_exchanges import ExchangeViewSet, PassingEventViewSet
 from licenses.api import DockLicenseViewSet, LicenseFileViewSet, UnlockLicenseViewSet
 from organizations.api import BindingCodeViewSet, OrganizationViewSet
 
@@ -16,6 +16,7 @@ router.register("organizations", OrganizationViewSet)
 router.register("binding-codes", BindingCodeViewSet)
 router.register("devices", DeviceViewSet)
 router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/exchanges", ExchangeViewSet)
+router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/events", PassingEventViewSet)
 router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/licenses", DockLicenseViewSet, basename="docklicense")
 router.register("licenses", UnlockLicenseViewSet)
 router.register("license-files", LicenseFileViewSet)

@@ -272,10 +272,14 @@ LOGGING = {
 MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
 MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
+# Methods that another service on the same broker answers: docs/configuration.md has the usual list.
+MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, env.str("MQTT_LEAVE_METHODS", default="").split(","))))
 BRIDGE_TICKS = {  # seconds between two calls
     "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.prune": 10.0,
+    "mqtt_bridge.journal.prune_events": 3600.0,
+    "mqtt_bridge.journal.mark_unanswered": 5.0,
     "organizations.credentials.prune": 3600.0,
     "organizations.idempotency.prune": 3600.0,
     "licenses.files.prune": 3600.0,

@@ -22,7 +22,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from devices import admin_calls as admin_calls  # registers service calls and their batches
-from devices import attention, exchanges, live, pairing
+from devices import attention, exchanges, live, pairing, tracing
 from devices.admin_commands import CommandPages, panel
 from devices.admin_filters import (
     AccountFilter,
@@ -42,7 +42,7 @@ from devices.models import Device, Pairing
 from devices.onboarding import onboarding
 from devices.presence import watch
 from devices.templatetags.moments import ago, exact
-from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.models import Exchange, Heartbeat, PassingEvent
 from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
@@ -292,6 +292,12 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "is_aircraft": is_aircraft,
         "onboarding": None if is_aircraft else onboarding(device.sn, device=device, visible=visible),
         "recent": visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT],
+        "passing": [
+            (event, exchanges.pretty(event.payload))
+            for event in restrict(PassingEvent.objects.filter(gateway_sn=device.sn), request.user)
+        ],
+        "traced_until": tracing.traced_until(device),
+        "may_trace": may(request, Role.OPERATOR, device.organization_id),
         "events": audit_trail(request, device)[:RECENT],
         "properties": exchanges.indented(state.properties) if state and state.properties else "",
         "may_release": device.is_bound and may(request, Role.MANAGER, device.organization_id),

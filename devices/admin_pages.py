@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from devices import binding, provisioning
+from devices import binding, provisioning, tracing
 from devices.models import Device
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff
@@ -54,6 +55,12 @@ class ClearOutForm(forms.Form):
     )
 
 
+class TraceForm(forms.Form):
+    """For how long every event of a device is kept; 0 ends it."""
+
+    minutes = forms.IntegerField(min_value=0, max_value=tracing.LONGEST)
+
+
 class Choice(NamedTuple):
     """The devices that an action takes, and those it skips, each with the reason."""
 
@@ -92,6 +99,7 @@ class DevicePages(TenantAdmin):
         return [
             path("release/", view(self.release_view), name="devices_device_release"),
             path("clear-out/", view(self.clear_out_view), name="devices_device_clear_out"),
+            path("<path:object_id>/trace/", view(self.trace_view), name="devices_device_trace"),
             *super().get_urls(),
         ]
 
@@ -186,6 +194,22 @@ class DevicePages(TenantAdmin):
             "examples": found.select_related("state").order_by("state__last_seen", "sn")[:NAMED] if found else [],
         }
         return TemplateResponse(request, "admin/devices/device/clear_out.html", context)
+
+    # --- trace -----------------------------------------------------------------------------------
+
+    def trace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """POST keeps every event of a device for some minutes, or ends that."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        device = self.get_object(request, unquote(object_id))
+        if device is None:
+            raise Http404
+        if not may(request, Role.OPERATOR, device.organization_id):
+            raise PermissionDenied
+        form = TraceForm(request.POST)
+        if form.is_valid():
+            tracing.trace(device, minutes=form.cleaned_data["minutes"], actor=actor(request))
+        return HttpResponseRedirect(f"{reverse('admin:devices_device_change', args=[device.pk])}#passing")
 
     # --- how it went -----------------------------------------------------------------------------
 

@@ -12,11 +12,11 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices import binding, live
+from devices import binding, live, tracing
 from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
-from organizations.fields import BooleanField, StrictSerializer
+from organizations.fields import BooleanField, IntegerField, StrictSerializer
 from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
@@ -66,6 +66,18 @@ class ReleasedSerializer(serializers.Serializer[Any]):
     released = serializers.ListField(child=serializers.CharField(), help_text="Serial numbers.")
 
 
+class TraceSerializer(StrictSerializer):
+    """For how long every event of a device is kept."""
+
+    minutes = IntegerField(min_value=0, max_value=tracing.LONGEST, help_text="From now on; 0 ends it.")
+
+
+class TracedSerializer(serializers.Serializer[Any]):
+    """When a trace ends."""
+
+    until = serializers.DateTimeField(allow_null=True, help_text="Null: it has ended.")
+
+
 class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     """Docks, aircraft and remote controllers."""
 
@@ -76,7 +88,7 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     orderings = ("sn", "callsign", "created", "updated")
     lookup_field = "sn"
     lookup_value_regex = SN_IN_PATHS
-    roles: ClassVar = {"partial_update": Role.OPERATOR, "release": Role.MANAGER}
+    roles: ClassVar = {"partial_update": Role.OPERATOR, "keep_events": Role.OPERATOR, "release": Role.MANAGER}
     field_roles: ClassVar = {"is_enabled": Role.MANAGER}
     deferred: ClassVar = {"state__properties": "properties"}
 
@@ -97,3 +109,13 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
         aircraft = Device.objects.carried_by(device) if given.validated_data["with_aircraft"] else ()
         released = binding.release([device, *aircraft], actor=actor(request))
         return Response({"released": [row.sn for row in released]})
+
+    @extend_schema(request=TraceSerializer, responses=TracedSerializer)
+    # Under the name `trace` it would answer the HTTP method of that name.
+    @action(detail=True, methods=["post"], url_path="trace")
+    def keep_events(self, request: Request, sn: str) -> Response:
+        """Keep every event of a device in its journal for a while; else only the latest of each kind is kept."""
+        given = TraceSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        until = tracing.trace(self.get_object(), minutes=given.validated_data["minutes"], actor=actor(request))
+        return Response(TracedSerializer({"until": until}).data)

@@ -13,7 +13,7 @@ from rest_framework.mixins import ListModelMixin
 
 from devices import attention, exchanges
 from devices.models import Device
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import Exchange, PassingEvent
 from organizations.filters import BeforeFilter, ChoiceFilter, SinceFilter
 from organizations.serializers import Include, IncludingSerializer
 from organizations.tenancy import restrict
@@ -124,3 +124,54 @@ class ExchangeViewSet(OfDeviceMixin, ListModelMixin, TenantViewSet):
         if "codes" in asked:
             return rows
         return rows.defer(*{"payload", "reply"}.difference(asked))
+
+
+class PassingEventFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which kinds."""
+
+    method = django_filters.CharFilter(help_text="DJI's name of the event.")
+
+    class Meta:
+        model = PassingEvent
+        fields = ()
+
+
+class PassingEventSerializer(IncludingSerializer):
+    """The latest event of one kind that nobody acts on, and how many there were."""
+
+    related: ClassVar = ("organization",)
+    includes: ClassVar = {"payload": Include()}
+
+    organization = serializers.CharField(
+        source="organization.organization_id",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Whose device it was at the latest.",
+    )
+    payload = serializers.SerializerMethodField(
+        help_text="The data of the latest; text if it was too long to be kept whole."
+    )
+
+    class Meta:
+        model = PassingEvent
+        fields = ("id", "organization", "method", "count", "first_at", "last_at", "payload")
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.JSONField())
+    def get_payload(self, row: PassingEvent) -> Any:
+        return exchanges.shown(row.payload)
+
+
+class PassingEventViewSet(OfDeviceMixin, ListModelMixin, TenantViewSet):
+    """What a device reports again and again, as `hms`: the latest of each kind, with a count."""
+
+    queryset = PassingEvent.objects.all()
+    serializer_class = PassingEventSerializer
+    filterset_class = PassingEventFilter
+    filter_backends = (DjangoFilterBackend,)
+    orderings = ("method", "last_at")
+
+    def get_queryset(self) -> Any:
+        rows = super().get_queryset().filter(gateway_sn=self.device.sn)
+        return rows if "payload" in self.included() else rows.defer("payload")

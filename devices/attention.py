@@ -152,6 +152,8 @@ def outcomes() -> dict[str, Q]:
         "ignored": no_answer & ~Q(reason=""),
         "quarantined": Q(outcome=outcome.QUARANTINED),
         "error": Q(outcome=outcome.ERROR),
+        "left": Q(outcome=outcome.LEFT) & ~Q(reason=Exchange.UNANSWERED),
+        "unanswered": Q(outcome=outcome.LEFT, reason=Exchange.UNANSWERED),
     }
 
 
@@ -162,7 +164,8 @@ def refusing() -> Q:
 
 def _is_refused() -> Q:
     """Whoever refuses a license or a binding writes down why; what could not be read or handled was refused too."""
-    return ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)
+    refused = ~Q(reason="") | ~Q(outcome=Exchange.Outcome.ANSWERED)
+    return refused & ~Q(outcome=Exchange.Outcome.LEFT)
 
 
 # --- service calls -------------------------------------------------------------------------------

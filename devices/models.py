@@ -121,9 +121,9 @@ class Device(ChangingModel):
 
     @property
     def speaks_for(self) -> Organization | None:
-        """The organization that this device speaks for on its own control topics, where no aircraft ever speaks.
+        """The organization that this device speaks for when it asks for something, which no aircraft ever does.
 
-        What is recorded as an aircraft and speaks there is a gateway that another dock falsely claimed to carry.
+        What is recorded as an aircraft and asks is a gateway that another dock falsely claimed to carry.
         """
         return None if self.is_aircraft else self.organization
 

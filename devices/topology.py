@@ -4,7 +4,7 @@ A gateway is online while it speaks; an aircraft while it speaks and its gateway
 "device management" page; decisions 14 to 17 in docs/protocol.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 from devices import live, pairing
 from devices.models import Device, DeviceState, Pairing
 from devices.pairing import Pairings, Word
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.messages import UpdateTopo
 from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
@@ -115,7 +115,12 @@ class _Change:
         if gateway.is_aircraft:
             self._disown(gateway)
         self.pairings.describe(gateway, report.topology.model_key)
-        self._set_online(gateway, True)
+        self._set_online(gateway, not report.topology.is_offline)
+        if report.topology.is_offline:  # it says nothing about its aircraft, but they can be reached no more
+            for aircraft in self.devices.values():
+                if aircraft.gateway_id == gateway.pk:
+                    self._set_online(aircraft, False)
+            return []
         named = {sub.sn: sub.model_key for sub in report.topology.sub_devices}
         witness = Pairing.Witness.TOPOLOGY
         return self.pairings.hear(Word(gateway.sn, witness, self.now, named, linked=True, complete=True))
@@ -237,7 +242,16 @@ def _update_unlocked(states: QuerySet[DeviceState], **values: Any) -> list[Devic
     return changed
 
 
-def owners(sns: Iterable[str]) -> dict[str, int | None]:
-    """For whom the gateways with these serial numbers speak: primary keys of organizations. One query."""
-    rows = Device.objects.filter(sn__in=set(sns)).only("sn", "model_key", "organization")
-    return {device.sn: None if device.is_aircraft else device.organization_id for device in rows}
+def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
+    """For whom each of these serial numbers spoke, given the channels it used: primary keys of organizations.
+
+    An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
+    what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
+    """
+    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway"))
+    aircraft = {device.sn for device in devices if device.is_aircraft}
+    gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
+    if quiet := aircraft - gateways:
+        heard = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING).order_by()
+        gateways.update(heard.values_list("gateway_sn", flat=True).distinct())
+    return {device.sn: None if device.sn in gateways else device.organization_id for device in devices}

@@ -122,10 +122,12 @@ class Bridge:
 
     @contextmanager
     def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryConnection, TelemetryBuffer]]:
+        answers = topics.ANSWER_FILTERS if settings.MQTT_LEAVE_METHODS else ()
         control = ControlConnection(
             self._address,
             client_id=self._client_id,
-            filters=[*topics.CONTROL_FILTERS, self._ping_topic],
+            filters=[*topics.CONTROL_FILTERS, self._ping_topic, *answers],
+            unwanted=() if answers else topics.ANSWER_FILTERS,
             window=self._window,
         )
         buffer = TelemetryBuffer(self.counters)
@@ -161,7 +163,7 @@ class Bridge:
                     if item.reply:
                         control.publish(item.reply_topic, item.reply, answers=item.delivery)
                 handled += wave
-            self._write_journal(handled)
+            self._write_journal(handled, deliveries)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
@@ -169,9 +171,10 @@ class Bridge:
         buffer.note_seen(spoken, deliveries[-1].received_at)
         self._count(control, deliveries, handled)
 
-    def _write_journal(self, handled: Sequence[Handled]) -> None:
+    def _write_journal(self, handled: Sequence[Handled], deliveries: Sequence[Delivery]) -> None:
         try:
             journal.write(handled)
+            journal.note_answers(deliveries)
         except (DatabaseError, InterfaceError):
             raise
         except Exception:

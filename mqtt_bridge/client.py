@@ -149,6 +149,11 @@ def publish_properties(*, expiry: int) -> Properties:
 
 
 def subscriptions(filters: Iterable[str], *, qos: int) -> list[tuple[str, SubscribeOptions]]:
-    """What `Client.subscribe` takes over MQTT 5; retained messages are not asked for."""
-    options = SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-    return [(topic, options) for topic in filters]
+    """What `Client.subscribe` takes over MQTT 5: no retained messages, and of answers only those of others."""
+
+    def options(topic: str) -> SubscribeOptions:
+        return SubscribeOptions(
+            qos=qos, noLocal=topic.endswith("_reply"), retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+        )
+
+    return [(topic, options(topic)) for topic in filters]

@@ -51,7 +51,13 @@ class Connection:
     largest_payload = MAX_PAYLOAD  # bytes
 
     def __init__(
-        self, address: Address, *, client_id: str, filters: Sequence[str], window: int = PUBLISH_WINDOW
+        self,
+        address: Address,
+        *,
+        client_id: str,
+        filters: Sequence[str],
+        unwanted: Sequence[str] = (),
+        window: int = PUBLISH_WINDOW,
     ) -> None:
         self.lost: str = ""  # why the connection is gone, once it is
         self._is_closed_by_broker = False
@@ -59,6 +65,7 @@ class Connection:
         self.broker_window = window  # how many unacknowledged publishes the broker takes
         self._address = address
         self._filters = filters
+        self._unwanted = unwanted  # what the session may still be subscribed to
         self._ready = threading.Event()
         self._client: Client = build_client(
             address,
@@ -111,6 +118,8 @@ class Connection:
             self._ready.set()
             return
         self.broker_window = getattr(properties, "ReceiveMaximum", 65535)
+        if self._unwanted:
+            client.unsubscribe(list(self._unwanted))
         client.subscribe(subscriptions(self._filters, qos=self.qos))
 
     def _on_subscribe(self, _client: Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:

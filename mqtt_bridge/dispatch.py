@@ -23,7 +23,8 @@ from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
-from mqtt_bridge.router import Message, Reply, Route, failed, find
+from mqtt_bridge.protocol.topology import says_offline
+from mqtt_bridge.router import LEFT, LEFT_PASSING, Message, Reply, Route, failed, find
 
 logger = logging.getLogger(__name__)
 
@@ -61,20 +62,15 @@ class Handled:
         self.reply_topic = ""
 
     @property
-    def is_sign_of_life(self) -> bool:
-        """Whether its sender is there now; nowhere else is that decided of a control message.
-
-        Whatever a device says shows it, also what cannot be read; a retained message is the broker's to send.
-        """
-        return not self.delivery.retained
-
-    @property
     def refused_why(self) -> str:
         """Why the message could not be read, for the device's page; "" if it could."""
         return f"{self.channel}: {self.reason}" if self.outcome == Exchange.Outcome.QUARANTINED else ""
 
     def answer(self, reply: Reply | None) -> None:
         """Note the handler's reply; it goes out if the sender wants one."""
+        if self._is_left:
+            self.reason = Exchange.LEFT_TO_OTHERS
+            self.outcome = Exchange.Outcome.IGNORED if self.is_passing else Exchange.Outcome.LEFT
         if reply is None:
             return
         self.reason = reply.reason
@@ -94,10 +90,39 @@ class Handled:
         if self._wants_reply():
             self._encode(failure)
 
-    def _wants_reply(self) -> bool:
-        if self.envelope is None or topics.reply_channel(self.channel) is None:
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether the device itself said this just now.
+
+        Not what the broker kept or sends in its name: a last will, and what has no tid, for a last will is often that.
+        """
+        if self.delivery.retained:
+            return False
+        if self.envelope is None:
+            return True
+        is_farewell = self.channel is Channel.STATUS and says_offline(self.envelope.data)
+        return bool(self.envelope.tid) and not is_farewell
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether this is an event that was read and that nobody acts on."""
+        if self.message is None or self.route is None or self.outcome == Exchange.Outcome.ERROR:
+            return False
+        return self.route.passing or (self._is_left and not self._asks)
+
+    @property
+    def _is_left(self) -> bool:
+        return self.route is LEFT or self.route is LEFT_PASSING
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the sender waits for an answer, ours or another's."""
+        if self.envelope is None or not self.envelope.tid or topics.reply_channel(self.channel) is None:
             return False
         return self.channel is not Channel.EVENTS or self.envelope.need_reply
+
+    def _wants_reply(self) -> bool:
+        return self._asks and not self._is_left
 
     def _encode(self, data: Any) -> None:
         assert self.envelope is not None  # noqa: S101  (_wants_reply said so)
@@ -162,6 +187,7 @@ def _quarantine(item: Handled, error: RemoteProtocolError) -> None:
     """Refuse what cannot be read, with the answer its method has for that."""
     item.envelope = item.envelope or error.envelope
     if item.envelope is not None:
+        item.parsed = item.parsed or not item.envelope.tid  # only a tid is missing: all else was read
         item.method = item.envelope.method
         item.route = find(item.channel, item.method)
     item.refuse(Exchange.Outcome.QUARANTINED, f"{error.reason}: {error.detail}", _failure(item.route))

@@ -1,7 +1,9 @@
 """The journal: one row for every control message of a device and our answer to it."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import monotonic
@@ -14,9 +16,14 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.bulk import append
+from mqtt_bridge.connection import Delivery
 from mqtt_bridge.dispatch import Handled
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import Exchange, PassingEvent, Trace
+from mqtt_bridge.protocol import envelope as envelopes
+from mqtt_bridge.protocol import topics
+from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.journal import redact
+from mqtt_bridge.protocol.topics import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +31,28 @@ PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 PRUNE_CHUNK = 1_000  # rows deleted at once
 PRUNE_TIME = 0.3  # seconds that docks wait for the bridge at most
 
-Owners = Callable[[Iterable[str]], dict[str, int | None]]
+LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
+ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
+ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
+
+Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 
 def write(handled: Sequence[Handled]) -> None:
     """Save what was said and answered, in bulk: one query for the owners, one for the rows."""
     if not handled or not settings.JOURNAL_ENABLED:
         return
-    owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))({item.sn for item in handled})
-    rows = [_row(item, owners.get(item.sn)) for item in handled]
+    spoken: defaultdict[str, set[Channel]] = defaultdict(set)
+    for item in handled:
+        spoken[item.sn].add(item.channel)
+    owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(spoken)
+    rows = [_row(item, owners.get(item.sn)) for item in handled if not item.is_passing]
+    if passing := [item for item in handled if item.is_passing]:
+        _count(passing, owners)
+        traced = _traced({item.sn for item in passing}, timezone.now())
+        rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
+    if not rows:
+        return
     try:
         append(Exchange, rows)
     except DataError:
@@ -79,6 +99,100 @@ def _text(data: Any) -> str:
     return msgspec.json.encode(redact(data)).decode()[:PAYLOAD_CAP]
 
 
+def _traced(sns: Iterable[str], now: datetime) -> dict[str, int | None]:
+    """For whom these devices are traced now: by serial number, the primary key of an organization."""
+    running = Trace.objects.filter(gateway_sn__in=sns, until__gt=now)
+    return {trace.gateway_sn: trace.organization_id for trace in running}
+
+
+def _count(items: Sequence[Handled], owners: Mapping[str, int | None]) -> None:
+    """Keep the latest event of each kind and count: one query to read, one to write. There is one active bridge.
+
+    What a former owner's device sent is replaced, not counted on.
+    """
+    known = {
+        (row.gateway_sn, row.method): row
+        for row in PassingEvent.objects.filter(gateway_sn__in={item.sn for item in items}).defer("payload")
+    }
+    kinds = Counter(sn for sn, _ in known)
+    changed: dict[tuple[str, str], PassingEvent] = {}
+    for item in items:
+        key = (item.sn, item.method[:64])
+        if key not in known and kinds[item.sn] >= PassingEvent.MAX_KINDS:
+            key = (item.sn, "")
+        kinds[item.sn] += key not in known
+        before = known.get(key)
+        at, owner = item.delivery.received_at, owners.get(item.sn)
+        is_first = before is None or before.organization_id != owner
+        known[key] = changed[key] = PassingEvent(
+            gateway_sn=item.sn,
+            organization_id=owner,
+            method=key[1],
+            count=1 if is_first or before is None else before.count + 1,
+            first_at=at if is_first or before is None else before.first_at,
+            last_at=at,
+            payload=_payload(item),
+        )
+    PassingEvent.objects.bulk_create(
+        changed.values(),
+        update_conflicts=True,
+        unique_fields=["gateway_sn", "method"],
+        update_fields=["organization", "count", "first_at", "last_at", "payload"],
+    )
+
+
+# --- what others answer ------------------------------------------------------------------------
+
+
+def note_answers(deliveries: Iterable[Delivery]) -> None:
+    """Note the answers of other services to what was left to them; two queries if there are any."""
+    answers: dict[tuple[str, str, str], tuple[Any, datetime]] = {}
+    for delivery in deliveries:
+        with suppress(RemoteProtocolError):
+            sn, channel = topics.parse(delivery.topic)
+            if channel in ANSWERED:
+                envelope = envelopes.decode(delivery.payload, channel=channel)
+                answers[sn, ANSWERED[channel], envelope.tid] = envelope.data, delivery.received_at
+    if not answers:
+        return
+    left = Exchange.objects.filter(
+        outcome=Exchange.Outcome.LEFT,
+        reply="",
+        received_at__gt=timezone.now() - ANSWER_WINDOW,
+        gateway_sn__in={sn for sn, _, _ in answers},
+        tid__in={tid for _, _, tid in answers},
+    )
+    found = []
+    for row in left.only("gateway_sn", "channel", "tid", "received_at"):
+        if answer := answers.get((row.gateway_sn, row.channel, row.tid)):
+            data, at = answer
+            row.reply = _text(data)
+            row.reason = f"{Exchange.LEFT_TO_OTHERS}; answered after {(at - row.received_at).total_seconds():.1f} s"
+            found.append(row)
+    Exchange.objects.bulk_update(found, ["reply", "reason"])
+
+
+def mark_unanswered(*, listening_since: datetime, now: datetime | None = None) -> int:
+    """Say of what was left to others, and what nobody has answered for LEFT_PATIENCE, that it is so; returns how many.
+
+    Only silence that the bridge listened to counts. An answer that comes later is still noted.
+    """
+    now = now or timezone.now()
+    limit = now - LEFT_PATIENCE
+    if not settings.MQTT_LEAVE_METHODS or listening_since > limit:
+        return 0
+    waiting = Exchange.objects.filter(
+        outcome=Exchange.Outcome.LEFT,
+        reason=Exchange.LEFT_TO_OTHERS,
+        received_at__lt=limit,
+        received_at__gt=now - ANSWER_WINDOW,
+    )
+    marked = waiting.update(reason=Exchange.UNANSWERED)
+    if marked:
+        logger.warning("Nobody answered %d messages that MQTT_LEAVE_METHODS leaves to others", marked)
+    return marked
+
+
 def _device_time(timestamp: int | None) -> datetime | None:
     try:
         return datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp is not None else None
@@ -95,6 +209,13 @@ def prune(*, now: datetime | None = None, **_tick: object) -> int:
         deleted = _prune_chunk(limit)
         total += deleted
     return total
+
+
+def prune_events(*, now: datetime | None = None, **_tick: object) -> None:
+    """Forget kinds of events not seen for JOURNAL_DAYS, and traces that ended."""
+    now = now or timezone.now()
+    PassingEvent.objects.filter(last_at__lt=now - timedelta(days=settings.JOURNAL_DAYS)).delete()
+    Trace.objects.filter(until__lt=now).delete()
 
 
 def _prune_chunk(limit: datetime) -> int:

@@ -27,6 +27,10 @@ class Exchange(models.Model):
         IGNORED = "ignored"
         QUARANTINED = "quarantined"
         ERROR = "error"
+        LEFT = "left"  # another service on the same broker answers this method
+
+    LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
+    UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"
 
@@ -59,6 +63,8 @@ class Exchange(models.Model):
                 condition=Q(method__in=ONBOARDING),
                 name="exchange_onboarding",
             ),
+            # what others have to answer, asked every 5 s
+            models.Index(fields=["received_at"], condition=Q(outcome="left"), name="exchange_left"),
         ]
 
     def __str__(self) -> str:
@@ -74,7 +80,52 @@ class Exchange(models.Model):
         """The outcome in one word: refusals are no mere answers, and what wanted no answer was not ignored."""
         if self.outcome == self.Outcome.IGNORED and not self.reason:
             return "noted"
+        if self.reason == self.UNANSWERED:
+            return "unanswered"
         return "refused" if self.is_refusal else str(self.outcome)
+
+
+class PassingEvent(models.Model):
+    """The latest event of its kind that a device sent and nobody acts on, such as `hms`, with how many there were.
+
+    A dock in flight sends three a second. They are journalled one by one only while a `Trace` of the device runs.
+    """
+
+    MAX_KINDS: ClassVar[int] = 32  # of one device, which may make methods up; the rest counts as one without a method
+
+    organization_path: ClassVar[str] = "organization"
+
+    gateway_sn = models.CharField("device SN", max_length=64)
+    organization = models.ForeignKey(
+        "organizations.Organization", models.CASCADE, null=True, related_name="passing_events"
+    )
+    method = models.CharField(max_length=64, blank=True)
+    count = models.PositiveBigIntegerField(help_text="Since `first_at`.")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    payload = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-last_at", "-pk")
+        constraints = [
+            models.UniqueConstraint(fields=["gateway_sn", "method"], name="one_passing_event_per_device_and_method"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn} {self.method} ({self.count})"
+
+
+class Trace(models.Model):
+    """While it runs, every event of this device is journalled for the organization that wanted it."""
+
+    organization_path: ClassVar[str] = "organization"
+
+    gateway_sn = models.CharField("device SN", max_length=64, unique=True)
+    organization = models.ForeignKey("organizations.Organization", models.CASCADE, null=True, related_name="traces")
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.gateway_sn} until {self.until:%Y-%m-%d %H:%M:%S}"
 
 
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):

@@ -43,6 +43,7 @@ class Route:
     """Messages of one method: the type of their data, who answers them, and what to say if that fails.
 
     With `runs` the handler also takes what one device said in a row, in its order; without, one message per device.
+    With `passing` nobody acts on it: the journal keeps the latest and a count.
     """
 
     handler: Handler
@@ -50,6 +51,7 @@ class Route:
     failure: Any = None
     writes: bool = True
     runs: bool = False
+    passing: bool = False
 
 
 Routes = Mapping[tuple[Channel, str], Route]
@@ -79,11 +81,23 @@ def noted(messages: Sequence[Message]) -> list[Reply | None]:
 # What becomes of a method that has no line in the table.
 FALLBACKS: Mapping[Channel, Route] = {
     Channel.REQUESTS: Route(unknown_request, writes=False, runs=True),
-    Channel.EVENTS: Route(accepted, writes=False, runs=True),
+    Channel.EVENTS: Route(accepted, writes=False, runs=True, passing=True),
     Channel.STATUS: Route(accepted, writes=False, runs=True),
     Channel.SERVICES_REPLY: Route(noted, writes=False, runs=True),
     Channel.PROPERTY_SET_REPLY: Route(noted, writes=False, runs=True),
 }
+
+
+# What settings.MQTT_LEAVE_METHODS names: another service of the operator's answers it.
+LEFT = Route(noted, writes=False, runs=True)
+LEFT_PASSING = Route(noted, writes=False, runs=True, passing=True)
+# Events that a device repeats all the time.
+PERIODIC = frozenset(
+    {
+        "airsense_warning", "fileupload_progress", "flighttask_progress", "fly_to_point_progress", "hms",
+        "ota_progress", "poi_status_notify", "takeoff_to_point_progress",
+    }
+)  # fmt: skip
 
 
 @cache
@@ -93,7 +107,9 @@ def tables(module: str) -> Any:
 
 
 def find(channel: Channel, method: str) -> Route:
-    """The route of a message, by the table that settings.MQTT_ROUTES names."""
+    """The route of a message, by the table that settings.MQTT_ROUTES names, unless it is left to others."""
+    if method in settings.MQTT_LEAVE_METHODS and channel in (Channel.REQUESTS, Channel.EVENTS):
+        return LEFT_PASSING if method in PERIODIC else LEFT
     routes: Routes = tables(settings.MQTT_ROUTES).ROUTES
     return routes.get((channel, method)) or routes.get((channel, ANY)) or FALLBACKS[channel]
 

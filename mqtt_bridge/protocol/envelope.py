@@ -15,6 +15,7 @@ from mqtt_bridge.protocol.conversion import Shaped
 from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.topics import Channel, is_sn
+from mqtt_bridge.protocol.topology import says_offline
 
 MAX_PAYLOAD: Final = 256 * 1024
 MAX_SERVICES_REPLY: Final = 4 * 1024 * 1024  # a list of 10,000 licenses is 2.8 MB
@@ -27,7 +28,8 @@ MAX_ID_LENGTH: Final = 128  # tid, bid and method, in characters
 class Envelope(msgspec.Struct, frozen=True):
     """One message without its topic.
 
-    `tid` is "" only on osd and state, which nobody answers. `method` is "" where the channel has none (osd,
+    `tid` is "" on osd and state, which nobody answers, and in a last will; anything else without one is refused, and
+    is then the envelope of the error. `method` is "" where the channel has none (osd,
     state, property/set and its reply) and where it is missing and cannot be inferred. `timestamp` is the
     sender's clock in milliseconds since 1970, None if absent or unusable; it is not to be trusted.
     `gateway` is what the sender claims, "" if absent or no serial number. `data` is plain JSON, {} for null.
@@ -313,7 +315,8 @@ def _read(message: dict[str, Any], channel: Channel) -> Envelope:
     bid = _id(get("bid"))
     data = get("data")
     if data is None:
-        data = {}
+        # What is no envelope of DJI's has all it says at the top; without a tid nobody will be answered.
+        data = {} if tid or "data" in message or channel in _WITHOUT_TID else message
     method = "" if channel in _WITHOUT_METHOD else _method(get("method"), data, channel)
     timestamp = unix_milliseconds(get("timestamp"))
     if timestamp is None:
@@ -334,7 +337,9 @@ def _tolerate_ids(envelope: Envelope, channel: Channel) -> Envelope:
     if channel in _WITHOUT_TID:
         return without
     if not envelope.tid:
-        raise RemoteProtocolError("tid_missing", "absent, empty, or neither text nor a whole number")
+        if channel is Channel.STATUS and says_offline(envelope.data):
+            return without  # a last will was written long before it is sent: it often has no tid
+        raise RemoteProtocolError("tid_missing", "absent, empty, or neither text nor a whole number", without)
     answerable = msgspec.structs.replace(without, data={}) if without.tid else None
     raise RemoteProtocolError(f"{too_long[0]}_too_long", f"at most {MAX_ID_LENGTH} characters", answerable)
 
@@ -360,7 +365,7 @@ def _method(value: object, data: object, channel: Channel) -> str:
         return ""
     if channel is Channel.REQUESTS:
         return next((method for key, method in _REQUEST_SIGNS if key in data), "")
-    if channel is Channel.STATUS and ("sub_devices" in data or "type" in data):
+    if channel is Channel.STATUS and ("sub_devices" in data or "type" in data or says_offline(data)):
         return "update_topo"
     return ""
 

@@ -17,7 +17,8 @@ class RemoteProtocolError(ProtocolError):
 
     `reason` is a stable snake_case word to count and to filter by. `detail` says where and how much; it
     names fields and sizes, never the content of the payload, which may be a password. `envelope` holds what
-    an answer needs (tid, bid, method; its `data` is empty) and is None where an answer is impossible.
+    an answer needs (tid, bid, method; its `data` is empty) and is None where an answer is impossible. Only of a message
+    that lacks nothing but a tid it is the whole message, which cannot be answered.
     """
 
     def __init__(self, reason: str, detail: str = "", envelope: Envelope | None = None) -> None:

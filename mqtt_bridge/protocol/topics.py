@@ -60,6 +60,7 @@ CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "thing/product/+/services_reply",
     "thing/product/+/property/set_reply",
 )
+ANSWER_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/requests_reply", "thing/product/+/events_reply")
 TELEMETRY_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/osd", "thing/product/+/state")
 
 

@@ -1,6 +1,6 @@
 """Method `update_topo`: which aircraft hangs on which dock (DJI: device management)."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from msgspec import Meta
 
@@ -50,7 +50,7 @@ class SubDevice(Shaped, Entry, frozen=True):
 
 
 class UpdateTopo(Shaped, Entry, frozen=True):
-    """The gateway's own product and what it carries.
+    """The gateway's own product and what it carries, or that it is gone (`is_offline`).
 
     No `sub_devices`, null and [] all mean: online, and its aircraft is not. `device_secret` and `nonce` are
     dropped, for nobody knows how to check them.
@@ -61,6 +61,7 @@ class UpdateTopo(Shaped, Entry, frozen=True):
     sub_type: SmallInt | None = None
     thing_version: _Version = ""
     sub_devices: list[SubDevice] = []
+    is_offline: bool = False
 
     @property
     def model_key(self) -> str:
@@ -82,7 +83,27 @@ class UpdateTopo(Shaped, Entry, frozen=True):
             sub_type=gateway.sub_type,
             thing_version=gateway.thing_version,
             sub_devices=[decode_part(SubDevice, entry) for entry in entries],
+            is_offline=says_offline(data),
         )
+
+    def wire(self) -> dict[str, Any]:
+        """Return `data` as DJI documents it, which has no word for offline."""
+        return {name: value for name, value in super().wire().items() if name != "is_offline"}
+
+
+def says_offline(data: object) -> bool:
+    """Say whether the `data` of a status message mean that the gateway is gone.
+
+    DJI documents no such message. Clients of other makers let the broker send one as their last will: `online` false,
+    0 or as text, or `status` or `state` "offline".
+    """
+    if not isinstance(data, dict):
+        return False
+    values = {key: str(data[key]).lower() for key in _PRESENCE if isinstance(data.get(key), str | int)}
+    return values.get("online") in ("false", "0") or "offline" in values.values()
+
+
+_PRESENCE: Final = ("online", "status", "state")
 
 
 class TopoReply(EventAck, frozen=True):

@@ -47,6 +47,13 @@ def test_aircraft_of_an_owned_dock_is_recorded_carried_and_online(dock):
     assert (aircraft.gateway, aircraft.model_key, aircraft.state.online) == (dock, "0-91-0", True)
 
 
+def test_gateway_that_says_it_is_offline_is_offline_with_its_aircraft(dock):
+    update(report(dock.sn, "DRONE9"))
+    update(Report(dock.sn, UpdateTopo(is_offline=True)))
+    dock, aircraft = Device.objects.get(sn=dock.sn), Device.objects.get(sn="DRONE9")
+    assert (dock.state.online, aircraft.state.online, aircraft.gateway) == (False, False, dock)
+
+
 def test_aircraft_without_an_owner_joins_the_organization_of_its_dock(dock):
     update(report(dock.sn, "DRONE9"))
     assert Device.objects.get(sn="DRONE9").organization == dock.organization

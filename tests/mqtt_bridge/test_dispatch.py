@@ -196,6 +196,50 @@ def test_what_cannot_be_parsed_is_quarantined_without_an_answer():
     assert item.reason.startswith("not_json")
 
 
+def test_only_what_a_device_says_itself_is_a_sign_of_life():
+    alive = [
+        delivery("D1", "config"),
+        delivery("D2", "hms", channel="events"),
+        Delivery(topic="thing/product/D3/requests", payload=b"{"),
+    ]
+    not_alive = [
+        delivery("D4", "config", retained=True),
+        delivery("D5", "hms", channel="events", tid=None),
+        delivery("D6", "update_topo", {"online": False}, channel="status"),
+        delivery("D7", "update_topo", {"online": False}, channel="status", tid=None),
+    ]
+    assert {item.sn for item in handle(*alive, *not_alive) if item.is_sign_of_life} == {"D1", "D2", "D3"}
+
+
+def test_last_will_without_tid_is_handled_and_not_answered():
+    [item] = handle(delivery("DOCK1", "update_topo", {"online": False}, channel="status", tid=None))
+    assert (item.outcome, item.reply) == ("ignored", b"")
+    assert not Device.objects.get(sn="DOCK1").state.online
+
+
+def test_what_is_left_to_others_is_neither_answered_nor_refused(settings):
+    settings.MQTT_LEAVE_METHODS = frozenset({"storage_config_get", "file_upload_callback", "config"})
+    items = handle(
+        delivery("D1", "storage_config_get"),
+        delivery("D2", "file_upload_callback", channel="events", need_reply=1),
+        delivery("D3", "config", {"config_type": []}),
+    )
+    assert [(item.outcome, item.reason, item.reply) for item in items] == [("left", "left to others", b"")] * 3
+
+
+def test_event_that_is_left_to_others_and_wants_no_answer_just_passes_by(settings):
+    settings.MQTT_LEAVE_METHODS = frozenset({"file_upload_callback"})
+    [item] = handle(delivery("D1", "file_upload_callback", channel="events"))
+    assert (item.outcome, item.is_passing) == ("ignored", True)
+
+
+def test_unreadable_request_that_is_left_to_others_is_not_refused(settings):
+    settings.MQTT_LEAVE_METHODS = frozenset({"storage_config_get"})
+    payload = b'{"tid":"1","bid":"1","method":"storage_config_get","data":"\\u0000"}'
+    [item] = handle(Delivery(topic="thing/product/D1/requests", payload=payload))
+    assert (item.outcome, item.reply) == ("quarantined", b"")
+
+
 def test_reading_requests_cost_one_query_however_many(dock):
     def queries(count):
         with CaptureQueriesContext(connection) as captured:

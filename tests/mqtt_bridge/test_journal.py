@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from devices.models import Device
 from mqtt_bridge import journal
 from mqtt_bridge.connection import Delivery
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from tests.mqtt_bridge.test_dispatch import delivery, handle
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +50,11 @@ def test_of_what_could_not_be_parsed_only_size_and_hash_are_kept():
     assert row.payload.startswith("22 bytes, SHA-256 ")
 
 
+def test_what_only_lacks_a_tid_is_kept_readable_without_its_secrets():
+    [row] = written(delivery("DOCK1", "hms", {"list": [], "password": "hunter2"}, channel="events", tid=None))
+    assert (row.outcome, row.method, row.payload) == ("quarantined", "hms", '{"list":[],"password":"***"}')
+
+
 def test_failed_attempt_of_a_stranger_concerns_the_organization_it_named(organization):
     data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "12345678"}
     [row] = written(delivery("STRANGER", "airport_organization_get", data))
@@ -57,6 +65,140 @@ def test_exchange_of_an_owned_dock_stays_with_its_owner(dock, other_organization
     data = {"device_binding_code": "WRON-GCOD-EXXX", "organization_id": "87654321"}
     [row] = written(delivery(dock.sn, "airport_organization_get", data))
     assert row.organization == dock.organization
+
+
+@pytest.fixture
+def aircraft(dock):
+    return Device.objects.create(sn="AIR1", model_key="0-100-1", organization=dock.organization, gateway=dock)
+
+
+def test_events_of_an_aircraft_belong_to_its_organization(aircraft):
+    assert written(delivery(aircraft.sn, "hms", {"list": []}, channel="events")) == []
+    assert PassingEvent.objects.get().organization == aircraft.organization
+
+
+def test_what_asks_as_gateways_do_speaks_for_no_claimant_then_and_later(aircraft):
+    """Another dock called it an aircraft: neither its requests nor its events may reach that dock's organization."""
+    hms = delivery(aircraft.sn, "hms", {"list": []}, channel="events")
+    for said in ([delivery(aircraft.sn, "config"), hms], [hms]):
+        [row] = written(*said)
+        assert (row.organization, PassingEvent.objects.get().organization) == (None, None)
+
+
+def event(sn, method="hms", data=None, **fields):
+    return delivery(sn, method, data or {"list": []}, channel="events", **fields)
+
+
+def test_of_events_that_pass_by_the_latest_is_kept_with_a_count(dock):
+    assert written(*(event(dock.sn, data={"number": number}) for number in range(5))) == []
+    assert written(event(dock.sn, data={"number": 5}), event(dock.sn, "airsense_warning", [{"icao": "x"}])) == []
+    kept = PassingEvent.objects.order_by("method").values_list("method", "count", "payload", "organization")
+    assert list(kept) == [
+        ("airsense_warning", 1, '[{"icao":"x"}]', dock.organization_id),
+        ("hms", 6, '{"number":5}', dock.organization_id),
+    ]
+
+
+def test_what_we_act_on_is_kept_in_full(dock):
+    rows = written(event(dock.sn, "login_dji_account"), delivery(dock.sn, "cover_open", channel="services_reply"))
+    assert [row.method for row in rows] == ["login_dji_account", "cover_open"]
+    assert not PassingEvent.objects.exists()
+
+
+def test_new_owner_does_not_get_what_passed_by_before(dock, other_organization):
+    written(event(dock.sn), event(dock.sn))
+    Device.objects.update(organization=other_organization)
+    written(event(dock.sn))
+    assert PassingEvent.objects.values_list("count", "organization").get() == (1, other_organization.pk)
+
+
+def test_device_that_makes_methods_up_fills_nothing():
+    written(*(event("DOCK1", f"method_{number}") for number in range(50)))
+    written(event("DOCK1", "method_60"), event("DOCK1", "method_1"))
+    counts = dict(PassingEvent.objects.values_list("method", "count"))
+    assert (len(counts), counts[""], counts["method_1"]) == (PassingEvent.MAX_KINDS + 1, 19, 2)
+
+
+def test_while_a_trace_runs_each_event_is_kept_for_who_wanted_it(dock, other_organization):
+    now = timezone.now()
+    trace = Trace.objects.create(gateway_sn=dock.sn, organization=dock.organization, until=now + timedelta(minutes=10))
+    assert len(written(event(dock.sn), event(dock.sn))) == 2
+    assert PassingEvent.objects.get().count == 2
+    Device.objects.update(organization=other_organization)
+    assert len(written(event(dock.sn))) == 2
+    Device.objects.update(organization=dock.organization)
+    Trace.objects.filter(pk=trace.pk).update(until=now)
+    assert len(written(event(dock.sn))) == 2
+
+
+def test_events_cost_the_same_number_of_queries_however_many(dock):
+    def queries(*deliveries):
+        items = handle(*deliveries)
+        with CaptureQueriesContext(connection) as captured:
+            journal.write(items)
+        return [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+
+    few = queries(event(dock.sn))
+    many = queries(*(event(f"DOCK{number}", method) for number in range(20) for method in ("hms", "other")))
+    assert len(few) == len(many) == 4
+
+
+def test_kinds_of_events_are_forgotten_like_the_journal(settings):
+    now = timezone.now()
+    for days in (1, 31):
+        PassingEvent.objects.create(
+            gateway_sn=f"D{days}", count=1, first_at=now, last_at=now - timedelta(days=days), method="hms"
+        )
+        Trace.objects.create(gateway_sn=f"D{days}", until=now + timedelta(days=2 - days))
+    journal.prune_events()
+    assert [PassingEvent.objects.get().gateway_sn, Trace.objects.get().gateway_sn] == ["D1", "D1"]
+
+
+# --- left to others ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(settings):
+    """A request that is left to others, as it is in the journal."""
+    settings.MQTT_LEAVE_METHODS = frozenset({"storage_config_get"})
+    [row] = written(delivery("DOCK1", "storage_config_get"))
+    return row
+
+
+def answer(sn="DOCK1", tid="t1"):
+    return delivery(sn, "storage_config_get", {"result": 0, "token": "x"}, channel="requests_reply", tid=tid)
+
+
+def test_answer_of_others_is_noted_without_its_secrets(left):
+    journal.note_answers([answer("DOCK2"), answer(tid="t2"), Delivery(topic="nonsense", payload=b"{")])
+    left.refresh_from_db()
+    assert (left.reason, left.became) == ("left to others", "left")
+    journal.note_answers([answer()])
+    left.refresh_from_db()
+    assert left.reply == '{"result":0,"token":"***"}'
+    assert left.reason.startswith("left to others; answered after 0.")
+
+
+def test_what_nobody_answers_is_marked_and_a_late_answer_still_noted(left):
+    def mark(seconds, listening_since=left.received_at):
+        return journal.mark_unanswered(
+            listening_since=listening_since, now=left.received_at + timedelta(seconds=seconds)
+        )
+
+    assert mark(9) == 0
+    assert mark(11, listening_since=left.received_at + timedelta(seconds=5)) == 0
+    assert mark(11) == 1
+    left.refresh_from_db()
+    assert (left.reason, left.became) == ("left to others; nobody answered within 10 s", "unanswered")
+    assert mark(20) == 0
+    journal.note_answers([answer()])
+    left.refresh_from_db()
+    assert left.became == "left"
+
+
+def test_what_was_answered_is_not_marked(left):
+    journal.note_answers([answer()])
+    assert journal.mark_unanswered(listening_since=left.received_at, now=left.received_at + timedelta(seconds=60)) == 0
 
 
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():

@@ -237,7 +237,28 @@ def test_message_without_tid_is_refused_and_cannot_be_answered(tid):
     with pytest.raises(RemoteProtocolError) as caught:
         read(tid=tid)
     assert caught.value.reason == "tid_missing"
-    assert caught.value.envelope is None
+    assert caught.value.envelope.tid == ""
+
+
+def test_what_a_message_without_tid_says_is_kept():
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(b'{"method":"m","data":{"a":1}}', channel=Channel.EVENTS)
+    assert (caught.value.envelope.method, caught.value.envelope.data) == ("m", {"a": 1})
+
+
+def test_message_that_is_no_envelope_is_kept_whole():
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(b'{"hello":"world"}', channel=Channel.EVENTS)
+    assert caught.value.envelope.data == {"hello": "world"}
+
+
+@pytest.mark.parametrize(
+    "data", [{"online": False}, {"online": 0}, {"online": "false"}, {"status": "offline"}, {"state": "OFFLINE"}]
+)
+def test_last_will_needs_no_tid_on_the_status_topic(data):
+    for message in (data, {"data": data}, {"data": data, "method": "update_topo"}):
+        envelope = decode(json.dumps(message).encode(), channel=Channel.STATUS)
+        assert (envelope.tid, envelope.method, envelope.data) == ("", "update_topo", data)
 
 
 @pytest.mark.parametrize("channel", [Channel.OSD, Channel.STATE])

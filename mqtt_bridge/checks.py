@@ -1,0 +1,36 @@
+"""What Django checks at the start: whether MQTT_LEAVE_METHODS makes sense."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from mqtt_bridge import router
+from mqtt_bridge.protocol.topics import Channel
+
+_METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_OTHERS_SPEAK = (Channel.REQUESTS, Channel.EVENTS)
+
+
+@register
+def left_methods(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
+    """Refuse what is no method; warn of what this server needs itself, and of what cannot be left."""
+    table: router.Routes = router.tables(settings.MQTT_ROUTES).ROUTES
+    ours = {method for (channel, method), route in table.items() if route.handler is not router.accepted and method}
+    leavable = {method for channel, method in table if channel in _OTHERS_SPEAK}
+    found: list[CheckMessage] = []
+    for method in sorted(settings.MQTT_LEAVE_METHODS):
+        if not _METHOD.fullmatch(method):
+            hint = "Write DJI's names of requests and events, separated by commas."
+            found.append(Error(f"MQTT_LEAVE_METHODS: {method!r} is no method.", hint=hint, id="mqtt_bridge.E001"))
+        elif method in ours & leavable:
+            text = f"MQTT_LEAVE_METHODS leaves {method} to others: docks no longer get it from this server."
+            hint = (
+                "Without it docks are not onboarded, or commands do not end. Leave it only if another service does it."
+            )
+            found.append(Warning(text, hint=hint, id="mqtt_bridge.W001"))
+        elif method in ours or method in {channel.value for channel in Channel}:
+            text = f"MQTT_LEAVE_METHODS names {method}, which is neither a request nor an event: it stays ours."
+            found.append(Warning(text, id="mqtt_bridge.W002"))
+    return found

@@ -1,0 +1,20 @@
+"""What is said at the start about MQTT_LEAVE_METHODS."""
+
+import pytest
+
+from mqtt_bridge.checks import left_methods
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ([], []),
+        (["storage_config_get", "file_upload_callback", "flight_areas_get"], []),
+        (["config", "login_dji_account"], ["mqtt_bridge.W001", "mqtt_bridge.W001"]),
+        (["update_topo", "services_reply"], ["mqtt_bridge.W002", "mqtt_bridge.W002"]),
+        (["storage config", "*", "m" * 65], ["mqtt_bridge.E001"] * 3),
+    ],
+)
+def test_setting_is_checked(settings, named, said):
+    settings.MQTT_LEAVE_METHODS = frozenset(named)
+    assert sorted(message.id for message in left_methods(None)) == said
