@@ -160,6 +160,7 @@ class DeviceAccount(models.Model):
         VERIFICATION_REQUIRED = "verification_required", "verification required"
         LOGGED_IN = "logged_in", "logged in"
         FAILED = "failed", "failed"
+        UNKNOWN = "unknown", "unknown: the dock may be logged in"
 
     device = models.OneToOneField(Device, models.CASCADE, related_name="account")
     username = models.CharField(max_length=128, blank=True)
