@@ -1,6 +1,6 @@
 """What a person typed (an organization's id, a binding code, a serial number), as it is compared and stored.
 
-docs/protocol.md, decision 35. The fields of forms and filters that take it are here, too.
+docs/protocol.md has the rule. The form field that takes such text is here, too.
 """
 
 import unicodedata
