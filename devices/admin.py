@@ -189,7 +189,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     @admin.display(description="device", ordering="callsign")
     def device(self, device: Device) -> SafeString:
-        if not device.callsign:
+        if device.callsign in ("", device.sn):
             return format_html('<span class="device-name">{}</span>', device.sn)
         return format_html('<span class="device-name">{}</span> <small>{}</small>', device.callsign, device.sn)
 

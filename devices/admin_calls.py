@@ -418,5 +418,5 @@ def _by_reason(skipped: Iterable[dict[str, str]]) -> list[tuple[str, list[str]]]
 
 
 def _left_out(left: dict[str, str]) -> str:
-    name = f"{left['callsign']} ({left['sn']})" if left["callsign"] else left["sn"]
+    name = f"{left['callsign']} ({left['sn']})" if left["callsign"] not in ("", left["sn"]) else left["sn"]
     return f"{name}: {left['about']}" if left.get("about") else name

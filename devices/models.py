@@ -93,7 +93,7 @@ class Device(ChangingModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.callsign} ({self.sn})" if self.callsign else self.sn
+        return f"{self.callsign} ({self.sn})" if self.callsign not in ("", self.sn) else self.sn
 
     @property
     def model_name(self) -> str:
