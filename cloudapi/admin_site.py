@@ -1,5 +1,6 @@
 """The admin's front: its name, the bridge's banner on every page, and the dashboard."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -36,13 +37,19 @@ class DockCloudAdminSite(AdminSite):
     enable_nav_sidebar = False  # busy lists need its room; the menu at the top has what is used all day
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
-        """Every page of the admin; a query string with NUL is a bad request, for PostgreSQL takes no NUL as text."""
+        """Every page of the admin; NUL, which PostgreSQL refuses, and huge numbers, which SQLite does, get a 400."""
 
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
                 raise BadRequest("NUL in the query string.")
-            return view(request, *args, **kwargs)
+            try:
+                return view(request, *args, **kwargs)
+            except OverflowError:
+                # SQLite's driver takes no number of more than 64 bits; nothing but an address has one.
+                if not re.search(r"\d{19}", request.get_full_path()):
+                    raise
+                raise BadRequest("A number in the address is too large.") from None
 
         return super().admin_view(checked, cacheable)
 

@@ -194,7 +194,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
-        "rest_framework.filters.SearchFilter",
+        "organizations.filters.SearchFilter",
     ],
     "DEFAULT_PAGINATION_CLASS": "cloudapi.rest.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "cloudapi.rest.schema.Schema",

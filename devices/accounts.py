@@ -47,8 +47,8 @@ def unverified_attempt(device: Device) -> ServiceCall | None:
     return attempts.order_by("-created").first()
 
 
-def login_ended(call: ServiceCall, _data: Any) -> None:
-    """What the end of a login says about the dock's account."""
+def login_ended(call: ServiceCall, data: Any) -> None:
+    """What the end of a login says about the dock's account; nobody knows if it was not the dock that ended it."""
     account = _concerned(call)
     if account is None:
         return
@@ -63,7 +63,7 @@ def login_ended(call: ServiceCall, _data: Any) -> None:
     elif link and call.status in (ServiceCall.Status.FAILED, ServiceCall.Status.REJECTED):
         account.status, account.verification_code_url = Account.VERIFICATION_REQUIRED, link
     else:
-        account.status = Account.FAILED
+        account.status = Account.UNKNOWN if data is None else Account.FAILED
     _save(account, call)
 
 

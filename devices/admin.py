@@ -47,6 +47,7 @@ from mqtt_bridge.protocol import mode_codes, model_keys
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.tenant_admin import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, may, readable, roles
+from organizations.typed import TypedField, typed
 
 RECENT = 20  # exchanges and audit events on a device's page
 HISTORY = 500  # audit events on the page of a device's history
@@ -107,9 +108,24 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
         ],
     )
 
+    is_another = forms.BooleanField(
+        label="It is another device",
+        required=False,
+        help_text="Only where the serial number differs from a known one in nothing but the case of letters.",
+    )
+
     class Meta:
         model = Device
         fields = ("sn", "model_key", "organization", "callsign")
+        field_classes = {"sn": TypedField}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        sn = cleaned.get("sn")
+        known = Device.objects.filter(sn__iexact=sn).exclude(sn=sn).first() if sn else None
+        if known is not None and not cleaned.get("is_another"):
+            self.add_error("sn", f"Did you mean {known.sn}? It is here already. If not, tick “It is another device”.")
+        return cleaned
 
     def clean_organization(self) -> Organization | None:
         owner: Organization | None = self.cleaned_data["organization"]
@@ -173,7 +189,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     @admin.display(description="device", ordering="callsign")
     def device(self, device: Device) -> SafeString:
-        if not device.callsign:
+        if device.callsign in ("", device.sn):
             return format_html('<span class="device-name">{}</span>', device.sn)
         return format_html('<span class="device-name">{}</span> <small>{}</small>', device.callsign, device.sn)
 
@@ -210,7 +226,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return ("sn", "model_key", "organization", "callsign")
+            return ("sn", "is_another", "model_key", "organization", "callsign")
         return ("callsign", "is_enabled", *self.readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -410,7 +426,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Exact values, which an index finds: a search for a part would read millions of rows."""
-        term = search_term.strip()
+        term = typed(search_term)
         if term:
             queryset = queryset.filter(Q(gateway_sn__in={term, term.upper()}) | Q(tid=term))
         return queryset, False

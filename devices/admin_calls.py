@@ -30,6 +30,7 @@ from devices.templatetags.moments import ago
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.tenant_admin import ReadOnlyAdmin, TenantFilter, actor, may
+from organizations.typed import typed
 
 BATCH_ROWS = 500  # docks on a batch's page
 # On a batch's page what needs somebody comes first.
@@ -98,7 +99,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """A dock that belongs to others meanwhile is not found by the name they gave it."""
-        term = search_term.strip()
+        term = typed(search_term)
         if term:
             named = Q(device__callsign__icontains=term, device__organization=F("organization"))
             queryset = queryset.filter(Q(device__sn__icontains=term) | named | Q(tid=term))
@@ -416,5 +417,5 @@ def _by_reason(skipped: Iterable[dict[str, str]]) -> list[tuple[str, list[str]]]
 
 
 def _left_out(left: dict[str, str]) -> str:
-    name = f"{left['callsign']} ({left['sn']})" if left["callsign"] else left["sn"]
+    name = f"{left['callsign']} ({left['sn']})" if left["callsign"] not in ("", left["sn"]) else left["sn"]
     return f"{name}: {left['about']}" if left.get("about") else name

@@ -108,7 +108,7 @@ def _offers(
     answered_command: str,
 ) -> Iterable[Offer]:
     watched = watch()
-    subjects = {call.subject for call in open_calls}
+    calls = list(open_calls)
     for command in COMMANDS.values():
         if answered is not None and command.name == answered_command:
             form = answered
@@ -116,6 +116,8 @@ def _offers(
             username = account.username if account and command.method == methods.LOGIN else ""
             form = command.form(command=command.name, owner=device.organization_id, initial={"username": username})
         refusal, may_wait = _refusal(device, command, watched)
+        superseded = METHODS[command.method].supersedes
+        subjects = {call.subject for call in calls if call.method not in superseded}
         if not refusal and _subject(command) in subjects:
             both = _subject(command) == methods.ACCOUNT
             refusal, may_wait = "A login or logout is under way." if both else "One is under way already.", False

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import F, QuerySet
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -17,7 +18,7 @@ from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
 from organizations.fields import BooleanField, IntegerField, StrictSerializer
-from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
+from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -27,12 +28,12 @@ SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices."""
 
-    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
     kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
     presence = ChoiceFilter(choices=Presence.choices, method="there")
-    gateway = django_filters.CharFilter(method="carried_by", help_text="The aircraft of this dock.")
+    gateway = TypedFilter(method="carried_by", help_text="The aircraft of this dock.")
     model_key = django_filters.CharFilter(help_text="DJI's key of a model, as `3-2-0`.")
     is_enabled = BooleanFilter(help_text="Those that are disabled get no commands.")
     updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
@@ -94,6 +95,13 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "watch": watch()}
+
+    def get_object(self) -> Any:
+        """As usual; 404 names the device whose serial number differs only in the case of its letters."""
+        try:
+            return super().get_object()
+        except Http404:
+            return self.find(Device.objects.all(), sn=self.kwargs["sn"])  # which raises, as it did before
 
     def changed(self, row: Device) -> None:
         live.tell_device([row])

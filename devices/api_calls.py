@@ -22,8 +22,8 @@ from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, Servi
 from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
 from devices.waiting import LONGEST, Wait, wait_of
 from organizations import rights
-from organizations.fields import BooleanField, CharField, IntegerField, StrictSerializer
-from organizations.filters import BeforeFilter, BooleanFilter, SinceFilter
+from organizations.fields import BooleanField, CharField, IntegerField, StrictSerializer, TypedField
+from organizations.filters import BeforeFilter, BooleanFilter, SinceFilter, TypedFilter
 from organizations.idempotency import key_of, once
 from organizations.models import Role
 from organizations.tenancy import restrict
@@ -51,7 +51,7 @@ MANY: Final = [
 class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
     """What calls and batches have in common."""
 
-    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
     method = django_filters.CharFilter(help_text="The service.")
     requested_by = django_filters.CharFilter("requested_by__username", help_text="The name of a user.")
     created_since = SinceFilter("created")
@@ -62,7 +62,7 @@ class ServiceCallFilter(AskingFilter):
     """Which calls."""
 
     updated_since = SinceFilter("updated")
-    device = django_filters.CharFilter("device__sn", help_text="Serial number of the dock.")
+    device = TypedFilter("device__sn", help_text="Serial number of the dock.")
     status = django_filters.MultipleChoiceFilter(
         choices=ServiceCall.Status.choices, distinct=False, help_text="One or several."
     )
@@ -104,7 +104,7 @@ class AskSerializer(StrictSerializer):
 class AskOneSerializer(AskSerializer):
     """One service asked of one dock."""
 
-    device = CharField(validators=[SERIAL_NUMBER], help_text="Serial number of the dock.")
+    device = TypedField(validators=[SERIAL_NUMBER], help_text="Serial number of the dock.")
     expires_in = IntegerField(
         required=False,
         min_value=1,
@@ -129,7 +129,7 @@ class AskManySerializer(AskSerializer):
 
     method = services(spec for spec in METHODS.values() if not spec.secrets)
     devices = serializers.ListField(
-        child=CharField(validators=[SERIAL_NUMBER]),
+        child=TypedField(validators=[SERIAL_NUMBER]),
         min_length=1,
         max_length=MOST_DEVICES,
         help_text="Serial numbers of docks of one organization; who is named twice is asked once.",

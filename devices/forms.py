@@ -157,6 +157,6 @@ COMMANDS: dict[str, Command] = {
         Command("update-file", "Update licenses from a file", methods.UPDATE, UpdateFromFileForm),
         Command("switch", "Switch a license", methods.SWITCH, SwitchForm),
         Command("login", "Log in to DJI", methods.LOGIN, LoginForm),
-        Command("logout", "Log out of DJI", methods.LOGOUT, LogoutForm),
+        Command("logout", "Log out of DJI", methods.LOGOUT, LogoutForm, "Ends a login that is under way, too."),
     )
 }

@@ -73,6 +73,7 @@ class Method(NamedTuple):
     event: type[msgspec.Struct] | None = None  # with events the reply is not the end
     secrets: tuple[str, ...] = ()  # fields that only the dock may read
     qos: int = 1
+    supersedes: tuple[str, ...] = ()  # methods of the same subject that do not stand in its way: it ends their calls
     example: Mapping[str, Any] = {}  # data as in DJI's sample, as far as ours is the same
 
     def read(self, data: Any) -> dict[str, Any]:
@@ -195,6 +196,7 @@ METHODS: Final[dict[str, Method]] = {
             subject=lambda _data: ACCOUNT,
             output=_account_output,
             event=AccountEvent,
+            supersedes=(LOGIN,),
         ),
     )
 }

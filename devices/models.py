@@ -101,7 +101,7 @@ class Device(ChangingModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.callsign} ({self.sn})" if self.callsign else self.sn
+        return f"{self.callsign} ({self.sn})" if self.callsign not in ("", self.sn) else self.sn
 
     @property
     def model_name(self) -> str:
@@ -218,6 +218,7 @@ class DeviceAccount(models.Model):
         VERIFICATION_REQUIRED = "verification_required", "verification required"
         LOGGED_IN = "logged_in", "logged in"
         FAILED = "failed", "failed"
+        UNKNOWN = "unknown", "unknown: the dock may be logged in"
 
     device = models.OneToOneField(Device, models.CASCADE, related_name="account")
     username = models.CharField(max_length=128, blank=True)

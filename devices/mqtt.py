@@ -7,6 +7,7 @@ an organization, where the gateway belongs to none.
 
 from collections.abc import Sequence
 
+import msgspec
 from django.utils import timezone
 
 from devices import binding, service_calls, topology
@@ -62,7 +63,7 @@ def _name(finding: binding.Finding) -> OrganizationGetReply | ResultReply:
 def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
     """`airport_organization_bind`: bind a dock and its aircraft; success is per device."""
     entries = [
-        BindEntry(number, message.sn, wanted)
+        BindEntry(number, message.sn, msgspec.structs.replace(wanted, sn=_named(wanted.sn, message.sn)))
         for number, message in enumerate(messages)
         for wanted in message.data.bind_devices
     ]
@@ -75,6 +76,11 @@ def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
         concerned = outcomes[0][1].organization_id
         replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned))
     return replies
+
+
+def _named(sn: str, topic_sn: str) -> str:
+    """The serial number that an entry means: the gateway's own, if only the case of letters differs."""
+    return topic_sn if sn.casefold() == topic_sn.casefold() else sn
 
 
 def update_topo(messages: Sequence[Message]) -> list[Reply]:

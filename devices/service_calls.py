@@ -273,6 +273,8 @@ def _make(
         found.append((device, wish.given, call))
     calls = [call for call, _ in made]
     _check_payloads(spec, calls)
+    if spec.supersedes:
+        _supersede(spec, calls, actor=actor, now=now)
     _insert(spec, made, actor=actor, now=now)
     _enqueue(calls, common["batch"])
     return found
@@ -289,7 +291,7 @@ def _judge(
     devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
     places = {key: place for place, key in enumerate(devices)}
     open_calls = ServiceCall.objects.open().filter(device__in=devices, subject__in={wish.subject for wish in wishes})
-    busy = set(open_calls.values_list("device_id", "subject"))
+    busy = set(open_calls.exclude(method__in=spec.supersedes).values_list("device_id", "subject"))
     watched = watch(now)
     judged: list[tuple[Device, _Wish, Refused | None]] = []
     there = [wish for wish in wishes if wish.device.pk in devices]
@@ -665,17 +667,35 @@ def cancel_many(calls: QuerySet[ServiceCall], *, actor: Actor) -> int:
     """Call off those that are not sent; returns how many."""
     queued = calls.filter(status=Status.QUEUED)
     canceled = _tell(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
+    _audit_canceled(canceled, actor=actor)
+    return len(canceled)
+
+
+def _audit_canceled(calls: Iterable[ServiceCall], *, actor: Actor) -> None:
     audit.record(
         audit.event(
             actor,
             "cancel command",
             call.device,
             organization_id=call.organization_id,
-            after={"method": call.method, "call": str(call.pk)},
+            after={"method": call.method, "call": str(call.pk), "reason": call.result_text},
         )
-        for call in canceled
+        for call in calls
     )
-    return len(canceled)
+
+
+def _supersede(spec: Method, calls: Sequence[ServiceCall], *, actor: Actor, now: datetime) -> None:
+    """Close the open calls that these take the place of. A dock's later word on such a call changes nothing."""
+    docks = {call.device_id: call.subject for call in calls}
+    rows = ServiceCall.objects.open().filter(
+        device__in=docks, subject__in=set(docks.values()), method__in=spec.supersedes
+    )
+
+    def word(call: ServiceCall) -> Word:
+        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
+        return Word(Source.PERSON, Status.CANCELED, text=f"superseded by a logout.{outcome}")
+
+    _audit_canceled(_tell(rows, word, now=now), actor=actor)
 
 
 def abandon(device_ids: Iterable[int]) -> None:

@@ -35,6 +35,7 @@ from licenses.models import Inventory, LicenseEvent, UnlockLicense
 from organizations.models import Role
 from organizations.tenancy import restrict
 from organizations.tenant_admin import TenantFilter
+from organizations.typed import typed
 
 HISTORY = 100  # events on a license's page
 CORNERS = 30  # of a polygon on it
@@ -83,7 +84,7 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Parts of names, and whole numbers."""
-        term = search_term.strip()
+        term = typed(search_term)
         if term:
             queryset = queryset.matching(term)  # type: ignore[attr-defined]
         return queryset, False

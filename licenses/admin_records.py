@@ -15,6 +15,7 @@ from devices.templatetags.moments import ago, exact
 from licenses.admin_licenses import EVENT_WORDS, changes
 from licenses.models import Inventory, LicenseEvent, LicenseList
 from organizations.tenant_admin import ReadOnlyAdmin, TenantFilter
+from organizations.typed import typed
 
 
 class _Records(ReadOnlyAdmin):
@@ -72,7 +73,7 @@ class LicenseEventAdmin(_Records):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
+        term = typed(search_term)
         if term.isdecimal() and len(term) < 19:
             return queryset.filter(license_id=int(term)), False
         if term:

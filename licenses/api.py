@@ -32,7 +32,7 @@ from licenses.serializers import (
     UnlockLicenseSerializer,
     UploadSerializer,
 )
-from organizations.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter
+from organizations.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
 from organizations.models import Role
 from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
@@ -62,7 +62,7 @@ class DockLicenseFilter(django_filters.FilterSet):  # type: ignore[misc]
     updated_since = SinceFilter(
         "updated", help_text="Changes of the row, not of when it was read; what vanished is not among them."
     )
-    search = django_filters.CharFilter(
+    search = TypedFilter(
         method="matching",
         help_text="In the license's name, the dock's serial number and callsign; or a whole license id, or the whole "
         "serial number that it is bound to.",
@@ -91,10 +91,8 @@ class DockLicenseFilter(django_filters.FilterSet):  # type: ignore[misc]
 class LicenseFilter(DockLicenseFilter):
     """Which licenses of all docks."""
 
-    device = django_filters.CharFilter("device__sn", help_text="Serial number of the dock.")
-    organization = django_filters.CharFilter(
-        "device__organization__organization_id", help_text="The ID of an organization."
-    )
+    device = TypedFilter("device__sn", help_text="Serial number of the dock.")
+    organization = TypedFilter("device__organization__organization_id", help_text="The ID of an organization.")
 
 
 class LicenseViewSet(ListModelMixin, TenantViewSet):
@@ -177,7 +175,7 @@ class DockLicenseViewSet(OfDeviceMixin, LicenseViewSet):
 class LicenseFileFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which license files."""
 
-    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
     md5 = django_filters.CharFilter(lookup_expr="iexact", help_text="In hexadecimal digits.")
     created_since = SinceFilter("created")
 

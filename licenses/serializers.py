@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from licenses import geography, validity, wording
 from licenses.models import Inventory, LicenseEvent, LicenseFile, UnlockLicense
-from organizations.fields import CharField, StrictSerializer
+from organizations.fields import StrictSerializer, TypedField
 from organizations.serializers import Include, IncludingSerializer
 from organizations.tenancy import restrict
 
@@ -153,7 +153,7 @@ class LicenseFileSerializer(IncludingSerializer):
 class UploadSerializer(StrictSerializer):
     """A license file and whose docks it is for."""
 
-    organization = CharField(
+    organization = TypedField(
         max_length=64,
         required=False,
         allow_blank=True,  # else an empty one in a form would be none

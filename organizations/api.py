@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from organizations import audit, codes, fleet
-from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter
+from organizations.filters import BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
 from organizations.models import BindingCode, Organization, Role
 from organizations.serializers import (
     BindingCodeSerializer,
@@ -67,7 +67,7 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
 class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which binding codes."""
 
-    organization = django_filters.CharFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
     state = ChoiceFilter(
         choices=codes.State.choices, method="in_state", help_text="`usable` finds those that expire soon, too."
     )

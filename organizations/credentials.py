@@ -16,6 +16,7 @@ from organizations.models import (
     digest_of,
     normalise_code,
 )
+from organizations.typed import typed
 
 WRONG = "organization ID and code do not belong together"
 KEPT = timedelta(days=30)
@@ -23,7 +24,7 @@ LOCKED_OUT = "gateway locked out after too many wrong codes"
 
 
 class Credentials(NamedTuple):
-    """What a gateway sent; the id counts as it is but for white space around it, the code is normalised."""
+    """What a gateway sent, as a person typed it: neither need be in its plain form."""
 
     gateway_sn: str
     organization_id: str
@@ -49,7 +50,7 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     Every new wrong pair counts towards its gateway's lock-out, within one message too.
     """
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
-    keys = [(attempt.organization_id.strip(), digests[attempt.code]) for attempt in attempts]
+    keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
     codes = _find_codes(keys, lock=lock)
     named = _organizations_named({key[0] for key in keys if key not in codes})
     wrong = _recent_failures({attempt.gateway_sn for attempt in attempts}, now)
@@ -102,7 +103,7 @@ def _pair_digest(organization_id: str, code_digest: str) -> str:
 def _failure(attempt: Credentials, pair: str, now: datetime) -> BindingFailure:
     return BindingFailure(
         gateway_sn=attempt.gateway_sn,
-        organization_id_tried=attempt.organization_id.strip()[:64],
+        organization_id_tried=typed(attempt.organization_id)[:64],
         pair_digest=pair,
         reason=WRONG,
         first_at=now,

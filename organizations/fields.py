@@ -6,6 +6,8 @@ from typing import Any
 from django.db import models
 from rest_framework import serializers
 
+from organizations.typed import typed
+
 
 class BooleanField(serializers.BooleanField):
     """`true` or `false`."""
@@ -23,6 +25,13 @@ class CharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class TypedField(CharField):
+    """Text that a person typed, in its plain form; see `organizations/typed.py`."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return typed(super().to_internal_value(data))
 
 
 class IntegerField(serializers.IntegerField):

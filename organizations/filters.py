@@ -8,6 +8,9 @@ import django_filters
 from django.core.exceptions import ValidationError
 from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
+from rest_framework import filters
+
+from organizations.typed import TypedField, typed
 
 
 def one_of(choices: Iterable[tuple[Any, Any]]) -> dict[str, str]:
@@ -20,6 +23,19 @@ class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
 
     def __init__(self, *args: Any, choices: Any, **kwargs: Any) -> None:
         super().__init__(*args, choices=choices, error_messages=one_of(choices), **kwargs)
+
+
+class TypedFilter(django_filters.CharFilter):  # type: ignore[misc]
+    """An id or serial number as a person typed it."""
+
+    field_class = TypedField
+
+
+class SearchFilter(filters.SearchFilter):
+    """`?search=` as a person typed it."""
+
+    def get_search_terms(self, request: Any) -> list[str]:
+        return [term for given in super().get_search_terms(request) if (term := typed(given))]
 
 
 class BooleanFilter(django_filters.TypedChoiceFilter):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from organizations.models import (
     OrganizationAPIKey,
     check_own_code,
 )
+from organizations.typed import TypedField
 
 
 class WriteOnlyField(forms.CharField):
@@ -47,6 +48,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
 
     class Meta:
         model = Organization
+        field_classes = {"organization_id": TypedField}
         fields = [
             "organization_id",
             "name",
@@ -136,7 +138,7 @@ def from_now(lifetime: timedelta) -> datetime:
 class BindingCodeForm(IssuingForm):
     """A new binding code."""
 
-    code = forms.CharField(
+    code = TypedField(
         label="Own code",
         required=False,
         max_length=64,

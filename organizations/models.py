@@ -16,6 +16,7 @@ from rest_framework_api_key.models import BaseAPIKeyManager
 
 from organizations.encryption import EncryptedTextField
 from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantKey, TenantModel, TenantQuerySet
+from organizations.typed import typed
 
 # 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -111,8 +112,8 @@ class Membership(TenantModel):
 
 
 def normalise_code(code: str) -> str:
-    """The code as it is compared: separators and case do not count."""
-    return "".join(character for character in code if character.isalnum()).upper()
+    """The code as it is compared: separators and case do not count, nor how its characters are written in Unicode."""
+    return "".join(character for character in typed(code) if character.isalnum()).upper()
 
 
 def digest_of(code: str) -> str:

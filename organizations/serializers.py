@@ -9,8 +9,9 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from rest_framework import serializers
 
-from organizations.fields import CharField, IntegerField, StrictModelSerializer, StrictSerializer
+from organizations.fields import CharField, IntegerField, StrictModelSerializer, StrictSerializer, TypedField
 from organizations.models import BindingCode, Organization
+from organizations.typed import typed
 
 OWN_CODE: Final = RegexValidator(
     r"^[ ._-]*([A-Za-z0-9][ ._-]*){8,}$",
@@ -77,6 +78,11 @@ class OrganizationSerializer(IncludingSerializer):
             },
         }
 
+    def to_internal_value(self, data: Any) -> Any:
+        """The id in its plain form, before it is checked."""
+        given = data.get("organization_id") if isinstance(data, Mapping) else None
+        return super().to_internal_value({**data, "organization_id": typed(given)} if isinstance(given, str) else data)
+
     def get_has_own_license(self, organization: Organization) -> bool:
         return bool(organization.app_license)
 
@@ -142,13 +148,13 @@ class IssuedBindingCodeSerializer(BindingCodeSerializer):
 class NewBindingCodeSerializer(StrictSerializer):
     """What a new binding code shall be."""
 
-    organization = CharField(
+    organization = TypedField(
         required=False, help_text="Its `organization_id`; not needed by an API key or by whoever manages just one."
     )
     label = CharField(  # type: ignore[assignment]  # the stubs' Field has a label, too
         required=False, allow_blank=True, max_length=100
     )
-    code = CharField(
+    code = TypedField(
         required=False,
         max_length=64,
         validators=[OWN_CODE],

@@ -14,6 +14,7 @@ from organizations import audit, rights
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, organization_of, restrict
+from organizations.typed import typed
 
 HISTORY_ROLE = Role.MANAGER  # from which on a member may read who did what
 
@@ -75,6 +76,11 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return readable(super().get_queryset(request), request, self.view_role)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        return super().get_search_results(request, queryset, typed(search_term))
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any

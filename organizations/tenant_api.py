@@ -166,9 +166,16 @@ class TenantViewSet(GenericViewSet[Any]):
         """
         found = restrict(rows, self.request.user).filter(**lookup).first()
         if found is None:
+            meant = self._meant(rows, **lookup)
             names = [field] if field else [name.partition("__")[0] for name in lookup]
-            raise NotFound({name: [NONE_LIKE_THIS] for name in names})
+            raise NotFound({name: [f"{NONE_LIKE_THIS}{meant}"] for name in names})
         return found
+
+    def _meant(self, rows: Any, **lookup: str) -> str:
+        """A question for who mistook the case of letters, about a row that they may see; else ""."""
+        known = restrict(rows, self.request.user).filter(**{f"{name}__iexact": text for name, text in lookup.items()})
+        found = known.values_list(*lookup).first()
+        return f" Did you mean {found[0]}?" if found else ""
 
     def organization(self, given: str | None, role: Role) -> Organization:
         """The organization that a body names as `organization`, in which whoever asks must have this role.

@@ -75,7 +75,7 @@ class SqliteDatabase:
         self.url = f"sqlite:///{self.path}"
 
     def rows(self, sql):
-        connection = sqlite3.connect(self.path, timeout=20)
+        connection = sqlite3.connect(self.path, timeout=20, isolation_level=None)
         try:
             return connection.execute(sql).fetchall()
         finally:

@@ -55,6 +55,11 @@ async function fetchJson(address) {
   return response.json();
 }
 
+/** Callsign and serial number, which many docks give as their callsign. */
+function fullName({ callsign, sn }) {
+  return callsign && callsign !== sn ? `${callsign} (${sn})` : sn;
+}
+
 function byCountry(world) {
   const found = new Map();
   for (const feature of world.features) {
@@ -168,7 +173,7 @@ function drawDock({ id, geometry, properties }) {
 
 function dockPopup({ properties, page }) {
   const mine = entries.filter((entry) => entry.properties.sn === properties.sn);
-  const name = properties.callsign ? `${properties.callsign} (${properties.sn})` : properties.sn;
+  const name = fullName(properties);
   const head = element("p", "", link(page, name), element("span", "", `${properties.product} · ${properties.presence_text}`));
   return element("div", "", head, ...named(mine));
 }
@@ -257,7 +262,7 @@ function showMore() {
 function itemOf(entry) {
   const { properties, licenses } = entry;
   const where = licenses.map((row) => row.properties.inventory_text).join(", ");
-  const dock = properties.callsign ? `${properties.callsign} (${properties.sn})` : properties.sn;
+  const dock = fullName(properties);
   const button = element(
     "button",
     "",

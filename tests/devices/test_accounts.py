@@ -1,11 +1,14 @@
 """What logins and logouts say about a dock's DJI account."""
 
 import pytest
+from django.db import transaction
 
 from devices import accounts, service_calls
+from devices.call_states import describe
 from devices.models import Device, DeviceAccount, ServiceCall
 from devices.serializers import DeviceAccountSerializer
 from mqtt_bridge.publisher import Receipt
+from organizations.models import AuditEvent
 from tests.devices.test_service_calls import (
     CREDENTIALS,
     LOGIN,
@@ -106,12 +109,63 @@ def test_login_that_the_broker_never_took_leaves_what_was(dock):
     assert ServiceCall.objects.get(status="expired").sent is None
 
 
-def test_login_that_nobody_answers_has_failed_until_the_dock_says_otherwise(dock):
+@pytest.mark.parametrize(("told", "then"), [("ok", "logged_in"), ("failed", "failed")])
+def test_login_that_nobody_answers_is_unknown_until_the_dock_says_how_it_ended(dock, told, then):
     call = sent(dock, LOGIN, CREDENTIALS)
     close_overdue(seconds=181)
-    assert account(dock)[0] == "failed"
-    event(call, "ok")
-    assert account(dock)[0] == "logged_in"
+    assert account(dock) == ("unknown", "pilot@example.org", "")
+    event(call, told)
+    assert account(dock)[0] == then
+
+
+def test_login_whose_answer_nobody_can_read_is_unknown(dock):
+    hear(sent(dock, LOGIN, CREDENTIALS), {"result": "perhaps"})
+    assert account(dock)[0] == "unknown"
+
+
+def test_logout_ends_a_login_that_makes_no_progress(dock, actor):  # noqa: F811
+    login = sent(dock, LOGIN, CREDENTIALS)
+    event(login, "in_progress", 10)
+    logout = sent(dock, LOGOUT, {}, actor=actor)
+    login.refresh_from_db()
+    assert (login.status, account(dock)[0]) == ("canceled", "unknown")
+    assert describe(login) == "Canceled: superseded by a logout. What the dock did is unknown."
+    assert AuditEvent.objects.get(action="cancel command").user == actor.user
+    assert event(login, "ok").reason == "the call had ended: canceled"
+    event(logout, "ok")
+    event(login, "ok")
+    assert account(dock) == ("logged_out", "", "")
+
+
+def test_logout_takes_the_place_of_a_login_that_was_not_sent(dock):
+    login = issue(dock, LOGIN, CREDENTIALS)
+    event(sent(dock, LOGOUT, {}), "failed")
+    login.refresh_from_db()
+    assert describe(login) == "Canceled: superseded by a logout."
+    assert claim(login) is None
+    assert account(dock)[0] == "logged_out"
+
+
+def test_nothing_but_a_logout_supersedes_a_login_and_nothing_a_logout(dock):
+    def is_refused(method, data):
+        with pytest.raises(service_calls.Refused, match="busy"), transaction.atomic():
+            issue(dock, method, data)
+        return True
+
+    sent(dock, LOGIN, CREDENTIALS)
+    assert is_refused(LOGIN, CREDENTIALS)
+    issue(dock, LOGOUT, {})
+    assert is_refused(LOGIN, CREDENTIALS)
+    assert is_refused(LOGOUT, {})
+
+
+def test_logout_that_is_refused_ends_no_login(dock):
+    login = sent(dock, LOGIN, CREDENTIALS)
+    Device.objects.update(is_enabled=False)
+    with pytest.raises(service_calls.Refused), transaction.atomic():
+        issue(dock, LOGOUT, {})
+    login.refresh_from_db()
+    assert login.status == "sent"
 
 
 def test_late_word_on_an_old_login_does_not_touch_a_newer_one(dock):

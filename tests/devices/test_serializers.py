@@ -90,3 +90,10 @@ def test_any_number_is_told_with_the_named_relations(dock, alice, watched, djang
     with django_assert_num_queries(1):
         rows = Device.objects.select_related(*DeviceSerializer.related)
         assert len(DeviceSerializer(rows, many=True, context=watched).data) == 6
+
+
+def test_a_callsign_that_is_the_serial_number_is_not_said_twice(dock):
+    dock.callsign = dock.sn
+    assert str(dock) == dock.sn
+    dock.callsign = "Pier 7"
+    assert str(dock) == f"Pier 7 ({dock.sn})"
