@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 
@@ -15,7 +13,8 @@ from kombu.exceptions import OperationalError
 
 from cloudapi import celery_app
 from cloudapi.embedded.servers import Redis
-from tests.stack import ROOT, running_stack, wait_for
+from tests import fork_server
+from tests.stack import running_stack, wait_for
 
 PUBLISH = "devices.tasks.publish_service_call"
 
@@ -67,8 +66,7 @@ def test_dead_redis_is_noticed_at_once(own_redis):
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_without_redis_the_programs_say_what_is_missing(program):
-    command = [sys.executable, "-m", "celery", "-A", "cloudapi", program]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"REDIS_URL": ""}, capture_output=True, text=True)
+    done = fork_server.run(["-m", "celery", "-A", "cloudapi", program], env=os.environ | {"REDIS_URL": ""})
     assert done.returncode == 1
     assert done.stderr.startswith("REDIS_URL is not set")
 
