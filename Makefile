@@ -30,7 +30,7 @@ demo: $(RUNTIME)
 
 test: setup
 	$(BIN)/python -m cloudapi.embedded.programs chromium
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check .

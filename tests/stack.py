@@ -114,9 +114,7 @@ class Stack:
 
     def manage(self, *arguments):
         """Run one of the project's commands to its end and return what it printed."""
-        done = fork_server.run(["manage.py", *arguments], env=self.env)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return manage(*arguments, env=self.env)
 
     def start_bridge(self, *, command=("manage.py", "run_mqtt_bridge"), wait=True, **env):
         """Start a bridge; returns its process, when it serves docks unless told not to wait."""
@@ -251,6 +249,13 @@ class Stack:
             yield docks, loop
 
 
+def manage(*arguments, env):
+    """Run one of the project's commands in this environment and return what it printed."""
+    done = fork_server.run(["manage.py", *arguments], env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def wait_for(condition, seconds=60):
     """Wait until the condition is true; the limit is for a machine that is busy with other things."""
     deadline = time.monotonic() + seconds
@@ -292,6 +297,7 @@ __all__ = [
     "PostgreSQL",
     "Redis",
     "Stack",
+    "manage",
     "running_stack",
     "wait_for",
 ]
