@@ -78,7 +78,7 @@ class Schedule(LoadScopeScheduling):
         return group_of(nodeid)
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Take two workers for each core with `-n auto`: most long tests wait for other processes half of their time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
