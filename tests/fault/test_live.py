@@ -21,7 +21,7 @@ CALLS = 20
 EVENTS = 500
 DEAF = 5.0  # seconds
 REFETCH_EVERY = size(5.0, 20.0)  # seconds; docs/live.md says 20
-EQUAL_WITHIN = REFETCH_EVERY + 10.0  # seconds
+EQUAL_WITHIN = REFETCH_EVERY + size(60.0, 10.0)  # seconds
 
 # A worker of its own, which ends as kill -9 would: what it could not hand over by then nobody hands over.
 WORKER = """

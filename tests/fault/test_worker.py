@@ -86,13 +86,13 @@ def test_worker_that_is_asked_to_end_ends_with_0_and_leaves_nothing_undone(stack
         issuing = pool.submit(commands.issue, stack, count=COMMANDS, rate=RATE)
         wait_for(lambda: commands.count(stack) >= COMMANDS // 3)
         asked = time.monotonic()
-        assert stack.stop_worker(worker) == 0
+        assert stack.stop_worker(worker) == 0  # within a minute
         took = time.monotonic() - asked
         stack.start_worker()
         issuing.result()
         commands.wait_until_closed(stack, SILENCE + commands.CLOSING)
     report(f"ended in {took:.1f} s, {commands.summary(stack, fleet.ledger)}")
-    assert took <= 10.0
+    assert took <= size(60.0, 10.0)
     assert list(commands.broken(stack, fleet.ledger, asked=COMMANDS)) == []
     assert len(fleet.ledger.commands()) == COMMANDS
 
