@@ -25,7 +25,7 @@ demo: python
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 packages: python
 	@$(PROVIDE) --packages requirements-dev.txt

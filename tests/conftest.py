@@ -1,34 +1,62 @@
 """What all tests share."""
 
 import fcntl
-from functools import cache
+import os
 
 import pytest
+from django.db import connection
 
-from tests.stack import DATABASES, running_stack
+from tests.stack import DATABASES, SETUP, manage, run_server
 
 pytest_plugins = ["tests.cast", "tests.api"]
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """prepared("sqlite") is a database with tables and organizations that stacks may be copied from.
-
-    It is made once a run, by whichever worker wants it first.
-    """
+def once(tmp_path_factory):
+    """once("name", make) is the text that `make(folder)` returned to the worker that wanted it first in this run."""
     own = tmp_path_factory.getbasetemp()
     common = own.parent if own.name.startswith("popen-") else own
 
-    @cache
-    def prepare(kind):
-        folder = common / f"prepared-{kind}"
+    def once(name, make):
+        folder = common / name
         folder.mkdir(exist_ok=True)
-        url = folder / "url"
+        made = folder / "made"
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not url.exists():
-                with running_stack(kind, folder) as stack:
-                    url.write_text(stack.database.url)
-        return DATABASES[kind].at(url.read_text())
+            if not made.exists():
+                made.write_text(make(folder))
+        return made.read_text()
 
-    return prepare
+    return once
+
+
+@pytest.fixture(scope="session")
+def migrated(once):
+    """migrated("sqlite") is a database with tables and nothing of ours in them."""
+
+    def make(kind, folder):
+        database = DATABASES[kind](run_server(), folder)
+        manage("migrate", "-v0", env=os.environ | {"DATABASE_URL": database.url})
+        return database.url
+
+    return lambda kind: DATABASES[kind].at(once(f"migrated-{kind}", lambda folder: make(kind, folder)))
+
+
+@pytest.fixture(scope="session")
+def prepared(once, migrated):
+    """prepared("sqlite") is a database with tables and organizations that stacks may be copied from."""
+
+    def make(kind, folder):
+        database = DATABASES[kind](run_server(), folder, migrated(kind))
+        manage("shell", "-v0", "-c", SETUP, env=os.environ | {"DATABASE_URL": database.url})
+        return database.url
+
+    return lambda kind: DATABASES[kind].at(once(f"prepared-{kind}", lambda folder: make(kind, folder)))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request, django_db_modify_db_settings_parallel_suffix):
+    """Let the workers copy one migrated database: each would take two seconds to migrate its own."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        template = request.getfixturevalue("migrated")("postgresql")
+        connection.settings_dict["TEST"]["TEMPLATE"] = template.url.rsplit("/", 1)[1]

@@ -1,15 +1,22 @@
 """A pytest plugin for runs on several workers: the tests of a module stay together, and long modules come first.
 
-A module makes its stack, its web server or its browser once, so it must not be spread over the workers. xdist's groups
+A module makes its stack, its web server or its browser once, so it must not be spread over the workers. The modules of
+`tests/field` share a stack for each worker and database, so a worker gets many of them on one database. xdist's groups
 would do for that, but it writes them into the ids of tests where pytest 9.2 no longer looks: `--dist loadgroup` spreads
 every test on its own. What takes longest comes first, or one worker would do it alone at the end.
 """
 
 import os
+import re
+import zlib
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+FIELD = "tests/field/"
+FIELD_PARTS = 2  # for each database
+DATABASE = re.compile(r"[\[-](postgresql|sqlite)[]-]")
+MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 TOGETHER = ("tests/browser/",)  # they share one Chromium
 APART = ("tests/browser/test_commands_end_to_end.py",)
 # By how long they take, which need not be exact; all others follow in random order.
@@ -17,6 +24,7 @@ FIRST = (
     "tests/cloudapi/rest/test_contract.py",
     "tests/browser/",
     "tests/browser/test_commands_end_to_end.py",
+    FIELD,
     "tests/fault/test_kill.py",
     "tests/fault/test_flood.py",
     "tests/fault/test_worker.py",
@@ -48,10 +56,19 @@ PLACES = {group: place for place, group in enumerate(FIRST)}
 
 
 def group_of(nodeid: str) -> str:
-    """Return what stays together with a test: its module, or a folder."""
-    module = nodeid.split("::", 1)[0]
+    """Return what stays together with a test: its module, a folder, or modules of a folder on one database."""
+    module, _, test = nodeid.partition("::")
+    if module.startswith(FIELD):
+        database = DATABASE.search(test)
+        part = zlib.crc32(module.encode()) % FIELD_PARTS
+        return f"{FIELD}{database[1] if database else ''}{part}"
     folders = [folder for folder in TOGETHER if module.startswith(folder) and module not in APART]
     return folders[0] if folders else module
+
+
+def place_of(group: str) -> int:
+    """Return what groups are ordered by."""
+    return PLACES.get(FIELD if group.startswith(FIELD) else group, len(PLACES))
 
 
 class Schedule(LoadScopeScheduling):
@@ -59,6 +76,14 @@ class Schedule(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Take two workers for each core with `-n auto`: most long tests wait for other processes half of their time."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,4 +99,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedule 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let long groups begin; a worker that runs alone keeps its random order."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: PLACES.get(group_of(item.nodeid), len(PLACES)))
+        items.sort(key=lambda item: place_of(group_of(item.nodeid)))

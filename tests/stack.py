@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
 from contextlib import contextmanager
@@ -18,11 +16,16 @@ import psycopg
 from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
 from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
+from tests import fork_server
+from tests.fork_server import ROOT, Program
 
-ROOT = Path(__file__).parent.parent
 LICENSE = {"DJI_APP_ID": "1001", "DJI_APP_KEY": "a key", "DJI_APP_LICENSE": "a license"}
 CODE = "HARB-HARB-2345"
 OTHER_CODE = "GRID-GRID-2345"
+MIGRATE = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+"""
 SETUP = f"""
 from organizations.models import BindingCode, Organization
 for id, name, code in (("12345678", "Harbour", "{CODE}"), ("87654321", "Grid", "{OTHER_CODE}")):
@@ -107,27 +110,17 @@ class Stack:
 
     def prepare(self):
         """Create the tables and two organizations."""
-        self.manage("migrate", "-v0")
-        self.manage("shell", "-v0", "-c", SETUP)
+        self.manage("shell", "-v0", "-c", MIGRATE + SETUP)
 
     def manage(self, *arguments):
         """Run one of the project's commands to its end and return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return manage(*arguments, env=self.env)
 
     def start_bridge(self, *, command=("manage.py", "run_mqtt_bridge"), wait=True, **env):
         """Start a bridge; returns its process, when it serves docks unless told not to wait."""
         before = self.served()
         with self.log.open("ab") as log:
-            bridge = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=self.env | env, stderr=log)
+            bridge = Program(command, env=self.env | env, stderr=log.fileno())
         self.bridges.append(bridge)
         if wait:
             wait_for(lambda: self.served() > before or bridge.poll() is not None)
@@ -169,10 +162,10 @@ class Stack:
         return worker.wait(timeout=60)
 
     def _start_celery(self, command, options, env):
-        arguments = [sys.executable, *command, "-A", "cloudapi", *options]
+        arguments = [*command, "-A", "cloudapi", *options]
         with self.worker_log.open("ab") as log:
-            process = subprocess.Popen(
-                arguments, cwd=ROOT, env=self.env | env, stdout=log, stderr=log, start_new_session=True
+            process = Program(
+                arguments, env=self.env | env, stdout=log.fileno(), stderr=log.fileno(), start_new_session=True
             )
         self.workers.append(process)
         return process
@@ -188,18 +181,19 @@ class Stack:
     def issue(self, sn, method, data=None, **options):
         """Ask a dock for a service from a process of its own, as a script would; returns {"id"} or {"refused"}."""
         if self.issuer is None:
-            self.issuer = subprocess.Popen(
-                [sys.executable, "-m", "tests.issuer"],
-                cwd=ROOT,
-                env=self.env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert self.issuer.stdout.readline() == "ready\n"
-        self.issuer.stdin.write(json.dumps({"sn": sn, "method": method, "data": data or {}, **options}) + "\n")
-        self.issuer.stdin.flush()
-        return json.loads(self.issuer.stdout.readline())
+            self.issuer = self._start_issuer()
+        _, asked, answers = self.issuer
+        asked.write(json.dumps({"sn": sn, "method": method, "data": data or {}, **options}) + "\n")
+        asked.flush()
+        return json.loads(answers.readline())
+
+    def _start_issuer(self):
+        (asking, asked), (answers, answering) = os.pipe(), os.pipe()
+        process = Program(["-m", "tests.issuer"], env=self.env, stdin=asking, stdout=answering)
+        os.close(asking), os.close(answering)
+        issuer = process, os.fdopen(asked, "w"), os.fdopen(answers)
+        assert issuer[2].readline() == "ready\n"
+        return issuer
 
     def call(self, call_id):
         """(status, late, percent, version) of a service call."""
@@ -215,8 +209,11 @@ class Stack:
 
     def close(self):
         if self.issuer is not None:
-            self.issuer.kill()
-            self.issuer.communicate()
+            process, *files = self.issuer
+            process.kill()
+            process.wait()
+            for file in files:
+                file.close()
         for process in [*self.bridges, *(web.process for web in self.webs)]:
             if process.poll() is None:
                 process.kill()
@@ -250,6 +247,13 @@ class Stack:
         )
         with run_in_thread(docks) as loop:
             yield docks, loop
+
+
+def manage(*arguments, env):
+    """Run one of the project's commands in this environment and return what it printed."""
+    done = fork_server.run(["manage.py", *arguments], env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def wait_for(condition, seconds=60):
@@ -288,10 +292,12 @@ __all__ = [
     "LICENSE",
     "OTHER_CODE",
     "QUICK",
+    "ROOT",
     "Mosquitto",
     "PostgreSQL",
     "Redis",
     "Stack",
+    "manage",
     "running_stack",
     "wait_for",
 ]

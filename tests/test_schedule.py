@@ -25,6 +25,15 @@ def test_pages_share_a_browser_and_a_module_keeps_its_tests():
     assert group_of(f"{APART[0]}::test_a") == APART[0]
 
 
+def test_modules_of_the_field_are_spread_and_stay_on_one_database():
+    modules = [f"tests/field/test_{name}.py" for name in ("pairing", "clock", "words", "accounts", "binds", "release")]
+    for end in ("[postgresql]", "[a-postgresql-1]", "[postgresql-b]"):
+        groups = {group_of(f"{module}::test_a{end}") for module in modules}
+        assert groups == {"tests/field/postgresql0", "tests/field/postgresql1"}
+    assert group_of(f"{modules[0]}::test_a[x-sqlite]") != group_of(f"{modules[0]}::test_a[x-postgresql]")
+    assert group_of(f"{modules[0]}::test_a") == group_of(f"{modules[0]}::test_b[x]")
+
+
 def test_each_module_runs_on_one_worker():
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v", *MODULES]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

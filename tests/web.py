@@ -4,21 +4,16 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from django.db import connection
 from django.test import Client
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.fork_server import Program
 from tests.stack import wait_for
-
-ROOT = Path(__file__).parent.parent
-WARNINGS = "error,default::ResourceWarning"
 
 
 def database_url():
@@ -37,10 +32,10 @@ class Web:
         self.start(port)
 
     def start(self, port=0):
-        command = [sys.executable, "-m", "uvicorn", self.application, "--port", str(port), "--lifespan", "off"]
+        command = ["-m", "uvicorn", self.application, "--port", str(port), "--lifespan", "off"]
         command += ["--ws", "websockets-sansio", "--ws-max-size", "65536"]
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.env, stderr=output, stdout=output)
+            self.process = Program(command, env=self.env, stderr=output.fileno(), stdout=output.fileno())
         wait_for(lambda: self.process.poll() is not None or "Uvicorn running on" in self.said())
         self.host = re.search(r"Uvicorn running on http://(\S+)", self.said()).group(1)
 

@@ -1,13 +1,11 @@
 """What servers that share a Redis hear of each other."""
 
 import os
-import subprocess
-import sys
 
 from django.conf import settings
 
 from tests.devices.listener import Listener
-from tests.stack import ROOT
+from tests.fork_server import run
 
 SEND = """
 import django
@@ -21,7 +19,7 @@ assert sender.close(5)
 
 def send_from_the_server_at(public_url):
     env = os.environ | {"PUBLIC_URL": public_url, "DJANGO_SETTINGS_MODULE": "cloudapi.settings"}
-    subprocess.run([sys.executable, "-c", SEND], cwd=ROOT, env=env, check=True)
+    assert run(["-c", SEND], env=env).returncode == 0
 
 
 def test_frames_of_one_server_do_not_reach_another_that_shares_its_redis():

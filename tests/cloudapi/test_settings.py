@@ -1,13 +1,11 @@
 """What production must be told."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from cloudapi.settings import tile_origins
-from tests.stack import ROOT
+from tests import fork_server
 
 PRODUCTION = {
     "DEBUG": "false",
@@ -22,9 +20,7 @@ PRODUCTION = {
 def manage(*arguments, **changes):
     """Run a command in production's environment, changed; returns the finished process."""
     env = {name: value for name, value in (os.environ | PRODUCTION | changes).items() if value}
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    return fork_server.run(["manage.py", *arguments], env=env)
 
 
 def check(**changes):

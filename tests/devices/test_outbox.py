@@ -59,11 +59,11 @@ def test_waiting_ends_with_news_and_with_time():
         outbox = served()
         asyncio.get_running_loop().call_later(0.02, outbox.put, "news")
         started = time.monotonic()
-        await outbox.wait(5)
+        await outbox.wait(60)
         woken = time.monotonic() - started
         await outbox.wait(0.05)
         return woken, time.monotonic() - started
 
     woken, ended = asyncio.run(scenario())
-    assert woken < 1
+    assert woken < 30
     assert ended - woken >= 0.04

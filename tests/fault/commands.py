@@ -5,11 +5,11 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tests.fault.load import run_in_loop
+from tests.fault.load import run_in_loop, size
 from tests.stack import QUICK, wait_for
 
 SILENCE = 2  # seconds that a dock may say nothing, here
-CLOSING = 10.0  # seconds after its deadline or expiry by which a call is closed
+CLOSING = size(60.0, 10.0)  # seconds after its deadline or expiry by which a call is closed
 OPEN = "SELECT 1 FROM devices_servicecall WHERE status IN ('queued', 'sent', 'accepted', 'in_progress', 'paused')"
 SCRIPT = """
 import json, time

@@ -77,7 +77,7 @@ class Load:
 
 
 @contextmanager
-def under_load(stack, *, at_least, rate=RATE, docks=DOCKS, repeat_after=None, grace=20.0, sn_prefix="LOAD"):
+def under_load(stack, *, at_least, rate=RATE, docks=DOCKS, repeat_after=None, grace=60.0, sn_prefix="LOAD"):
     """A load that lasts as long as the body and `at_least` so many requests; yields the Load."""
     with stack.fleet(count=docks, sn_prefix=sn_prefix, options=QUIET, stagger=0.0) as (fleet, loop):
         load = Load(fleet, loop, rate=rate, repeat_after=repeat_after)

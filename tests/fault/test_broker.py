@@ -14,7 +14,7 @@ pytestmark = pytest.mark.fault
 KILLS = size(2, 5)
 LOAD = size(100.0, RATE)  # requests per second
 REPEAT_AFTER = 3.0  # seconds
-LONGEST_WAIT = 30.0  # seconds; docks wait to repeat themselves, docks and bridge to connect again
+LONGEST_WAIT = size(60.0, 30.0)  # seconds; docks wait to repeat themselves, docks and bridge to connect again
 
 
 @pytest.fixture

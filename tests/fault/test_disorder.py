@@ -41,7 +41,8 @@ def disorderly(seed, *, some_are_late):
         is_late = some_are_late and seed % 4 == 0 and not dock.talking
 
         async def say():
-            await asyncio.sleep(SILENCE + 6 if is_late else 0)  # the timer that gives up comes every 5 s
+            if is_late:
+                await dock.given_up.wait()
             for kind, data in answers(dock, chance):
                 await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05]))
                 if kind == "reply":
@@ -60,15 +61,16 @@ def run(stack, rounds, *, some_are_late=True):
     with stack.fleet(count=DOCKS, options=Options(osd_rate=1)) as (fleet, loop):
         wait_for(lambda: all(dock.is_onboarded for dock in fleet.docks))
         for number, dock in enumerate(fleet.docks):
-            dock.talking = []
+            dock.talking, dock.given_up = [], asyncio.Event()
             dock.handlers[LOGIN] = dock.handlers[LOGOUT] = disorderly(number, some_are_late=some_are_late)
         for count in range(rounds):
             calls = [
                 stack.issue(dock.sn, LOGIN if count % 2 else LOGOUT, CREDENTIALS if count % 2 else {})
                 for dock in fleet.docks
             ]
-            for call in calls:
+            for dock, call in zip(fleet.docks, calls, strict=True):
                 stack.ended(call["id"])
+                loop.call_soon_threadsafe(dock.given_up.set)
         wait_for(lambda: all(talk.done() for dock in fleet.docks for talk in dock.talking))
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0.5), loop).result()
 

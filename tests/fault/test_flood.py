@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import socket
 import struct
 import threading
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.fault
 FLOOD = 2_000  # messages per second
 SECONDS = size(2, 10)  # of each flood
 ASKED = 100  # requests of the other dock during each flood
-WAIT = 0.3  # seconds, p95
+TIMES = 3  # as long, at least, does a dock wait without the protection
 FLOODER = "FLOODER"
 PUBACK = 4  # bytes
 
@@ -128,44 +129,31 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
     return fleet.ledger, said
 
 
-def waits(stack, flood, **options):
-    """The p95 that another dock waits during the flood, the most it may be, and a line for people.
-
-    300 ms, or five times what it waits without a flood where that is more: the two cores may be busy with other things.
-    """
-    quiet, _ = hear(stack, "QUIET", seconds=1)
-    ledger, said = hear(stack, "HEARD", flood=flood, **options)
-    assert len(ledger.transactions()) == ASKED
-    line = f"{said} {flood} from another dock: {ledger.summary()}; without flood: {quiet.summary()}"
-    return ledger, max(WAIT, 5 * quiet.latency(95)[0]), line
-
-
-@pytest.mark.parametrize("flood", ["osd", "requests"])
-def test_dock_is_heard_while_another_floods(flood, postgres_stack, report):
-    """Other tests on these cores only add to the waiting: one good run of three, each with a new bridge, is proof."""
-    for _ in range(3):
-        bridge = postgres_stack.start_bridge()
-        ledger, longest, line = waits(postgres_stack, flood)
-        report(line)
-        assert ledger.unanswered() == []
-        if ledger.latency(95)[0] <= longest:
-            return
-        postgres_stack.stop_bridge(bridge)
-    pytest.fail("the other dock waited too long, three times")
-
-
 @pytest.mark.parametrize(("flood", "alteration"), [("osd", "one_connection"), ("requests", "no_runs")])
-def test_dock_waits_while_another_floods_a_bridge_with(flood, alteration, postgres_stack, report):
-    postgres_stack.start_bridge(command=command(alteration))
-    ledger, longest, line = waits(postgres_stack, flood, patience=2)
-    report(f"{alteration}: {line}")
-    assert ledger.unanswered() or ledger.latency(95)[0] > longest
+def test_dock_is_heard_while_another_floods_and_waits_without(flood, alteration, new_stack, report):
+    """The same flood on the same machine, without the protection and with it.
+
+    Other tests on these cores only add to the waiting: one good run of three is proof.
+    """
+
+    def waits(*alterations):
+        """The p95 in seconds, endless if too many get no answer."""
+        with new_stack("postgresql") as stack:
+            stack.start_bridge(**({"command": command(*alterations)} if alterations else {}))
+            ledger, said = hear(stack, "HEARD", flood=flood, patience=2 if alterations else 60)
+        report(f"{' '.join(alterations)} {said} {flood} from another dock: {ledger.summary()}")
+        assert len(ledger.transactions()) == ASKED
+        assert alterations or ledger.unanswered() == []
+        return math.inf if len(ledger.unanswered()) > ASKED // 20 else ledger.latency(95)[0]
+
+    longest = waits(alteration)
+    assert any(waits() * TIMES < longest for _ in range(3))
 
 
 def test_what_is_beyond_the_bucket_is_counted_and_not_answered(postgres_stack, report):
     bridge = postgres_stack.start_bridge(command=command("frequent_heartbeat"))
     began = time.monotonic()
-    ledger, said = hear(postgres_stack, "HEARD", flood="mixed")
+    ledger, said = hear(postgres_stack, "HEARD", flood="mixed", patience=300)
     # How long the other dock waits for its turn is not judged: what the bucket allows is worked off first, and
     # messages of changing methods one by one.
     assert ledger.unanswered() == []

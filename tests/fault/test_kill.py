@@ -18,7 +18,7 @@ BACKLOG = size(1.0, 1.5)  # seconds of load that wait for a bridge which is to b
 SAFE = ("manage.py", "run_mqtt_bridge")
 
 
-def run(stack, bridge_command, *, kills=KILLS, requests=REQUESTS, grace=20.0):
+def run(stack, bridge_command, *, kills=KILLS, requests=REQUESTS, grace=60.0):
     """Load and kills; returns the load, whose ledger tells what came of it, and the slowest start in seconds."""
     bridge, starts = stack.start_bridge(command=bridge_command), []
     with under_load(stack, at_least=requests, grace=grace) as load:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cloudapi.embedded.servers import PostgreSQL, Redis
+from cloudapi.embedded.servers import Redis
 from tests.fault import altered_worker, commands
 from tests.fault.altered_worker import EXIT_CODE, STEPS
 from tests.fault.commands import SILENCE
 from tests.fault.load import size
-from tests.stack import running_stack, wait_for
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -86,27 +86,12 @@ def test_worker_that_is_asked_to_end_ends_with_0_and_leaves_nothing_undone(stack
         issuing = pool.submit(commands.issue, stack, count=COMMANDS, rate=RATE)
         wait_for(lambda: commands.count(stack) >= COMMANDS // 3)
         asked = time.monotonic()
-        assert stack.stop_worker(worker) == 0
+        assert stack.stop_worker(worker) == 0  # within a minute
         took = time.monotonic() - asked
         stack.start_worker()
         issuing.result()
         commands.wait_until_closed(stack, SILENCE + commands.CLOSING)
     report(f"ended in {took:.1f} s, {commands.summary(stack, fleet.ledger)}")
-    assert took <= 10.0
+    assert took <= size(60.0, 10.0)
     assert list(commands.broken(stack, fleet.ledger, asked=COMMANDS)) == []
     assert len(fleet.ledger.commands()) == COMMANDS
-
-
-def test_worker_goes_on_after_a_restart_of_the_database(tmp_path):
-    with (
-        PostgreSQL() as server,
-        running_stack("postgresql", tmp_path, server_url=server.url, redis=Redis()) as stack,
-        commands.commanded_fleet(stack, docks=3) as fleet,
-    ):
-        worker = stack.start_worker(beat=False)  # nobody helps a task that fails
-        for round_ in (1, 2):
-            commands.issue(stack, count=3, rate=1000.0)
-            wait_for(lambda asked=round_ * 3: len(fleet.ledger.commands()) == asked)
-            commands.wait_until_closed(stack, 10.0)
-            server.restart()
-        assert worker.poll() is None

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -17,8 +16,9 @@ from licenses import geography
 from licenses.models import Inventory, UnlockLicense
 from tests.devices.test_service_calls import LIST, issue
 from tests.devices.test_service_calls import claim as claim_call
+from tests.fork_server import Program
 from tests.licenses.lists import SAMPLES, SEVEN, license_, store
-from tests.stack import ROOT, wait_for
+from tests.stack import wait_for
 from tests.web import database_url
 
 pytestmark = pytest.mark.django_db
@@ -203,7 +203,7 @@ def bridge(tmp_path, transactional_db):
     log = tmp_path / "bridge.log"
     env = os.environ | {"DATABASE_URL": database_url()}
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "manage.py", "run_mqtt_bridge"], cwd=ROOT, env=env, stderr=output)
+        process = Program(["manage.py", "run_mqtt_bridge"], env=env, stderr=output.fileno())
     wait_for(lambda: "Serving docks" in log.read_text() or process.poll() is not None)
     yield process
     process.terminate()

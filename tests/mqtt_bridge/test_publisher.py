@@ -13,7 +13,7 @@ import pytest
 from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge import publisher as publisher_module
 from mqtt_bridge.client import build_client, connect_properties, parse_url, subscriptions
-from mqtt_bridge.publisher import PUBACK_TIMEOUT, Message, Publisher, Receipt, publisher
+from mqtt_bridge.publisher import Message, Publisher, Receipt, publisher
 
 TOPIC = "thing/product/DOCK1/services"
 
@@ -43,6 +43,13 @@ def make_publisher():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def quick_puback(monkeypatch):
+    """How long a publisher waits for a broker here, in seconds."""
+    monkeypatch.setattr(publisher_module, "PUBACK_TIMEOUT", 1.0)
+    return 1.0
 
 
 @contextmanager
@@ -120,12 +127,12 @@ def test_message_that_was_not_sent_never_arrives(own_broker, make_publisher):
         assert received.empty()
 
 
-def test_frozen_broker_leaves_it_open_whether_a_message_arrived(own_broker, make_publisher):
+def test_frozen_broker_leaves_it_open_whether_a_message_arrived(own_broker, make_publisher, quick_puback):
     line = make_publisher(own_broker.url)
     own_broker.freeze()
     began = time.monotonic()
     assert publish(line) is Receipt.UNCONFIRMED
-    assert 2.5 < time.monotonic() - began < 10.0
+    assert time.monotonic() - began > 0.9 * quick_puback
     assert publish(line) is Receipt.NOT_SENT  # that client is thrown away
     wait_for(lambda: not network_threads())
     own_broker.thaw()
@@ -133,14 +140,15 @@ def test_frozen_broker_leaves_it_open_whether_a_message_arrived(own_broker, make
     assert publish(line) is Receipt.NO_SUBSCRIBER
 
 
-def test_broker_that_dies_under_a_message_leaves_it_open(own_broker, make_publisher):
+def test_broker_that_dies_under_a_message_leaves_it_open(own_broker, make_publisher, monkeypatch):
+    monkeypatch.setattr(publisher_module, "PUBACK_TIMEOUT", 600.0)  # not that ends it
     line = make_publisher(own_broker.url)
     own_broker.freeze()
     with ThreadPoolExecutor(1) as pool:
         receipt = pool.submit(publish, line)
         time.sleep(0.2)
         own_broker.kill()
-        assert receipt.result(timeout=PUBACK_TIMEOUT - 1) is Receipt.UNCONFIRMED
+        assert receipt.result(timeout=60) is Receipt.UNCONFIRMED
 
 
 def test_connect_to_a_frozen_broker_gives_up(own_broker):
@@ -148,10 +156,9 @@ def test_connect_to_a_frozen_broker_gives_up(own_broker):
     line = Publisher(own_broker.url)
     began = time.monotonic()
     assert not line.connect()
-    assert time.monotonic() - began < 10.0
-    began = time.monotonic()
+    gave_up = time.monotonic()
     assert not line.connect()  # at once: others wait in the queue
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - gave_up < (gave_up - began) / 2
 
 
 def test_wrong_password_is_no_connection():
@@ -172,6 +179,7 @@ def test_many_threads_share_a_connection(make_publisher):
     assert connects == 1
 
 
+@pytest.mark.usefixtures("quick_puback")
 def test_no_more_messages_are_under_way_than_the_broker_takes(make_publisher):
     with Mosquitto(config="max_inflight_messages 5") as broker:
         line = make_publisher(broker.url)
@@ -199,14 +207,14 @@ def test_many_messages_pass_through_a_small_window(make_publisher):
     assert receipts == [Receipt.DELIVERED] * 100
 
 
-def test_frozen_broker_ends_many_messages_at_once(make_publisher):
+def test_frozen_broker_ends_many_messages_at_once(make_publisher, quick_puback):
     with Mosquitto(config="max_inflight_messages 5") as broker:
         line = make_publisher(broker.url)
         broker.freeze()
         began = time.monotonic()
         receipts = line.publish_many([Message(TOPIC, b"{}", 1, 15)] * 100)
     assert receipts == [Receipt.UNCONFIRMED] * 5 + [Receipt.NOT_SENT] * 95
-    assert time.monotonic() - began < 5 * PUBACK_TIMEOUT
+    assert time.monotonic() - began < 10 * quick_puback  # one window after the other would take 20 times that
 
 
 def test_expired_message_does_not_wait_for_an_absent_dock(broker, make_publisher):

@@ -32,7 +32,7 @@ def hung_redis():
 
 @pytest.mark.django_db(transaction=True)
 def test_many_commands_at_once_do_not_wait_for_it_in_turn(web, organization, manager_key):
-    for number in range(CALLS):
+    for number in range(CALLS + 1):
         dock = Device.objects.create(sn=f"D{number}", model_key="3-2-0", organization=organization)
         DeviceState.objects.create(device=dock, online=True, last_seen=timezone.now())
     headers = {"Authorization": f"Api-Key {manager_key.plain}", "Content-Type": "application/json"}
@@ -44,7 +44,10 @@ def test_many_commands_at_once_do_not_wait_for_it_in_turn(web, organization, man
                 return response.status
 
     began = time.monotonic()
+    assert ask(0) == 201
+    alone = time.monotonic() - began  # the 2 s that Redis may take, and what the machine takes
+    began = time.monotonic()
     with ThreadPoolExecutor(CALLS) as clients:
-        assert set(clients.map(ask, range(CALLS))) == {201}
-    assert time.monotonic() - began < 10.0  # each would hold one of two threads for 2 s
-    assert ServiceCall.objects.count() == CALLS
+        assert set(clients.map(ask, range(1, CALLS + 1))) == {201}
+    assert time.monotonic() - began < CALLS / 4 * alone  # each would hold one of two threads: half of CALLS in turn
+    assert ServiceCall.objects.count() == CALLS + 1

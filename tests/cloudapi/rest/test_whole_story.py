@@ -23,10 +23,11 @@ OPTIONS = Options(reply_timeout=3.0, osd_rate=1.0, retry_delay=0.5, backoff=(0.1
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
+def stack(prepared, tmp_path_factory):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running_stack("postgresql", tmp_path_factory.mktemp("story"), redis=Redis(), PUBLIC_URL=url) as stack:
+    folder, template = tmp_path_factory.mktemp("story"), prepared("postgresql")
+    with running_stack("postgresql", folder, template=template, redis=Redis(), PUBLIC_URL=url) as stack:
         stack.key = stack.manage("shell", "-v0", "-c", STAFF).strip()
         stack.start_bridge()
         stack.start_worker()

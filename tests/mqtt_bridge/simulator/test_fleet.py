@@ -89,7 +89,7 @@ async def test_load_is_answered_and_measured(cloud: Cloud, make_fleet: MakeFleet
     await connected(fleet)
     report = await fleet.send_load(requests=200, rate=400, seconds=30)
     assert (report.requests, report.answered) == (200, 200)
-    assert 0.4 < report.seconds < 10
+    assert 0.4 < report.seconds < 30
     assert 0 < report.p50 <= report.p95 <= report.longest
     methods = [message["method"] for message in cloud.messages("requests")]
     assert {method: methods.count(method) for method in set(methods)} == {
