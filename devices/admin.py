@@ -40,7 +40,7 @@ from devices.admin_filters import (
 from devices.admin_pages import DevicePages
 from devices.models import Device, Pairing
 from devices.onboarding import onboarding
-from devices.presence import watch
+from devices.presence import Presence, watch
 from devices.templatetags.moments import ago, exact
 from mqtt_bridge.models import Exchange, Heartbeat, PassingEvent
 from mqtt_bridge.protocol import mode_codes, model_keys
@@ -185,7 +185,7 @@ class DeviceAdmin(CommandPages, DevicePages):
     @admin.display(description="presence, last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: Any) -> SafeString:
         seen = device.state.seen if hasattr(device, "state") else None
-        return format_html("{} <small>{}</small>", presence_word(device.presence), ago(seen) if seen else "")
+        return format_html("{} <small>{}</small>", presence_word(device, device.presence), ago(seen) if seen else "")
 
     @admin.display(description="device", ordering="callsign")
     def device(self, device: Device) -> SafeString:
@@ -274,8 +274,13 @@ class DeviceAdmin(CommandPages, DevicePages):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def presence_word(presence: Any) -> SafeString:
-    """The presence as a coloured word with a mark that does not need the colour."""
+def presence_word(device: Device, presence: Any) -> SafeString:
+    """The presence as a coloured word with a mark that does not need the colour.
+
+    An aircraft that is offline is switched off in its dock, as it is most of the time: no reason for alarm.
+    """
+    if presence == Presence.OFFLINE and device.is_aircraft:
+        return format_html('<span class="presence">{}</span>', "switched off")
     return format_html('<span class="presence presence-{}">{}</span>', presence.value, presence.label)
 
 
@@ -290,7 +295,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
     refused = attention.refusals([device], visible, now_watched.now)
     return {
         "state": state,
-        "presence": presence_word(now_watched.presence(state)),
+        "presence": presence_word(device, now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
         "needs": attention.needs(
             device, refused.get(device.sn, ()), attention.not_adopted().filter(dock=device).select_related("aircraft")
@@ -301,7 +306,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, Any]:
         "clock": clock(state.clock_skew_ms) if state else "",
         "gateway": device_link(gateway) if gateway else "",
         "carried": [
-            (device_link(aircraft), presence_word(now_watched.presence(getattr(aircraft, "state", None))))
+            (device_link(aircraft), presence_word(aircraft, now_watched.presence(getattr(aircraft, "state", None))))
             for aircraft in visible_devices.filter(gateway=device).select_related("state").order_by("sn")
         ],
         "pairings": pairings_of(request, device),

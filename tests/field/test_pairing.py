@@ -62,7 +62,7 @@ def test_an_aircraft_that_switches_off_stays_the_docks_on_its_page_and_in_rest(w
     assert place(world, aircraft) == ("12345678", dock)
     assert world.device(aircraft)["presence"] == "offline"
     assert world.device(dock)["presence"] == "online"
-    assert f"Callsign {aircraft}" in world.device_page(dock)
+    assert f"Callsign {aircraft} ({aircraft}) switched off" in world.device_page(dock)
     assert world.get(f"devices/{dock}/", include="carried")["carried"] == [aircraft]
 
 
