@@ -4,11 +4,13 @@ import fcntl
 import os
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 
 from tests.stack import DATABASES, SETUP, manage, run_server
 
 pytest_plugins = ["tests.cast", "tests.api"]
+KEPT = {"django_content_type", "auth_permission"}  # as they were migrated; no test writes to them
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +62,21 @@ def django_db_modify_db_settings(request, django_db_modify_db_settings_parallel_
     if "PYTEST_XDIST_WORKER" in os.environ:
         template = request.getfixturevalue("migrated")("postgresql")
         connection.settings_dict["TEST"]["TEMPLATE"] = template.url.rsplit("/", 1)[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush():
+    """Delete the rows of a test that commits. Django truncates every table, then makes what migrations leave again."""
+
+    def delete_rows(_test):
+        tables = sorted({*connection.introspection.django_table_names(only_existing=True, include_views=False)} - KEPT)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT " + ", ".join(f'EXISTS (SELECT 1 FROM "{table}")' for table in tables))
+            filled = [table for table, has_rows in zip(tables, cursor.fetchone(), strict=True) if has_rows]
+            cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign key is looked at
+            for table in filled:
+                cursor.execute(f'DELETE FROM "{table}"')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", delete_rows)
+        yield

@@ -19,26 +19,29 @@ DATABASE = re.compile(r"[\[-](postgresql|sqlite)[]-]")
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 TOGETHER = ("tests/browser/",)  # they share one Chromium
 APART = ("tests/browser/test_commands_end_to_end.py",)
+CONTRACT = "tests/cloudapi/rest/test_contract.py"
+ALONE = (f"{CONTRACT}::test_every_operation_keeps_its_contract[manager]",)  # worth a stack of its own
 # By how long they take, which need not be exact; all others follow in random order.
 FIRST = (
-    "tests/cloudapi/rest/test_contract.py",
     "tests/browser/",
+    *ALONE,
+    CONTRACT,
     "tests/browser/test_commands_end_to_end.py",
     FIELD,
     "tests/fault/test_kill.py",
     "tests/fault/test_flood.py",
     "tests/fault/test_worker.py",
-    "tests/devices/test_commands.py",
-    "tests/fault/test_exit.py",
-    "tests/cloudapi/test_celery.py",
-    "tests/mqtt_bridge/test_onboarding.py",
-    "tests/fault/test_live.py",
-    "tests/cloudapi/embedded/test_servers.py",
     "tests/devices/test_consumers.py",
+    "tests/fault/test_live.py",
+    "tests/devices/test_commands.py",
+    "tests/cloudapi/test_admin_pages.py",
+    "tests/fault/test_exit.py",
+    "tests/fault/test_disorder.py",
+    "tests/cloudapi/test_celery.py",
+    "tests/cloudapi/embedded/test_servers.py",
     "tests/cloudapi/rest/test_whole_story.py",
     "tests/fault/test_poison.py",
     "tests/fault/test_redis.py",
-    "tests/fault/test_disorder.py",
     "tests/fault/test_canary.py",
     "tests/fault/test_standby.py",
     "tests/fault/test_database.py",
@@ -46,7 +49,7 @@ FIRST = (
     "tests/fault/test_terminate.py",
     "tests/fault/test_broker.py",
     "tests/fault/test_absent_dock.py",
-    "tests/cloudapi/test_admin_pages.py",
+    "tests/mqtt_bridge/test_onboarding.py",
     "tests/cloudapi/embedded/test_worker.py",
     "tests/cloudapi/embedded/test_demo.py",
     "tests/devices/test_sender.py",
@@ -57,6 +60,8 @@ PLACES = {group: place for place, group in enumerate(FIRST)}
 
 def group_of(nodeid: str) -> str:
     """Return what stays together with a test: its module, a folder, or modules of a folder on one database."""
+    if nodeid in ALONE:
+        return nodeid
     module, _, test = nodeid.partition("::")
     if module.startswith(FIELD):
         database = DATABASE.search(test)

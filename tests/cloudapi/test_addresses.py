@@ -1,6 +1,7 @@
 """No address leads to a fault of the server, whatever stands where a number or a word is expected."""
 
 import json
+import os
 import re
 from urllib.parse import quote, urlencode
 
@@ -78,8 +79,11 @@ def addresses(values):
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("value", HUGE + ODD, ids=lambda value: repr(value[:24]))
 def test_no_address_is_a_fault_of_the_server(client, staff, value):
+    """The longest number stands in every address; the other values take turns, unless ADDRESSES_FULL is set."""
     client.force_login(staff)
     client.raise_request_exception = False
-    found = addresses([value])
-    assert len(found) > 100
+    values = [*HUGE, *ODD]
+    in_turn = value != HUGE[0] and "ADDRESSES_FULL" not in os.environ
+    found = addresses([value])[values.index(value) :: len(values)] if in_turn else addresses([value])
+    assert len(found) > 10
     assert [address for address in found if client.get(address).status_code >= 500] == []

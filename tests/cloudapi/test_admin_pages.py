@@ -1,5 +1,7 @@
 """Every page of every registered model opens, for whom it should, and shows nothing of other organizations."""
 
+from functools import cache
+
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -23,12 +25,14 @@ def address(model, page, *args):
 
 
 @pytest.fixture
-def visit(client, request, world):  # noqa: F811
-    def visit(visitor, url, data=None):
+def visit(request, world):  # noqa: F811
+    @cache  # a sign-in costs more than most pages
+    def signed_in(visitor):
+        client = Client()
         client.force_login(request.getfixturevalue(visitor))
-        return client.get(url, data or {})
+        return client
 
-    return visit
+    return lambda visitor, url, data=None: signed_in(visitor).get(url, data or {})
 
 
 @pytest.mark.usefixtures("world")
