@@ -254,20 +254,21 @@ class _Decision:
 
     def _pair(self, new: Collection[str]) -> Pairings | None:
         """What the list says of pairings, and what new owners mean for them; None if that is all known."""
-        words = [
-            Word(gateway_sn, Pairing.Witness.BIND, self.now, named, linked=True)
-            for gateway_sn, named in self.aircraft.items()
-            if (gateway := self.devices.get(gateway_sn)) is not None
-            and gateway.pk is not None
-            and any(self.devices[sn].gateway_id != gateway.pk for sn in named)
-        ]
-        if not (words or self.bound):
+        gateways = {
+            sn: self.devices[sn] for sn in self.aircraft if sn in self.devices and self.devices[sn].pk is not None
+        }
+        is_known = all(
+            self.devices[sn].gateway_id == gateway.pk
+            for gateway in gateways.values()
+            for sn in self.aircraft[gateway.sn]
+        )
+        if is_known and not self.bound:
             return None
         pairings = Pairings(self.devices, now=self.now, room=self.room)
         pairings.load(device for sn, device in self.devices.items() if sn not in new)
         pairings.end_all(self.falsely_claimed, Pairing.Witness.BIND)
-        for word in words:
-            pairings.hear(word)
+        for sn in gateways:
+            pairings.hear(Word(sn, Pairing.Witness.BIND, self.now, self.aircraft[sn], linked=True))
         pairings.settle()
         return pairings
 

@@ -6,7 +6,8 @@ never because of silence. The witnesses are on DJI's pages "organization", "devi
 decisions 13 to 16 in docs/protocol.md.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -71,26 +72,34 @@ class Pairings:
         self.remarks: dict[str, list[str]] = {}  # by the gateway's SN: why its aircraft is not its owner's
         self.new_remarks: list[tuple[Device, str]] = []  # those among them that did not hold before
         self._actor = Actor(AuditEvent.Through.BRIDGE)
-        self._rows: dict[tuple[str, str], Pairing] = {}  # open ones, by the SNs of gateway and aircraft
+        self._of_dock: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)  # open ones, by both SNs
+        self._of_aircraft: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)
         self._touched: dict[int, Pairing] = {}  # by identity: a pairing may be opened again after it ended
         self._unlinked: dict[str, Device] = {}
         self._ended: dict[str, datetime] = {}  # by the gateway's SN: when it last lost one
 
     def load(self, known: Iterable[Device]) -> None:
-        """Read the pairings of known devices that are open, or ended just now; at most one query."""
-        keys = [device.pk for device in known if device.pk is not None]
-        if not keys:
+        """Read the pairings of known devices that are open, or ended just now; at most two queries."""
+        devices = {device.pk: device for device in known if device.pk is not None}
+        if not devices:
             return
-        rows = Pairing.objects.filter(Q(dock__in=keys) | Q(aircraft__in=keys))
-        for row in rows.filter(Q(until=None) | Q(until__gt=self.now - JUST_NOW)).select_related(
-            "dock__organization", "aircraft__organization"
-        ):
+        rows = list(
+            Pairing.objects.filter(
+                Q(dock__in=devices) | Q(aircraft__in=devices), Q(until=None) | Q(until__gt=self.now - JUST_NOW)
+            )
+        )
+        if others := {key for row in rows for key in (row.dock_id, row.aircraft_id)} - devices.keys():
+            devices |= Device.objects.select_related("organization").in_bulk(others)
+        for row in rows:
+            row.dock, row.aircraft = devices[row.dock_id], devices[row.aircraft_id]
             if row.until is not None:
                 self._ended[row.dock.sn] = max(row.until, self._ended.get(row.dock.sn, row.until))
-                continue
-            row.dock = self.devices.get(row.dock.sn, row.dock)
-            row.aircraft = self.devices.get(row.aircraft.sn, row.aircraft)
-            self._rows[row.dock.sn, row.aircraft.sn] = row
+            else:
+                self._add(row)
+
+    def _add(self, row: Pairing) -> None:
+        self._of_dock[row.dock.sn][row.aircraft.sn] = row
+        self._of_aircraft[row.aircraft.sn][row.dock.sn] = row
 
     # --- what a witness says -----------------------------------------------------------------------
 
@@ -99,7 +108,7 @@ class Pairings:
         dock = self.devices.get(word.gateway_sn)
         if dock is None or dock.is_aircraft:
             return []
-        mine = {row.aircraft.sn: row for row in self._rows.values() if row.dock is dock}
+        mine = dict(self._of_dock[dock.sn])
         changes = [self._ended.get(dock.sn, word.at), *(row.changed_at for row in mine.values())]
         if any(word.at < moment <= self.now for moment in changes):
             return []  # said before what we know; the next frame says what holds now
@@ -140,34 +149,34 @@ class Pairings:
 
     def _open(self, dock: Device, aircraft: Device, word: Word) -> Pairing:
         row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=word.witness, changed_at=self.now)
-        self._rows[dock.sn, aircraft.sn] = row
+        self._add(row)
         self._touch(row)
         return row
 
     def _link(self, row: Pairing, linked: bool | None) -> None:
         """Note whether the dock is linked with the aircraft; the latest link to begin is the one that counts."""
+        if linked is False and _fits(row):
+            self._unlinked[row.aircraft.sn] = row.aircraft
         if linked is None or (row.linked_since is not None) == linked:
             return
         row.linked_since = self.now if linked else None
         self._touch(row)
-        if not linked and _fits(row):
-            self._unlinked[row.aircraft.sn] = row.aircraft
 
     def relink(self, dock_sn: str, aircraft_sn: str) -> None:
         """The aircraft says itself that this is the link it uses now, whatever other docks hear of it."""
-        if (row := self._rows.get((dock_sn, aircraft_sn))) is not None:
+        if (row := self._of_dock[dock_sn].get(aircraft_sn)) is not None:
             row.linked_since = self.now
             self._touch(row)
 
-    def end_all(self, sns: Collection[str], witness: Witness) -> None:
+    def end_all(self, sns: Iterable[str], witness: Witness) -> None:
         """End whatever pairings these devices have."""
-        for row in list(self._rows.values()):
-            if row.dock.sn in sns or row.aircraft.sn in sns:
+        for sn in sns:
+            for row in [*self._of_dock[sn].values(), *self._of_aircraft[sn].values()]:
                 self._end(row, witness)
 
     def _end(self, row: Pairing, witness: Witness) -> None:
         row.until, row.ended_by, row.linked_since = self.now, witness, None
-        del self._rows[row.dock.sn, row.aircraft.sn]
+        del self._of_dock[row.dock.sn][row.aircraft.sn], self._of_aircraft[row.aircraft.sn][row.dock.sn]
         if _fits(row):
             self._unlinked[row.aircraft.sn] = row.aircraft
         self._touch(row)
@@ -178,7 +187,7 @@ class Pairings:
 
     def is_linked(self, dock_sn: str, aircraft_sn: str) -> bool:
         """Whether this dock is linked with an aircraft that its owner may have."""
-        row = self._rows.get((dock_sn, aircraft_sn))
+        row = self._of_dock[dock_sn].get(aircraft_sn)
         return row is not None and row.linked_since is not None and _fits(row)
 
     def describe(self, device: Device, model_key: str) -> None:
@@ -191,20 +200,19 @@ class Pairings:
 
     def settle(self) -> None:
         """Give every aircraft concerned its dock, and if nobody owns it the dock's owner."""
-        for device in {
-            row.aircraft.sn for row in (*self._rows.values(), *self._touched.values())
-        } & self.devices.keys():
-            self._place(self.devices[device])
-        self._adopt()
+        paired = {*self._of_aircraft, *(row.aircraft.sn for row in self._touched.values())}
+        for sn in paired & self.devices.keys():
+            self._place(self.devices[sn])
+        self._adopt([row for rows in self._of_dock.values() for row in rows.values()])
         self.switched_off = {
             sn: device
             for sn, device in self._unlinked.items()
-            if not any(row.linked_since and row.aircraft is device and _fits(row) for row in self._rows.values())
+            if not any(self.is_linked(dock_sn, sn) for dock_sn in self._of_aircraft[sn])
         }
 
     def _place(self, aircraft: Device) -> None:
         dock: Device | None
-        known = [row for row in self._rows.values() if row.aircraft is aircraft and _fits(row)]
+        known = [row for row in self._of_aircraft[aircraft.sn].values() if _fits(row)]
         current = [row for row in known if row.dock.pk == aircraft.gateway_id]
         if linked := [(row.linked_since, row) for row in known if row.linked_since]:
             dock = max(linked, key=itemgetter(0))[1].dock
@@ -216,9 +224,9 @@ class Pairings:
             aircraft.gateway = dock
             self.changed[aircraft.sn] = aircraft
 
-    def _adopt(self) -> None:
+    def _adopt(self, rows: Iterable[Pairing]) -> None:
         candidates = []
-        for row in self._rows.values():
+        for row in rows:
             remark = self._why_not_adopted(row)
             if remark is None:
                 candidates.append(row)

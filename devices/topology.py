@@ -151,7 +151,8 @@ class _Change:
         """At most two statements per kind of row, none for a kind that did not change."""
         changed = self.pairings.changed
         for device in self.pairings.switched_off.values():
-            self._set_online(device, False)
+            if not hasattr(device, "state") or device.state.online:
+                self._set_online(device, False)
         if changed:
             Device.objects.bulk_create(
                 changed.values(),

@@ -134,18 +134,19 @@ def test_a_device_that_comes_online_is_told_once(dock, listener):
     assert listener.heard_only(1) == [hint("device", dock)]
 
 
-def test_an_aircraft_that_leaves_is_told(dock, aircraft, listener):
+def test_an_aircraft_that_is_switched_off_is_told_to_the_page_of_its_dock_too(dock, aircraft, listener):
     update(dock, aircraft.sn)
     assert listener.heard(1) == [hint("device", aircraft)]
     update(dock)
-    assert listener.heard(1) == [hint("device", aircraft)]
+    assert listener.heard(2) == [hint("device", dock), hint("device", aircraft)]
 
 
 def test_an_adopted_aircraft_is_told_to_its_new_owner_and_to_who_watched_it_unclaimed(dock, listener):
     aircraft = Device.objects.create(sn="DRONE9", model_key="0-91-0")
     with Listener(live.hints_group(None)) as unclaimed:
         update(dock, "DRONE9")
-        assert unclaimed.heard(1) == listener.heard(1) == [hint("device", aircraft)]
+        assert unclaimed.heard(1) == [hint("device", aircraft)]
+        assert listener.heard(2) == [hint("device", dock), hint("device", aircraft)]
 
 
 def test_devices_that_fall_silent_are_told_with_as_many_queries_as_one(organization, dock, listener):

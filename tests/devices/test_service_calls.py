@@ -216,7 +216,10 @@ def test_one_open_call_per_dock_and_subject(dock):
     issue(dock, LIST, {"device_model_domain": 3})
     issue(dock, LOGIN, CREDENTIALS)
     with pytest.raises(Refused):
-        issue(dock, "logout_dji_account", {})
+        issue(dock, LOGIN, CREDENTIALS)
+    issue(dock, "logout_dji_account", {})  # which ends the login
+    with pytest.raises(Refused):
+        issue(dock, LOGIN, CREDENTIALS)
 
 
 def test_database_itself_lets_no_second_open_call_in(dock):
