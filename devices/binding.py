@@ -240,6 +240,7 @@ class _Decision:
         Device.objects.bulk_create(device for device in new.values() if device.pk is None)
         if pairings is not None:
             pairings.write()
+            live.tell_device(device for sn, device in pairings.docks.items() if sn not in self.touched)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
         if self.gateways:
@@ -361,7 +362,7 @@ def _part(rows: Iterable[Device], released: set[str], now: datetime) -> None:
     for device in pairings.changed.values():
         Device.objects.filter(pk=device.pk).update(gateway=device.gateway)
     pairings.write()
-    live.tell_device(pairings.changed.values())
+    live.tell_device((pairings.docks | pairings.changed).values())
 
 
 def _release_event(actor: Actor, device: Device) -> AuditEvent:

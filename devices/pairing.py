@@ -16,6 +16,7 @@ from django.db.models import Count, Q
 
 from devices import live
 from devices.models import Device, Pairing
+from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.topics import is_sn
 from organizations import audit
@@ -52,8 +53,9 @@ class Word(NamedTuple):
 
 def concerned(gateways: Iterable[str], named: Iterable[str]) -> Q:
     """The devices to lock before `Pairings` may be told anything: gateways, what they have, what is named."""
-    has = Pairing.objects.filter(until=None, dock__sn__in=gateways).values("aircraft")
-    return Q(sn__in={*gateways, *named}) | Q(pk__in=has)
+    has = Pairing.objects.filter(until=None, dock__sn__in=gateways).order_by().values("aircraft")
+    # An OR of the two would read the whole table.
+    return Q(pk__in=Device.objects.filter(sn__in={*gateways, *named}).order_by().values("pk").union(has))
 
 
 class Pairings:
@@ -131,7 +133,7 @@ class Pairings:
         if not row.dock.model_key:
             self.describe(row.dock, model_keys.dock_of(model_key))
         if row.witness == Witness.AIRCRAFT != word.witness:
-            row.witness = word.witness
+            row.witness = word.witness.value
             self._touch(row)
         self._link(row, word.linked)
 
@@ -148,7 +150,7 @@ class Pairings:
         return ""
 
     def _open(self, dock: Device, aircraft: Device, word: Word) -> Pairing:
-        row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=word.witness, changed_at=self.now)
+        row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=word.witness.value, changed_at=self.now)
         self._add(row)
         self._touch(row)
         return row
@@ -175,7 +177,7 @@ class Pairings:
                 self._end(row, witness)
 
     def _end(self, row: Pairing, witness: Witness) -> None:
-        row.until, row.ended_by, row.linked_since = self.now, witness, None
+        row.until, row.ended_by, row.linked_since = self.now, witness.value, None
         del self._of_dock[row.dock.sn][row.aircraft.sn], self._of_aircraft[row.aircraft.sn][row.dock.sn]
         if _fits(row):
             self._unlinked[row.aircraft.sn] = row.aircraft
@@ -275,13 +277,25 @@ class Pairings:
             self._touched[id(row)] = row
             self.new_remarks += [(row.dock, f"{row.aircraft.sn}: {remark}")] if remark else []
 
+    @property
+    def docks(self) -> dict[str, Device]:
+        """By SN: the docks whose pairings change, and so their pages."""
+        return {row.dock.sn: row.dock for row in self._touched.values()}
+
     def write(self) -> None:
         """Save the pairings, when the devices have their primary keys; at most two statements."""
         rows = list(self._touched.values())
-        Pairing.objects.bulk_create(row for row in rows if row.pk is None)
-        if known := [row for row in rows if row.pk is not None]:
-            Pairing.objects.bulk_update(known, ["until", "ended_by", "linked_since", "changed_at", "witness", "remark"])
-        live.tell_device({row.dock.sn: row.dock for row in rows}.values())  # whose pages show their aircraft
+        new = [row for row in rows if row.pk is None]
+        for row in new:
+            row.aircraft_id = row.aircraft.pk  # which may have been inserted since
+        if new:
+            append(Pairing, new)
+        Pairing.objects.bulk_create(
+            (row for row in rows if row.pk is not None),
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=["until", "ended_by", "linked_since", "changed_at", "witness", "remark"],
+        )
 
 
 def _fits(row: Pairing) -> bool:

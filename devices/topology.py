@@ -165,7 +165,7 @@ class _Change:
             write_presence(self.states.values())
         if events := [*self.events, *self.pairings.events]:
             audit.record(events)
-        live.tell_device((changed | self.flipped).values())
+        live.tell_device((self.pairings.docks | changed | self.flipped).values())
 
 
 def disowned(actor: Actor, device: Device) -> AuditEvent:
