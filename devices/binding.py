@@ -10,7 +10,6 @@ from typing import NamedTuple
 from django.apps import apps
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from devices import live, pairing, service_calls, topology
@@ -329,10 +328,9 @@ def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = N
     the audit trail stay with the organization that owned the device.
     """
     now = now or timezone.now()
-    owners = {device.pk: device.organization_id for device in devices}
-    has = Pairing.objects.filter(until=None, dock__in=owners).values("aircraft")
-    rows = Device.objects.filter(Q(pk__in=owners) | Q(pk__in=has)).select_related("organization").lock_in_order()
-    bound = [row for row in rows if row.is_bound and row.organization_id == owners.get(row.pk)]
+    owners = {device.sn: device.organization_id for device in devices}
+    rows = Device.objects.filter(pairing.concerned(owners, ())).select_related("organization").lock_in_order()
+    bound = [row for row in rows if row.is_bound and row.organization_id == owners.get(row.sn)]
     audit.record([_release_event(actor, device) for device in bound])
     keys = [device.pk for device in bound]
     # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
@@ -359,8 +357,7 @@ def _part(rows: Iterable[Device], released: set[str], now: datetime) -> None:
     pairings.load(pairings.devices.values())
     pairings.end_all(released, Pairing.Witness.RELEASE)
     pairings.settle()
-    for device in pairings.changed.values():
-        Device.objects.filter(pk=device.pk).update(gateway=device.gateway)
+    Device.objects.bulk_update(pairings.changed.values(), ["gateway"])
     pairings.write()
     live.tell_device((pairings.docks | pairings.changed).values())
 

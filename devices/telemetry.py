@@ -115,9 +115,7 @@ class _Known(NamedTuple):
 
     is_linked: bool
     is_current: bool  # the aircraft is shown in this dock
-    is_settled: (
-        bool  # the dock itself named it, both models are known, and if the dock has an owner so has the aircraft
-    )
+    is_settled: bool  # the dock named it, both models are known, and it has an owner if the dock has
 
 
 def _learn(witnesses: Sequence[_Witness], *, now: datetime) -> None:
