@@ -7,6 +7,9 @@ from django.utils import timezone
 from devices.models import Device, DeviceState, Pairing
 from organizations.models import BindingCode, Membership, Organization, Role
 
+# A good hash takes a quarter of a second, on purpose; the cast signs up in every test.
+QUICK_PASSWORDS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
 
 def member(name, organization, role):
     """A user of the admin with one membership."""
@@ -17,8 +20,7 @@ def member(name, organization, role):
 
 @pytest.fixture(autouse=True)
 def _quick_passwords(settings):
-    """A good hash takes a quarter of a second, on purpose; the cast signs up in every test."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PASSWORD_HASHERS = QUICK_PASSWORDS
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import fcntl
+import gc
 import os
 
 import pytest
@@ -11,6 +12,12 @@ from tests.stack import DATABASES, SETUP, manage, run_server
 
 pytest_plugins = ["tests.cast", "tests.api"]
 KEPT = {"django_content_type", "auth_permission"}  # as they were migrated; no test writes to them
+
+
+def pytest_collection_finish():
+    """What is imported by now stays to the end: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

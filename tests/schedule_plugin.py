@@ -20,11 +20,9 @@ MOST_WORKERS = 8  # each has its servers and dozens of connections to one Postgr
 TOGETHER = ("tests/browser/",)  # they share one Chromium
 APART = ("tests/browser/test_commands_end_to_end.py",)
 CONTRACT = "tests/cloudapi/rest/test_contract.py"
-ALONE = (f"{CONTRACT}::test_every_operation_keeps_its_contract[manager]",)  # worth a stack of its own
 # By how long they take, which need not be exact; all others follow in random order.
 FIRST = (
     "tests/browser/",
-    *ALONE,
     CONTRACT,
     "tests/browser/test_commands_end_to_end.py",
     FIELD,
@@ -60,8 +58,6 @@ PLACES = {group: place for place, group in enumerate(FIRST)}
 
 def group_of(nodeid: str) -> str:
     """Return what stays together with a test: its module, a folder, or modules of a folder on one database."""
-    if nodeid in ALONE:
-        return nodeid
     module, _, test = nodeid.partition("::")
     if module.startswith(FIELD):
         database = DATABASE.search(test)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.schedule_plugin import ALONE, APART, FIRST, TOGETHER, group_of
+from tests.schedule_plugin import APART, FIRST, TOGETHER, group_of
 from tests.stack import ROOT
 
 
@@ -20,7 +20,6 @@ def test_pages_share_a_browser_and_a_module_keeps_its_tests():
     assert group_of("tests/browser/test_live.py::test_a") == group_of("tests/browser/test_admin.py::test_b[x]")
     assert group_of("tests/test_a.py::test_a[tests/b.py::c]") == "tests/test_a.py"
     assert group_of(f"{APART[0]}::test_a") == APART[0]
-    assert group_of(ALONE[0]) == ALONE[0] != group_of(ALONE[0].replace("manager", "viewer"))
 
 
 def test_modules_of_the_field_are_spread_and_stay_on_one_database():

@@ -76,11 +76,16 @@ def furnish(organization, user, prefix):
     files.log(files.store(organization=organization, upload=upload, actor=actor), remote_address="192.0.2.1", user=user)
 
 
-@pytest.fixture
-def world(organization, other_organization, alice, bob, charlie):
-    furnish(organization, alice, "HARBOUR")
-    furnish(other_organization, charlie, "NORTHERN")
+def furnish_both(harbour, alice, northern, charlie):
+    """Give both organizations a row of everything, and make what belongs to nobody."""
+    furnish(harbour, alice, "HARBOUR")
+    furnish(northern, charlie, "NORTHERN")
     Device.objects.create(sn="STRANGER", model_key="3-1-0")
     now = timezone.now()
     BindingFailure.objects.create(gateway_sn="GUESSER", pair_digest="0" * 64, reason="wrong", last_at=now)
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
+
+
+@pytest.fixture
+def world(organization, alice, other_organization, charlie, bob):
+    furnish_both(organization, alice, other_organization, charlie)

@@ -1,10 +1,12 @@
 """Chromium against a live server; a page that reports any error fails its test."""
 
+from collections import defaultdict
+
 import pytest
-from django.test import Client
 
 from cloudapi.embedded import programs
 from tests.browser.complaints import Complaints
+from tests.browser.pages import session
 from tests.web import running_web
 
 ARGUMENTS = [
@@ -42,29 +44,50 @@ def complaints():
     assert complaints.judge() == []
 
 
+@pytest.fixture(scope="package")
+def idle_contexts(browser):
+    """Contexts that no test uses now, by their options; they have the static files of their server in their cache."""
+    return defaultdict(list)
+
+
 @pytest.fixture
-def page(browser, live_server, complaints):
+def new_page(browser, idle_contexts, complaints):
+    """new_page(url, user) is an empty page of a server, signed in as this user."""
+    in_use = []
+
+    def new_page(url, user=None, *, width=1280, scripts=True):
+        idle = idle_contexts[url, scripts]
+        context = idle.pop() if idle else browser.new_context(base_url=url, java_script_enabled=scripts)
+        in_use.append((context, idle, url))
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        complaints.watch(page)
+        if user is not None:
+            context.add_cookies([session(user, url)])
+        return page
+
+    yield new_page
+    for context, idle, url in in_use:
+        context.new_cdp_session(context.pages[0]).send(
+            "Storage.clearDataForOrigin", {"origin": url, "storageTypes": "cookies,local_storage"}
+        )
+        context.clear_permissions()
+        for page in context.pages:
+            page.close()
+        idle.append(context)
+
+
+@pytest.fixture
+def page(new_page, live_server, complaints):
     """An empty page that knows the live server, which speaks no WebSocket."""
-    context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    complaints.watch(page)
     complaints.allow("WebSocket connection to ", f"{live_server.url}/ws/")
-    yield page
-    context.close()
+    return new_page(live_server.url)
 
 
 @pytest.fixture
-def sign_in(page):
-    """Sign in through the form as this user of the cast: `sign_in(alice)`."""
-
-    def sign_in(user):
-        page.goto("/admin/login/?next=/admin/")
-        page.fill("#id_username", user.username)
-        page.fill("#id_password", "right password")
-        page.click("input[type=submit]")
-        page.wait_for_url("**/admin/")
-
-    return sign_in
+def sign_in(page, live_server):
+    """Sign in as this user of the cast, but not through the form: `sign_in(alice)`."""
+    return lambda user: page.context.add_cookies([session(user, live_server.url)])
 
 
 @pytest.fixture(scope="package")
@@ -75,26 +98,14 @@ def web(django_db_setup, django_db_blocker, tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, web, complaints):
+def visit(new_page, web):
     """visit(user, path) opens a page of a server that speaks WebSocket, and waits until it is live."""
-    contexts = []
 
-    def visit(user, path, *, width=1280, scripts=True):
-        client = Client()
-        client.force_login(user)
-        context = browser.new_context(
-            base_url=f"http://{web.host}", viewport={"width": width, "height": 900}, java_script_enabled=scripts
-        )
-        contexts.append(context)
-        cookie = client.cookies["sessionid"].value
-        context.add_cookies([{"name": "sessionid", "value": cookie, "url": f"http://{web.host}"}])
-        page = context.new_page()
-        complaints.watch(page)
+    def visit(user, path, *, scripts=True, **options):
+        page = new_page(f"http://{web.host}", user, scripts=scripts, **options)
         page.goto(path)
         if scripts and page.locator("[data-live-word]").count():
             page.wait_for_selector('[data-live-word][data-state="live"]')
         return page
 
-    yield visit
-    for context in contexts:
-        context.close()
+    return visit

@@ -137,6 +137,9 @@ def batch_docks(stack):
         yield fleet.docks
 
 
+SPOKEN = re.compile("^(?!.*/static/)")  # what of the server is no file
+
+
 class Visitors:
     """Browsers of people, and everything that the server says to them."""
 
@@ -155,6 +158,7 @@ class Visitors:
             **({"viewport": {"width": 1280, "height": 900}} | options),
             record_har_path=archive,
             record_har_content="embed",
+            record_har_url_filter=SPOKEN,
         )
         context.set_default_timeout(PATIENCE)
         self.contexts.append(context)

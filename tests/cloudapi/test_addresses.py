@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.urls import NoReverseMatch, get_resolver, reverse
 
 from cloudapi.rest import views
-from tests.world import world  # noqa: F401  (a fixture)
+from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
 pytestmark = pytest.mark.django_db
 HUGE = ["9" * 23, "-" + "9" * 23, str(2**63), str(2**31)]

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from organizations.models import Organization
 from organizations.tenancy import restrict
-from tests.world import world  # noqa: F401
+from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 OURS = [model for model in REGISTERED if model._meta.app_label not in ("auth", "axes")]
@@ -25,7 +25,7 @@ def address(model, page, *args):
 
 
 @pytest.fixture
-def visit(request, world):  # noqa: F811
+def visit(request, world):
     @cache  # a sign-in costs more than most pages
     def signed_in(visitor):
         client = Client()

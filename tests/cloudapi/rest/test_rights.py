@@ -11,7 +11,7 @@ from devices.models import Device, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseFile, UnlockLicense
 from organizations.models import BindingCode, Role
 from tests.api import client_of, make_key
-from tests.world import world  # noqa: F401
+from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
 pytestmark = pytest.mark.usefixtures("world")
 
