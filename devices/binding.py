@@ -10,11 +10,13 @@ from typing import NamedTuple
 from django.apps import apps
 from django.conf import settings
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from devices import live, pairing, service_calls, topology
 from devices.models import UNKNOWN_STATE, Device, DeviceState, Pairing
 from devices.pairing import Pairings, Word
+from mqtt_bridge.bulk import append, number
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from mqtt_bridge.protocol.result_codes import Code
@@ -122,7 +124,7 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
     devices = _lock({entry.gateway_sn for entry in right}, {entry.wanted.sn for entry in right})
     for entry in right:
         if entry.wanted.sn not in devices and _may_exist(entry):
-            devices[entry.wanted.sn] = _stranger(entry.wanted.sn)
+            devices[entry.wanted.sn] = Device(sn=entry.wanted.sn)
     decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right))
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
@@ -224,7 +226,7 @@ class _Decision:
         """A constant number of statements, none for a kind of row that did not change."""
         # Somebody else may make the same device at this moment: the transaction fails then and is repeated.
         new = {sn: device for sn, device in self.touched.items() if device.pk is None}
-        Device.objects.bulk_create(device for sn, device in new.items() if sn in self.gateways)
+        number(Device, list(new.values()))
         pairings = self._pair(new)
         if pairings is not None:
             self.touched |= pairings.changed
@@ -236,21 +238,30 @@ class _Decision:
                 unique_fields=["sn"],
                 update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key", "gateway"],
             )
-        Device.objects.bulk_create(device for device in new.values() if device.pk is None)
+        append(Device, list(new.values()))
         if pairings is not None:
             pairings.write()
             live.tell_device(device for sn, device in pairings.docks.items() if sn not in self.touched)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
-        if self.gateways:
-            gateways = [self.devices[sn] for sn in self.gateways]
-            topology.write_presence(
-                topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in gateways
-            )
+        self._set_online([new[sn] for sn in self.gateways & new.keys()], self.gateways - new.keys())
         if self.bound:
             adopted = pairings.events if pairings is not None else []
             audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values()), *adopted])
         live.tell_device(self.touched.values())
+
+    def _set_online(self, new: Sequence[Device], known: Collection[str]) -> None:
+        """Gateways that were just bound speak."""
+        append(
+            DeviceState,
+            [DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now) for gateway in new],
+        )
+        if known:
+            gateways = [self.devices[sn] for sn in known]
+            prefetch_related_objects(gateways, "state")
+            topology.write_presence(
+                topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in gateways
+            )
 
     def _pair(self, new: Collection[str]) -> Pairings | None:
         """What the list says of pairings, and what new owners mean for them; None if that is all known."""
@@ -264,6 +275,7 @@ class _Decision:
         )
         if is_known and not self.bound:
             return None
+        prefetch_related_objects(list(self.devices.values()), "organization")
         pairings = Pairings(self.devices, now=self.now, room=self.room)
         pairings.load(device for sn, device in self.devices.items() if sn not in new)
         pairings.end_all(self.falsely_claimed, Pairing.Witness.BIND)
@@ -283,8 +295,8 @@ class _Decision:
 
 def _lock(gateways: set[str], named: set[str]) -> dict[str, Device]:
     """What we know of the devices with these serial numbers and of the gateways' own aircraft, locked."""
-    known = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state", "organization")
-    return {device.sn: device for device in known.lock_in_order()}
+    known = Device.objects.filter(pairing.concerned(gateways, named)).lock_in_order()
+    return {device.sn: device for device in known}
 
 
 def _paired(entries: Iterable[BindEntry]) -> set[tuple[str, str]]:
@@ -295,13 +307,6 @@ def _paired(entries: Iterable[BindEntry]) -> set[tuple[str, str]]:
         return set()
     rows = Pairing.objects.filter(until=None, aircraft__sn__in={sn for _, sn in asked})
     return set(rows.values_list("dock__sn", "aircraft__sn"))
-
-
-def _stranger(sn: str) -> Device:
-    """A row that is not saved yet, of a device nobody heard of."""
-    device = Device(sn=sn)
-    DeviceState(device=device)  # becomes `device.state`, which would cost a query to find missing
-    return device
 
 
 def _may_exist(entry: BindEntry) -> bool:

@@ -89,7 +89,7 @@ class Device(ChangingModel):
     bound_with = models.ForeignKey(
         BindingCode, models.SET_NULL, null=True, blank=True, editable=False, related_name="devices"
     )
-    created = models.DateTimeField(auto_now_add=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
 
     objects: ClassVar[DeviceQuerySet] = DeviceQuerySet.as_manager()  # type: ignore[assignment]
 

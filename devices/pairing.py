@@ -283,13 +283,9 @@ class Pairings:
         return {row.dock.sn: row.dock for row in self._touched.values()}
 
     def write(self) -> None:
-        """Save the pairings, when the devices have their primary keys; at most two statements."""
+        """Save the pairings, when their devices are saved; at most two statements."""
         rows = list(self._touched.values())
-        new = [row for row in rows if row.pk is None]
-        for row in new:
-            row.aircraft_id = row.aircraft.pk  # which may have been inserted since
-        if new:
-            append(Pairing, new)
+        append(Pairing, [row for row in rows if row.pk is None])
         Pairing.objects.bulk_create(
             (row for row in rows if row.pk is not None),
             update_conflicts=True,

@@ -98,8 +98,8 @@ class _Change:
     """The rows of one group of reports while they are being changed."""
 
     def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
-        rows = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state", "organization")
-        self.devices = {device.sn: device for device in rows.lock_in_order()}
+        rows = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state")
+        self.devices = {device.sn: device for device in rows.prefetch_related("organization").lock_in_order()}
         self.now = now
         self.flipped: dict[str, Device] = {}  # came online, or went
         self.states: dict[str, DeviceState] = {}

@@ -158,10 +158,8 @@ class _Change:
             UnlockLicense.objects.bulk_create(
                 self.changed, update_conflicts=True, unique_fields=["id"], update_fields=[*TOLD, "raw", "seen_at"]
             )
-        if self.new:
-            append(UnlockLicense, self.new)
-        if self.events:
-            append(LicenseEvent, self.events)
+        append(UnlockLicense, self.new)
+        append(LicenseEvent, self.events)
 
     def _note(
         self, row: UnlockLicense, kind: Kind, *, before: Mapping[str, Any] | None = None, after: Any = None

@@ -1,14 +1,38 @@
-"""Many new rows at once into tables that only grow (journal, audit trail)."""
+"""Many new rows at once, of tables that take thousands a second (journal, audit trail, devices)."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from django.db import connection, models, transaction
 
 
-def append(model: type[models.Model], rows: Iterable[models.Model]) -> None:
-    """Insert unsaved rows in one statement; they are not given their primary keys.
+def number(model: type[models.Model], rows: Sequence[models.Model]) -> None:
+    """Give unsaved rows their primary keys before they are appended, so that others can refer to them; one query.
+
+    Must run in a transaction, which on SQLite keeps all other writers out.
+    """
+    if not rows:
+        return
+    table, column = model._meta.db_table, model._meta.pk.column
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)",
+                [connection.ops.quote_name(table), column, len(rows)],
+            )
+            keys: Iterable[int] = (key for (key,) in cursor.fetchall())
+        else:
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            last = cursor.fetchone()
+            keys = itertools.count(last[0] + 1 if last else 1)
+    for row, key in zip(rows, keys, strict=False):
+        row.pk = key
+
+
+def append(model: type[models.Model], rows: Sequence[models.Model]) -> None:
+    """Insert new rows in one statement; those without primary keys (`number`) are not given any.
 
     On PostgreSQL by COPY, which takes half the time of the INSERT that `bulk_create` writes; every concrete
     field is sent as the row has it, so values must be what the database stores.
@@ -16,7 +40,9 @@ def append(model: type[models.Model], rows: Iterable[models.Model]) -> None:
     if connection.vendor != "postgresql":
         model._default_manager.bulk_create(rows)
         return
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    if not rows:
+        return
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key or rows[0].pk is not None]
     quoted = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     names = [(field.attname, isinstance(field, models.JSONField)) for field in fields]
     table = connection.ops.quote_name(model._meta.db_table)

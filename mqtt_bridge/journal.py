@@ -51,8 +51,6 @@ def write(handled: Sequence[Handled]) -> None:
         _count(passing, owners)
         traced = _traced({item.sn for item in passing}, timezone.now())
         rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
-    if not rows:
-        return
     try:
         append(Exchange, rows)
     except DataError:

@@ -50,7 +50,7 @@ def event(
 
 def record(events: Iterable[AuditEvent]) -> None:
     """Save audit rows, in one statement."""
-    append(AuditEvent, events)
+    append(AuditEvent, list(events))
 
 
 def writable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ FIRST = (
     CONTRACT,
     "tests/browser/test_commands_end_to_end.py",
     FIELD,
+    "tests/cloudapi/embedded/test_demo_ends.py",
     "tests/fault/test_kill.py",
     "tests/fault/test_flood.py",
     "tests/fault/test_worker.py",

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.fault
 
 CONTROL = [poison for poison in POISON if poison.channel is not Channel.OSD]
 ROUNDS = size(1, 5)
+GOOD = size(4, 10)  # good messages to each hostile one
 JOURNAL = """SELECT (SELECT count(*) FROM mqtt_bridge_exchange),
  (SELECT coalesce(sum(count), 0) FROM mqtt_bridge_passingevent)"""
 
@@ -44,13 +45,13 @@ def wants_reply(poison):
 
 
 def run(stack, corpus, *, grace=20.0, **options):
-    """One hostile message to ten good ones; returns the load, the stranger and the bridge."""
+    """One hostile message to GOOD good ones; returns the load, the stranger and the bridge."""
     bridge = stack.start_bridge(**options)
-    with under_load(stack, at_least=10 * len(corpus), grace=grace) as load, stranger(stack, load.loop) as client:
+    with under_load(stack, at_least=GOOD * len(corpus), grace=grace) as load, stranger(stack, load.loop) as client:
         for place, poison in enumerate(corpus):
             client.say(topics.build(poison.channel, sn_of(place)), poison.payload)
-            wait_for(lambda goal=10 * place: load.sent >= goal)
-        load.finish(at_least=10 * len(corpus), grace=grace)
+            wait_for(lambda goal=GOOD * place: load.sent >= goal)
+        load.finish(at_least=GOOD * len(corpus), grace=grace)
     return load, client, bridge
 
 
