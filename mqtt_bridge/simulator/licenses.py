@@ -148,7 +148,7 @@ def _read(url: str, limit: int, timeout: float) -> bytes:
         raise ValueError("Not an HTTP address.")
     deadline = time.monotonic() + timeout
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a dock knows no proxy
-    content = b""
+    content = bytearray()
     with direct.open(url, timeout=timeout) as response:
         # read1() returns what is there, so that a trickle cannot outlast the deadline.
         while chunk := response.read1(CHUNK):
@@ -159,7 +159,7 @@ def _read(url: str, limit: int, timeout: float) -> bytes:
                 raise TimeoutError(f"Longer than {timeout} s.")
         if response.length:  # what Content-Length promised and did not come
             raise ValueError(f"The download broke off, {response.length} bytes are missing.")
-    return content
+    return bytes(content)
 
 
 def sample(dock_sn: str, device_sn: str, latitude: float, longitude: float) -> list[Json]:

@@ -41,8 +41,10 @@ def public(settings, monkeypatch):
 
 @pytest.fixture
 def simulated():
-    """A simulated dock with an aircraft, which needs no broker for this."""
-    return Dock("mqtt://127.0.0.1", "DOCK0001", aircraft_sn="DRONE0001")
+    """A simulated dock with an aircraft, which needs no broker for this, and has time."""
+    dock = Dock("mqtt://127.0.0.1", "DOCK0001", aircraft_sn="DRONE0001")
+    dock.licenses.file_timeout = 60.0
+    return dock
 
 
 def update(dock, sent):
