@@ -44,7 +44,7 @@ class PostgresDatabase:
     def at(cls, url):
         """The database at this address, as it is."""
         database = cls.__new__(cls)
-        database.url = url
+        database.url, database._connection = url, None
         return database
 
     def __init__(self, server_url, _folder, template=None):
@@ -52,11 +52,24 @@ class PostgresDatabase:
         origin = template.url.rsplit("/", 1)[1] if template else "template1"
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{origin}"')
-        self.url = f"{server_url.rsplit('/', 1)[0]}/{database}"
+        self.url, self._connection = f"{server_url.rsplit('/', 1)[0]}/{database}", None
 
     def rows(self, sql):
-        with psycopg.connect(self.url) as connection:
-            return connection.execute(sql).fetchall()
+        """What this statement returns. A test asks often, so the connection stays for as long as the server does."""
+        try:
+            return self._execute(sql)
+        except psycopg.OperationalError:
+            self.close()
+            return self._execute(sql)
+
+    def _execute(self, sql):
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.url, autocommit=True)
+        return self._connection.execute(sql).fetchall()
+
+    def close(self):
+        if self._connection is not None:
+            self._connection.close()
 
 
 class SqliteDatabase:
@@ -83,6 +96,9 @@ class SqliteDatabase:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+    def close(self):
+        """Nothing is kept open: a file that is copied must have no reader."""
 
 
 DATABASES = {database.name: database for database in (PostgresDatabase, SqliteDatabase)}
@@ -257,11 +273,15 @@ def manage(*arguments, env):
 
 
 def wait_for(condition, seconds=60):
-    """Wait until the condition is true; the limit is for a machine that is busy with other things."""
-    deadline = time.monotonic() + seconds
+    """Wait until the condition is true; the limit is for a machine that is busy with other things.
+
+    The longer it takes, the more rarely it is looked at, so that those who wait leave the machine to the others.
+    """
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, "waited too long"
+        time.sleep(min(0.2, 0.01 + waited / 20))
 
 
 @contextmanager
@@ -280,6 +300,7 @@ def running_stack(kind, folder, *, broker=None, server_url=None, template=None, 
             yield stack
         finally:
             stack.close()
+            database.close()
 
 
 def run_server():
