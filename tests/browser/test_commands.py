@@ -195,7 +195,7 @@ def test_hostile_text_runs_nothing(visit, alice, dock):
     call = open_call()
     answer(call, {"result": evil})
     page.wait_for_selector(f"{NEWEST} >> text=failed")
-    page.click(f"{NEWEST} >> a")
+    page.goto(page.get_attribute(f"{NEWEST} >> a", "href"))  # a click may hit what the page just replaces
     page.wait_for_selector(".call-page")
     assert re.search("onerror", page.inner_text("body"))
     assert dialogs == []
