@@ -237,7 +237,7 @@ class DeviceAdmin(CommandPages, DevicePages):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change and obj.organization_id is not None:
-            obj.bound_at = timezone.now()
+            obj.bound_at, obj.claim = timezone.now(), Device.Claim.PERSON
         super().save_model(request, obj, form, change)
         live.tell_device([obj])
 

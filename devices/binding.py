@@ -4,24 +4,23 @@ The answers are those of docs/protocol.md; the messages are on DJI's "organizati
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from datetime import datetime
 from typing import NamedTuple
 
-from django.apps import apps
-from django.conf import settings
 from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from devices import live, pairing, service_calls, topology
-from devices.models import UNKNOWN_STATE, Device, DeviceState, Pairing
+from devices import live, ownership, pairing, topology
+from devices.models import Device, DeviceState, Pairing
+from devices.ownership import Changes
 from devices.pairing import Pairings, Word
 from mqtt_bridge.bulk import append, number
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import is_sn
-from organizations import audit
 from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
 from organizations.models import AuditEvent, BindingCode, Organization
@@ -125,7 +124,8 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
     for entry in right:
         if entry.wanted.sn not in devices and _may_exist(entry):
             devices[entry.wanted.sn] = Device(sn=entry.wanted.sn)
-    decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right))
+    heard = _heard(right, verdicts, devices)
+    decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right), heard=heard)
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -135,21 +135,27 @@ class _Decision:
     """The rows of one group of bind requests while it is being decided."""
 
     def __init__(
-        self, *, now: datetime, devices: dict[str, Device], room: dict[int, int], paired: set[tuple[str, str]]
+        self,
+        *,
+        now: datetime,
+        devices: dict[str, Device],
+        room: dict[int, int],
+        paired: set[tuple[str, str]],
+        heard: set[tuple[str, str]],
     ) -> None:
         self.now = now
         self.devices = devices
         self.room = room
         self.paired = paired
+        self.heard = heard
+        self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
         self.paid: set[tuple[int, int]] = set()  # (request, code): a code is used once per request
         self.used: dict[int, BindingCode] = {}
         self.bound: dict[str, Device] = {}
         self.touched: dict[str, Device] = {}
         self.gateways: set[str] = set()
-        self.actor = Actor(AuditEvent.Through.BRIDGE)
-        self.disowned: list[AuditEvent] = []
-        self.falsely_claimed: set[str] = set()
+        self.falsely_claimed: set[str] = set()  # as somebody's aircraft
 
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
@@ -159,19 +165,26 @@ class _Decision:
         reason = self._why_not(entry, device, code)
         if device is None or reason:
             return BindResult(Code.BIND_FAILED, reason, code.organization_id)
-        if device.organization_id is None or self._is_falsely_claimed(entry, device, code):
-            self._take(entry, device, code)
+        if device.organization_id is None or self._yields(entry, device, code):
+            self._give(entry, device, code)
         elif device.organization_id != code.organization_id:
             return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
-        self._describe(device, wanted)
+        self._describe(entry, device)
         if device.sn != entry.gateway_sn:
             self.aircraft.setdefault(entry.gateway_sn, {})[device.sn] = device.model_key
         return BindResult(Code.OK, "", code.organization_id)
 
-    def _is_falsely_claimed(self, entry: BindEntry, device: Device, code: BindingCode) -> bool:
-        """Another dock called this gateway its aircraft, but it speaks for itself, which no aircraft does."""
-        is_foreign = device.organization_id != code.organization_id
-        return is_foreign and device.sn == entry.gateway_sn and device.is_aircraft
+    def _yields(self, entry: BindEntry, device: Device, code: BindingCode) -> bool:
+        """Whether the owner has nothing but a dock's word, and the contrary is proven.
+
+        A device that binds itself is no aircraft. An aircraft that another one's dock named is with the dock that asks
+        if its own telemetry came through that, and never through a dock of its owner.
+        """
+        if not device.is_unproven:
+            return False
+        if device.sn == entry.gateway_sn:
+            return True
+        return device.organization_id != code.organization_id and (entry.gateway_sn, device.sn) in self.heard
 
     def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
@@ -179,45 +192,50 @@ class _Decision:
             return "neither the dock that asks nor an aircraft" if entry.wanted.sn else "serial number missing"
         if entry.wanted.sn != entry.gateway_sn and not self._is_aircraft(device, entry):
             return "neither the dock that asks nor an aircraft"
-        if not device.is_enabled:
+        yields = device.organization_id is not None and self._yields(entry, device, code)
+        if not device.is_enabled and not yields:
             return "device disabled"
+        if len(self.aircraft.get(entry.gateway_sn, {}).keys() - {device.sn}) >= pairing.MOST:
+            return f"a dock has at most {pairing.MOST} aircraft"
         if device.organization_id == code.organization_id and code.revoked_at is None and code.organization.is_active:
             return ""
         if (entry.request, code.pk) not in self.paid and (unusable := code.why_unusable(self.now)):
             return unusable
-        if device.organization_id is None and self.room.get(code.organization_id, 1) < 1:
+        if (device.organization_id is None or yields) and self.room.get(code.organization_id, 1) < 1:
             return "device limit of the organization reached"
         return ""
 
     def _is_aircraft(self, device: Device, entry: BindEntry) -> bool:
         """Whether the request and what we knew before say that this is an aircraft; if neither does, a pairing may."""
+        if device.claim == Device.Claim.CODE:
+            return False
         keys = [key for key in (entry.wanted.device_model_key, device.model_key) if key]
         if not keys:
             return (entry.gateway_sn, device.sn) in self.paired
         return all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
 
-    def _take(self, entry: BindEntry, device: Device, code: BindingCode) -> None:
+    def _give(self, entry: BindEntry, device: Device, code: BindingCode) -> None:
         if (entry.request, code.pk) not in self.paid:
             self.paid.add((entry.request, code.pk))
             code.uses += 1
             self.used[code.pk] = code
         if code.organization_id in self.room:
             self.room[code.organization_id] -= 1
-        if device.organization is not None:
-            self.disowned.append(topology.disowned(self.actor, device))
+        is_gateway = device.sn == entry.gateway_sn
+        if is_gateway and device.is_unproven:
             self.falsely_claimed.add(device.sn)
             device.gateway, device.model_key = None, ""
-        if device.pk is not None:
-            live.tell_device([device])  # whoever loses it, or watches it as unclaimed
-        device.organization = code.organization
-        device.bound_at = self.now
-        device.bound_with = code
+        claim = Device.Claim.CODE if is_gateway else Device.Claim.NAMED
+        self.ownership.give(device, code.organization, claim, "bind", code=code)
         self.bound[device.sn] = device
-        if device.sn == entry.gateway_sn:
+        if is_gateway:
             self.gateways.add(device.sn)
 
-    def _describe(self, device: Device, wanted: BindDevice) -> None:
-        new = (wanted.device_callsign or device.callsign, wanted.device_model_key or device.model_key)
+    def _describe(self, entry: BindEntry, device: Device) -> None:
+        wanted, key = entry.wanted, entry.wanted.device_model_key
+        if device.sn == entry.gateway_sn and model_keys.domain(key) == model_keys.AIRCRAFT:
+            key = ""  # no aircraft asks
+        new = (wanted.device_callsign or device.callsign, key or device.model_key)
         if (device.callsign, device.model_key) != new or device.sn in self.bound:
             device.callsign, device.model_key = new
             self.touched[device.sn] = device
@@ -236,7 +254,7 @@ class _Decision:
                 known,
                 update_conflicts=True,
                 unique_fields=["sn"],
-                update_fields=["organization", "bound_at", "bound_with", "callsign", "model_key", "gateway"],
+                update_fields=ownership.FIELDS,
             )
         append(Device, list(new.values()))
         if pairings is not None:
@@ -244,10 +262,8 @@ class _Decision:
             live.tell_device(device for sn, device in pairings.docks.items() if sn not in self.touched)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
+        self.ownership.write()
         self._set_online([new[sn] for sn in self.gateways & new.keys()], self.gateways - new.keys())
-        if self.bound:
-            adopted = pairings.events if pairings is not None else []
-            audit.record([*self.disowned, *(self._audit_event(device) for device in self.bound.values()), *adopted])
         live.tell_device(self.touched.values())
 
     def _set_online(self, new: Sequence[Device], known: Collection[str]) -> None:
@@ -276,21 +292,13 @@ class _Decision:
         if is_known and not self.bound:
             return None
         prefetch_related_objects(list(self.devices.values()), "organization")
-        pairings = Pairings(self.devices, now=self.now, room=self.room)
+        pairings = Pairings(self.devices, self.ownership, now=self.now, room=self.room)
         pairings.load(device for sn, device in self.devices.items() if sn not in new)
         pairings.end_all(self.falsely_claimed, Pairing.Witness.BIND)
         for sn in gateways:
             pairings.hear(Word(sn, Pairing.Witness.BIND, self.now, self.aircraft[sn], linked=True))
         pairings.settle()
         return pairings
-
-    def _audit_event(self, device: Device) -> AuditEvent:
-        after = {
-            "organization": str(device.organization),
-            "callsign": device.callsign,
-            "code": str(device.bound_with),
-        }
-        return audit.event(self.actor, "bind", device, organization_id=device.organization_id, after=after)
 
 
 def _lock(gateways: set[str], named: set[str]) -> dict[str, Device]:
@@ -316,6 +324,24 @@ def _may_exist(entry: BindEntry) -> bool:
     return is_sn(named.sn) and (named.sn == entry.gateway_sn or is_aircraft)
 
 
+def _heard(
+    entries: Iterable[BindEntry], verdicts: Iterable[Verdict], devices: dict[str, Device]
+) -> set[tuple[str, str]]:
+    """(gateway, aircraft) of aircraft whose owner a dock's word made: who was heard there, and nowhere at its owner's.
+
+    At most one query, none if nobody else's aircraft is asked for.
+    """
+    own = {verdict.code.organization_id for verdict in verdicts if verdict.code}
+    named = [devices[entry.wanted.sn] for entry in entries if entry.wanted.sn in devices]
+    foreign = {device.pk for device in named if device.pk and device.is_unproven and own - {device.organization_id}}
+    if not foreign:
+        return set()
+    rows = Pairing.objects.filter(until=None, is_heard=True, aircraft__in=foreign)
+    heard = list(rows.values_list("dock__sn", "aircraft__sn", "dock__organization", "aircraft__organization"))
+    proven = {sn for _, sn, dock_owner, owner in heard if dock_owner == owner}
+    return {(dock_sn, sn) for dock_sn, sn, *_ in heard if sn not in proven}
+
+
 def _room(verdicts: Iterable[Verdict]) -> dict[int, int]:
     organizations = {verdict.code.organization for verdict in verdicts if verdict.code}
     return pairing.room_in({organization.pk: organization.device_limit for organization in organizations})
@@ -329,44 +355,25 @@ def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = N
     """Take devices from their organization, so that another may bind them; returns those that were bound.
 
     A device that has another owner by now than its given row says is left alone: nobody was asked about that one.
-    What the next owner must not see goes: name, position and telemetry, licenses, DJI account. The journal and
-    the audit trail stay with the organization that owned the device.
+    What the next owner must not see goes (`devices/ownership.py`). Returns the rows as they were.
     """
     now = now or timezone.now()
     owners = {device.sn: device.organization_id for device in devices}
-    rows = Device.objects.filter(pairing.concerned(owners, ())).select_related("organization").lock_in_order()
-    bound = [row for row in rows if row.is_bound and row.organization_id == owners.get(row.sn)]
-    audit.record([_release_event(actor, device) for device in bound])
-    keys = [device.pk for device in bound]
-    # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
-    DeviceState.objects.bulk_create(
-        [DeviceState(device_id=key, cleared_at=now, **UNKNOWN_STATE) for key in sorted(keys)],
-        update_conflicts=True,
-        unique_fields=["device"],
-        update_fields=[*UNKNOWN_STATE, "cleared_at"],
-    )
-    service_calls.abandon(keys)
-    for label in settings.FORGOTTEN_ON_RELEASE:
-        apps.get_model(label)._default_manager.filter(device__in=keys).delete()
-    Device.objects.filter(pk__in=keys).update(
-        organization=None, callsign="", bound_at=None, bound_with=None, gateway=None
-    )
-    _part(rows, {device.sn for device in bound}, now)
-    live.tell_device(bound)  # those who lose them: these objects are as they were
-    return bound
-
-
-def _part(rows: Iterable[Device], released: set[str], now: datetime) -> None:
-    """End the pairings of released devices; an aircraft that stays goes to another dock that has it, if any."""
-    pairings = Pairings({row.sn: row for row in Device.objects.filter(pk__in=[row.pk for row in rows])}, now=now)
-    pairings.load(pairings.devices.values())
-    pairings.end_all(released, Pairing.Witness.RELEASE)
+    locked = Device.objects.filter(pairing.concerned(owners, ())).select_related("organization").lock_in_order()
+    rows = {row.sn: row for row in locked}
+    bound = [row for row in rows.values() if row.is_bound and row.organization_id == owners.get(row.sn)]
+    were = [copy(row) for row in bound]
+    changes = Changes(actor, now=now)
+    for row in bound:
+        changes.take(row, "release")
+    # An aircraft that stays goes to another dock that has it, if any.
+    pairings = Pairings(rows, changes, now=now)
+    pairings.load(rows.values())
+    pairings.end_all([row.sn for row in bound], Pairing.Witness.RELEASE)
     pairings.settle()
-    Device.objects.bulk_update(pairings.changed.values(), ["gateway"])
+    changed = {row.sn: row for row in bound} | pairings.changed
+    Device.objects.bulk_update(changed.values(), ownership.FIELDS)
+    changes.write()
     pairings.write()
-    live.tell_device((pairings.docks | pairings.changed).values())
-
-
-def _release_event(actor: Actor, device: Device) -> AuditEvent:
-    before = {"organization": str(device.organization), "callsign": device.callsign}
-    return audit.event(actor, "release", device, organization_id=device.organization_id, before=before)
+    live.tell_device((pairings.docks | changed).values())
+    return were

@@ -28,7 +28,7 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
 
     def uninvited(self) -> Self:
         """Devices that are here because they or a dock said so, without a code and without a person."""
-        return self.filter(Q(organization=None) | Q(bound_with=None, bound_at__isnull=False))
+        return self.filter(Q(organization=None) | Q(claim=Device.Claim.NAMED, bound_with=None))
 
     def docks(self) -> Self:
         """Docks by their model key; of unknown model, what was bound or added and never was a dock's aircraft.
@@ -54,6 +54,12 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
 class Device(ChangingModel):
     """A dock, an aircraft or a remote controller, known by its serial number."""
 
+    class Claim(models.TextChoices):
+        NONE = "", "nobody owns it"
+        CODE = "code", "it brought a binding code itself"
+        PERSON = "person", "a person added it"
+        NAMED = "named", "its owner's dock named it"
+
     sn = models.CharField(
         "serial number",
         max_length=64,
@@ -76,6 +82,9 @@ class Device(ChangingModel):
     callsign = models.CharField(max_length=128, blank=True)
     is_enabled = models.BooleanField(
         "enabled", default=True, help_text="A disabled device gets no DJI license and cannot be bound."
+    )
+    claim = models.CharField(
+        max_length=6, choices=Claim, blank=True, editable=False, help_text="What makes its organization the owner."
     )
     gateway = models.ForeignKey(
         "self",
@@ -114,7 +123,9 @@ class Device(ChangingModel):
 
     @property
     def is_aircraft(self) -> bool:
-        """Whether its model says so, or, of unknown model, its place in a dock."""
+        """Whether its model says so, or, of unknown model, its place in a dock; never if it bound itself."""
+        if self.claim == self.Claim.CODE:
+            return False
         if not self.model_key:
             return self.gateway_id is not None
         return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
@@ -125,7 +136,12 @@ class Device(ChangingModel):
 
         What is recorded as an aircraft and asks is a gateway that another dock falsely claimed to carry.
         """
-        return None if self.is_aircraft else self.organization
+        return None if self.is_unproven or self.is_aircraft else self.organization
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether its owner has nothing but the word of a dock that it is that dock's aircraft."""
+        return self.claim == self.Claim.NAMED or (not self.claim and self.is_aircraft)
 
 
 class Pairing(models.Model):
@@ -149,6 +165,7 @@ class Pairing(models.Model):
     witness = models.CharField(max_length=8, choices=Witness, help_text="Who said first that it belongs there.")
     ended_by = models.CharField(max_length=8, choices=Witness, blank=True)
     linked_since = models.DateTimeField(null=True, help_text="Empty: switched off, or linked through another dock.")
+    is_heard = models.BooleanField(default=False, help_text="Whether the aircraft said so, too.")
     changed_at = models.DateTimeField(help_text="What was said before this moment is out of date.")
     remark = models.CharField(max_length=200, blank=True, help_text="Why it does not belong to the dock's owner.")
 

@@ -14,17 +14,15 @@ from typing import NamedTuple
 
 from django.db.models import Count, Q
 
-from devices import live
 from devices.models import Device, Pairing
+from devices.ownership import Changes
 from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.topics import is_sn
-from organizations import audit
-from organizations.audit import Actor
-from organizations.models import AuditEvent
 
 Witness = Pairing.Witness
 JUST_NOW = timedelta(minutes=1)  # no telemetry waits longer than this to be stored
+MOST = 8  # aircraft of a dock; DJI's docks have one, and its multi-dock flights a few
 
 NOT_NAMED = "not adopted: only the aircraft says that it belongs to this dock"
 UNKNOWN_MODEL = "not adopted: its model is not known yet"
@@ -64,16 +62,17 @@ class Pairings:
     Call `load` with those that were known before, `hear` for each word, `settle`; save `changed`, then call `write`.
     """
 
-    def __init__(self, devices: dict[str, Device], *, now: datetime, room: dict[int, int] | None = None) -> None:
+    def __init__(
+        self, devices: dict[str, Device], ownership: Changes, *, now: datetime, room: dict[int, int] | None = None
+    ) -> None:
         self.devices = devices
+        self.ownership = ownership  # where adoptions go
         self.now = now
-        self.room = room  # as `room_in`, where the caller has counted already
+        self.room = room or {}  # as `room_in`, where the caller has counted already
         self.changed: dict[str, Device] = {}  # rows of `devices` to be saved
         self.switched_off: dict[str, Device] = {}  # no dock of theirs says that it is linked with them any more
-        self.events: list[AuditEvent] = []
         self.remarks: dict[str, list[str]] = {}  # by the gateway's SN: why its aircraft is not its owner's
         self.new_remarks: list[tuple[Device, str]] = []  # those among them that did not hold before
-        self._actor = Actor(AuditEvent.Through.BRIDGE)
         self._of_dock: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)  # open ones, by both SNs
         self._of_aircraft: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)
         self._touched: dict[int, Pairing] = {}  # by identity: a pairing may be opened again after it ended
@@ -115,6 +114,11 @@ class Pairings:
         if any(word.at < moment <= self.now for moment in changes):
             return []  # said before what we know; the next frame says what holds now
         refused = {sn: reason for sn, key in word.named.items() if (reason := self._why_not(dock, sn, key))}
+        room = MOST - len(mine) if word.witness == Witness.AIRCRAFT else MOST  # all others say what it has instead
+        fitting = [
+            sn for sn in word.named if sn not in refused and (word.witness != Witness.AIRCRAFT or sn not in mine)
+        ]
+        refused |= dict.fromkeys(fitting[max(room, 0) :], f"a dock has at most {MOST} aircraft")
         named = word.named.keys() - refused.keys()
         # A dock that names another one has that in place of what it had; an aircraft may visit.
         is_replaced = word.instead or (word.witness != Witness.AIRCRAFT and bool(named - mine.keys()))
@@ -135,6 +139,9 @@ class Pairings:
         if row.witness == Witness.AIRCRAFT != word.witness:
             row.witness = word.witness.value
             self._touch(row)
+        if word.witness == Witness.AIRCRAFT and not row.is_heard:
+            row.is_heard = True
+            self._touch(row)
         self._link(row, word.linked)
 
     def _why_not(self, dock: Device, sn: str, model_key: str) -> str:
@@ -145,7 +152,10 @@ class Pairings:
             return "not recorded: too many unclaimed devices"
         if device is dock:
             return "the dock itself is no aircraft"
-        if any(model_keys.domain(key) not in (None, model_keys.AIRCRAFT) for key in (model_key, device.model_key)):
+        keys = (model_key, device.model_key)
+        if device.claim == Device.Claim.CODE or any(
+            model_keys.domain(k) not in (None, model_keys.AIRCRAFT) for k in keys
+        ):
             return "not an aircraft, so it cannot belong to a dock"
         return ""
 
@@ -235,7 +245,8 @@ class Pairings:
             else:
                 self._remark(row, remark)
         owners = {row.dock.organization for row in candidates if row.dock.organization}
-        room = room_in({owner.pk: owner.device_limit for owner in owners}) if self.room is None else self.room
+        room = self.room
+        room |= room_in({owner.pk: owner.device_limit for owner in owners if owner.pk not in room})
         for row in candidates:
             owner = row.dock.organization
             assert owner is not None  # noqa: S101  (_why_not_adopted said so)
@@ -245,12 +256,8 @@ class Pairings:
             if owner.pk in room:
                 room[owner.pk] -= 1
             self._remark(row, "")
-            live.tell_device([row.aircraft])  # whoever watches it as unclaimed
-            row.aircraft.organization = owner
-            row.aircraft.bound_at = self.now
+            self.ownership.give(row.aircraft, owner, Device.Claim.NAMED, "adopt", dock=str(row.dock))
             self.changed[row.aircraft.sn] = row.aircraft
-            after = {"organization": str(owner), "dock": str(row.dock)}
-            self.events.append(audit.event(self._actor, "adopt", row.aircraft, organization_id=owner.pk, after=after))
 
     def _why_not_adopted(self, row: Pairing) -> str | None:
         """Why the aircraft does not join the dock's owner, "" if there is nothing to say; None: it may."""
@@ -290,7 +297,7 @@ class Pairings:
             (row for row in rows if row.pk is not None),
             update_conflicts=True,
             unique_fields=["id"],
-            update_fields=["until", "ended_by", "linked_since", "changed_at", "witness", "remark"],
+            update_fields=["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],
         )
 
 

@@ -114,6 +114,7 @@ class _Known(NamedTuple):
     """What an open pairing says already."""
 
     is_linked: bool
+    is_heard: bool  # the aircraft said so itself
     is_current: bool  # the aircraft is shown in this dock
     is_settled: bool  # the dock named it, both models are known, and it has an owner if the dock has
 
@@ -130,7 +131,7 @@ def _learn(witnesses: Sequence[_Witness], *, now: datetime) -> None:
         through = best or frame.gateway
         if through not in ("", frame.sn):
             link = known.get(through, {}).get(frame.sn)
-            if link is None or not link.is_linked:
+            if link is None or not (link.is_linked and link.is_heard):
                 at = frame.data_since or frame.received_at
                 words.append(Word(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
             if link is None or not link.is_current:
@@ -144,13 +145,13 @@ def _known(witnesses: Sequence[_Witness]) -> dict[str, dict[str, _Known]]:
     aircraft = {witness.frame.sn for witness in witnesses} - docks
     rows = Pairing.objects.filter(Q(dock__sn__in=docks) | Q(aircraft__sn__in=aircraft), until=None)
     known: dict[str, dict[str, _Known]] = {}
-    for dock_sn, sn, linked_since, dock, current, witness, dock_model, model, dock_owner, owner in rows.values_list(
-        "dock__sn", "aircraft__sn", "linked_since", "dock", "aircraft__gateway", "witness",
+    for dock_sn, sn, linked, heard, dock, current, witness, dock_model, model, dock_owner, owner in rows.values_list(
+        "dock__sn", "aircraft__sn", "linked_since", "is_heard", "dock", "aircraft__gateway", "witness",
         "dock__model_key", "aircraft__model_key", "dock__organization", "aircraft__organization",
     ):  # fmt: skip
         are_described = bool(model) and bool(dock_model or not model_keys.dock_of(model))
         is_settled = witness != Pairing.Witness.AIRCRAFT and are_described and (owner or not dock_owner)
-        known.setdefault(dock_sn, {})[sn] = _Known(linked_since is not None, current == dock, bool(is_settled))
+        known.setdefault(dock_sn, {})[sn] = _Known(linked is not None, heard, current == dock, bool(is_settled))
     return known
 
 

@@ -13,13 +13,14 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from devices import live, pairing
+from devices import live, ownership, pairing
 from devices.models import Device, DeviceState, Pairing
+from devices.ownership import Changes
 from devices.pairing import Pairings, Word
 from mqtt_bridge.models import ONBOARDING, Exchange
+from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
 from mqtt_bridge.protocol.topics import Channel, is_sn
-from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 
@@ -45,7 +46,7 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
     Whose the aircraft are: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
     """
     gateways = {report.gateway_sn for report in reports}
-    named = {sub.sn for report in reports for sub in report.topology.sub_devices}
+    named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
     discover(gateways)
     discover(named)
     change = _Change(gateways, named, now)
@@ -103,27 +104,30 @@ class _Change:
         self.now = now
         self.flipped: dict[str, Device] = {}  # came online, or went
         self.states: dict[str, DeviceState] = {}
-        self.actor = Actor(AuditEvent.Through.BRIDGE)
-        self.events: list[AuditEvent] = []
-        self.pairings = Pairings(self.devices, now=now)
+        self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
+        self.pairings = Pairings(self.devices, self.ownership, now=now)
         self.pairings.load(self.devices.values())
 
     def apply(self, report: Report) -> list[str]:
         gateway = self.devices.get(report.gateway_sn)
         if gateway is None:
             return ["not recorded: too many unclaimed devices"]
-        if gateway.is_aircraft:
-            self._disown(gateway)
-        self.pairings.describe(gateway, report.topology.model_key)
+        if gateway.is_unproven:
+            self._free(gateway)
+        remarks = []
+        if model_keys.domain(report.topology.model_key) == model_keys.AIRCRAFT:  # which report no topology
+            remarks.append("it calls itself an aircraft, which is not believed")
+        else:
+            self.pairings.describe(gateway, report.topology.model_key)
         self._set_online(gateway, not report.topology.is_offline)
         if report.topology.is_offline:  # it says nothing about its aircraft, but they can be reached no more
             for aircraft in self.devices.values():
                 if aircraft.gateway_id == gateway.pk:
                     self._set_online(aircraft, False)
-            return []
+            return remarks
         named = {sub.sn: sub.model_key for sub in report.topology.sub_devices}
         witness = Pairing.Witness.TOPOLOGY
-        return self.pairings.hear(Word(gateway.sn, witness, self.now, named, linked=True, complete=True))
+        return remarks + self.pairings.hear(Word(gateway.sn, witness, self.now, named, linked=True, complete=True))
 
     def set_online(self, gateway_sn: str, listed: Iterable[str]) -> None:
         """Make online what a gateway lists and its owner may have."""
@@ -131,14 +135,12 @@ class _Change:
             if self.pairings.is_linked(gateway_sn, sn):
                 self._set_online(self.devices[sn], True)
 
-    def _disown(self, gateway: Device) -> None:
-        """Take a gateway from an organization whose dock falsely claimed to carry it: aircraft do not speak here."""
+    def _free(self, gateway: Device) -> None:
+        """Take a gateway from whoever's dock falsely claimed to carry it: aircraft do not speak here."""
         if gateway.organization is not None:
-            self.events.append(disowned(self.actor, gateway))
-            live.tell_device([gateway])  # whoever loses it
+            self.ownership.take(gateway, "disown")
         self.pairings.end_all({gateway.sn}, Pairing.Witness.TOPOLOGY)
-        gateway.organization = gateway.bound_at = gateway.bound_with = gateway.gateway = None
-        gateway.model_key = gateway.callsign = ""
+        gateway.gateway, gateway.model_key, gateway.callsign = None, "", ""
         self.pairings.changed[gateway.sn] = gateway
 
     def _set_online(self, device: Device, online: bool) -> None:
@@ -158,20 +160,13 @@ class _Change:
                 changed.values(),
                 update_conflicts=True,
                 unique_fields=["sn"],
-                update_fields=["model_key", "gateway", "organization", "bound_at", "bound_with", "callsign"],
+                update_fields=ownership.FIELDS,
             )
+        self.ownership.write()
         self.pairings.write()
         if self.states:
             write_presence(self.states.values())
-        if events := [*self.events, *self.pairings.events]:
-            audit.record(events)
         live.tell_device((self.pairings.docks | changed | self.flipped).values())
-
-
-def disowned(actor: Actor, device: Device) -> AuditEvent:
-    """The audit row for an organization that loses a gateway its dock had falsely claimed to carry."""
-    before = {"organization": str(device.organization), "callsign": device.callsign}
-    return audit.event(actor, "disown", device, organization_id=device.organization_id, before=before)
 
 
 # --- presence ----------------------------------------------------------------------------------
@@ -249,7 +244,7 @@ def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
     An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
     what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
     """
-    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway"))
+    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway", "claim"))
     aircraft = {device.sn for device in devices if device.is_aircraft}
     gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
     if quiet := aircraft - gateways:

@@ -48,7 +48,7 @@ class Organization(ChangingModel):
     name = models.CharField(max_length=100, help_text="Pilot 2 shows it to the technician for confirmation.")
     is_active = models.BooleanField("active", default=True, help_text="No device binds to an inactive organization.")
     device_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How many devices, docks and aircraft together. Empty: no limit."
+        null=True, blank=True, default=1000, help_text="How many devices, docks and aircraft together. Empty: no limit."
     )
     license_sync_hours = models.PositiveSmallIntegerField(
         "read licenses every",

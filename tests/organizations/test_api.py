@@ -68,7 +68,7 @@ def test_an_organization_is_its_id_and_what_it_may(api, alice, address, organiza
         "organization_id": "12345678",
         "name": "Harbour Survey",
         "is_active": True,
-        "device_limit": None,
+        "device_limit": 1000,
         "license_sync_hours": 24,
         "has_own_license": False,
     }

@@ -1,0 +1,96 @@
+"""Whose a device is: the one door through which that changes.
+
+A code that the device itself brings, or a person, makes somebody the owner. A dock may name aircraft, which join its
+owner if they are nobody's: a claim without proof, and it yields to whoever proves the contrary (docs/decisions/0007).
+"""
+
+from datetime import datetime
+
+from django.apps import apps
+from django.conf import settings
+
+from devices import live, service_calls
+from devices.models import UNKNOWN_STATE, Device, DeviceState
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent, BindingCode, Organization
+
+Claim = Device.Claim
+# What of a device's row this module changes; whoever saves the row saves these.
+FIELDS = ("organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled")
+
+
+class Changes:
+    """Changes of owners in one transaction. The devices are locked, and saved by the caller before `write`."""
+
+    def __init__(self, actor: Actor, *, now: datetime) -> None:
+        self.actor = actor
+        self.now = now
+        self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
+        self._events: list[AuditEvent] = []
+        self._given: list[tuple[Device, str, dict[str, str]]] = []
+
+    def take(self, device: Device, action: str) -> None:
+        """Take a device from its owner; nothing that the owner knew or said of it is left for the next one.
+
+        A device that was only named is free altogether: whoever named it may have disabled it, too.
+        """
+        before = {"organization": str(device.organization), "callsign": device.callsign}
+        self._events.append(
+            audit.event(self.actor, action, device, organization_id=device.organization_id, before=before)
+        )
+        live.tell_device([device])  # those who lose it
+        if device.is_unproven:
+            device.is_enabled = True
+        device.organization = device.bound_at = device.bound_with = device.gateway = None
+        device.claim, device.callsign = Claim.NONE, ""
+        self.taken[device.sn] = device
+
+    def give(
+        self,
+        device: Device,
+        owner: Organization,
+        claim: Device.Claim,
+        action: str,
+        *,
+        code: BindingCode | None = None,
+        **after: str,
+    ) -> None:
+        """Give a device to an owner, after it was taken from another one; `after` goes to the audit trail, too."""
+        if device.organization is not None:
+            self.take(device, "disown")
+        if device.pk is not None:
+            live.tell_device([device])  # whoever watches it as unclaimed
+        device.organization, device.claim, device.bound_at, device.bound_with = owner, claim, self.now, code
+        self._given.append((device, action, after))
+
+    def write(self) -> None:
+        """Forget what the next owner must not see, give up what was asked of the devices, and write the audit trail.
+
+        The journal and the audit trail stay with the organization that owned the device.
+        """
+        if keys := sorted(device.pk for device in self.taken.values()):
+            # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
+            DeviceState.objects.bulk_create(
+                [DeviceState(device_id=key, cleared_at=self.now, **UNKNOWN_STATE) for key in keys],
+                update_conflicts=True,
+                unique_fields=["device"],
+                update_fields=[*UNKNOWN_STATE, "cleared_at"],
+            )
+            service_calls.abandon(keys)
+            for label in settings.FORGOTTEN_ON_RELEASE:
+                apps.get_model(label)._default_manager.filter(device__in=keys).delete()
+        given = (
+            audit.event(
+                self.actor,
+                action,
+                device,
+                organization_id=device.organization_id,
+                after={"organization": str(device.organization), "callsign": device.callsign}
+                | ({"code": str(device.bound_with)} if device.bound_with else {})
+                | after,
+            )
+            for device, action, after in self._given
+        )
+        if self._events or self._given:
+            audit.record([*self._events, *given])

@@ -1,0 +1,86 @@
+"""Every way in which an organization loses a device, and what the next owner can see then: nothing."""
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.utils import timezone
+
+from devices.binding import release
+from devices.models import Device, DeviceAccount, DeviceState, Pairing
+from devices.telemetry import store
+from licenses.models import LicenseList, UnlockLicense
+from mqtt_bridge.telemetry import Frame
+from organizations.audit import Actor
+from organizations.models import AuditEvent, BindingCode
+from tests.devices.calls import make_call
+from tests.devices.test_binding import bind, wanted
+from tests.devices.test_topology import report, update
+
+pytestmark = pytest.mark.django_db
+
+NAMED = "NAMED"
+
+
+def released(_theirs):
+    release([Device.objects.get(sn=NAMED)], actor=Actor(AuditEvent.Through.COMMAND))
+
+
+def freed_by_its_topology(_theirs):
+    update(report(NAMED))
+
+
+def freed_by_its_own_bind(theirs):
+    assert bind([wanted(NAMED, theirs, organization_id="87654321", callsign="")]) == [[0]]
+
+
+def proven_to_be_anothers(theirs):
+    dock = wanted("OTHERDOCK", theirs, organization_id="87654321")
+    bind([dock])
+    update(report("OTHERDOCK", NAMED))
+    spoken = timezone.now()
+    store([Frame(NAMED, spoken, data={"mode_code": 0}, data_since=spoken, gateway="OTHERDOCK")])
+    aircraft = wanted(NAMED, theirs, organization_id="87654321", model_key="0-91-0", callsign="")
+    assert bind([dock, aircraft]) == [[0, 0]]
+
+
+WAYS = [released, freed_by_its_topology, freed_by_its_own_bind, proven_to_be_anothers]
+
+
+@pytest.fixture
+def lived_in(dock):
+    """A device that a dock named and that has everything an owner leaves behind."""
+    update(report(dock.sn, NAMED))
+    named, now = Device.objects.get(sn=NAMED), timezone.now()
+    assert (named.organization, named.claim) == (dock.organization, Device.Claim.NAMED)
+    Device.objects.filter(pk=named.pk).update(callsign="Secret name", is_enabled=False)
+    DeviceAccount.objects.create(device=named, username="pilot@example.org")
+    UnlockLicense.objects.create(device=named, device_model_domain=0, license_id=240330, type=0, note="secret")
+    LicenseList.objects.create(device=named, device_model_domain=0, complete=True, fetched_at=now)
+    DeviceState.objects.filter(device=named).update(properties={"home": "secret"}, latitude=53.5, longitude=9.9)
+    named.call = make_call(named, status="queued")
+    return named
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_of_an_owner_is_left_for_the_next_one(way, lived_in, dock, other_organization):
+    _, theirs = BindingCode.objects.issue(organization=other_organization)
+    way(theirs)
+    device = Device.objects.get(sn=NAMED)
+    assert device.organization in (None, other_organization)
+    assert (device.callsign, device.is_enabled) == ("", True)
+    for label in settings.FORGOTTEN_ON_RELEASE:
+        assert not apps.get_model(label)._default_manager.filter(device=device).exists(), label
+    assert "home" not in device.state.properties
+    assert (device.state.latitude, device.state.longitude) == (None, None)
+    lived_in.call.refresh_from_db()
+    assert (lived_in.call.status, lived_in.call.organization) == ("canceled", dock.organization)
+    lost = AuditEvent.objects.get(action__in=("release", "disown"), object_id=str(device.pk))
+    assert (lost.organization, lost.before["callsign"]) == (dock.organization, "Secret name")
+    assert not AuditEvent.objects.filter(organization=other_organization, action__in=("release", "disown")).exists()
+    assert not Pairing.objects.filter(aircraft=device, dock=dock, until=None).exists() or way is proven_to_be_anothers
+
+
+@pytest.mark.usefixtures("lived_in")
+def test_a_gateway_without_a_right_code_stays_what_it_was_called_until_it_reports_a_topology():
+    assert bind([wanted(NAMED, "WRON-GCOD-EXXX")]) == [[210231]]
+    assert Device.objects.get(sn=NAMED).claim == Device.Claim.NAMED
