@@ -16,7 +16,7 @@ AUDIT = "/admin/organizations/auditevent/"
 
 def change(client, organization, **fields):
     kept = {"name": organization.name, "app_id": organization.app_id, "license_sync_hours": 24}
-    data = {"is_active": "on", "device_limit": "", **kept, **fields}
+    data = {"is_active": "on", "device_limit": organization.device_limit, **kept, **fields}
     return client.post(f"{ORGANIZATIONS}{organization.pk}/change/", data)
 
 
@@ -95,7 +95,7 @@ def test_a_manager_changes_the_name_and_nothing_else(client, alice, organization
     )
     organization.refresh_from_db()
     assert organization.name == "Harbour"
-    assert (organization.device_limit, organization.app_id, organization.app_key) == (None, "", "")
+    assert (organization.device_limit, organization.app_id, organization.app_key) == (1000, "", "")
     assert organization.is_active
     event = AuditEvent.objects.get()
     assert (event.before, event.after) == ({"name": "Harbour Survey"}, {"name": "Harbour"})
