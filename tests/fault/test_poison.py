@@ -1,7 +1,9 @@
 """Hostile messages among good ones (docs/reliability.md, test 5): the good are answered, the bridge goes on."""
 
+import functools
 import json
 import time
+from collections import defaultdict
 
 import pytest
 
@@ -33,6 +35,7 @@ def refused_at_sight(poison):
     return poison.expected not in (ACCEPTED, "data_invalid")
 
 
+@functools.cache  # some are long
 def wants_reply(poison):
     """The tid to which the sender must get an answer, "" if it cannot get one."""
     try:
@@ -93,9 +96,11 @@ def wrongly_journaled(stack):
 
 def wrongly_answered(client):
     """The corpus entries whose sender can be answered and was not, or the other way round."""
+    by_sn = defaultdict(dict)
+    for key, data in list(client.replies.items()):  # more may come in meanwhile
+        by_sn[key[0].split("/")[2]][key] = data
     for place, poison in enumerate(CONTROL):
-        tid = wants_reply(poison)
-        answers = {key: data for key, data in client.replies.items() if key[0].split("/")[2] == sn_of(place)}
+        tid, answers = wants_reply(poison), by_sn[sn_of(place)]
         wanted = {(topics.build(topics.reply_channel(poison.channel), sn_of(place)), tid)} if tid else set()
         if set(answers) != wanted or (refused_at_sight(poison) and not all(map(is_error, answers.values()))):
             yield poison
