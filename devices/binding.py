@@ -155,7 +155,7 @@ class _Decision:
         self.bound: dict[str, Device] = {}
         self.touched: dict[str, Device] = {}
         self.gateways: set[str] = set()
-        self.falsely_claimed: set[str] = set()  # as somebody's aircraft
+        self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
 
     def judge(self, entry: BindEntry, verdict: Verdict) -> BindResult:
         code, wanted = verdict.code, entry.wanted
@@ -165,26 +165,29 @@ class _Decision:
         reason = self._why_not(entry, device, code)
         if device is None or reason:
             return BindResult(Code.BIND_FAILED, reason, code.organization_id)
+        is_misnamed = device.sn == entry.gateway_sn and device.is_unproven
         if device.organization_id is None or self._yields(entry, device, code):
             self._give(entry, device, code)
         elif device.organization_id != code.organization_id:
             return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
+        if is_misnamed:  # what binds itself is no aircraft
+            self.misnamed.add(device.sn)
+            device.claim, device.gateway, device.model_key = Device.Claim.CODE, None, ""
+            self.touched[device.sn] = device
         self._describe(entry, device)
         if device.sn != entry.gateway_sn:
             self.aircraft.setdefault(entry.gateway_sn, {})[device.sn] = device.model_key
         return BindResult(Code.OK, "", code.organization_id)
 
     def _yields(self, entry: BindEntry, device: Device, code: BindingCode) -> bool:
-        """Whether the owner has nothing but a dock's word, and the contrary is proven.
+        """Whether another owner has nothing but a dock's word, and the contrary is proven.
 
         A device that binds itself is no aircraft. An aircraft that another one's dock named is with the dock that asks
         if its own telemetry came through that, and never through a dock of its owner.
         """
-        if not device.is_unproven:
+        if not device.is_unproven or device.organization_id in (None, code.organization_id):
             return False
-        if device.sn == entry.gateway_sn:
-            return True
-        return device.organization_id != code.organization_id and (entry.gateway_sn, device.sn) in self.heard
+        return device.sn == entry.gateway_sn or (entry.gateway_sn, device.sn) in self.heard
 
     def _why_not(self, entry: BindEntry, device: Device | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound there already."""
@@ -192,11 +195,11 @@ class _Decision:
             return "neither the dock that asks nor an aircraft" if entry.wanted.sn else "serial number missing"
         if entry.wanted.sn != entry.gateway_sn and not self._is_aircraft(device, entry):
             return "neither the dock that asks nor an aircraft"
-        yields = device.organization_id is not None and self._yields(entry, device, code)
+        yields = self._yields(entry, device, code)
         if not device.is_enabled and not yields:
             return "device disabled"
         if len(self.aircraft.get(entry.gateway_sn, {}).keys() - {device.sn}) >= pairing.MOST:
-            return f"a dock has at most {pairing.MOST} aircraft"
+            return pairing.TOO_MANY
         if device.organization_id == code.organization_id and code.revoked_at is None and code.organization.is_active:
             return ""
         if (entry.request, code.pk) not in self.paid and (unusable := code.why_unusable(self.now)):
@@ -222,9 +225,6 @@ class _Decision:
         if code.organization_id in self.room:
             self.room[code.organization_id] -= 1
         is_gateway = device.sn == entry.gateway_sn
-        if is_gateway and device.is_unproven:
-            self.falsely_claimed.add(device.sn)
-            device.gateway, device.model_key = None, ""
         claim = Device.Claim.CODE if is_gateway else Device.Claim.NAMED
         self.ownership.give(device, code.organization, claim, "bind", code=code)
         self.bound[device.sn] = device
@@ -248,14 +248,7 @@ class _Decision:
         pairings = self._pair(new)
         if pairings is not None:
             self.touched |= pairings.changed
-        known = [device for sn, device in self.touched.items() if sn not in new]
-        if known:
-            Device.objects.bulk_create(
-                known,
-                update_conflicts=True,
-                unique_fields=["sn"],
-                update_fields=ownership.FIELDS,
-            )
+        ownership.save(device for sn, device in self.touched.items() if sn not in new)
         append(Device, list(new.values()))
         if pairings is not None:
             pairings.write()
@@ -289,12 +282,12 @@ class _Decision:
             for gateway in gateways.values()
             for sn in self.aircraft[gateway.sn]
         )
-        if is_known and not self.bound:
+        if is_known and not self.bound and not self.misnamed:
             return None
         prefetch_related_objects(list(self.devices.values()), "organization")
         pairings = Pairings(self.devices, self.ownership, now=self.now, room=self.room)
         pairings.load(device for sn, device in self.devices.items() if sn not in new)
-        pairings.end_all(self.falsely_claimed, Pairing.Witness.BIND)
+        pairings.end_all(self.misnamed, Pairing.Witness.BIND)
         for sn in gateways:
             pairings.hear(Word(sn, Pairing.Witness.BIND, self.now, self.aircraft[sn], linked=True))
         pairings.settle()
@@ -372,7 +365,7 @@ def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = N
     pairings.end_all([row.sn for row in bound], Pairing.Witness.RELEASE)
     pairings.settle()
     changed = {row.sn: row for row in bound} | pairings.changed
-    Device.objects.bulk_update(changed.values(), ownership.FIELDS)
+    ownership.save(changed.values())
     changes.write()
     pairings.write()
     live.tell_device((pairings.docks | changed).values())

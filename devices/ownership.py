@@ -4,6 +4,7 @@ A code that the device itself brings, or a person, makes somebody the owner. A d
 owner if they are nobody's: a claim without proof, and it yields to whoever proves the contrary (docs/decisions/0007).
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.apps import apps
@@ -16,12 +17,16 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
 
 Claim = Device.Claim
-# What of a device's row this module changes; whoever saves the row saves these.
-FIELDS = ("organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled")
+_FIELDS = ("organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled")
+
+
+def save(devices: Iterable[Device]) -> None:
+    """Save what a change of owner changes, of devices that have a row; one statement, none for none."""
+    Device.objects.bulk_create(devices, update_conflicts=True, unique_fields=["sn"], update_fields=_FIELDS)
 
 
 class Changes:
-    """Changes of owners in one transaction. The devices are locked, and saved by the caller before `write`."""
+    """Changes of owners in one transaction. The devices are locked; the caller saves them before `write`."""
 
     def __init__(self, actor: Actor, *, now: datetime) -> None:
         self.actor = actor

@@ -24,6 +24,7 @@ Witness = Pairing.Witness
 JUST_NOW = timedelta(minutes=1)  # no telemetry waits longer than this to be stored
 MOST = 8  # aircraft of a dock; DJI's docks have one, and its multi-dock flights a few
 
+TOO_MANY = f"a dock has at most {MOST} aircraft"
 NOT_NAMED = "not adopted: only the aircraft says that it belongs to this dock"
 UNKNOWN_MODEL = "not adopted: its model is not known yet"
 DISABLED = "not adopted: it is disabled"
@@ -113,12 +114,13 @@ class Pairings:
         changes = [self._ended.get(dock.sn, word.at), *(row.changed_at for row in mine.values())]
         if any(word.at < moment <= self.now for moment in changes):
             return []  # said before what we know; the next frame says what holds now
-        refused = {sn: reason for sn, key in word.named.items() if (reason := self._why_not(dock, sn, key))}
-        room = MOST - len(mine) if word.witness == Witness.AIRCRAFT else MOST  # all others say what it has instead
-        fitting = [
-            sn for sn in word.named if sn not in refused and (word.witness != Witness.AIRCRAFT or sn not in mine)
-        ]
-        refused |= dict.fromkeys(fitting[max(room, 0) :], f"a dock has at most {MOST} aircraft")
+        # An aircraft comes beside the others; every other witness says what the dock has instead.
+        beside = len(mine.keys() - word.named.keys()) if word.witness == Witness.AIRCRAFT else 0
+        reasons = {
+            sn: TOO_MANY if place >= MOST else self._why_not(dock, sn, key)
+            for place, (sn, key) in enumerate(word.named.items(), beside)
+        }
+        refused = {sn: reason for sn, reason in reasons.items() if reason}
         named = word.named.keys() - refused.keys()
         # A dock that names another one has that in place of what it had; an aircraft may visit.
         is_replaced = word.instead or (word.witness != Witness.AIRCRAFT and bool(named - mine.keys()))

@@ -155,13 +155,7 @@ class _Change:
         for device in self.pairings.switched_off.values():
             if not hasattr(device, "state") or device.state.online:
                 self._set_online(device, False)
-        if changed:
-            Device.objects.bulk_create(
-                changed.values(),
-                update_conflicts=True,
-                unique_fields=["sn"],
-                update_fields=ownership.FIELDS,
-            )
+        ownership.save(changed.values())
         self.ownership.write()
         self.pairings.write()
         if self.states:

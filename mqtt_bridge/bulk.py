@@ -37,10 +37,10 @@ def append(model: type[models.Model], rows: Sequence[models.Model]) -> None:
     On PostgreSQL by COPY, which takes half the time of the INSERT that `bulk_create` writes; every concrete
     field is sent as the row has it, so values must be what the database stores.
     """
+    if not rows:
+        return
     if connection.vendor != "postgresql":
         model._default_manager.bulk_create(rows)
-        return
-    if not rows:
         return
     fields = [field for field in model._meta.concrete_fields if not field.primary_key or rows[0].pk is not None]
     quoted = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)

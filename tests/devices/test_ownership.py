@@ -84,3 +84,22 @@ def test_nothing_of_an_owner_is_left_for_the_next_one(way, lived_in, dock, other
 def test_a_gateway_without_a_right_code_stays_what_it_was_called_until_it_reports_a_topology():
     assert bind([wanted(NAMED, "WRON-GCOD-EXXX")]) == [[210231]]
     assert Device.objects.get(sn=NAMED).claim == Device.Claim.NAMED
+
+
+@pytest.mark.usefixtures("lived_in")
+def test_a_named_device_that_binds_itself_for_the_same_owner_is_a_gateway_and_uses_no_code_up(dock, code):
+    row, plain = code
+    Device.objects.filter(sn=NAMED).update(is_enabled=True)
+    BindingCode.objects.filter(pk=row.pk).update(max_uses=1, uses=1)
+    assert bind([wanted(NAMED, plain, callsign="")]) == [[0]]
+    device = Device.objects.get(sn=NAMED)
+    assert (device.organization, device.claim, device.gateway) == (dock.organization, Device.Claim.CODE, None)
+    assert (device.model_key, device.callsign) == ("3-2-0", "Secret name")
+    assert not Pairing.objects.filter(aircraft=device, until=None).exists()
+    assert BindingCode.objects.get(pk=row.pk).uses == 1
+    assert not AuditEvent.objects.filter(action="disown").exists()
+
+
+@pytest.mark.usefixtures("lived_in")
+def test_what_its_own_organization_disabled_stays_refused(code):
+    assert bind([wanted(NAMED, code[1])]) == [[210231]]

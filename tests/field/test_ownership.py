@@ -53,8 +53,10 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID)
 def test_a_bound_dock_keeps_its_owner_whatever_is_said(world, dock, mallory, said):
-    for _ in range(2):
+    for mark in (1, 2):
         SAID[said](world, dock, mallory)
+        world.osd(dock, mode_code=mark)  # once this is stored, so are the properties before it
+        world.eventually(lambda mark=mark: (world.device(dock)["state"] or {}).get("mode_code") == mark)
         assert world.bind_elsewhere((dock, DOCK3)) == [ELSEWHERE]
         [told] = world.ask(dock, "requests", "airport_bind_status", {"devices": [{"sn": dock}]})["output"][
             "bind_status"
