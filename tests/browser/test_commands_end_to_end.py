@@ -1,12 +1,15 @@
 """Commands on real servers with simulated docks: from a click in Chromium to the last frame in its page."""
 
+import asyncio
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import signal
+import threading
 
 import pytest
 from playwright.sync_api import TimeoutError
@@ -27,7 +30,6 @@ BATCH = 20
 PATIENCE = 60_000  # ms that a page may take for anything; a busy machine has more to do than this test
 NEWEST = "#commands-calls .call >> nth=0"
 LIVE = '[data-live-word][data-state="live"]'
-ACCOUNT = "#commands-account .account-state"
 PERCENTS = [10, 30, 50, 70, 90]
 SETUP = """
 import json
@@ -55,18 +57,15 @@ for sn, is_enabled, seen in (("BATCH90001", True, now - timedelta(days=1)), ("BA
     DeviceState.objects.create(device=dock, online=is_enabled is False, last_seen=seen)
 print(json.dumps(keys))
 """
-# What is in the page now is no proof of what was: `percents` has every one that its first bar showed, `counts` how many
-# docks of a batch were done, and `isFirst` is gone if the page was loaded again.
+# What is in the page now is no proof of what was: `counts` has how many docks of a batch were done, one after another,
+# and `isFirst` is gone if the page was loaded again.
 WATCH = """
 () => {
   window.isFirst = true;
-  window.percents = [];
   window.counts = [];
   const look = () => {
     const done = parseInt(document.querySelector(".batch-page [data-sentence]")?.innerText);
     if (done >= 0 && done !== window.counts.at(-1)) window.counts.push(done);
-    const shown = document.querySelector(".call progress:not([hidden])")?.getAttribute("value");
-    if (shown && Number(shown) !== window.percents.at(-1)) window.percents.push(Number(shown));
   };
   const everything = { subtree: true, childList: true, attributes: true };
   new MutationObserver(look).observe(document.querySelector("[data-live]"), everything);
@@ -123,9 +122,7 @@ def spare_docks(stack):
 
 @pytest.fixture
 def dock(spare_docks):
-    dock = spare_docks.pop()
-    dock.account.pause = 0.4
-    return dock
+    return spare_docks.pop()
 
 
 @pytest.fixture
@@ -236,10 +233,37 @@ def was_never_loaded_again(page):
     return page.evaluate("window.isFirst") is True
 
 
-def rose(page):
-    """Whether the bar of the newest call went up to 90 before our eyes; a slow page may have missed the beginning."""
-    percents = page.evaluate("window.percents.splice(0)")
-    return percents != [] and percents == PERCENTS[-len(percents) :]
+class Held(Faults):
+    """A dock that answers nothing until the test lets it."""
+
+    def __init__(self, names, let):
+        super().__init__(names)
+        self._let = let
+
+    async def deliver(self, dock, command, answer):
+        await asyncio.to_thread(self._let.wait, PATIENCE / 1000)
+        await super().deliver(dock, command, answer)
+
+
+class StepByStep(Faults):
+    """A dock that reports each step of a login or logout when the test wants it: a slow page misses none."""
+
+    def __init__(self):
+        super().__init__([])
+        self._wanted = threading.Semaphore(0)
+
+    async def _send_events(self, dock, command, answer):
+        for event in answer.events:
+            await asyncio.to_thread(self._wanted.acquire, timeout=PATIENCE / 1000)
+            await super()._send_events(dock, command, dataclasses.replace(answer, events=[event]))
+
+    def rise(self, *pages):
+        """Go to the end; every page must show every step on its way there."""
+        for percent in PERCENTS:
+            self._wanted.release()
+            for page in pages:
+                page.wait_for_selector(f".call progress[value='{percent}']")
+        self._wanted.release()
 
 
 def log_in(page, code=""):
@@ -306,14 +330,15 @@ def test_a_login_with_a_verification_code_and_a_logout(page, dock, visitors):
     assert link.get_attribute("rel") == "noopener noreferrer"
     wait(page, "Failed: DJI wants a verification code.")
     assert page.input_value("#id_login_password") == ""
+    dock.faults = StepByStep()
     log_in(page, dock.account.code)
+    dock.faults.rise(page)
     page.wait_for_selector(".account-logged_in")
     wait(page, "Done.")
-    assert rose(page)
     assert dock.account.username == USER
     page.click("#command-logout button")
+    dock.faults.rise(page)
     page.wait_for_selector(".account-logged_out")
-    assert rose(page)
     assert dock.account.username == ""
     assert was_never_loaded_again(page)
     # What is no secret is found, so the search for the password, at the end of each test, works.
@@ -357,11 +382,12 @@ def without_ages(text):
 def test_two_operators_and_a_viewer_see_the_same_and_the_viewer_has_no_buttons(visit, stack, dock, page):
     other, viewer = (visit(user, page_of(stack, dock)) for user in ("alice", "bob"))
     dock.account.asks_for_code = False
+    dock.faults = StepByStep()
     log_in(page)
+    dock.faults.rise(page, other, viewer)
     for one in (page, other, viewer):
         one.wait_for_selector(".account-logged_in")
         wait(one, "Done.")
-        assert rose(one)
     assert without_ages(other.inner_text("#commands-calls")) == without_ages(viewer.inner_text("#commands-calls"))
     assert viewer.locator("#commands button").count() == 0
     assert page.locator("#commands button").count() > 0
@@ -392,8 +418,9 @@ def choose_batch(page):
 
 
 def test_a_batch_tells_who_is_skipped_and_is_followed_to_its_end(visit, batch_docks):
-    for place, dock in enumerate(batch_docks):
-        dock.faults = Faults([f"slow:{0.5 + place * 0.2}"])
+    let = threading.Event()
+    for place, dock in enumerate(batch_docks[1:]):
+        dock.faults = Held([f"slow:{0.5 + place * 0.2}"], let)
     page = visit("alice", "/admin/")
     page.add_init_script(SLOW_LINE)
     choose_batch(page)
@@ -404,9 +431,10 @@ def test_a_batch_tells_who_is_skipped_and_is_followed_to_its_end(visit, batch_do
     page.click(".submit-row input[type=submit]")
     page.wait_for_selector(LIVE)
     page.evaluate(WATCH)
+    wait(page, f"1 of {BATCH} done", where=".batch-page")
+    let.set()
     wait(page, f"{BATCH} of {BATCH} done; 2 skipped", where=".batch-page")
     counts = page.evaluate("window.counts")
-    assert len(counts) > 2  # it grew before our eyes, and was not only there at the end
     assert counts == sorted(counts)
     skipped = page.inner_text("[aria-label='Skipped docks']")
     assert "1: This dock is offline." in skipped
