@@ -13,7 +13,7 @@ dock = Device.objects.get(sn="{sn}")
 for number in range({count}):
     call = ServiceCall.objects.create(
         device=dock, organization=dock.organization, method="unlock_license_switch", subject=f"switch:{{number}}",
-        data={{"license_id": number, "enable": True}}, status="sent", sent=now, deadline=now + timedelta(hours=1),
+        data={{"license_id": number, "enable": True}}, status="sent", sent=now, deadline=now + timedelta(minutes=10),
     )
     print(call.pk, call.tid)
 """
