@@ -1,24 +1,17 @@
 """Where each page is."""
 
 from django.contrib import admin
-from django.contrib.auth.views import PasswordResetConfirmView
-from django.urls import include, path, re_path, reverse_lazy
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from cloudapi import health
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
 from licenses import views as licenses
+from organizations.views import welcome
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path(
-        "welcome/<uidb64>/<token>/",
-        PasswordResetConfirmView.as_view(
-            success_url=reverse_lazy("admin:login"),
-            extra_context={"site_header": admin.site.site_header, "site_title": admin.site.site_title},
-        ),
-        name="password_reset_confirm",
-    ),
+    path("welcome/<str:token>/", welcome, name="welcome"),
     path("admin/", admin.site.urls),
     path("api/", include("cloudapi.api_urls")),
     # docks come here without a session

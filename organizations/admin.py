@@ -1,27 +1,22 @@
 """The admin of organizations, members and binding codes; `admin_records` has the rest."""
 
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
 
-from organizations import admin_records as admin_records  # registers them
+from organizations import admin_invitations as admin_invitations  # registers them
+from organizations import admin_records as admin_records  # the same
 from organizations import codes, fleet, members, onboarding
 from organizations.admin_issuing import IssuingAdmin, StateFilter
 from organizations.admin_keys import OrganizationAPIKeyAdmin
-from organizations.forms import BindingCodeForm, MembershipForm, OrganizationForm, RoleForm
+from organizations.forms import BindingCodeForm, OrganizationForm, RoleForm
 from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
 from organizations.tenant_admin import TenantAdmin, TenantFilter, actor, may
@@ -136,15 +131,14 @@ class OrganizationAdmin(TenantAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(TenantAdmin):
-    """Who belongs to an organization. A manager keeps the last manager; platform staff may remove her too."""
+    """Who belongs to an organization, by an invitation. A manager keeps the last manager; platform staff need not."""
 
-    add_role = change_role = delete_role = Role.MANAGER
+    change_role = delete_role = Role.MANAGER
     actions = None  # a bulk deletion could take all managers at once
 
     list_filter = ("role", ("organization", TenantFilter))
     list_select_related = ("user", "organization")
     search_fields = ("user__username", "organization__name")
-    change_form_template = "admin/organizations/membership/change_form.html"
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """A user may be a member elsewhere: when she signs in is for platform staff to know."""
@@ -152,82 +146,28 @@ class MembershipAdmin(TenantAdmin):
         return (*shown, "last_sign_in") if is_platform_staff(request.user) else shown
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        if not change:
-            return super().get_form(request, obj, change, form=MembershipForm, **kwargs)
         form: Any = super().get_form(request, obj, change, form=RoleForm, **kwargs)
         form.keeps_manager = not is_platform_staff(request.user)
         return form
 
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
-        return self.get_list_display(request) if obj else ("username", "organization", "role")
+        return self.get_list_display(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
-        return ("user", "organization", "last_sign_in") if obj else ()
+        return ("user", "organization", "last_sign_in")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody: who is invited says yes, or does not."""
+        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
         kept = obj is not None and not is_platform_staff(request.user) and members.is_last_manager(obj)
         return allowed and not kept
 
-    def get_urls(self) -> list[URLPattern]:
-        invite = path(
-            "<int:pk>/invite/", self.admin_site.admin_view(self.invite), name="organizations_membership_invite"
-        )
-        return [invite, *super().get_urls()]
-
-    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        added = members.add(
-            actor=actor(request), organization=obj.organization, username=form.cleaned_data["username"], role=obj.role
-        )
-        obj.pk = added.pk
-        obj.user = added.user
-
-    def response_add(self, request: HttpRequest, obj: Membership, post_url_continue: Any = None) -> HttpResponse:
-        if members.may_invite(actor(request), obj.user):
-            return self._invitation(request, obj)
-        return super().response_add(request, obj, post_url_continue)
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        membership = self.get_object(request, object_id)
-        invitable = (
-            membership is not None
-            and self.has_change_permission(request, membership)
-            and members.may_invite(actor(request), membership.user)
-        )
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "invitable": invitable})
-
-    @method_decorator(require_POST)
-    def invite(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Answer with a fresh link to set a first password."""
-        membership = self.get_object(request, str(pk))
-        if membership is None:  # or not hers to see
-            raise Http404
-        if not (
-            self.has_change_permission(request, membership) and members.may_invite(actor(request), membership.user)
-        ):
-            raise PermissionDenied
-        return self._invitation(request, membership)
-
-    def _invitation(self, request: HttpRequest, membership: Membership) -> HttpResponse:
-        link = members.invite(membership.user, actor=actor(request), organization=membership.organization)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Invite {membership.user}",
-            "opts": self.opts,
-            "membership": membership,
-            "link": link,
-            "days": settings.PASSWORD_RESET_TIMEOUT // timedelta(days=1).total_seconds(),
-        }
-        return TemplateResponse(request, "admin/organizations/membership/invitation.html", context)
-
     @admin.display(ordering="user__last_login", description="last sign-in")
     def last_sign_in(self, obj: Membership) -> Any:
-        return obj.user.last_login or ("never" if obj.user.has_usable_password() else "invited, no password yet")
+        return obj.user.last_login or "never"
 
 
 @admin.register(BindingCode)

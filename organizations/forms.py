@@ -1,4 +1,4 @@
-"""Forms of the admin: write-only secrets, members by name, codes with an own wording."""
+"""Forms of the admin: write-only secrets, people by name, codes with an own wording."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -7,7 +7,6 @@ from uuid import uuid4
 
 from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
-from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
@@ -16,6 +15,7 @@ from organizations.api_keys import LIFETIME
 from organizations.models import (
     CODE_LIFETIME,
     BindingCode,
+    Invitation,
     Membership,
     Organization,
     OrganizationAPIKey,
@@ -73,33 +73,6 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
         return cleaned
 
 
-class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """A new member, named and not picked: nobody sees a list of the platform's users."""
-
-    username = forms.CharField(
-        max_length=150,
-        validators=[UnicodeUsernameValidator()],
-        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
-        help_text="A new name makes a new user; you then get a link, shown once, to set the first password.",
-    )
-
-    class Meta:
-        model = Membership
-        fields = ["username", "organization", "role"]
-
-    def clean_username(self) -> str:
-        username: str = self.cleaned_data["username"]
-        members.find_user(username)
-        return username
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        name, organization = cleaned.get("username"), cleaned.get("organization")
-        if name and Membership.objects.filter(user__username__iexact=name, organization=organization).exists():
-            self.add_error("username", "This user is a member of this organization already.")
-        return cleaned
-
-
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """A member's role; `keeps_manager` is set by the admin for everybody but platform staff."""
 
@@ -121,6 +94,23 @@ class IssuingForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at r
     """What is issued once. `form_id` is another one each time the form is shown, so that a reload is recognised."""
 
     form_id = forms.CharField(widget=forms.HiddenInput, initial=uuid4, required=False, max_length=64)
+
+
+class InvitationForm(IssuingForm):
+    """A new invitation. The person is named and not picked: nobody sees a list of the platform's users."""
+
+    class Meta:
+        model = Invitation
+        fields = ["form_id", "organization", "username", "role"]
+        widgets = {"username": forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"})}
+        help_texts = {"username": "The name that she signs in with here, or will."}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        name, organization = cleaned.get("username"), cleaned.get("organization")
+        if name and Membership.objects.filter(user__username__iexact=name, organization=organization).exists():
+            self.add_error("username", "This user is a member of this organization already.")
+        return cleaned
 
 
 def in_future(moment: datetime | None) -> datetime | None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -109,6 +110,40 @@ class Membership(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organization.name}"
+
+
+class Invitation(TenantModel):
+    """A person of this name is asked to become a member. What its link carries is not stored."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    username = models.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+
+    def __str__(self) -> str:
+        return f"{self.username} to {self.organization.name}"
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why its link makes nobody a member now, in words; empty if it does."""
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "ended"
+        if self.expires_at <= now:
+            return "expired"
+        return "" if self.organization.is_active else "organization inactive"
 
 
 def normalise_code(code: str) -> str:

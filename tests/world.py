@@ -8,7 +8,7 @@ from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, Serv
 from licenses import files
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
-from organizations import api_keys, audit, codes
+from organizations import api_keys, audit, codes, invitations
 from organizations.models import AuditEvent, BindingFailure, Role
 
 
@@ -18,6 +18,7 @@ def furnish(organization, user, prefix):
     actor = audit.Actor(AuditEvent.Through.COMMAND, user=user)
     code, _ = codes.issue(actor=actor, organization=organization, label=f"{prefix} code", max_uses=2)
     key, _ = api_keys.issue(actor=actor, organization=organization, name=f"{prefix} key", role=Role.OPERATOR)
+    invitations.issue(actor=actor, organization=organization, username=f"{prefix.lower()}-guest", role=Role.VIEWER)
     by_key = audit.Actor(AuditEvent.Through.API, key=key)
     audit.record([audit.event(by_key, "change", code, organization_id=organization.pk)])
     dock = Device.objects.create(

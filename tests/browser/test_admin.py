@@ -80,7 +80,7 @@ def test_lists_and_forms_break_no_policy(page, sign_in, staff, code):
         "organizations/organization/",
         "organizations/bindingcode/",
         f"organizations/bindingcode/{code[0].pk}/change/",
-        "organizations/membership/add/",
+        "organizations/invitation/add/",
         "organizations/auditevent/",
         "auth/user/add/",
     ):

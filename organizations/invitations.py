@@ -1,0 +1,134 @@
+"""Invitations: how a person becomes a member, who alone may say yes.
+
+A link says who may accept, and is no key to an account. A name that is new gets its password from whoever opens the
+link first; an account that exists must be signed in with the password it has. So who made the link, and kept it, has
+nothing when another organization invites the same name. Nobody learns from inviting a name whether it has an account.
+"""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser, User
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Invitation, Membership, Organization, Role
+
+LIFETIME: Final = timedelta(hours=72)
+
+
+class State(models.TextChoices):
+    """How people sort invitations."""
+
+    OPEN = "open", "open"
+    ACCEPTED = "accepted", "accepted"
+    EXPIRED = "expired", "expired"
+    ENDED = "ended", "ended"
+
+
+def in_state(invitations: QuerySet[Invitation], state: str, now: datetime | None = None) -> QuerySet[Invitation]:
+    """The invitations in this state; an ended one is not expired too."""
+    if state == State.ACCEPTED:
+        return invitations.exclude(accepted_at=None)
+    if state == State.ENDED:
+        return invitations.exclude(revoked_at=None)
+    now = now or timezone.now()
+    waiting = invitations.filter(accepted_at=None, revoked_at=None)
+    return waiting.filter(expires_at__lte=now) if state == State.EXPIRED else waiting.filter(expires_at__gt=now)
+
+
+def issue(*, actor: Actor, organization: Organization, username: str, role: Role) -> tuple[Invitation, str]:
+    """Invite this name, audited; returns the row and what its link carries, which is stored nowhere."""
+    plain, username = secrets.token_urlsafe(32), get_user_model().normalize_username(username)
+    with transaction.atomic():
+        row = Invitation.objects.create(
+            organization=organization,
+            username=username,
+            role=role,
+            digest=_digest(plain),
+            expires_at=timezone.now() + LIFETIME,
+            created_by_id=actor.user.pk if actor.user else None,
+        )
+        after = {"username": username, "role": role}
+        audit.record([audit.event(actor, "invite", row, organization_id=organization.pk, after=after)])
+    return row, plain
+
+
+def revoke(invitations: Iterable[Invitation], *, actor: Actor) -> int:
+    """End these invitations, audited; returns how many were open before."""
+    with transaction.atomic():
+        locked = _open().filter(pk__in=[invitation.pk for invitation in invitations])
+        return _end(list(locked.select_for_update().order_by("pk")), actor)
+
+
+def find(plain: str) -> Invitation | None:
+    """The invitation of a link; None if there is none that can be accepted now."""
+    row = Invitation.objects.select_related("organization", "created_by").filter(digest=_digest(plain)).first()
+    return None if row is None or row.why_unusable(timezone.now()) else row
+
+
+def account(username: str) -> User | None:
+    """The account of this name, however its letters are written."""
+    found: User | None = get_user_model().objects.filter(username__iexact=username).first()
+    return found
+
+
+def accept(plain: str, *, user: AbstractBaseUser | None = None, password: str = "") -> Membership:
+    """Make the invited person a member, once, audited: `user`, who is signed in, or a new user with this password.
+
+    Every other open invitation of the name ends: whoever sent it knows nothing of this membership, and asks again.
+    Raises ValidationError for a link that is used up or over, and for an account that it is not for.
+    """
+    with transaction.atomic():
+        invitation = find(plain)
+        if invitation is None:
+            raise ValidationError("This invitation is not valid any more. Ask for a new one.")
+        # All of the name, so that two links of it make one account, not two.
+        rows = list(_open().filter(username__iexact=invitation.username).select_for_update().order_by("pk"))
+        existing = account(invitation.username)
+        if invitation not in rows or existing != user:
+            raise ValidationError("This invitation is for somebody else, or not valid any more. Ask for a new one.")
+        if existing is None:
+            existing = get_user_model().objects.create_user(invitation.username, password=password, is_staff=True)
+        if existing.is_superuser or not existing.is_active:
+            raise ValidationError("Platform staff need no membership.")
+        membership, is_new = Membership.objects.get_or_create(
+            user=existing, organization=invitation.organization, defaults={"role": invitation.role}
+        )
+        Invitation.objects.filter(pk=invitation.pk).update(accepted_at=timezone.now())
+        actor = Actor(AuditEvent.Through.ADMIN, existing)
+        if is_new:
+            after = {"username": existing.username, "role": membership.role}
+            audit.record(
+                [audit.event(actor, "join", membership, organization_id=invitation.organization_id, after=after)]
+            )
+        _end([row for row in rows if row != invitation], Actor(AuditEvent.Through.ADMIN))
+    return membership
+
+
+def decline(plain: str, *, user: AbstractBaseUser | None) -> None:
+    """End the invitation of this link, audited; does nothing for one that is not valid any more."""
+    if (invitation := find(plain)) is not None:
+        revoke([invitation], actor=Actor(AuditEvent.Through.ADMIN, user))
+
+
+def _open() -> QuerySet[Invitation]:
+    return Invitation.objects.filter(accepted_at=None, revoked_at=None)
+
+
+def _end(rows: list[Invitation], actor: Actor) -> int:
+    Invitation.objects.filter(pk__in=[row.pk for row in rows]).update(revoked_at=timezone.now())
+    audit.record(audit.event(actor, "end", row, organization_id=row.organization_id) for row in rows)
+    return len(rows)
+
+
+def _digest(plain: str) -> str:
+    return salted_hmac("organizations.Invitation", plain, algorithm="sha256").hexdigest()
