@@ -277,18 +277,17 @@ MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, env.str("MQTT_LEAVE_M
 BRIDGE_TICKS = {  # seconds between two calls
     "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
-    "mqtt_bridge.journal.prune": 10.0,
-    "mqtt_bridge.journal.prune_events": 3600.0,
     "mqtt_bridge.journal.mark_unanswered": 5.0,
-    "organizations.credentials.prune": 3600.0,
-    "organizations.idempotency.prune": 3600.0,
-    "licenses.files.prune": 3600.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
 UNCLAIMED_DEVICE_CAP = env.int("UNCLAIMED_DEVICE_CAP", default=1000)
 JOURNAL_DAYS = env.int("JOURNAL_DAYS", default=30)
+SERVICE_CALL_DAYS = env.int("SERVICE_CALL_DAYS", default=90)
+LICENSE_LIST_DAYS = env.int("LICENSE_LIST_DAYS", default=90)
+LICENSE_EVENT_DAYS = env.int("LICENSE_EVENT_DAYS", default=730)
+AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
 
 # --- commands to docks -------------------------------------------------------------------------
@@ -344,6 +343,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "licenses.tasks.synchronize_licenses",
         "schedule": 60.0,
         "options": {"expires": 60},
+    },
+    "prune": {
+        "task": "cloudapi.tasks.prune",
+        "schedule": 10.0,
+        "options": {"expires": 10},
     },
 }
 

@@ -288,6 +288,9 @@ class ServiceCallBatch(ChangingModel):
 
     class Meta:
         ordering = ("-created",)
+        indexes = [
+            models.Index(fields=["created"], name="batch_created"),  # pruning
+        ]
         verbose_name = "batch of service calls"
         verbose_name_plural = "batches of service calls"
 
@@ -365,7 +368,7 @@ class ServiceCall(ChangingModel):
     requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls")
     note = models.TextField(blank=True)
     batch = models.ForeignKey(ServiceCallBatch, models.PROTECT, null=True, related_name="calls")
-    retry_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="retries")
+    retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
     idempotency_key = models.CharField(max_length=255, blank=True)
     queue = models.BooleanField(default=False, help_text="Wait for the dock to come online.")
     created = models.DateTimeField(default=timezone.now)

@@ -7,7 +7,6 @@ import hashlib
 import re
 import unicodedata
 import uuid
-from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -18,7 +17,6 @@ from django.core.validators import validate_ipv46_address
 from django.db import transaction
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from django.utils import timezone
 
 from devices.methods import UPDATE
 from devices.models import ServiceCall
@@ -232,10 +230,3 @@ class Transfer:
         """Note how far it came."""
         outcome = LicenseFileDownload.Outcome.FINISHED if self.is_complete else LicenseFileDownload.Outcome.BROKEN_OFF
         LicenseFileDownload.objects.filter(pk=self._download.pk).update(sent=self.sent, outcome=outcome)
-
-
-def prune(**_tick: object) -> int:
-    """Delete what the log of downloads holds beyond JOURNAL_DAYS; returns how many rows went."""
-    before = timezone.now() - timedelta(days=settings.JOURNAL_DAYS)
-    deleted, _ = LicenseFileDownload.objects.filter(at__lt=before).delete()
-    return deleted

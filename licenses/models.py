@@ -136,7 +136,7 @@ class LicenseList(TenantModel):
     count = models.PositiveIntegerField(null=True, help_text="Licenses in the answer; none: it held no list.")
     asked_at = models.DateTimeField(default=timezone.now)
     fetched_at = models.DateTimeField()
-    call = models.ForeignKey(ServiceCall, models.PROTECT, null=True, related_name="license_lists")
+    call = models.ForeignKey(ServiceCall, models.SET_NULL, null=True, related_name="license_lists")
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -144,6 +144,7 @@ class LicenseList(TenantModel):
         ordering = ("-fetched_at",)
         indexes = [
             models.Index(fields=["device", "device_model_domain", "-asked_at"], name="license_list_latest"),
+            models.Index(fields=["asked_at"], name="license_list_asked_at"),  # pruning
             # docks whose last word is that their inventories differ
             models.Index(
                 fields=["device", "-asked_at"],
@@ -182,7 +183,7 @@ class LicenseEvent(TenantModel):
     name = models.CharField(max_length=256, blank=True)
     kind = models.CharField(max_length=8, choices=Kind)
     at = models.DateTimeField()
-    call = models.ForeignKey(ServiceCall, models.PROTECT, null=True, related_name="license_events")
+    call = models.ForeignKey(ServiceCall, models.SET_NULL, null=True, related_name="license_events")
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
 
@@ -192,6 +193,7 @@ class LicenseEvent(TenantModel):
         ordering = ("-at", "-pk")
         indexes = [
             models.Index(fields=["device", "device_model_domain", "license_id", "-at"], name="license_event_history"),
+            models.Index(fields=["at"], name="license_event_at"),  # pruning
         ]
 
     def __str__(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from time import monotonic
 from typing import Any, cast
 
 import msgspec
@@ -28,8 +27,6 @@ from mqtt_bridge.protocol.topics import Channel
 logger = logging.getLogger(__name__)
 
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
-PRUNE_CHUNK = 1_000  # rows deleted at once
-PRUNE_TIME = 0.3  # seconds that docks wait for the bridge at most
 
 LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
@@ -196,27 +193,3 @@ def _device_time(timestamp: int | None) -> datetime | None:
         return datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp is not None else None
     except (OverflowError, ValueError, OSError):
         return None  # a clock beyond the year 9999
-
-
-def prune(*, now: datetime | None = None, **_tick: object) -> int:
-    """Delete rows older than JOURNAL_DAYS, for at most PRUNE_TIME; returns how many went."""
-    limit = (now or timezone.now()) - timedelta(days=settings.JOURNAL_DAYS)
-    until = monotonic() + PRUNE_TIME
-    total = deleted = _prune_chunk(limit)
-    while deleted == PRUNE_CHUNK and monotonic() < until:
-        deleted = _prune_chunk(limit)
-        total += deleted
-    return total
-
-
-def prune_events(*, now: datetime | None = None, **_tick: object) -> None:
-    """Forget kinds of events not seen for JOURNAL_DAYS, and traces that ended."""
-    now = now or timezone.now()
-    PassingEvent.objects.filter(last_at__lt=now - timedelta(days=settings.JOURNAL_DAYS)).delete()
-    Trace.objects.filter(until__lt=now).delete()
-
-
-def _prune_chunk(limit: datetime) -> int:
-    old = Exchange.objects.filter(received_at__lt=limit).order_by("received_at").values_list("pk", flat=True)
-    deleted, _ = Exchange.objects.filter(pk__in=list(old[:PRUNE_CHUNK])).delete()
-    return deleted

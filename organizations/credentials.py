@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from organizations.models import (
@@ -127,9 +126,3 @@ def _organizations_named(ids: set[str]) -> dict[str, int]:
     if not ids:
         return {}
     return dict(Organization.objects.filter(organization_id__in=ids).values_list("organization_id", "pk"))
-
-
-def prune(**_tick: object) -> int:
-    """Delete wrong pairs that nobody needs any more; returns how many went."""
-    deleted, _ = BindingFailure.objects.filter(last_at__lt=timezone.now() - KEPT).delete()
-    return deleted

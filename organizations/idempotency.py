@@ -157,9 +157,3 @@ def _again(known: IdempotentAnswer, view: Any) -> Response:
     headers = {**known.headers, REPLAYED: "true"}
     content_type = headers.pop("Content-Type", None)
     return Response(body, known.status, headers=headers, content_type=content_type)
-
-
-def prune(**_tick: object) -> int:
-    """Delete answers that are not told any more; returns how many went."""
-    deleted, _ = IdempotentAnswer.objects.filter(created__lte=timezone.now() - KEPT).delete()
-    return deleted

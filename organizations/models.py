@@ -131,6 +131,9 @@ class Invitation(TenantModel):
 
     class Meta:
         ordering = ("-created",)
+        indexes = [
+            models.Index(fields=["expires_at"], name="invitation_expires_at"),  # pruning
+        ]
 
     def __str__(self) -> str:
         return f"{self.username} to {self.organization.name}"
@@ -383,6 +386,7 @@ class AuditEvent(TenantModel):
         indexes = [
             models.Index(fields=["object_type", "object_id", "-at"], name="audit_event_object"),  # history of a row
             models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
+            models.Index(fields=["at"], name="audit_event_at"),  # pruning
         ]
 
     def __str__(self) -> str:

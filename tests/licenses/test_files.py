@@ -281,11 +281,3 @@ def test_calls_that_ended_or_use_another_file_do_not_keep_it(keep, file, actor, 
     make_call({"license_file": keep(b"other").pk})
     files.delete(file, actor=actor)
     assert LicenseFile.objects.count() == 1
-
-
-def test_old_log_rows_are_pruned(settings, file):
-    long_ago = timezone.now() - timedelta(days=settings.JOURNAL_DAYS, hours=1)
-    files.log(file, remote_address=None, at=long_ago)
-    kept = files.log(file, remote_address=None)
-    assert files.prune(now=0.0) == 1
-    assert LicenseFileDownload.objects.get() == kept

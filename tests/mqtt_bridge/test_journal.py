@@ -143,17 +143,6 @@ def test_events_cost_the_same_number_of_queries_however_many(dock):
     assert len(few) == len(many) == 4
 
 
-def test_kinds_of_events_are_forgotten_like_the_journal(settings):
-    now = timezone.now()
-    for days in (1, 31):
-        PassingEvent.objects.create(
-            gateway_sn=f"D{days}", count=1, first_at=now, last_at=now - timedelta(days=days), method="hms"
-        )
-        Trace.objects.create(gateway_sn=f"D{days}", until=now + timedelta(days=2 - days))
-    journal.prune_events()
-    assert [PassingEvent.objects.get().gateway_sn, Trace.objects.get().gateway_sn] == ["D1", "D1"]
-
-
 # --- left to others ----------------------------------------------------------------------------
 
 
@@ -211,22 +200,3 @@ def test_row_that_the_database_refuses_does_not_keep_the_others_out():
 def test_long_payloads_are_capped():
     [row] = written(delivery("DOCK1", "moon_get", {"text": "x" * 100_000}))
     assert len(row.payload) == journal.PAYLOAD_CAP
-
-
-def test_old_rows_are_pruned(settings):
-    now = timezone.now()
-    for days in (1, 29, 31, 400):
-        Exchange.objects.create(
-            gateway_sn="DOCK1", channel="requests", outcome="answered", received_at=now - timedelta(days=days)
-        )
-    assert journal.prune() == 2
-    assert Exchange.objects.count() == 2
-
-
-def test_pruning_goes_on_until_nothing_old_is_left(monkeypatch):
-    monkeypatch.setattr(journal, "PRUNE_CHUNK", 2)
-    old = timezone.now() - timedelta(days=99)
-    Exchange.objects.bulk_create(
-        Exchange(gateway_sn="DOCK1", channel="requests", outcome="answered", received_at=old) for _ in range(7)
-    )
-    assert journal.prune() == 7

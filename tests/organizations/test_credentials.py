@@ -67,11 +67,3 @@ def test_a_lock_out_ends_though_our_clock_was_set_back(organization, minutes, lo
     now = timezone.now()
     credentials.check(attempts, now=now + timedelta(minutes=minutes))
     assert BindingFailure.objects.locked_out(now).exists() is locked
-
-
-def test_old_failures_are_pruned(organization):
-    now = timezone.now()
-    credentials.check([credentials.Credentials("DOCK1", "12345678", f"WRONG-{n}-CODE") for n in range(2)], now=now)
-    BindingFailure.objects.filter(pk=BindingFailure.objects.first().pk).update(last_at=now - timedelta(days=31))
-    assert credentials.prune() == 1
-    assert BindingFailure.objects.count() == 1

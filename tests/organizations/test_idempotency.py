@@ -13,7 +13,6 @@ from django.utils import timezone
 from devices import service_calls
 from devices.models import ServiceCall
 from mqtt_bridge.models import Heartbeat
-from organizations import idempotency
 from organizations.audit import Actor
 from organizations.models import AuditEvent, IdempotentAnswer, Membership, OrganizationAPIKey, Role
 from tests.api import client_of, make_key
@@ -196,24 +195,12 @@ def grow_old(hours):
 def test_an_answer_is_kept_for_a_day(client):
     post(client)
     grow_old(23.9)
-    assert idempotency.prune() == 0
     assert replayed(post(client))
     grow_old(24.1)
     again = post(client)
     assert (again.status_code, replayed(again)) == (409, False)  # carried out anew: busy
     assert IdempotentAnswer.objects.get().status == 409
     assert replayed(post(client))
-
-
-def test_answers_of_yesterday_are_pruned(client):
-    post(client)
-    grow_old(24.1)
-    assert idempotency.prune() == 1
-    assert not IdempotentAnswer.objects.exists()
-
-
-def test_the_bridge_prunes(settings):
-    assert "organizations.idempotency.prune" in settings.BRIDGE_TICKS
 
 
 # --- secrets ---------------------------------------------------------------------------------------
