@@ -37,19 +37,19 @@ python:
 check: packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	DEBUG=true $(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/python manage.py check --fail-level WARNING
+	DEBUG=true $(BIN)/python manage.py check --fail-level WARNING
 	@echo "manage.py check --deploy, in an environment like production's"
 	@env DEBUG=false SECRET_KEY="$$($(RANDOM))$$($(RANDOM))" FIELD_ENCRYPTION_KEYS="$$($(RANDOM))" \
 		ALLOWED_HOSTS=docks.example.com PUBLIC_URL=https://docks.example.com \
 		DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
-	$(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=true $(BIN)/python manage.py makemigrations --check --dry-run
 
 # needs Node.js
 api-lint: packages
-	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file .cache/openapi.json
+	DEBUG=true $(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file .cache/openapi.json
 	npx --yes @redocly/cli@2.77.0 lint --config .redocly.yaml .cache/openapi.json
 
 bench: setup

@@ -12,6 +12,8 @@ def main() -> None:
     """Run the command; the demo may be ended at any moment."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
     is_demo = sys.argv[1:2] == ["demo"]
+    if is_demo or sys.argv[1:2] == ["runserver"]:
+        os.environ.setdefault("DEBUG", "true")  # for one person, at this machine
     if is_demo:
         os.environ.setdefault("LOG_LEVEL", "WARNING")  # at a terminal, not in a log
         # Imports take seconds; there is nothing to tidy up yet.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def environment(**urls: str) -> dict[str, str]:
     """The environment of a server in production, but for TLS."""
     return os.environ | {
         "DEBUG": "false",
-        "SECRET_KEY": "for this run only",
+        "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "ALLOWED_HOSTS": HOST,
         "PUBLIC_URL": f"http://{HOST}",

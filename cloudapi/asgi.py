@@ -85,15 +85,18 @@ class Handler(ASGIHandler):
 
 django.setup(set_prefix=False)  # loads the apps that the imports below need
 
+from cloudapi.checks import AtHome, check_all  # noqa: E402
 from cloudapi.origins import KeyElseSession, SameOriginOnly  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
 from devices.waiting import Watcher  # noqa: E402
 
+check_all()
 sockets = URLRouter(websocket_urlpatterns)
-application = ProtocolTypeRouter(
+protocols = ProtocolTypeRouter(
     {
         "http": Handler(),
         # Whose key or session it is, is read by the socket itself, again and again (devices/streaming.py).
         "websocket": KeyElseSession(by_key=sockets, by_session=SameOriginOnly(SessionMiddlewareStack(sockets))),
     }
 )
+application = AtHome(protocols) if settings.DEBUG else protocols

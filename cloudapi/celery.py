@@ -4,10 +4,14 @@ import os
 import sys
 from typing import Any
 
+import django
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_init
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connections
+
+from cloudapi.checks import check_all
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
 
@@ -21,16 +25,22 @@ class App(Celery):  # type: ignore[misc]
 
     def Worker(self, **options: Any) -> Any:  # noqa: N802 - Celery's name for what makes one
         """What `celery worker` runs."""
-        _need_redis()
+        _may_start()
         return self.subclass_with_self("celery.apps.worker:Worker")(**options | QUIET)
 
     def Beat(self, **options: Any) -> Any:  # noqa: N802
         """What `celery beat` runs."""
-        _need_redis()
+        _may_start()
         return self.subclass_with_self("celery.apps.beat:Beat")(**options)
 
 
-def _need_redis() -> None:
+def _may_start() -> None:
+    try:
+        django.setup(set_prefix=False)
+        if settings.REDIS_URL:
+            check_all()
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
     if not settings.REDIS_URL:
         sys.exit("REDIS_URL is not set: without it only `manage.py demo` sends commands (docs/configuration.md).")
 

@@ -1,4 +1,4 @@
-"""Settings, from the environment (names: docs/configuration.md). Development works with none set."""
+"""Settings, from the environment (names: docs/configuration.md). Development needs DEBUG=true and nothing else."""
 
 import base64
 import hashlib
@@ -8,35 +8,40 @@ from urllib.parse import urlsplit
 
 import environ
 from csp.constants import SELF
-from django.core.exceptions import ImproperlyConfigured
+
+from cloudapi.environment import SHORTEST_SECRET, address, fernet_keys, flag, hosts, number, refuse, text
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 
 # --- secrets and hosts -------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=True)
+DEBUG = flag("DEBUG", default=False)
 
 
 def secret(name: str, *, development: str) -> str:
     """A value that production must set: only with DEBUG may the value for development stand in."""
-    value: str = env.str(name, default="")
-    if value:
-        return value
-    if DEBUG:
-        return development
-    raise ImproperlyConfigured(f"{name} must be set when DEBUG is off.")
+    value = text(name)
+    if not value and not DEBUG:
+        refuse(name, "must be set when DEBUG is off; DEBUG=true is for development.")
+    return value or development
 
 
 SECRET_KEY = secret("SECRET_KEY", development="for development only, never in production")
+if not DEBUG and (len(SECRET_KEY) < SHORTEST_SECRET or len(set(SECRET_KEY)) < 5):
+    refuse("SECRET_KEY", f"can be guessed: make one of {SHORTEST_SECRET} or more random characters.")
 # Fernet keys, newest first: the first encrypts, all decrypt. Made with
 # `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
-FIELD_ENCRYPTION_KEYS = secret(
+FIELD_ENCRYPTION_KEYS = fernet_keys(
     "FIELD_ENCRYPTION_KEYS",
-    development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
-).split(",")
-PUBLIC_URL = secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = secret("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]").split(",")
+    secret(
+        "FIELD_ENCRYPTION_KEYS",
+        development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
+    ),
+)
+PUBLIC_URL = address(
+    "PUBLIC_URL", secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/"), schemes="https http"
+)
+ALLOWED_HOSTS = hosts("ALLOWED_HOSTS", secret("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]"))
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- applications ------------------------------------------------------------------------------
@@ -76,7 +81,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "cloudapi.urls"
 ASGI_APPLICATION = "cloudapi.asgi.application"
-WEB_THREADS = env.int("WEB_THREADS", default=16)
+WEB_THREADS = number("WEB_THREADS", default=16)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -95,8 +100,10 @@ TEMPLATES = [
 # --- database and Redis ----------------------------------------------------------------------------------
 
 DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
-DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+if not DATABASE_URL.startswith("sqlite:///"):
+    address("DATABASE_URL", DATABASE_URL, schemes="postgres postgresql")
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES["default"]["CONN_MAX_AGE"] = number("CONN_MAX_AGE", default=60, least=0)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a kept connection may not have outlived its server
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Writers queue instead of failing with "database is locked" (docs/reliability.md).
@@ -105,7 +112,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = address("REDIS_URL", text("REDIS_URL"), schemes="redis rediss")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -138,8 +145,8 @@ LOGIN_URL = "admin:login"
 # --- maps ------------------------------------------------------------------------------------------
 
 # Empty: the world outline alone, which needs no internet. Else "https://{s}.example.org/{z}/{x}/{y}.png".
-MAP_TILE_URL = env.str("MAP_TILE_URL", default="")
-MAP_TILE_ATTRIBUTION = env.str("MAP_TILE_ATTRIBUTION", default="")
+MAP_TILE_URL = text("MAP_TILE_URL")
+MAP_TILE_ATTRIBUTION = text("MAP_TILE_ATTRIBUTION")
 
 
 def tile_origins(template: str) -> list[str]:
@@ -148,7 +155,7 @@ def tile_origins(template: str) -> list[str]:
         return []
     found = urlsplit(re.sub(r"^(https?://)[^/.]*\{s\}[^/.]*", r"\1*", template))
     if found.scheme not in ("http", "https") or not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+(:\d+)?", found.netloc):
-        raise ImproperlyConfigured("MAP_TILE_URL is no address like https://tile.example.org/{z}/{x}/{y}.png.")
+        refuse("MAP_TILE_URL", "is no address like https://tile.example.org/{z}/{x}/{y}.png.")
     return [f"{found.scheme}://{found.netloc}"]
 
 
@@ -167,9 +174,9 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 if not DEBUG:
-    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=True)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", default=31_536_000, least=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
@@ -182,7 +189,7 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 
 # --- REST ----------------------------------------------------------------------------------------
 
-API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=600)  # of each key and each user; 0: no limit
+API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", default=600, least=0)  # of a key or a user; 0: no limit
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "organizations.authentication.ApiKeyAuthentication",
@@ -264,16 +271,16 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": text("LOG_LEVEL", default="INFO")},
 }
 
 # --- MQTT: the server's own connection ---------------------------------------------------------
 
-MQTT_URL = env.str("MQTT_URL", default="mqtt://127.0.0.1:1883")
-MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", default="dock-cloud-bridge")
+MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883"), schemes="mqtt mqtts tcp ssl")
+MQTT_CLIENT_ID = text("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers: docs/configuration.md has the usual list.
-MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, env.str("MQTT_LEAVE_METHODS", default="").split(","))))
+MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))
 BRIDGE_TICKS = {  # seconds between two calls
     "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
@@ -281,28 +288,28 @@ BRIDGE_TICKS = {  # seconds between two calls
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
-DEVICE_OFFLINE_AFTER = env.int("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
-UNCLAIMED_DEVICE_CAP = env.int("UNCLAIMED_DEVICE_CAP", default=1000)
-JOURNAL_DAYS = env.int("JOURNAL_DAYS", default=30)
-SERVICE_CALL_DAYS = env.int("SERVICE_CALL_DAYS", default=90)
-LICENSE_LIST_DAYS = env.int("LICENSE_LIST_DAYS", default=90)
-LICENSE_EVENT_DAYS = env.int("LICENSE_EVENT_DAYS", default=730)
-AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
-JOURNAL_ENABLED = env.bool("JOURNAL_ENABLED", default=True)
+DEVICE_OFFLINE_AFTER = number("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
+UNCLAIMED_DEVICE_CAP = number("UNCLAIMED_DEVICE_CAP", default=1000, least=0)
+JOURNAL_DAYS = number("JOURNAL_DAYS", default=30)
+SERVICE_CALL_DAYS = number("SERVICE_CALL_DAYS", default=90)
+LICENSE_LIST_DAYS = number("LICENSE_LIST_DAYS", default=90)
+LICENSE_EVENT_DAYS = number("LICENSE_EVENT_DAYS", default=730)
+AUDIT_DAYS = number("AUDIT_DAYS", default=730)
+JOURNAL_ENABLED = flag("JOURNAL_ENABLED", default=True)
 
 # --- commands to docks -------------------------------------------------------------------------
 
 COMMANDS_AVAILABLE = bool(REDIS_URL)  # a worker sends them; the demo has its own
 SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "queue": one that waits for its dock
-    "": env.int("SERVICE_CALL_EXPIRES", default=60),
-    "queue": env.int("SERVICE_CALL_QUEUE_EXPIRES", default=600),
+    "": number("SERVICE_CALL_EXPIRES", default=60),
+    "queue": number("SERVICE_CALL_QUEUE_EXPIRES", default=600),
 }
 SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by method
-    "": env.int("SERVICE_SILENCE", default=15),
-    "unlock_license_list": env.int("SERVICE_SILENCE_LIST", default=60),
-    "unlock_license_update": env.int("SERVICE_SILENCE_UPDATE", default=120),
-    "login_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
-    "logout_dji_account": env.int("SERVICE_SILENCE_ACCOUNT", default=180),
+    "": number("SERVICE_SILENCE", default=15),
+    "unlock_license_list": number("SERVICE_SILENCE_LIST", default=60),
+    "unlock_license_update": number("SERVICE_SILENCE_UPDATE", default=120),
+    "login_dji_account": number("SERVICE_SILENCE_ACCOUNT", default=180),
+    "logout_dji_account": number("SERVICE_SILENCE_ACCOUNT", default=180),
 }
 
 # --- Celery: workers that publish commands -----------------------------------------------------
@@ -320,7 +327,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_TASK_DEFAULT_QUEUE = "dock-cloud"
+CELERY_TASK_DEFAULT_QUEUE = f"dock-cloud {PUBLIC_URL}"  # two servers on one Redis take no tasks from each other
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
 CELERY_TASK_SERIALIZER = "json"
@@ -370,25 +377,25 @@ CHANNEL_LAYERS = {
 
 # --- what a dock is told -----------------------------------------------------------------------
 
-DOCK_MQTT_URL = env.str("DOCK_MQTT_URL", default="")
-DOCK_MQTT_USERNAME = env.str("DOCK_MQTT_USERNAME", default="")
-DOCK_MQTT_PASSWORD = env.str("DOCK_MQTT_PASSWORD", default="")
-DJI_APP_ID = env.str("DJI_APP_ID", default="")
-DJI_APP_KEY = env.str("DJI_APP_KEY", default="")
-DJI_APP_LICENSE = env.str("DJI_APP_LICENSE", default="")
-NTP_SERVER_HOST = env.str("NTP_SERVER_HOST", default="pool.ntp.org")
-NTP_SERVER_PORT = env.int("NTP_SERVER_PORT", default=123)
-CONFIG_REPLY_RESULT = env.bool("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
+DOCK_MQTT_URL = address("DOCK_MQTT_URL", text("DOCK_MQTT_URL"), schemes="ssl tcp mqtts mqtt")
+DOCK_MQTT_USERNAME = text("DOCK_MQTT_USERNAME")
+DOCK_MQTT_PASSWORD = text("DOCK_MQTT_PASSWORD")
+DJI_APP_ID = text("DJI_APP_ID")
+DJI_APP_KEY = text("DJI_APP_KEY")
+DJI_APP_LICENSE = text("DJI_APP_LICENSE")
+NTP_SERVER_HOST = text("NTP_SERVER_HOST", default="pool.ntp.org")
+NTP_SERVER_PORT = number("NTP_SERVER_PORT", default=123)
+CONFIG_REPLY_RESULT = flag("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
 # --- licenses -------------------------------------------------------------------------------------
 
-LICENSE_SYNC_PER_MINUTE = env.int("LICENSE_SYNC_PER_MINUTE", default=20)  # lists read by schedule, of all docks
-LICENSE_STALE_HOURS = env.int("LICENSE_STALE_HOURS", default=24)  # an older list is not shown as current
+LICENSE_SYNC_PER_MINUTE = number("LICENSE_SYNC_PER_MINUTE", default=20, least=0)  # lists read by schedule, of all docks
+LICENSE_STALE_HOURS = number("LICENSE_STALE_HOURS", default=24)  # an older list is not shown as current
 
 # --- license files ------------------------------------------------------------------------------
 
-LICENSE_FILE_CAP = env.int("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
-LICENSE_FILE_URL_SECONDS = env.int("LICENSE_FILE_URL_SECONDS", default=3600)
+LICENSE_FILE_CAP = number("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
+LICENSE_FILE_URL_SECONDS = number("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's new owner must not see these: their rows go when a device is released.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

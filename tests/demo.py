@@ -22,8 +22,9 @@ def demo_environment():
 def started_demo(data, *, port=None):
     """A demo with its data in this folder; yields the process and what it has said by the time it serves or ends."""
     command = [sys.executable, "-u", "manage.py", "demo", f"--port={port or free_port()}", f"--data={data}"]
+    environment = {name: value for name, value in demo_environment().items() if name != "DEBUG"}  # it sets that itself
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=demo_environment(), **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         try:
             lines = []
             while (line := process.stdout.readline()) and "Ctrl-C ends it" not in line:

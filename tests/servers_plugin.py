@@ -25,6 +25,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if options.help or options.version or options.collectonly or _is_pure(early_config):
         return
+    os.environ.setdefault("DEBUG", "true")
     for variable, make in (ONCE_A_RUN if _only_hands_out(options) else ONCE_A_RUN | ONCE_A_PROCESS).items():
         if not os.environ.get(variable):
             server = make()

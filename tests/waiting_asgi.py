@@ -4,14 +4,14 @@ from django.db.backends.signals import connection_created
 from django.http import JsonResponse
 from django.urls import path
 
-from cloudapi.asgi import application  # first: it sets Django up
+from cloudapi.asgi import application, protocols  # first: it sets Django up
 
 # isort: split
 from cloudapi import urls
 from devices.models import ServiceCall
 from devices.waiting import Wait, wait_of
 
-watcher = application.application_mapping["http"].watcher
+watcher = protocols.application_mapping["http"].watcher
 queries = []
 
 

@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 import redis
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from cloudapi import celery_app
@@ -34,7 +35,7 @@ def send(server, name=PUBLISH, arguments=(), **options):
 def test_task_message_is_json_and_holds_an_id_and_nothing_else(own_redis):
     call_id = str(uuid.uuid4())
     send(own_redis, arguments=[call_id])
-    message = json.loads(redis.Redis.from_url(own_redis.url).lpop("dock-cloud"))
+    message = json.loads(redis.Redis.from_url(own_redis.url).lpop(settings.CELERY_TASK_DEFAULT_QUEUE))
     arguments, options, _ = json.loads(base64.b64decode(message["body"]))
     assert message["content-type"] == "application/json"
     assert (arguments, options) == ([call_id], {})
@@ -80,7 +81,7 @@ def stack(prepared, tmp_path_factory):
 
 def handled(stack):
     """Whether the workers have taken everything from the queue."""
-    return not redis.Redis.from_url(stack.redis.url).llen("dock-cloud")
+    return not redis.Redis.from_url(stack.redis.url).llen(settings.CELERY_TASK_DEFAULT_QUEUE)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])

@@ -1,15 +1,18 @@
 """What production must be told."""
 
+import json
 import os
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from cloudapi import checks
 from cloudapi.settings import tile_origins
 from tests import fork_server
 
 PRODUCTION = {
     "DEBUG": "false",
-    "SECRET_KEY": "a secret key for the tests only",
+    "SECRET_KEY": "a secret key for the tests only, with 50 characters or more",
     "FIELD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "PUBLIC_URL": "https://docks.example.com",
     "ALLOWED_HOSTS": "docks.example.com",
@@ -39,11 +42,133 @@ def test_production_does_not_start_without(name):
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("keys", ["abc", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", ","])
-def test_keys_that_encrypt_nothing_are_found_at_the_start(keys):
-    done = check(FIELD_ENCRYPTION_KEYS=keys)
-    assert "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key" in done.stderr
+# One value of each kind that people type, and a part of what they are told.
+WRONG = [
+    ("DEBUG", "ture", "write true or false"),
+    ("SECRET_KEY", "short", "can be guessed"),
+    ("SECRET_KEY", "ab" * 40, "can be guessed"),
+    ("FIELD_ENCRYPTION_KEYS", "abc", "no Fernet key, number 1"),
+    ("FIELD_ENCRYPTION_KEYS", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", "no Fernet key, number 2"),
+    ("FIELD_ENCRYPTION_KEYS", ",", "no Fernet key, number 1"),
+    ("PUBLIC_URL", "docks.example.com", "https://host:port"),
+    ("PUBLIC_URL", "https://", "https://host:port"),
+    ("PUBLIC_URL", "https://docks.example.com:port", "https://host:port"),
+    ("ALLOWED_HOSTS", "docks.example.com,", "write host names"),
+    ("ALLOWED_HOSTS", "docks.example.com www.example.com", "write host names"),
+    ("ALLOWED_HOSTS", "https://docks.example.com", "write host names"),
+    ("DATABASE_URL", "docks", "postgres://host:port"),
+    ("DATABASE_URL", "mysql://docks@127.0.0.1/docks", "postgres://host:port"),
+    ("REDIS_URL", "127.0.0.1:6379", "redis://host:port"),
+    ("MQTT_URL", "http://127.0.0.1", "mqtt://host:port"),
+    ("MQTT_URL", "mqtt://broker:99999", "mqtt://host:port"),
+    ("DOCK_MQTT_URL", "broker.example.com", "ssl://host:port"),
+    ("JOURNAL_DAYS", "0", "a whole number, 1 or more"),
+    ("JOURNAL_DAYS", "-3", "a whole number, 1 or more"),
+    ("AUDIT_DAYS", "two years", "a whole number, 1 or more"),
+    ("WEB_THREADS", "0", "a whole number, 1 or more"),
+    ("SECURE_SSL_REDIRECT", "maybe", "write true or false"),
+    ("MAP_TILE_URL", "tile.example.org", "no address like https://tile.example.org/"),
+]
+LOAD = """
+import importlib, json, os, sys
+from cloudapi import settings
+for name, value in json.loads(sys.argv[1]):
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        importlib.reload(settings)
+        print("taken")
+    except Exception as error:
+        print(type(error).__name__, error)
+    os.environ.pop(name) if before is None else os.environ.update({name: before})
+"""
+
+
+def test_what_is_wrong_is_refused_by_its_name_and_told_without_passwords():
+    """Every process reads the settings first, so one is enough to try the values."""
+    values = json.dumps([(name, value) for name, value, _ in WRONG])
+    told = fork_server.run(["-c", LOAD, values], env=os.environ | PRODUCTION).stdout.splitlines()
+    assert len(told) == len(WRONG), told
+    for (name, value, words), line in zip(WRONG, told, strict=True):
+        assert line.startswith(f"ImproperlyConfigured {name} "), (name, value, line)
+        assert words in line
+    secret = json.dumps([("DATABASE_URL", "mysql://docks:hush@127.0.0.1/docks"), ("MQTT_URL", "x://a:hush@b")])
+    assert "hush" not in fork_server.run(["-c", LOAD, secret], env=os.environ | PRODUCTION).stdout
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["manage.py", "run_mqtt_bridge"],
+        ["-m", "uvicorn", "cloudapi.asgi:application", "--port=0"],
+        ["-m", "celery", "-A", "cloudapi", "worker"],
+        ["-m", "celery", "-A", "cloudapi", "beat"],
+    ],
+    ids=lambda program: " ".join(program[:4]),
+)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SECRET_KEY", "short", "SECRET_KEY can be guessed"),  # read with the settings
+        (
+            "MQTT_LEAVE_METHODS",
+            "no method!",
+            "MQTT_LEAVE_METHODS: 'no method!' is no method.",
+        ),  # one of Django's checks
+    ],
+)
+def test_every_process_refuses(program, name, value, words):
+    env = os.environ | PRODUCTION | {"REDIS_URL": "redis://127.0.0.1:1", name: value}
+    done = fork_server.run(program, env=env)
+    assert words in done.stderr
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("server", "is_served"),
+    [
+        (("127.0.0.1", 80), True),
+        (("::1", 80), True),
+        (None, True),
+        (("192.0.2.1", 80), False),
+        (("fe80::1", 80), False),
+    ],
+)
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_debug_mode_answers_on_loopback_only(kind, server, is_served):
+    sent = []
+
+    async def application(_scope, _receive, send):
+        await send({"served": True})
+
+    async def send(message):
+        sent.append(message)
+
+    await checks.AtHome(application)({"type": kind, "server": server}, None, send)
+    if is_served:
+        assert sent == [{"served": True}]
+    elif kind == "http":
+        assert sent[0]["status"] == 403
+        assert b"DEBUG is on" in sent[1]["body"]
+    else:
+        assert sent == [{"type": "websocket.close", "code": 4403}]
+
+
+@pytest.mark.parametrize(("debug", "is_wrapped"), [("true", True), ("false", False)])
+def test_the_web_process_is_kept_at_home_in_debug_mode(debug, is_wrapped):
+    script = "from cloudapi import asgi, checks; print(isinstance(asgi.application, checks.AtHome))"
+    done = fork_server.run(["-c", script], env=os.environ | PRODUCTION | {"DEBUG": debug})
+    assert done.stdout.strip() == str(is_wrapped), done.stderr
+
+
+def test_two_servers_on_one_redis_have_a_queue_each():
+    script = "from cloudapi.celery import app; print(app.conf.task_default_queue)"
+    names = {
+        fork_server.run(["-c", script], env=os.environ | PRODUCTION | {"PUBLIC_URL": url}).stdout
+        for url in ("https://a.example.com", "https://b.example.com")
+    }
+    assert len(names) == 2, names
 
 
 def test_plain_http_is_for_probes_and_metrics_only():
@@ -84,11 +209,10 @@ def test_only_the_origin_of_map_tiles_is_let_in(address, origins):
     assert tile_origins(address) == origins
 
 
-@pytest.mark.parametrize("address", ["tile.example.org", "ftp://tile.example.org/", "https://x; script-src *", "//x/"])
-def test_what_is_no_address_of_tiles_is_found_at_the_start(address):
-    done = check(MAP_TILE_URL=address)
-    assert "MAP_TILE_URL is no address like https://tile.example.org/" in done.stderr
-    assert done.returncode != 0
+@pytest.mark.parametrize("address", ["ftp://tile.example.org/", "https://x; script-src *", "//x/"])
+def test_what_is_no_address_of_tiles_is_refused(address):
+    with pytest.raises(ImproperlyConfigured, match="MAP_TILE_URL is no address like"):
+        tile_origins(address)
 
 
 def test_the_policy_lets_in_the_tiles_of_the_settings():
