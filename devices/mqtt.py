@@ -5,7 +5,7 @@ A `Reply` is the answer's data and, for the journal, why it refuses ("" if it do
 an organization, where the gateway belongs to none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from django.utils import timezone
@@ -28,7 +28,9 @@ from mqtt_bridge.protocol.messages import (
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.router import Message, Reply, failed
-from organizations.credentials import Credentials
+from organizations.credentials import LOCKED_OUT, WRONG, Credentials
+
+WRONG_CODE = 20  # tokens: a guess is looked up, counted and kept
 
 
 def config(messages: Sequence[Message]) -> list[Reply]:
@@ -51,7 +53,9 @@ def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
         Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
     ]
     findings = binding.find_organizations(attempts, now=timezone.now())
-    return [Reply(_name(finding), finding.reason, finding.organization_id) for finding in findings]
+    return [
+        Reply(_name(finding), finding.reason, finding.organization_id, _cost([finding.reason])) for finding in findings
+    ]
 
 
 def _name(finding: binding.Finding) -> OrganizationGetReply | ResultReply:
@@ -74,8 +78,14 @@ def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
         errors = [ErrInfo(wanted.sn, result.err_code) for wanted, result in outcomes]
         reasons = [f"{wanted.sn or '?'}: {result.reason}" for wanted, result in outcomes if result.reason]
         concerned = outcomes[0][1].organization_id
-        replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned))
+        cost = _cost(result.reason for _, result in outcomes)
+        replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned, cost))
     return replies
+
+
+def _cost(reasons: Iterable[str]) -> int:
+    """What the wrong codes among these cost."""
+    return WRONG_CODE * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
 
 
 def _named(sn: str, topic_sn: str) -> str:

@@ -4,7 +4,9 @@ It fails by stopping to serve: whatever breaks (broker, database, lock), both co
 unfinished is acknowledged, and `run` begins anew. The broker's session is the inbox, the rows are the dedupe.
 """
 
+import hmac
 import logging
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +14,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 
-import msgspec
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
@@ -28,10 +29,11 @@ from mqtt_bridge.connection import (
     TelemetryConnection,
 )
 from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
+from mqtt_bridge.inbox import sender
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics
-from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.rate_limit import RateLimiter, cost
 from mqtt_bridge.telemetry import TelemetryBuffer
 
 logger = logging.getLogger(__name__)
@@ -49,13 +51,6 @@ class LockLostError(Exception):
     """Another bridge may be active now."""
 
 
-class Ping(msgspec.Struct, frozen=True):
-    """What the bridge sends to itself."""
-
-    instance: str
-    sent: float  # seconds on this process's monotonic clock
-
-
 class Bridge:
     """Everything one bridge process needs; `run` returns after `stop`."""
 
@@ -65,7 +60,8 @@ class Bridge:
         self._shown_url = redact_url(url)
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"
-        self._instance = f"{client_id}-{id(self):x}"
+        self._ping = b""  # the last one we sent, until it comes back
+        self._pinged_at = 0.0  # seconds on this process's monotonic clock
         self._started_at = timezone.now()
         self._stop = threading.Event()
         self._lock = active_lock()
@@ -125,6 +121,7 @@ class Bridge:
         answers = topics.ANSWER_FILTERS if settings.MQTT_LEAVE_METHODS else ()
         control = ControlConnection(
             self._address,
+            admit=self._admit,
             client_id=self._client_id,
             filters=[*topics.CONTROL_FILTERS, self._ping_topic, *answers],
             unwanted=() if answers else topics.ANSWER_FILTERS,
@@ -157,37 +154,61 @@ class Bridge:
         """Handle, commit, publish, journal; only then may the batch be acknowledged."""
         handled: list[Handled] = []
         try:
-            wanted = [delivery for delivery in deliveries if not self._is_ping(delivery) and self._is_allowed(delivery)]
+            wanted = [item for item in deliveries if not self._is_ping(item) and not self._is_owed(item)]
             for wave in dispatch.handle(wanted):
                 for item in wave:
+                    if item.cost:
+                        self._limiter.charge(item.sn, item.cost)
                     if item.reply:
                         control.publish(item.reply_topic, item.reply, answers=item.delivery)
                 handled += wave
-            self._write_journal(handled, deliveries)
+            owners = self._write_journal(handled, deliveries)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
+        control.prefer(sn for sn, owner in owners.items() if owner is not None)
         spoken = [(item.sn, item.refused_why) for item in handled if item.is_sign_of_life]
-        buffer.note_seen(spoken, deliveries[-1].received_at)
+        buffer.note_seen(spoken, max(delivery.received_at for delivery in deliveries))
         self._count(control, deliveries, handled)
 
-    def _write_journal(self, handled: Sequence[Handled], deliveries: Sequence[Delivery]) -> None:
+    def _write_journal(self, handled: Sequence[Handled], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
+        """Returns who owns the gateways, as far as the journal had to know."""
+        owners: dict[str, int | None] = {}
         try:
-            journal.write(handled)
+            owners = journal.write(handled)
             journal.note_answers(deliveries)
         except (DatabaseError, InterfaceError):
             raise
         except Exception:
             # A fault of ours: the broker would send the batch again and again if it stopped the bridge.
             logger.exception("%d journal rows are lost", len(handled))
+        return owners
 
-    def _is_allowed(self, delivery: Delivery) -> bool:
-        """Whether this sender may still speak; judged by topic and size, before anything is parsed."""
-        parts = delivery.topic.split("/", 3)
-        allowed = self._limiter.allow(parts[2] if len(parts) > 2 else "", size=len(delivery.payload))
+    def _admit(self, delivery: Delivery) -> bool:
+        """Whether a message is to be handled; judged by topic and bytes, before anything is parsed.
+
+        Runs in the network thread. Of what comes as a ping only the last one we sent is, and once: anybody may guess
+        the topic, and each ping writes to the database.
+        """
+        if delivery.topic == self._ping_topic:
+            expected, is_ours = self._ping, hmac.compare_digest(delivery.payload, self._ping)
+            if is_ours and expected:
+                self._ping = b""
+                return True
+            self.counters["forged_pings"] += 1
+            return False
+        delivery.cost = cost(delivery.topic, delivery.payload)
+        allowed = self._limiter.allow(sender(delivery.topic), cost=delivery.cost)
         if not allowed:
             self.counters["rate_limited"] += 1
         return allowed
+
+    def _is_owed(self, delivery: Delivery) -> bool:
+        """Whether its sender has made more work than it may since this message was admitted."""
+        owes = self._limiter.owes(sender(delivery.topic))
+        if owes:
+            self.counters["overdrawn"] += 1
+        return owes
 
     def _count(self, control: ControlConnection, deliveries: Sequence[Delivery], handled: Sequence[Handled]) -> None:
         self.counters["received"] += len(deliveries)
@@ -198,12 +219,7 @@ class Bridge:
         """Whether this is our own ping; if so the heartbeat is written."""
         if delivery.topic != self._ping_topic:
             return False
-        try:
-            ping = msgspec.json.decode(delivery.payload, type=Ping)
-        except msgspec.DecodeError:
-            return True
-        if ping.instance == self._instance:
-            self._beat(round_trip_ms=(monotonic() - ping.sent) * 1000)
+        self._beat(round_trip_ms=(monotonic() - self._pinged_at) * 1000)
         return True
 
     def _beat(self, *, round_trip_ms: float) -> None:
@@ -217,7 +233,8 @@ class Bridge:
 
     def ping(self, control: ControlConnection) -> None:
         """Send ourselves a message: that it comes back is the only proof that the bridge works."""
-        control.publish(self._ping_topic, msgspec.json.encode(Ping(self._instance, monotonic())))
+        self._ping, self._pinged_at = secrets.token_hex(16).encode(), monotonic()
+        control.publish(self._ping_topic, self._ping)
 
     def check_lock(self) -> None:
         """Raise LockLostError if another bridge may have become the active one."""

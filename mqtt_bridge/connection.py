@@ -1,10 +1,8 @@
 """The bridge's two connections to the broker; each lives as long as its TCP connection and is then replaced."""
 
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -22,14 +20,19 @@ from mqtt_bridge.client import (
     publish_properties,
     subscriptions,
 )
+from mqtt_bridge.inbox import Inbox
 from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
 
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
-RECEIVE_MAXIMUM = 512  # unacknowledged messages the broker may send ahead
+# Unacknowledged messages that the broker may send ahead, as many as MQTT allows. The broker sends in the order of
+# arrival and wants acknowledgements in that order: with a narrow window, what one dock floods keeps the others outside,
+# where nothing can be taken before its turn.
+RECEIVE_MAXIMUM = 65_535
 REPLY_EXPIRY = 60  # seconds; an older reply is of no use to a dock
 PUBACK_TIMEOUT = 30.0  # seconds
 # The receive maximum does not hold for QoS 0: what a flood sends beyond this is dropped, as QoS 0 allows.
 INBOX_LIMIT = 10_000
+INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
 CONNECT_TIMEOUT = 10.0  # seconds
 _WHAT_TO_DO = "stop that one, or give each server an MQTT_CLIENT_ID of its own"
 
@@ -152,7 +155,7 @@ class Connection:
 class Delivery:
     """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
 
-    __slots__ = ("handled", "mid", "payload", "received_at", "replied", "retained", "topic")
+    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic")
 
     def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
         self.topic = topic
@@ -160,6 +163,7 @@ class Delivery:
         self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
         self.retained = retained
         self.received_at = datetime.now(UTC)
+        self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
         self.handled = False
         self.replied = True
 
@@ -176,9 +180,10 @@ class ControlConnection(Connection):
     qos = 1
     largest_payload = MAX_SERVICES_REPLY
 
-    def __init__(self, address: Address, **options: Any) -> None:
+    def __init__(self, address: Address, *, admit: Callable[[Delivery], bool] | None = None, **options: Any) -> None:
         super().__init__(address, **options)
-        self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._admit = admit  # asked at arrival, in the network thread; what it refuses is acknowledged, not taken
+        self._inbox = Inbox()
         self._unacknowledged: deque[Delivery] = deque()
         self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
         self._outstanding: dict[int, tuple[float, Delivery | None]] = {}
@@ -188,13 +193,12 @@ class ControlConnection(Connection):
         self._client.on_publish = self._on_publish
 
     def take(self, *, limit: int, timeout: float) -> list[Delivery]:
-        """What has arrived, at most `limit`; waits up to `timeout` seconds for the first one only."""
-        batch: list[Delivery] = []
-        with suppress(queue.Empty):
-            batch.append(self._inbox.get(timeout=timeout))
-            while len(batch) < limit:
-                batch.append(self._inbox.get_nowait())
-        return batch
+        """What has arrived, at most `limit`, a fair share of each gateway; waits up to `timeout` seconds for one."""
+        return self._inbox.take(limit=limit, timeout=timeout)
+
+    def prefer(self, gateways: Iterable[str]) -> None:
+        """Let `take` hand out what these send before what others do."""
+        self._inbox.prefer(gateways)
 
     def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None) -> None:
         """Publish at QoS 1; the delivery it answers is not acknowledged before this one is."""
@@ -239,12 +243,18 @@ class ControlConnection(Connection):
             mid=message.mid if message.qos else 0,
             retained=message.retain,
         )
-        if not delivery.mid and self._inbox.qsize() > INBOX_LIMIT:
+        if not delivery.mid and len(self._inbox) > INBOX_LIMIT:
             return
+        is_wanted = self._inbox.size < INBOX_BYTES and (self._admit is None or self._admit(delivery))
+        if not is_wanted:
+            # It changed nothing, so there is nothing to commit; its acknowledgement still waits for its turn.
+            delivery.payload, delivery.handled = b"", True
         if delivery.mid:
             with self._lock:
                 self._unacknowledged.append(delivery)
-        self._inbox.put(delivery)
+                self._acknowledge()
+        if is_wanted:
+            self._inbox.put(delivery)
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         # Whatever the reason code: the broker has had it, and will not want it again.

@@ -41,7 +41,7 @@ class Handled:
     """What became of one delivery: who it was from, the answer to publish, the facts for the journal."""
 
     __slots__ = (
-        "channel", "delivery", "envelope", "message", "method", "organization_id",
+        "channel", "cost", "delivery", "envelope", "message", "method", "organization_id",
         "outcome", "parsed", "reason", "reply", "reply_data", "reply_topic", "route", "sn",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Handled:
         self.outcome: str = Exchange.Outcome.IGNORED
         self.reason = ""
         self.organization_id: int | None = None
+        self.cost = 0  # tokens
         self.reply = b""
         self.reply_data: Any = None
         self.reply_topic = ""
@@ -75,6 +76,7 @@ class Handled:
             return
         self.reason = reply.reason
         self.organization_id = reply.organization_id
+        self.cost = reply.cost
         if not self._wants_reply():
             return
         try:

@@ -35,10 +35,10 @@ ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Chan
 Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 
-def write(handled: Sequence[Handled]) -> None:
-    """Save what was said and answered, in bulk: one query for the owners, one for the rows."""
+def write(handled: Sequence[Handled]) -> dict[str, int | None]:
+    """Save what was said and answered, in bulk: one query for the owners, who are returned, one for the rows."""
     if not handled or not settings.JOURNAL_ENABLED:
-        return
+        return {}
     spoken: defaultdict[str, set[Channel]] = defaultdict(set)
     for item in handled:
         spoken[item.sn].add(item.channel)
@@ -52,6 +52,7 @@ def write(handled: Sequence[Handled]) -> None:
         append(Exchange, rows)
     except DataError:
         _write_singly(rows)
+    return owners
 
 
 def _write_singly(rows: Iterable[Exchange]) -> None:

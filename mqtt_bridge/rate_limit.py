@@ -1,12 +1,24 @@
-"""A token bucket per sender: how much one device may say before it is ignored."""
+"""A token bucket per sender: how much work one device may make before it is ignored."""
 
+import threading
 import time
 from collections.abc import Callable
 
-RATE = 50.0  # messages per second, in the long run
-BURST = 1000.0  # messages at once
+RATE = 50.0  # tokens per second, in the long run; a plain message costs one
+BURST = 1000.0  # tokens at once
 BYTES = 8192  # of a message are worth a message: a megabyte of small values costs the bridge half a second
+ENVELOPE = 2  # JSON objects that any message has: itself and its data
 MAX_SENDERS = 100_000
+
+
+def cost(topic: str, payload: bytes) -> int:
+    """How many tokens a message costs, before it is parsed: one for each BYTES, and one for each entry of a list.
+
+    An entry of a bind list or of a topology is an object, which is counted by its brace: no spelling of JSON hides it.
+    A list of licenses is paid by its size alone: the two longest, 3 MB each, fit in a burst.
+    """
+    entries = payload.count(b"{") - ENVELOPE if topic.endswith(("/requests", "/status")) else 1
+    return max(1, entries) + len(payload) // BYTES
 
 
 class RateLimiter:
@@ -18,23 +30,36 @@ class RateLimiter:
         self.rate = rate
         self.burst = burst
         self._clock = clock
+        self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, at what time
 
-    def allow(self, sender: str, *, size: int = 0) -> bool:
-        """Take a token for a message, and one for each BYTES of its size; False if there are not that many.
-
-        The two longest lists of licenses, 3 MB each, fit in a burst.
-        """
-        now = self._clock()
-        tokens, since = self._buckets.get(sender, (self.burst, now))
-        tokens = min(self.burst, tokens + (now - since) * self.rate)
-        cost = 1 + size // BYTES
-        allowed = tokens >= cost
-        self._buckets[sender] = (tokens - cost if allowed else tokens, now)
-        if len(self._buckets) > MAX_SENDERS:
-            self._forget_full(now)
+    def allow(self, sender: str, *, cost: int = 1) -> bool:
+        """Take the tokens that a message costs; False, and none is taken, if there are not that many."""
+        with self._lock:
+            tokens, now = self._tokens(sender)
+            allowed = tokens >= cost
+            self._buckets[sender] = (tokens - cost if allowed else tokens, now)
+            if len(self._buckets) > MAX_SENDERS:
+                self._forget_full(now)
         return allowed
 
+    def charge(self, sender: str, cost: int) -> None:
+        """Take tokens for work that showed only when it was done; who lacks them owes them, at most a burst."""
+        with self._lock:
+            tokens, now = self._tokens(sender)
+            self._buckets[sender] = (max(tokens - cost, -self.burst), now)
+
+    def owes(self, sender: str) -> bool:
+        """Whether this sender has used more than it has."""
+        with self._lock:
+            return self._tokens(sender)[0] < 0
+
+    def _tokens(self, sender: str) -> tuple[float, float]:
+        """What it has now, and the time."""
+        now = self._clock()
+        tokens, since = self._buckets.get(sender, (self.burst, now))
+        return min(self.burst, tokens + (now - since) * self.rate), now
+
     def _forget_full(self, now: float) -> None:
-        full = self.burst / self.rate  # seconds after which any bucket is full again
+        full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
         self._buckets = {sender: bucket for sender, bucket in self._buckets.items() if now - bucket[1] < full}

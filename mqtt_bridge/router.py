@@ -33,6 +33,7 @@ class Reply(NamedTuple):
     data: Any
     reason: str = ""
     organization_id: int | None = None  # whom the exchange concerns if nobody owns the gateway
+    cost: int = 0  # tokens that it costs the device beside those of the message (`mqtt_bridge/rate_limit.py`)
 
 
 Handler = Callable[[Sequence[Message]], Sequence[Reply | None]]

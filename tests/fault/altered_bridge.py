@@ -1,5 +1,6 @@
 """A bridge that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_bridge NAME...`."""
 
+import math
 import os
 import sys
 import time
@@ -87,19 +88,50 @@ def no_rate_limit():
 
 
 def no_runs():
-    """Handle each message of a device apart from its others."""
+    """Handle each message of a device apart from its others, in the order of arrival."""
     from mqtt_bridge import dispatch
+
+    one_queue()
 
     dispatch._continues_run = lambda _before, _item: False
 
 
+def one_queue():
+    """Take messages in the order of arrival, with as many of one device in a batch as there are, as long as it is."""
+    from mqtt_bridge import connection, inbox
+
+    connection.RECEIVE_MAXIMUM = 512
+    inbox.WORK = math.inf
+    inbox.sender = lambda _topic: ""
+
+
+def any_ping():
+    """Take whatever comes as a ping for our own and write the heartbeat, in the order of arrival."""
+    from mqtt_bridge.bridge import Bridge
+
+    Bridge._admit = lambda _self, _delivery: True
+    one_queue()
+
+
+def no_work():
+    """Let every message cost the same, whatever work it makes, and take them in the order of arrival."""
+    from mqtt_bridge import bridge
+    from mqtt_bridge.rate_limit import RateLimiter
+
+    bridge.cost = lambda _topic, _payload: 1
+    RateLimiter.charge = lambda *_: None
+    one_queue()
+
+
 def one_connection():
-    """Take telemetry by the same connection as requests and write it message by message."""
+    """Take telemetry by the same connection as requests, in the order of arrival, and write it message by message."""
     from devices.telemetry import store
     from mqtt_bridge.bridge import Bridge
     from mqtt_bridge.protocol import topics
     from mqtt_bridge.telemetry import TelemetryBuffer
 
+    one_queue()
+    no_rate_limit()
     topics.CONTROL_FILTERS = (*topics.CONTROL_FILTERS, *topics.TELEMETRY_FILTERS)
     handle = Bridge._handle
 
@@ -260,6 +292,9 @@ PROTECTIONS = (
     no_quarantine,
     no_rate_limit,
     no_runs,
+    no_work,
+    one_queue,
+    any_ping,
     one_connection,
     retained_messages,
     any_topic,

@@ -6,7 +6,7 @@ import pytest
 
 from mqtt_bridge import bridge
 from mqtt_bridge.bridge import MAX_BACKOFF, MAX_TRUCE, Bridge, Timer
-from mqtt_bridge.connection import BrokerUnavailableError, ConnectionClosedError
+from mqtt_bridge.connection import BrokerUnavailableError, ConnectionClosedError, Delivery
 
 calls = []
 
@@ -57,3 +57,27 @@ def test_a_bridge_that_is_thrown_out_again_and_again_waits_longer_every_time(mon
     assert waits[0] <= 0.2
     assert waits == sorted(waits)
     assert waits[-1] == longest
+
+
+class Outbox:
+    """A connection that keeps what is published."""
+
+    def publish(self, _topic, payload, **_options):
+        self.sent = payload
+
+
+def test_only_the_last_ping_that_was_sent_is_taken_and_once():
+    pinging, outbox = Bridge(url="mqtt://127.0.0.1:1", client_id="one"), Outbox()
+
+    def is_taken(payload):
+        return pinging._admit(Delivery(topic="bridge/one/ping", payload=payload, mid=1))
+
+    assert not is_taken(b"")
+    pinging.ping(outbox)
+    earlier = outbox.sent
+    pinging.ping(outbox)
+    assert [is_taken(said) for said in (b"", b"guess", earlier, outbox.sent, outbox.sent)] == [False] * 3 + [
+        True,
+        False,
+    ]
+    assert pinging.counters == {"forged_pings": 5}

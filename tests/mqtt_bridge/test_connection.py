@@ -46,3 +46,26 @@ def test_a_connection_that_we_closed_was_not_closed_by_the_broker(address):
     with pytest.raises(BrokerUnavailableError, match="closed by us") as caught:
         connection.check()
     assert type(caught.value) is BrokerUnavailableError
+
+
+@pytest.mark.parametrize(("is_first_handled", "left"), [(False, ["first", "refused", "last"]), (True, ["last"])])
+def test_what_is_refused_at_arrival_is_acknowledged_in_its_turn_and_never_taken(address, is_first_handled, left):
+    def open_connection(**options):
+        connection = ControlConnection(address, client_id=f"turns-{is_first_handled}", filters=["to/us/+"], **options)
+        connection.open()
+        return connection
+
+    def take(connection, count):
+        taken = []
+        wait_for(lambda: taken.extend(connection.take(limit=9, timeout=0.1)) or len(taken) == count)
+        return taken
+
+    connection = open_connection(admit=lambda delivery: delivery.payload != b"refused")
+    for payload in (b"first", b"refused", b"last"):
+        connection.publish("to/us/now", payload)
+    first, _ = take(connection, 2)
+    connection.handled([first] if is_first_handled else [])
+    connection.close()
+    again = open_connection()
+    assert [delivery.payload.decode() for delivery in take(again, len(left))] == left
+    again.close()

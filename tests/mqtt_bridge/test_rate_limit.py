@@ -1,8 +1,12 @@
 """Token buckets."""
 
+import json
+
+import pytest
+
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.connection import Delivery
-from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.rate_limit import RateLimiter, cost
 
 
 class Clock:
@@ -20,16 +24,59 @@ def test_burst_is_allowed_and_then_the_rate():
     assert sum(limiter.allow("DOCK1") for _ in range(500)) == 50
 
 
-def test_large_messages_are_worth_many():
+def message(method, data):
+    return json.dumps({"tid": "t", "bid": "b", "timestamp": 1, "method": method, "data": data}).encode()
+
+
+REPLY, REQUESTS, STATUS = (f"thing/product/DOCK1/{channel}" for channel in ("services_reply", "requests", "status"))
+ENTRY = {"sn": "DOCK1", "device_binding_code": "CODE", "organization_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "tokens"),
+    [
+        (REQUESTS, message("config", {"config_type": "json"}), 1),
+        (REQUESTS, message("airport_organization_bind", {"bind_devices": [ENTRY]}), 1),
+        (REQUESTS, message("airport_organization_bind", {"bind_devices": [ENTRY] * 50}), 50),
+        (STATUS, message("update_topo", {"type": 3, "sub_devices": [{"sn": "A"}] * 8}), 8),
+        (STATUS, b"", 1),
+        (REPLY, message("unlock_license_list", {"output": {"licenses": [{"common_fields": {}}] * 30}}), 1),
+        (REPLY, b" " * 3 * 2**20, 385),
+    ],
+)
+def test_a_message_costs_as_much_as_the_work_it_makes(topic, payload, tokens):
+    assert cost(topic, payload) == tokens
+
+
+def test_two_longest_lists_of_licenses_fit_in_a_burst():
     limiter = RateLimiter(rate=50, burst=1000, clock=Clock())
-    assert [limiter.allow("DOCK1", size=3 * 2**20) for _ in range(3)] == [True, True, False]
-    assert sum(limiter.allow("DOCK2", size=2**20) for _ in range(500)) == 7
+    price = cost(REPLY, b"{" * 3 * 2**20)
+    assert [limiter.allow("DOCK1", cost=price) for _ in range(3)] == [True, True, False]
+
+
+def test_what_a_dock_owes_it_pays_before_it_is_heard_again():
+    clock = Clock()
+    limiter = RateLimiter(rate=50, burst=100, clock=clock)
+    limiter.charge("DOCK1", 120)
+    assert (limiter.owes("DOCK1"), limiter.owes("DOCK2")) == (True, False)
+    clock.now = 0.5
+    assert not limiter.owes("DOCK1")
+    assert limiter.allow("DOCK1", cost=5)
+
+
+def test_nobody_owes_more_than_a_burst():
+    clock = Clock()
+    limiter = RateLimiter(rate=50, burst=100, clock=clock)
+    limiter.charge("DOCK1", 1_000_000)
+    clock.now = 2.1
+    assert limiter.allow("DOCK1")
 
 
 def test_bridge_weighs_what_a_dock_sends():
     bridge = Bridge(url="mqtt://127.0.0.1:1883", client_id="test")
     delivery = Delivery(topic="thing/product/DOCK1/services_reply", payload=b" " * 2**20, mid=1)
-    assert sum(bridge._is_allowed(delivery) for _ in range(100)) == 7
+    assert sum(bridge._admit(delivery) for _ in range(100)) == 7
+    assert delivery.cost == 129
     assert bridge.counters["rate_limited"] == 93
 
 

@@ -1,0 +1,78 @@
+"""Who is served when many wait."""
+
+import pytest
+
+from mqtt_bridge.connection import Delivery
+from mqtt_bridge.inbox import LEAST, WORK, Inbox, sender
+
+
+def delivery(sn, number=0, *, cost=1):
+    said = Delivery(topic=f"thing/product/{sn}/requests", payload=str(number).encode(), mid=number + 1)
+    said.cost = cost
+    return said
+
+
+def filled(*deliveries):
+    inbox = Inbox()
+    for said in deliveries:
+        inbox.put(said)
+    return inbox
+
+
+def take(inbox, limit=256):
+    return [f"{sender(said.topic)} {said.payload.decode()}" for said in inbox.take(limit=limit, timeout=0)]
+
+
+def test_a_dock_waits_for_no_more_than_one_batch_of_a_flood():
+    inbox = filled(*(delivery("FLOODER", number) for number in range(1000)), delivery("OTHER"))
+    batch = take(inbox)
+    assert "OTHER 0" in batch
+    assert len(batch) == WORK // LEAST + 1
+
+
+def test_what_one_gateway_says_stays_in_order():
+    inbox = filled(*(delivery(sn, number) for number in range(20) for sn in "AB"))
+    batches = [take(inbox, limit=6) for _ in range(10)]
+    assert [said for batch in batches for said in batch if said[0] == "A"] == [f"A {number}" for number in range(20)]
+    assert (len(inbox), inbox.size) == (0, 0)
+
+
+def test_a_message_that_makes_much_work_takes_the_share_of_many():
+    inbox = filled(*(delivery("LISTS", number, cost=WORK) for number in range(3)), delivery("OTHER"))
+    assert take(inbox) == ["LISTS 0", "OTHER 0"]
+    assert take(inbox) == ["LISTS 1"]
+
+
+def test_more_gateways_than_a_batch_holds_are_served_in_turn():
+    inbox = filled(*(delivery(f"DOCK{number}", said) for said in range(2) for number in range(10)))
+    assert take(inbox, limit=8) == [f"DOCK{number} 0" for number in range(8)]
+    assert take(inbox, limit=8)[:2] == ["DOCK8 0", "DOCK9 0"]
+
+
+def test_ever_new_gateways_do_not_crowd_out_those_that_are_preferred():
+    inbox = filled(*(delivery(f"NEW{number}") for number in range(100)), delivery("KNOWN", 1), delivery("KNOWN", 2))
+    inbox.prefer(["KNOWN", "QUIET"])
+    inbox.put(delivery("KNOWN", 3))
+    inbox.put(delivery("QUIET", 1))
+    assert take(inbox, limit=8) == ["KNOWN 1", "QUIET 1", "KNOWN 2", "KNOWN 3", "NEW0 0", "NEW1 0", "NEW2 0", "NEW3 0"]
+
+
+def test_preferred_gateways_leave_a_fourth_of_a_batch_to_the_others():
+    inbox = filled(*(delivery(f"KNOWN{number}") for number in range(100)), *(delivery(f"NEW{n}") for n in range(100)))
+    inbox.prefer(f"KNOWN{number}" for number in range(100))
+    assert [said[:3] for said in take(inbox, limit=8)] == ["KNO"] * 6 + ["NEW"] * 2
+
+
+def test_too_many_preferred_gateways_are_forgotten_and_lose_nothing(monkeypatch):
+    monkeypatch.setattr("mqtt_bridge.inbox.MAX_PREFERRED", 1)
+    inbox = filled(delivery("A"), delivery("B"), delivery("C"))
+    inbox.prefer(["A", "B"])
+    inbox.prefer(["C"])
+    assert take(inbox) == ["C 0", "A 0", "B 0"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"), [("sys/product/DOCK1/status", "DOCK1"), ("bridge/one/ping", "ping"), ("other", "")]
+)
+def test_sender_is_the_third_part_of_the_topic(topic, name):
+    assert sender(topic) == name
