@@ -285,12 +285,14 @@ BRIDGE_TICKS = {  # seconds between two calls
     "devices.service_calls.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.mark_unanswered": 5.0,
+    "mqtt_bridge.journal.note_skipped": 60.0,
 }
 GATEWAY_OWNERS = "devices.topology.owners"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = number("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
 UNCLAIMED_DEVICE_CAP = number("UNCLAIMED_DEVICE_CAP", default=1000, least=0)
 JOURNAL_DAYS = number("JOURNAL_DAYS", default=30)
+JOURNAL_BYTES_PER_DAY = number("JOURNAL_BYTES_PER_DAY", default=10_000_000, least=0)  # of each gateway; 0: no limit
 SERVICE_CALL_DAYS = number("SERVICE_CALL_DAYS", default=90)
 LICENSE_LIST_DAYS = number("LICENSE_LIST_DAYS", default=90)
 LICENSE_EVENT_DAYS = number("LICENSE_EVENT_DAYS", default=730)

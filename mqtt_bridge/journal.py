@@ -4,9 +4,10 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 from django.conf import settings
@@ -27,6 +28,8 @@ from mqtt_bridge.protocol.topics import Channel
 logger = logging.getLogger(__name__)
 
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
+ROW = 200  # bytes that a row takes beside them, about
+MAX_GATEWAYS = 100_000  # whose share of today is known
 
 LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
@@ -48,6 +51,7 @@ def write(handled: Sequence[Handled]) -> dict[str, int | None]:
         _count(passing, owners)
         traced = _traced({item.sn for item in passing}, timezone.now())
         rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
+    rows = _within_allowance(rows)
     try:
         append(Exchange, rows)
     except DataError:
@@ -135,6 +139,71 @@ def _count(items: Sequence[Handled], owners: Mapping[str, int | None]) -> None:
         unique_fields=["gateway_sn", "method"],
         update_fields=["organization", "count", "first_at", "last_at", "payload"],
     )
+
+
+# --- how much is kept --------------------------------------------------------------------------
+
+
+@dataclass
+class _Kept:
+    """What one gateway has in the journal of today, for one owner."""
+
+    size: int = 0  # bytes
+    skipped: int = 0  # messages
+    noted: int = 0  # of those, as the notice has it
+    noted_at: datetime | None = None  # `received_at` of the notice
+
+
+class _Today:
+    """In memory, so that it costs no query: after a restart of the bridge each gateway may fill its share again."""
+
+    day: date | None = None
+    kept: ClassVar[defaultdict[tuple[str, int | None], _Kept]] = defaultdict(_Kept)
+
+
+def _within_allowance(rows: list[Exchange]) -> list[Exchange]:
+    """Leave out what is beyond JOURNAL_BYTES_PER_DAY of its gateway, but for a notice that says so, once a day."""
+    if not settings.JOURNAL_BYTES_PER_DAY:
+        return rows
+    today = timezone.now().date()
+    if _Today.day != today or len(_Today.kept) > MAX_GATEWAYS:
+        note_skipped()
+        _Today.day = today
+        _Today.kept.clear()
+    written = []
+    for row in rows:
+        kept = _Today.kept[row.gateway_sn, row.organization_id]
+        if kept.size < settings.JOURNAL_BYTES_PER_DAY:
+            kept.size += len(row.payload.encode()) + len(row.reply.encode()) + ROW
+            written.append(row)
+            continue
+        kept.skipped += 1
+        if kept.noted_at is None:
+            kept.noted, kept.noted_at = 1, row.received_at
+            written.append(
+                Exchange(
+                    gateway_sn=row.gateway_sn,
+                    organization_id=row.organization_id,
+                    channel=row.channel,
+                    received_at=row.received_at,
+                    outcome=Exchange.Outcome.IGNORED,
+                    reason=_notice(1),
+                )
+            )
+    return written
+
+
+def _notice(skipped: int) -> str:
+    return f"{Exchange.FULL}: {skipped} more are not kept"
+
+
+def note_skipped(**_tick: object) -> None:
+    """Bring the notices up to date; a statement for each gateway that was beyond its allowance since the last time."""
+    for (sn, _), kept in _Today.kept.items():
+        if kept.noted_at is not None and kept.skipped != kept.noted:
+            notices = Exchange.objects.filter(gateway_sn=sn, received_at=kept.noted_at, method="")
+            notices.filter(reason__startswith=Exchange.FULL).update(reason=_notice(kept.skipped))
+            kept.noted = kept.skipped
 
 
 # --- what others answer ------------------------------------------------------------------------

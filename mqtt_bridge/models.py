@@ -30,6 +30,7 @@ class Exchange(models.Model):
         LEFT = "left"  # another service on the same broker answers this method
 
     LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
+    FULL: ClassVar[str] = "the journal of this device is full for today"
     UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"

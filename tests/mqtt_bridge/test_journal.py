@@ -200,3 +200,63 @@ def test_row_that_the_database_refuses_does_not_keep_the_others_out():
 def test_long_payloads_are_capped():
     [row] = written(delivery("DOCK1", "moon_get", {"text": "x" * 100_000}))
     assert len(row.payload) == journal.PAYLOAD_CAP
+
+
+# --- how much is kept
+
+
+@pytest.fixture
+def small_allowance(settings):
+    """Room for three rows of `said` a day."""
+    settings.JOURNAL_BYTES_PER_DAY = 3_000
+    journal._Today.day = None
+
+
+def said(sn, count=1):
+    return written(*(delivery(sn, "config", {"padding": "x" * 1_000}) for _ in range(count)))
+
+
+@pytest.mark.usefixtures("small_allowance")
+def test_what_is_beyond_the_allowance_of_a_day_is_counted_in_one_row(dock):
+    rows = said(dock.sn, 10) and said(dock.sn, 5)
+    assert [row.reason for row in rows if row.method == ""] == [f"{Exchange.FULL}: 1 more are not kept"]
+    assert len([row for row in rows if row.method]) == 3
+    journal.note_skipped()
+    notice = Exchange.objects.get(method="")
+    assert (notice.reason, notice.became) == (f"{Exchange.FULL}: 12 more are not kept", "ignored")
+    assert (notice.gateway_sn, notice.organization) == (dock.sn, dock.organization)
+
+
+@pytest.mark.usefixtures("small_allowance")
+def test_each_gateway_has_an_allowance_and_so_has_its_next_owner(dock, other_organization):
+    said(dock.sn, 10)
+    assert [row.method for row in said("OTHER") if row.gateway_sn == "OTHER"] == ["config"]
+    Device.objects.filter(pk=dock.pk).update(organization=other_organization)
+    assert said(dock.sn)[-1].organization == other_organization
+
+
+@pytest.mark.usefixtures("small_allowance")
+def test_a_new_day_brings_a_new_allowance_and_the_last_count_of_the_old_one(dock, monkeypatch):
+    said(dock.sn, 10)
+    tomorrow = timezone.now() + timedelta(days=1)
+    monkeypatch.setattr(journal.timezone, "now", lambda: tomorrow)
+    assert said(dock.sn)[-1].method == "config"
+    assert Exchange.objects.get(method="").reason == f"{Exchange.FULL}: 7 more are not kept"
+
+
+@pytest.mark.usefixtures("small_allowance")
+def test_a_full_journal_costs_no_query_for_each_message(dock):
+    said(dock.sn, 10)
+    handled = handle(*(delivery(dock.sn, "config") for _ in range(50)))
+    with CaptureQueriesContext(connection) as captured:
+        journal.write(handled)
+    assert len(captured) == 1  # whose it is
+    with CaptureQueriesContext(connection) as captured:
+        journal.note_skipped()
+        journal.note_skipped()
+    assert len(captured) == 1
+
+
+def test_there_may_be_no_limit(settings):
+    settings.JOURNAL_BYTES_PER_DAY = 0
+    assert len(said("DOCK1", 10)) == 10
