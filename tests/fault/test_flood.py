@@ -23,7 +23,7 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 2_000  # messages per second
 SECONDS = size(1, 10)  # of each flood
-ASKED = 100  # requests of the other dock during each flood
+ASKED = size(50, 100)  # requests of the other dock during each flood
 TIMES = 3  # as long, at least, does a dock wait without the protection
 FLOODER = "FLOODER"
 CLIENT_ID = "flooded"
@@ -170,7 +170,7 @@ def test_dock_is_heard_while_another_floods_and_waits_without(flood, alteration,
         """The p95 in seconds, endless if too many get no answer."""
         with new_stack("postgresql", MQTT_CLIENT_ID=CLIENT_ID) as stack:
             stack.start_bridge(**({"command": command(*alterations)} if alterations else {}))
-            ledger, said = hear(stack, "HEARD", flood=flood, patience=2 if alterations else 60)
+            ledger, said = hear(stack, "HEARD", flood=flood, patience=1 if alterations else 60)
         report(f"{' '.join(alterations)} {said} {flood} from another dock: {ledger.summary()}")
         assert len(ledger.transactions()) == ASKED
         assert alterations or ledger.unanswered() == []
