@@ -60,8 +60,7 @@ class Bridge:
         self._shown_url = redact_url(url)
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"
-        self._ping = b""  # the last one we sent, until it comes back
-        self._pinged_at = 0.0  # seconds on this process's monotonic clock
+        self._ping = b""  # the last one we sent, until it comes back: a secret, and when on our monotonic clock
         self._started_at = timezone.now()
         self._stop = threading.Event()
         self._lock = active_lock()
@@ -154,7 +153,7 @@ class Bridge:
         """Handle, commit, publish, journal; only then may the batch be acknowledged."""
         handled: list[Handled] = []
         try:
-            wanted = [item for item in deliveries if not self._is_ping(item) and not self._is_owed(item)]
+            wanted = [item for item in deliveries if not self._is_ping(item) and not self._is_overdrawn(item)]
             for wave in dispatch.handle(wanted):
                 for item in wave:
                     if item.cost:
@@ -203,7 +202,7 @@ class Bridge:
             self.counters["rate_limited"] += 1
         return allowed
 
-    def _is_owed(self, delivery: Delivery) -> bool:
+    def _is_overdrawn(self, delivery: Delivery) -> bool:
         """Whether its sender has made more work than it may since this message was admitted."""
         owes = self._limiter.owes(sender(delivery.topic))
         if owes:
@@ -219,7 +218,8 @@ class Bridge:
         """Whether this is our own ping; if so the heartbeat is written."""
         if delivery.topic != self._ping_topic:
             return False
-        self._beat(round_trip_ms=(monotonic() - self._pinged_at) * 1000)
+        _, sent = delivery.payload.split()
+        self._beat(round_trip_ms=(monotonic() - float(sent)) * 1000)
         return True
 
     def _beat(self, *, round_trip_ms: float) -> None:
@@ -233,7 +233,8 @@ class Bridge:
 
     def ping(self, control: ControlConnection) -> None:
         """Send ourselves a message: that it comes back is the only proof that the bridge works."""
-        self._ping, self._pinged_at = secrets.token_hex(16).encode(), monotonic()
+        control.prefer([sender(self._ping_topic)])
+        self._ping = f"{secrets.token_hex(16)} {monotonic()}".encode()
         control.publish(self._ping_topic, self._ping)
 
     def check_lock(self) -> None:

@@ -63,3 +63,5 @@ class RateLimiter:
     def _forget_full(self, now: float) -> None:
         full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
         self._buckets = {sender: bucket for sender, bucket in self._buckets.items() if now - bucket[1] < full}
+        if len(self._buckets) > MAX_SENDERS // 2:
+            self._buckets = {}  # else the next message would look through all of them again

@@ -106,7 +106,7 @@ FLOODS = {
     "osd": ([(f"thing/product/{FLOODER}/osd", message({"height": 1.5}))], 0),
     "requests": ([(REQUESTS, BIND)], 1),
     "alternating methods": ([(REQUESTS, said) for said in (STATUS, BIND, GET, CONFIG)], 1),
-    "pings": ([(f"bridge/{CLIENT_ID}/ping", b"{}")], 1),
+    "pings": ([(f"bridge/{CLIENT_ID}/ping", b"forged 0.0")], 1),
     "wrong codes for new SNs": (
         [(f"thing/product/NEW{number}/requests", bind(f"NEW{number}", code="WRONGWRONG")) for number in range(FLOOD)],
         1,

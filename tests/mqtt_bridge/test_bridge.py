@@ -65,6 +65,9 @@ class Outbox:
     def publish(self, _topic, payload, **_options):
         self.sent = payload
 
+    def prefer(self, gateways):
+        self.preferred = gateways
+
 
 def test_only_the_last_ping_that_was_sent_is_taken_and_once():
     pinging, outbox = Bridge(url="mqtt://127.0.0.1:1", client_id="one"), Outbox()
@@ -81,3 +84,13 @@ def test_only_the_last_ping_that_was_sent_is_taken_and_once():
         False,
     ]
     assert pinging.counters == {"forged_pings": 5}
+    assert outbox.preferred == ["ping"]  # docks that nobody knows do not keep it waiting
+
+
+def test_what_was_admitted_is_dropped_when_its_sender_owes_tokens():
+    weighing = Bridge(url="mqtt://127.0.0.1:1", client_id="one")
+    guesses = [Delivery(topic=f"thing/product/{sn}/requests", payload=b"{}", mid=1) for sn in ("GUESSER", "OTHER")]
+    assert [weighing._admit(guess) for guess in guesses] == [True, True]
+    weighing._limiter.charge("GUESSER", 2_000)
+    assert [weighing._is_overdrawn(guess) for guess in guesses] == [True, False]
+    assert weighing.counters == {"overdrawn": 1}

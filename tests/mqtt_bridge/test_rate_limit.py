@@ -96,3 +96,11 @@ def test_quiet_senders_are_forgotten(monkeypatch):
     clock.now = 5.0
     limiter.allow("NEW")
     assert list(limiter._buckets) == ["NEW"]
+
+
+def test_a_flood_of_new_senders_is_not_looked_through_again_for_each(monkeypatch):
+    monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_SENDERS", 10)
+    limiter = RateLimiter(rate=1, burst=1, clock=Clock())
+    for number in range(11):
+        limiter.allow(f"DOCK{number}")
+    assert limiter._buckets == {}
