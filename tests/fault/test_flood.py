@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import math
 import socket
 import struct
 import threading
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.fault
 FLOOD = 2_000  # messages per second
 SECONDS = size(1, 10)  # of each flood
 ASKED = size(50, 100)  # requests of the other dock during each flood
-TIMES = 3  # as long, at least, does a dock wait without the protection
+TIMES = 2  # as long, at least, does a dock wait without the protection
 FLOODER = "FLOODER"
 CLIENT_ID = "flooded"
 PUBACK = 4  # bytes
@@ -167,14 +166,15 @@ def test_dock_is_heard_while_another_floods_and_waits_without(flood, alteration,
     """
 
     def waits(*alterations):
-        """The p95 in seconds, endless if too many get no answer."""
+        """The p95 in seconds; if too many get no answer, what they waited at least."""
+        patience = 2 if alterations else 60
         with new_stack("postgresql", MQTT_CLIENT_ID=CLIENT_ID) as stack:
             stack.start_bridge(**({"command": command(*alterations)} if alterations else {}))
-            ledger, said = hear(stack, "HEARD", flood=flood, patience=1 if alterations else 60)
+            ledger, said = hear(stack, "HEARD", flood=flood, patience=patience)
         report(f"{' '.join(alterations)} {said} {flood} from another dock: {ledger.summary()}")
         assert len(ledger.transactions()) == ASKED
         assert alterations or ledger.unanswered() == []
-        return math.inf if len(ledger.unanswered()) > ASKED // 20 else ledger.latency(95)[0]
+        return patience if len(ledger.unanswered()) > ASKED // 20 else ledger.latency(95)[0]
 
     longest = waits(alteration)
     assert any(waits() * TIMES < longest for _ in range(3))
