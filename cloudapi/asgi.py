@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-import warnings
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
@@ -16,14 +16,13 @@ from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import close_old_connections
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
-# WhiteNoise hands over static files in small synchronous pieces, which Django remarks upon and serves well.
-warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 # A frame for a browser passes the interpreter's lock several times, and a thread that renders a page may hold it for so
 # long each time (seconds; 0.005 if not set).
 sys.setswitchinterval(0.0005)
+PIECE = 65_536  # bytes of what is streamed, read at a time
 
 
 def is_ending() -> bool:
@@ -40,12 +39,16 @@ class Handler(ASGIHandler):
 
     A response that `waits_for` a service call (devices/waiting.py) is not sent. When the wait is over, which takes no
     thread, the request is answered once more from its beginning: rights and rows are read anew.
+
+    What a response streams is read in these threads too, a piece at a time; Django would read all of it before the
+    first byte is sent.
     """
 
     def __init__(self) -> None:
         super().__init__()
         threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")
         self._in_thread = sync_to_async(self._answer, thread_sensitive=False, executor=threads)
+        self._piece_in_thread = sync_to_async(_piece, thread_sensitive=False, executor=threads)
         self.watcher = Watcher(threads, is_ending)
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -65,11 +68,17 @@ class Handler(ASGIHandler):
         """What the middleware and the view answer."""
         response = await self._in_thread(request)
         if (wait := getattr(response, "waits_for", None)) is None:
+            if isinstance(response, StreamingHttpResponse) and not response.is_async:
+                response.streaming_content = self._pieces(iter(response.streaming_content))  # type: ignore[arg-type]
             return response
         await self.watcher.ended(*wait)
         again = self.request_class(request.scope, BytesIO())
         again.has_waited = True  # type: ignore[attr-defined]
         return await self._in_thread(again)
+
+    async def _pieces(self, content: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while piece := await self._piece_in_thread(content):
+            yield piece
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
         # Django's signals for this go to another thread.
@@ -81,6 +90,15 @@ class Handler(ASGIHandler):
             return response
         finally:
             close_old_connections()
+
+
+def _piece(content: Iterator[bytes]) -> bytes:
+    """The next PIECE of what is streamed, or a little more; empty at its end."""
+    close_old_connections()
+    gathered = bytearray()
+    while len(gathered) < PIECE and (part := next(content, None)) is not None:
+        gathered += part
+    return bytes(gathered)
 
 
 django.setup(set_prefix=False)  # loads the apps that the imports below need

@@ -1,15 +1,18 @@
 """The handshake of WebSockets, and bodies in chunks, in a real web process."""
 
+import asyncio
 import http.client
 import json
 from contextlib import closing
 
 import pytest
 from django.db import connection
+from django.http import StreamingHttpResponse
 from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from cloudapi import asgi
 from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,6 +41,38 @@ def test_a_body_that_comes_in_chunks_is_read(web, manager_key, dock):
         connection.request("PATCH", "/api/v1/devices/DOCK0001/", iter([b'{"callsign": ', b'"Pier 8"}']), headers)
         with connection.getresponse() as response:
             assert json.loads(response.read())["callsign"] == "Pier 8"
+
+
+@pytest.mark.asyncio
+async def test_what_is_streamed_is_read_in_pieces_and_not_before_the_first_is_sent(monkeypatch):
+    read, sent = [], []
+
+    def content():
+        for number in range(100):
+            read.append(number)
+            yield bytes(asgi.PIECE // 4)
+
+    handler = asgi.Handler()
+    monkeypatch.setattr(handler, "get_response", lambda _request: StreamingHttpResponse(content()))
+
+    async def send(message):
+        sent.append((len(message.get("body", b"")), len(read)))
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "http_version": "1.1"}
+    await handler(scope, iter_once({"type": "http.request"}), send)
+    bodies = [(size, done) for size, done in sent if size]
+    assert [size for size, _ in bodies] == [asgi.PIECE] * 25
+    assert [done for _, done in bodies] == list(range(4, 101, 4))
+
+
+def iter_once(message):
+    """What a server calls `receive`: this message, and then nothing for ever."""
+    waiting = [message]
+
+    async def receive():
+        return waiting.pop() if waiting else await asyncio.Event().wait()
+
+    return receive
 
 
 def test_missing_origin_is_refused(web):
