@@ -1,13 +1,15 @@
 """Errors of the REST API as problem details (RFC 9457), whoever raised them."""
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.defaults import server_error as plain_server_error
 from psycopg.errors import UniqueViolation
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 API: Final = "/api/"
+RETRY_AFTER: Final = 5  # seconds
 
 # What can never be granted is 400; what only the present state forbids, 409.
 _REFUSED: Final[Mapping[Refused.Kind, int]] = {
@@ -145,8 +148,19 @@ def not_found(request: HttpRequest, **_kwargs: Any) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A fault of ours, for programs below /api/ and for people elsewhere; Django has logged it."""
-    if not request.path.startswith(API):
+    """A fault of ours, for programs below /api/ and for people elsewhere; Django has logged it.
+
+    A database that is away, or keeps a row locked for too long, is no fault: 503, and worth another try.
+    """
+    is_program = request.path.startswith(API)
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        text = "The database cannot be reached. Try again in a few seconds."
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        if is_program:
+            body = problem(503, "database_unavailable", text)
+            return JsonResponse(body, status=503, content_type=MEDIA_TYPE, headers=headers)
+        return HttpResponse(render_to_string("503.html", {"text": text}), status=503, headers=headers)
+    if not is_program:
         page: HttpResponseServerError = plain_server_error(request)
         return page
     body = problem(500, "server_error", "The server failed. Try again later.")
