@@ -98,8 +98,9 @@ def no_runs():
 
 def one_queue():
     """Take messages in the order of arrival, with as many of one device in a batch as there are, as long as it is."""
-    from mqtt_bridge import connection, inbox
+    from mqtt_bridge import bridge, connection, inbox
 
+    assert bridge.sender is inbox.sender  # the bridge keeps it, so that each device still has its own tokens
     connection.RECEIVE_MAXIMUM = 512
     inbox.WORK = math.inf
     inbox.sender = lambda _topic: ""

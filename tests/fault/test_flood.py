@@ -106,10 +106,6 @@ FLOODS = {
     "requests": ([(REQUESTS, BIND)], 1),
     "alternating methods": ([(REQUESTS, said) for said in (STATUS, BIND, GET, CONFIG)], 1),
     "pings": ([(f"bridge/{CLIENT_ID}/ping", b"forged 0.0")], 1),
-    "wrong codes for new SNs": (
-        [(f"thing/product/NEW{number}/requests", bind(f"NEW{number}", code="WRONGWRONG")) for number in range(FLOOD)],
-        1,
-    ),
     "big lists": ([(REQUESTS, bind(FLOODER, *AIRCRAFT[1:])), (f"sys/product/{FLOODER}/status", TOPOLOGY)], 1),
 }
 
@@ -155,7 +151,6 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
         ("requests", "no_runs"),
         ("alternating methods", "one_queue"),
         ("pings", "any_ping"),
-        ("wrong codes for new SNs", "one_queue"),
         ("big lists", "no_work"),
     ],
 )
