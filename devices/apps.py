@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class DevicesConfig(AppConfig):
     name = "devices"
     verbose_name = "Devices"
+
+    def ready(self) -> None:
+        from devices import revocation  # noqa: F401 - its receivers

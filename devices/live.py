@@ -50,6 +50,11 @@ def tell_device(devices: Iterable[Device]) -> None:
     _on_commit([_hint("device", device) for device in devices])
 
 
+def tell_rights(kind: str, pk: object) -> None:
+    """Let the sockets of a "user" or an API "key" read their rights again, when the transaction commits; no query."""
+    _on_commit([Frame(rights_group(kind, pk), "")])
+
+
 @cache
 def _serializer() -> ServiceCallSerializer:
     """One for all calls: making its fields takes ten times as long as using them."""
@@ -92,3 +97,8 @@ def device_group(device: int, organization: int | None) -> str:
 def hints_group(organization: int | None) -> str:
     """Which devices of an organization (None: of nobody) changed, so that rights and data are to be read again."""
     return f"hints.{organization or 0}"
+
+
+def rights_group(kind: str, pk: object) -> str:
+    """The sockets of one "user" or API "key", by its primary key."""
+    return f"rights.{kind}.{pk}"

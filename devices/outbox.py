@@ -14,6 +14,7 @@ class Outbox:
     def __init__(self) -> None:
         self.close_code: int | None = None
         self.is_snapshot_due = True
+        self.is_look_due = False
         self._texts: list[str] = []
         self._length = 0
         self._hints: dict[str, None] = {}
@@ -22,7 +23,7 @@ class Outbox:
     @property
     def is_read_due(self) -> bool:
         """Whether something waits that only the database can tell: may this user still see it, what is it now."""
-        return self.is_snapshot_due or bool(self._hints)
+        return self.is_snapshot_due or self.is_look_due or bool(self._hints)
 
     def put(self, text: str) -> None:
         """Queue a frame that needs no second look."""
@@ -38,6 +39,11 @@ class Outbox:
     def ask_snapshot(self) -> None:
         """Want a snapshot; wanting it twice before it is sent is wanting it once."""
         self.is_snapshot_due = True
+        self._news.set()
+
+    def ask_look(self) -> None:
+        """Want the rights to be read again."""
+        self.is_look_due = True
         self._news.set()
 
     def close(self, code: int) -> None:
@@ -61,7 +67,7 @@ class Outbox:
 
     def take_hints(self) -> Iterable[str]:
         """Hints to be sent now that the user is known to be allowed to."""
-        hints, self._hints = self._hints, {}
+        hints, self._hints, self.is_look_due = self._hints, {}, False
         return hints
 
     def _bound(self) -> None:

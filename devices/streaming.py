@@ -52,9 +52,14 @@ class Stream:
         self._read_at = 0.0
 
     def hear(self, frames: Iterable[tuple[str, str]]) -> None:
-        """Queue what was sent to a group: pairs of the serial number that a hint is about, else "", and the text."""
+        """Queue what was sent to a group: pairs of the serial number that a hint is about, else "", and the text.
+
+        Without a text it says that the rights of whoever listens have changed.
+        """
         for sn, text in frames:
-            if not sn:
+            if not text:
+                self.outbox.ask_look()
+            elif not sn:
                 self.outbox.put(text)
             elif self._view is not None and self._view.concerns(sn):
                 self.outbox.hint(text)

@@ -10,13 +10,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q
 from django.http import HttpRequest
 
-from devices.live import device_group, frame_text, hints_group, organization_group
+from devices.live import device_group, frame_text, hints_group, organization_group, rights_group
 from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallQuerySet
 from devices.presence import watch
 from devices.serializers import DeviceAccountSerializer, DeviceSerializer, ServiceCallSerializer
 from organizations import api_keys
 from organizations.models import Organization
-from organizations.tenancy import Principal
+from organizations.tenancy import Principal, TenantKey
 
 LATEST = 20  # calls in a snapshot, beside those that are open
 MOST = 500  # calls in a snapshot
@@ -59,7 +59,7 @@ def device_view(user: Principal, sn: str) -> View | None:
         return None
     owner = device.organization_id
     calls = ServiceCall.objects.filter(device=device, organization=owner)
-    return View(frozenset({device_group(device.pk, owner), hints_group(owner)}), calls, device)
+    return View(frozenset({device_group(device.pk, owner), hints_group(owner), _own_group(user)}), calls, device)
 
 
 def organization_view(user: Principal, organization_id: str) -> View | None:
@@ -68,7 +68,11 @@ def organization_view(user: Principal, organization_id: str) -> View | None:
     if found is None:
         return None
     calls = ServiceCall.objects.filter(organization=found)
-    return View(frozenset({organization_group(found.pk), hints_group(found.pk)}), calls)
+    return View(frozenset({organization_group(found.pk), hints_group(found.pk), _own_group(user)}), calls)
+
+
+def _own_group(principal: Principal) -> str:
+    return rights_group("key" if isinstance(principal, TenantKey) else "user", principal.pk)
 
 
 def user_of(session_key: str | None) -> Principal:

@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
+from django.dispatch import Signal
 from django.utils import timezone
 
 from organizations import audit
@@ -15,6 +16,7 @@ from organizations.models import Organization, OrganizationAPIKey, Role
 
 LIFETIME: Final = timedelta(days=365)
 NOTED_EVERY: Final = timedelta(minutes=1)  # how exactly `last_used` is kept
+key_revoked: Final = Signal()  # with `key`
 _FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
 
 
@@ -57,6 +59,8 @@ def revoke(keys: Iterable[OrganizationAPIKey], *, actor: Actor) -> int:
         rows = list(locked.filter(pk__in=[key.pk for key in keys], revoked=False))
         OrganizationAPIKey.objects.filter(pk__in=[row.pk for row in rows]).update(revoked=True)
         audit.record(audit.event(actor, "revoke", row, organization_id=row.organization_id) for row in rows)
+        for row in rows:
+            key_revoked.send(OrganizationAPIKey, key=row)
     return len(rows)
 
 

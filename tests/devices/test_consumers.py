@@ -226,6 +226,31 @@ def test_a_socket_ends_with_the_rights_of_its_user(web, alice, dock, path, end):
         assert socket.code() == 4403
 
 
+def deactivate_in_the_admin(user, client):
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize("end", [take_membership, deactivate_in_the_admin, log_out, change_password])
+def test_a_socket_is_told_that_the_rights_of_its_user_ended(slow_web, alice, dock, path, end):
+    client = Client()
+    with slow_web.socket(path, alice, client=client) as socket:
+        socket.next("snapshot")
+        end(alice, client)
+        assert socket.code(timeout=20) == 4403
+
+
+def test_a_socket_goes_on_when_another_session_of_its_user_ends(slow_web, alice, dock, path):
+    other = Client()
+    other.force_login(alice)
+    with slow_web.socket(path, alice) as socket:
+        socket.next("snapshot")
+        other.logout()
+        call = make_call(dock)
+        advance(call, status="sent")
+        assert socket.next("service_call")["status"] == "sent"
+
+
 def test_logging_out_while_calls_stream_closes_the_socket(web, alice, dock, path):
     client, call = Client(), make_call(dock)
     with web.socket(path, alice, client=client) as socket:
@@ -341,6 +366,14 @@ def test_a_socket_ends_with_its_key(web, either_path, key, end):
         socket.next("snapshot")
         end(key[0])
         assert socket.code() == 4403
+
+
+@pytest.mark.parametrize("end", [revoke, delete])
+def test_a_program_is_told_that_its_key_ended(slow_web, either_path, key, end):
+    with slow_web.program(either_path, key[1]) as socket:
+        socket.next("snapshot")
+        end(key[0])
+        assert socket.code(timeout=20) == 4403
 
 
 def test_a_key_revoked_before_a_hint_does_not_hear_it(web, dock, path, key):
