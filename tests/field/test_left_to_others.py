@@ -1,6 +1,7 @@
 """A second service of the operator's on the same broker: what it answers, the bridge leaves alone."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -39,11 +40,14 @@ def media(world):
             reply = {key: said[key] for key in ("tid", "bid", "method")} | {"data": {"result": 0, "output": "media"}}
             client.publish(f"{message.topic}_reply", json.dumps(reply), qos=1)
 
+    is_subscribed = threading.Event()
     client.on_message = answer
+    client.on_subscribe = lambda *_: is_subscribed.set()
     address = parse_url(world.stack.broker.url)
     client.connect(address.host, address.port)
     client.subscribe([("thing/product/+/requests", 1), ("thing/product/+/events", 1)])
     client.loop_start()
+    assert is_subscribed.wait(60)
     yield
     client.disconnect()
     client.loop_stop()
