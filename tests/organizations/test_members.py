@@ -1,11 +1,16 @@
 """Members in the admin: raised and removed, each within her own organization; how they come: test_invitations.py."""
 
+import threading
 from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.test import Client
 
+from organizations import members
 from organizations.models import AuditEvent, Membership, Role
+from tests.stack import wait_for
 
 LIST = "/admin/organizations/membership/"
 
@@ -71,6 +76,40 @@ def test_one_of_two_managers_may_go(page, alice, bob):
     assert page.post(f"{LIST}{membership(alice).pk}/delete/", {"post": "yes"}).status_code == 302
     assert not Membership.objects.filter(user=alice).exists()
     assert AuditEvent.objects.filter(action="delete").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", ["delete/", "change/"])
+def test_two_managers_who_remove_each_other_leave_one(organization, alice, bob, step):
+    """Bob's removal of Alice has locked what her removal of him waits for; then it sees that he is the last."""
+    Membership.objects.filter(user=bob).update(role=Role.MANAGER)
+    page = f"{LIST}{membership(bob).pk}/{step}"
+    hers = Client()
+    hers.force_login(alice)
+
+    def remove():
+        hers.post(page, {"post": "yes", "role": "viewer"})
+        connection.close()
+
+    thread = threading.Thread(target=remove)
+    with transaction.atomic():
+        assert not members.is_last_manager(membership(alice))
+        thread.start()
+        wait_for(lambda: waiting() or not thread.is_alive())
+        Membership.objects.filter(user=alice).update(role=Role.VIEWER)
+    thread.join(60)
+    managers = Membership.objects.filter(organization=organization, role=Role.MANAGER)
+    assert [row.user for row in managers] == [bob]
+
+
+def waiting():
+    """Whether somebody waits for a lock in this database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # which a transaction keeps
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return cursor.fetchone()[0]
 
 
 def test_platform_staff_may_remove_the_last_manager(client, staff, alice):
