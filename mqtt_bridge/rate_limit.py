@@ -15,10 +15,11 @@ def cost(topic: str, payload: bytes) -> int:
     """How many tokens a message costs, before it is parsed: one for each BYTES, and one for each entry of a list.
 
     An entry of a bind list or of a topology is an object, which is counted by its brace: no spelling of JSON hides it.
-    A list of licenses is paid by its size alone: the two longest, 3 MB each, fit in a burst.
+    A list of licenses is paid by its size alone: the two longest, 3 MB each, fit in a burst. No message costs more than
+    a burst: what is too much is refused with an answer, and not passed over in silence.
     """
     entries = payload.count(b"{") - ENVELOPE if topic.endswith(("/requests", "/status")) else 1
-    return max(1, entries) + len(payload) // BYTES
+    return min(max(1, entries) + len(payload) // BYTES, int(BURST))
 
 
 class RateLimiter:

@@ -13,6 +13,7 @@ class Complaints:
 
     def __init__(self):
         self.heard = []
+        self.is_closing = False  # set by who closes the pages, which cuts off what they still fetch
         self.allowed = []
         self.wanted = []
 
@@ -43,5 +44,5 @@ class Complaints:
             self.heard.append(message.text)
 
     def _hear_failure(self, request):
-        if request.failure != "net::ERR_ABORTED":  # the next page cut it short
+        if request.failure != "net::ERR_ABORTED" and not self.is_closing:  # the next page cut it short
             self.heard.append(f"{request.url} {request.failure}")

@@ -67,6 +67,7 @@ def new_page(browser, idle_contexts, complaints):
         return page
 
     yield new_page
+    complaints.is_closing = True
     for context, idle, url in in_use:
         context.new_cdp_session(context.pages[0]).send(
             "Storage.clearDataForOrigin", {"origin": url, "storageTypes": "cookies,local_storage"}

@@ -168,6 +168,7 @@ class Visitors:
 
     def close(self):
         """Close all pages; returns the bodies of all answers they got."""
+        self.complaints.is_closing = True
         while self.contexts:
             self.contexts.pop().close()
         return "\n".join(text for archive in self.folder.glob("*.har") for text in bodies(archive))

@@ -42,6 +42,7 @@ ENTRY = {"sn": "DOCK1", "device_binding_code": "CODE", "organization_id": "1"}
         (STATUS, b"", 1),
         (REPLY, message("unlock_license_list", {"output": {"licenses": [{"common_fields": {}}] * 30}}), 1),
         (REPLY, b" " * 3 * 2**20, 385),
+        (REQUESTS, b'{"a":' * 50_000, 1000),  # it is answered, if only that it is too much
     ],
 )
 def test_a_message_costs_as_much_as_the_work_it_makes(topic, payload, tokens):
