@@ -61,7 +61,7 @@ class Bridge:
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"
         self._ping = b""  # the last one we sent, until it comes back: a secret, and when on our monotonic clock
-        self._started_at = timezone.now()
+        self._serving_since = timezone.now()
         self._stop = threading.Event()
         self._lock = active_lock()
         self._limiter = RateLimiter()
@@ -99,12 +99,14 @@ class Bridge:
                 logger.warning("Not serving: %s: %s. Next try in %.1f s", name, error, backoff)
                 connection.close()  # a database that restarted leaves it broken, and Django would keep it
             finally:
-                self._lock.release()
+                if not standing_by:
+                    self._lock.release()
             self._stop.wait(backoff)
 
     def _serve(self) -> None:
         """Serve until stopped; raises when the broker, the database or the lock is gone."""
         with self._connections() as (control, telemetry, buffer):
+            self._serving_since = timezone.now()
             logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
             timer = Timer(self, control)
             while not self._stop.is_set():
@@ -224,7 +226,7 @@ class Bridge:
 
     def _beat(self, *, round_trip_ms: float) -> None:
         values = {
-            "started_at": self._started_at,
+            "started_at": self._serving_since,
             "beat_at": timezone.now(),
             "round_trip_ms": round_trip_ms,
             "counters": dict(self.counters),

@@ -30,25 +30,26 @@ class AdvisoryLock:
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None
+        self._is_ours = False
 
     def acquire(self) -> bool:
-        self._connection = connections.create_connection("default")
+        if self._connection is None:  # else it is the one of the last try: a stand-by tries every second
+            self._connection = connections.create_connection("default")
         try:
-            held = self._ask(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
+            self._is_ours = self._ask(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
         except (DatabaseError, InterfaceError) as error:
             self.release()
             raise DatabaseUnavailableError(str(error)) from error
-        if not held:
-            self.release()
-        return held
+        return self._is_ours
 
     def is_held(self) -> bool:
         try:
-            return self._connection is not None and self._ask("SELECT true")
+            return self._is_ours and self._ask("SELECT true")
         except (DatabaseError, InterfaceError):
             return False
 
     def release(self) -> None:
+        self._is_ours = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None

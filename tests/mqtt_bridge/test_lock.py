@@ -36,6 +36,21 @@ def test_released_lock_can_be_taken_by_the_other(two_locks):
 
 
 @pytest.mark.django_db
+def test_who_waits_for_the_lock_keeps_one_connection():
+    first, second, backends = AdvisoryLock(), AdvisoryLock(), set()
+    first.acquire()
+    for _ in range(3):
+        assert not second.acquire()
+        with second._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            backends.add(cursor.fetchone())
+    first.release()
+    assert len(backends) == 1
+    assert second.acquire()
+    second.release()
+
+
+@pytest.mark.django_db
 def test_advisory_lock_whose_connection_was_cut_is_not_held():
     lock = AdvisoryLock()
     lock.acquire()
