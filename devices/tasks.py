@@ -9,6 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from devices import service_calls
+from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.publisher import Message, Publisher, publisher
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ def publish_service_calls(batch_id: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def sweep_service_calls() -> None:
     """Close what ran out of time, then publish what was committed but got no task, or lost it."""
-    service_calls.close_overdue()
+    # The bridge has told it with its first ping, a moment after it began to listen; one that is away gets no grace.
+    since = Heartbeat.objects.order_by("-started_at").values_list("started_at", flat=True).first()
+    service_calls.close_overdue(listening_since=since)
     _publish(service_calls.waiting(timezone.now()))
 
 

@@ -148,7 +148,7 @@ class Heartbeat(models.Model):
     STALE_AFTER: ClassVar[timedelta] = timedelta(seconds=30)  # three pings missed
 
     instance = models.CharField(max_length=100, unique=True)
-    started_at = models.DateTimeField()
+    started_at = models.DateTimeField()  # since when it listens to docks without a break
     beat_at = models.DateTimeField()
     round_trip_ms = models.FloatField()
     counters = models.JSONField(default=dict)

@@ -14,6 +14,7 @@ from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
 from devices.tasks import publish_service_call, publish_service_calls, sweep_service_calls
 from mqtt_bridge import publisher as publisher_module
 from mqtt_bridge.client import build_client, parse_url, subscriptions
+from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 
@@ -171,3 +172,18 @@ def test_task_that_takes_too_long_leaves_the_rest_to_the_sweep(fleet, connected,
     monkeypatch.setattr(tasks, "BUDGET", -1.0)
     sweep_service_calls()
     assert statuses(*calls) == ["queued"] * 3
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1, "sent"), (60, "timed_out")])
+def test_a_bridge_that_has_just_begun_to_listen_may_still_bring_the_answer(dock, no_broker, seconds, status):
+    now = timezone.now()
+    Heartbeat.objects.create(
+        instance="bridge", started_at=now - timedelta(seconds=seconds), beat_at=now, round_trip_ms=2
+    )
+    call = ServiceCall.objects.create(
+        device=dock, organization=dock.organization, method="unlock_license_list", status="sent",
+        sent=now - timedelta(seconds=90), deadline=now - timedelta(seconds=30),
+    )  # fmt: skip
+    sweep_service_calls()
+    call.refresh_from_db()
+    assert call.status == status
