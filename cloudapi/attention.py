@@ -22,6 +22,7 @@ from organizations.tenancy import Principal, is_platform_staff, restrict
 
 WRONG_CODES_PER_HOUR = 20  # more over all gateways look like somebody guessing
 ROWS = 10  # of the tables
+NEARLY = 0.9  # of UNCLAIMED_DEVICE_CAP
 SEVERAL = 2  # docks offline in one organization look like a site or a network, not like a dock
 DAY = timedelta(hours=24)
 
@@ -351,6 +352,13 @@ def _platform_items() -> list[Item]:
     if unclaimed:
         text = _plural(unclaimed, "device belongs", "devices belong") + " to nobody"
         items.append(Item(Level.NOTICE, text, "they spoke to us and were not bound", DEVICES, "claimed=no"))
+    cap, strangers = settings.UNCLAIMED_DEVICE_CAP, Device.objects.uninvited().count()
+    if strangers >= cap * NEARLY:
+        text = "No room for more unknown devices" if strangers >= cap else "Little room for more unknown devices"
+        detail = (
+            f"{strangers:,} of {cap:,} (UNCLAIMED_DEVICE_CAP): delete some, or a new dock is not seen until it is bound"
+        )
+        items.append(Item(Level.WARNING, text, detail, DEVICES, "claimed=no"))
     if not settings.DOCK_MQTT_URL:
         text = "Onboarding sheets lack the MQTT gateway address"
         items.append(Item(Level.WARNING, text, "set DOCK_MQTT_URL, DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD"))

@@ -24,6 +24,8 @@ from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 
+STRANGER_KEPT = timedelta(days=1)  # without a word of it, when there is no room for more
+
 
 class Report(NamedTuple):
     """What one gateway says about itself and its aircraft."""
@@ -169,13 +171,21 @@ class _Change:
 def discover(sns: Iterable[str]) -> None:
     """Make unclaimed devices of serial numbers nobody provisioned.
 
-    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code.
+    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code. When it is
+    reached, those that spoke once, and have been silent for STRANGER_KEPT, make room, the longest silent first.
     """
     wanted = {sn for sn in sns if is_sn(sn)}
     missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
     if not missing:
         return
     room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
+    if room < len(missing):
+        # Not what a person disabled or named, or commanded while it had an owner.
+        silent = Device.objects.unclaimed().filter(is_enabled=True, callsign="", service_calls=None)
+        silent = silent.filter(state__last_seen__lt=timezone.now() - STRANGER_KEPT).order_by("state__last_seen")
+        gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
+        Device.objects.filter(pk__in=gone).delete()
+        room += len(gone)
     new = [Device(sn=sn) for sn in missing[:room]]
     Device.objects.bulk_create(new, ignore_conflicts=True)
 

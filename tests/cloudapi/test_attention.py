@@ -388,3 +388,15 @@ def test_nobody_is_told_of_the_licenses_of_others(client, charlie, dock):
     add_license(dock, 1, -1)
     client.force_login(charlie)
     assert b"unlock license" not in client.get("/admin/").content.split(b"content-related")[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(8, None), (9, "Little room for more unknown"), (10, "No room for more unknown")]
+)
+def test_platform_staff_learn_that_there_is_no_room_for_strangers(staff, settings, count, words):
+    settings.UNCLAIMED_DEVICE_CAP = 10
+    for number in range(count):
+        Device.objects.create(sn=f"STRANGER{number}")
+    problems = attention.overview(staff, bridge=attention.bridge_status()).problems
+    told = [item for item in problems if "unknown devices" in item.text]
+    assert [item.text.startswith(words) for item in told] == ([True] if words else [])

@@ -146,6 +146,21 @@ def test_unclaimed_devices_are_capped(settings):
     assert "too many unclaimed" in update(report("STRANGER99"))[0]
 
 
+def test_a_stranger_that_never_came_back_makes_room(settings):
+    settings.UNCLAIMED_DEVICE_CAP = 4
+    update(*(report(f"STRANGER{number}") for number in range(4)))
+    hours = {"STRANGER0": 30, "STRANGER1": 50, "STRANGER2": 23, "STRANGER3": 40}
+    for sn, silent in hours.items():
+        seen = timezone.now() - timedelta(hours=silent)
+        DeviceState.objects.filter(device__sn=sn).update(last_seen=seen)
+    Device.objects.filter(sn="STRANGER3").update(is_enabled=False)  # a person does not want it
+    update(report("NEW1"))
+    assert set(Device.objects.values_list("sn", flat=True)) == {"STRANGER0", "STRANGER2", "STRANGER3", "NEW1"}
+    update(report("NEW2"), report("NEW3"))
+    assert Device.objects.filter(sn__startswith="NEW").count() == 2  # one more, for only one of the old was silent
+    assert Device.objects.count() == 4
+
+
 def test_hundred_topologies_cost_as_many_queries_as_one(dock):
     def queries(prefix, count):
         with CaptureQueriesContext(connection) as captured:
