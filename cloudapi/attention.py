@@ -355,9 +355,7 @@ def _platform_items() -> list[Item]:
     cap, strangers = settings.UNCLAIMED_DEVICE_CAP, Device.objects.uninvited().count()
     if strangers >= cap * NEARLY:
         text = "No room for more unknown devices" if strangers >= cap else "Little room for more unknown devices"
-        detail = (
-            f"{strangers:,} of {cap:,} (UNCLAIMED_DEVICE_CAP): delete some, or a new dock is not seen until it is bound"
-        )
+        detail = f"{strangers:,} of {cap:,} (UNCLAIMED_DEVICE_CAP): delete some, or new docks show only when bound"
         items.append(Item(Level.WARNING, text, detail, DEVICES, "claimed=no"))
     if not settings.DOCK_MQTT_URL:
         text = "Onboarding sheets lack the MQTT gateway address"

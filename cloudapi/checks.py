@@ -24,7 +24,8 @@ class AtHome:
         """Answer 403, or close the handshake, when the address that was reached is one for others."""
         host = (scope.get("server") or ("",))[0]
         try:
-            is_home = ipaddress.ip_address(host).is_loopback
+            found = ipaddress.ip_address(host)
+            is_home = (getattr(found, "ipv4_mapped", None) or found).is_loopback
         except ValueError:  # no address: a test, a socket in the file system
             is_home = True
         if is_home or scope["type"] == "lifespan":

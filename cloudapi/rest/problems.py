@@ -154,7 +154,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     is_program = request.path.startswith(API)
     if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
-        text = "The database cannot be reached. Try again in a few seconds."
+        text = "The database is away or busy. Try again in a few seconds."
         headers = {"Retry-After": str(RETRY_AFTER)}
         if is_program:
             body = problem(503, "database_unavailable", text)

@@ -40,7 +40,7 @@ def test_programs_get_a_problem(web):
 def test_people_get_a_page(web):
     status, headers, body = get(web, "/admin/", Cookie="sessionid=abcdefghijklmnopqrstuvwxyz123456")
     assert (status, headers["Retry-After"]) == (503, "5")
-    assert "The database cannot be reached." in body
+    assert "The database is away or busy." in body
     assert "127.0.0.1" not in body
 
 

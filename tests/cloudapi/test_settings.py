@@ -129,6 +129,7 @@ def test_every_process_refuses(program, name, value, words):
     [
         (("127.0.0.1", 80), True),
         (("::1", 80), True),
+        (("::ffff:127.0.0.1", 80), True),
         (None, True),
         (("192.0.2.1", 80), False),
         (("fe80::1", 80), False),
