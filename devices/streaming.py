@@ -123,5 +123,8 @@ class Stream:
         for group in self._groups - groups:
             await self._layer.group_discard(group, self._channel)
         before, self._groups = self._groups, groups
-        for group in groups - before:
-            await self._layer.group_add(group, self._channel)
+        try:
+            for group in groups - before:
+                await self._layer.group_add(group, self._channel)
+        except RuntimeError as error:  # the layer has forgotten the channel: its socket ended at this moment
+            raise ConnectionResetError("the browser has gone") from error

@@ -109,3 +109,14 @@ def test_a_browser_that_takes_nothing_is_given_up(dock, session_key, monkeypatch
         await asyncio.Event().wait()
 
     assert run(lambda stream, user: device_view(user, dock.sn), session_key, send=never) == (TRY_AGAIN, [])
+
+
+def test_a_socket_that_ends_while_it_joins_its_groups_is_no_fault(dock, session_key):
+    async def forgotten(_group, _channel):
+        raise RuntimeError("You can only call group_add() on channels that exist in-process.")  # channels_redis
+
+    def look(stream, user):
+        stream._layer.group_add = forgotten
+        return device_view(user, dock.sn)
+
+    assert run(look, session_key) == (TRY_AGAIN, [])
