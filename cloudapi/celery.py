@@ -36,13 +36,12 @@ class App(Celery):  # type: ignore[misc]
 
 def _may_start() -> None:
     try:
+        if not settings.REDIS_URL:
+            sys.exit("REDIS_URL is not set: without it only `manage.py demo` sends commands (docs/configuration.md).")
         django.setup(set_prefix=False)
-        if settings.REDIS_URL:
-            check_all()
+        check_all()
     except ImproperlyConfigured as error:
         sys.exit(str(error))
-    if not settings.REDIS_URL:
-        sys.exit("REDIS_URL is not set: without it only `manage.py demo` sends commands (docs/configuration.md).")
 
 
 app = App("cloudapi")

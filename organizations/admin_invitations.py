@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from organizations import invitations
@@ -41,6 +41,11 @@ class InvitationAdmin(IssuingAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
         return self.get_fields(request, obj) if obj else ()
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not kwargs.get("add"):  # nothing of it can be changed
+            context |= {"show_save": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def issue(self, request: HttpRequest, obj: Invitation, wanted: dict[str, Any]) -> tuple[Invitation, str]:
         return invitations.issue(

@@ -132,8 +132,8 @@ class IssuingAdmin(TenantAdmin):
             raise Http404
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        self.steps.revoke([row], actor=actor(request))
-        self.message_user(request, f"{row} is revoked: {self.revoked_means}")
+        is_new = self.steps.revoke([row], actor=actor(request))
+        self.message_user(request, f"{row} is revoked: {self.revoked_means}" if is_new else f"{row} had ended before.")
         return HttpResponseRedirect(self._page("change", pk))
 
     # --- columns ---------------------------------------------------------------------------

@@ -28,7 +28,7 @@ LIFETIME: Final = timedelta(hours=72)
 class State(models.TextChoices):
     """How people sort invitations."""
 
-    OPEN = "open", "open"
+    USABLE = "usable", "usable"
     ACCEPTED = "accepted", "accepted"
     EXPIRED = "expired", "expired"
     ENDED = "ended", "ended"

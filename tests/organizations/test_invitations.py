@@ -172,8 +172,20 @@ def test_a_manager_ends_it(page, organization):
     row = Invitation.objects.get()
     page.post(f"{LIST}{row.pk}/revoke/")
     assert Client().get(link).status_code == 410
+    assert "had ended before" in page.post(f"{LIST}{row.pk}/revoke/", follow=True).content.decode()
     actions = list(AuditEvent.objects.order_by("pk").values_list("action", flat=True))
     assert actions == ["invite", "end"]
+
+
+def test_the_page_of_one_offers_what_can_be_done_with_it(page, organization):
+    link = link_of(page, organization, "dana")
+    address = f"{LIST}{Invitation.objects.get().pk}/change/"
+    before = page.get(address).content.decode()
+    assert "Revoke this invitation" in before
+    assert 'name="_save"' not in before
+    assert "dana" in page.get(LIST, {"state": "usable"}).content.decode()
+    Client().post(link, CHOSEN)
+    assert "Revoke this invitation" not in page.get(address).content.decode()
 
 
 def test_the_link_is_on_no_page_and_in_no_row(page, organization):
