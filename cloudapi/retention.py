@@ -1,6 +1,6 @@
 """How long rows are kept that nothing else would ever delete.
 
-A Celery task prunes them, not the bridge: the thread that answers docks deletes nothing. It works in short pieces, each
+A Celery task prunes them, not the bridge, whose docks would wait for it. It works in short pieces, each
 in a transaction of its own, and takes turns, so that one large table keeps no other from its turn.
 """
 
