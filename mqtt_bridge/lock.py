@@ -1,6 +1,7 @@
 """One active bridge: the lock that decides, released by the kernel or PostgreSQL when its holder dies."""
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -49,10 +50,14 @@ class AdvisoryLock:
             return False
 
     def release(self) -> None:
+        if self._connection is None:
+            return
+        if self._is_ours:  # said, because PostgreSQL sees the end of a connection only a moment later
+            with suppress(DatabaseError, InterfaceError):
+                self._ask(f"SELECT pg_advisory_unlock({LOCK_KEY})")
         self._is_ours = False
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
+        self._connection = None
 
     def _ask(self, question: str) -> bool:
         assert self._connection is not None  # noqa: S101  (acquire opened it)

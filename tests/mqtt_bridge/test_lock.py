@@ -20,6 +20,14 @@ def two_locks(request, tmp_path, db):
         lock.release()
 
 
+@pytest.fixture
+def advisory_locks(db):
+    pair = AdvisoryLock(), AdvisoryLock()
+    yield pair
+    for lock in pair:
+        lock.release()
+
+
 def test_only_one_holds_it(two_locks):
     first, second = two_locks
     assert first.acquire()
@@ -29,15 +37,16 @@ def test_only_one_holds_it(two_locks):
 
 def test_released_lock_can_be_taken_by_the_other(two_locks):
     first, second = two_locks
-    first.acquire()
-    first.release()
-    assert second.acquire()
-    assert not first.is_held()
+    for _ in range(20):
+        assert first.acquire()
+        first.release()
+        assert second.acquire()
+        assert not first.is_held()
+        second.release()
 
 
-@pytest.mark.django_db
-def test_who_waits_for_the_lock_keeps_one_connection():
-    first, second, backends = AdvisoryLock(), AdvisoryLock(), set()
+def test_who_waits_for_the_lock_keeps_one_connection(advisory_locks):
+    (first, second), backends = advisory_locks, set()
     first.acquire()
     for _ in range(3):
         assert not second.acquire()
@@ -47,7 +56,6 @@ def test_who_waits_for_the_lock_keeps_one_connection():
     first.release()
     assert len(backends) == 1
     assert second.acquire()
-    second.release()
 
 
 @pytest.mark.django_db
