@@ -107,8 +107,10 @@ from cloudapi.checks import AtHome, check_all  # noqa: E402
 from cloudapi.origins import KeyElseSession, SameOriginOnly  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
 from devices.waiting import Watcher  # noqa: E402
+from mqtt_bridge import timeouts  # noqa: E402
 
 check_all()
+timeouts.limit(timeouts.WEB)
 sockets = URLRouter(websocket_urlpatterns)
 protocols = ProtocolTypeRouter(
     {

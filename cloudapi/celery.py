@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connections
 
 from cloudapi.checks import check_all
+from mqtt_bridge import timeouts
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
 
@@ -62,6 +63,7 @@ def keep_connections(**_: Any) -> None:
     Celery would open one for each task (8 ms), or with CELERY_DB_REUSE_MAX keep even a broken one.
     """
     connections.settings["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    timeouts.limit(timeouts.WORKER)
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]

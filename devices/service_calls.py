@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from celery import current_app
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -43,6 +43,7 @@ from mqtt_bridge.protocol import envelope, topics
 from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.publisher import Receipt
+from mqtt_bridge.timeouts import is_away
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import CLOCK_TOLERANCE, AuditEvent
@@ -812,9 +813,9 @@ def _conclude_silent(outcome: Callable[[Any, Any], Any], call: ServiceCall) -> N
     try:
         with transaction.atomic():
             outcome(call, None)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
+    except Exception as error:
+        if is_away(error):
+            raise
         logger.exception("The end of service call %s has no effect", call.pk)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from devices.topology import Link
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.telemetry import OwnAircraft, Telemetry, extract
 from mqtt_bridge.telemetry import Frame
+from mqtt_bridge.timeouts import SHORT_WAIT, is_locked, wait_for_locks
 
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
 FIELDS = (
@@ -24,15 +25,26 @@ FIELDS = (
 )  # fmt: skip
 
 
-def store(frames: Sequence[Frame], *, now: datetime | None = None) -> None:
+_unlearned: dict[str, "_Witness"] = {}  # by serial number: a device that they are about was locked
+
+
+def store(frames: Sequence[Frame], *, now: datetime | None = None) -> list[Frame]:
     """Merge one frame per device into `DeviceState`; unknown devices are made, unclaimed, within the cap.
 
+    Returns the frames of devices whose rows are locked: they belong before what those devices say next.
     Then take what docks and aircraft say of each other, in a transaction of its own: that locks devices before states.
     """
     by_sn = {frame.sn: frame for frame in frames}
     now = now or timezone.now()
-    if witnesses := _store(by_sn, now):
+    witnesses, held = _store(by_sn, now)
+    for witness in witnesses:
+        before = _unlearned.pop(witness.frame.sn, witness).before
+        _unlearned[witness.frame.sn] = witness._replace(before=before)
+    if _unlearned:
+        witnesses = list(_unlearned.values())
+        _unlearned.clear()
         _learn(witnesses, now=now)
+    return held
 
 
 class _Witness(NamedTuple):
@@ -44,20 +56,26 @@ class _Witness(NamedTuple):
 
 
 @transaction.atomic
-def _store(by_sn: dict[str, Frame], now: datetime) -> list[_Witness]:
-    """Three statements for any number of devices, one of which writes.
+def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[_Witness], list[Frame]]:
+    """Three statements for any number of devices, one of which writes; one more if some are new or locked.
 
     The rows are locked, so that a release which clears a state is seen here: frames from before it are the former
-    owner's and are dropped.
+    owner's and are dropped. What others have locked is left out, so that no device waits for another's row.
     """
     witnesses = []
     topology.discover(by_sn)
-    devices = Device.objects.filter(sn__in=by_sn).order_by("pk")
-    locked = DeviceState.objects.filter(device__sn__in=by_sn).select_for_update(of=("self",)).order_by("pk")
-    known = {state.pk: state for state in locked}
-    states, back = [], []
-    for device in devices.only("sn", "organization"):
-        state = known.get(device.pk) or DeviceState(device=device)
+    rows = DeviceState.objects.filter(device__sn__in=by_sn).order_by("pk")
+    known = {state.pk: state for state in rows.select_for_update(of=("self",), skip_locked=True)}
+    devices = Device.objects.filter(sn__in=by_sn).order_by("pk").only("sn", "organization")
+    if missing := [device.pk for device in devices if device.pk not in known]:
+        new = Device.objects.filter(pk__in=missing, state=None).only("pk")
+        unlocked = new.select_for_update(no_key=True, of=("self",), skip_locked=True)
+        known |= {device.pk: DeviceState(device=device) for device in unlocked}
+    states, back, held = [], [], []
+    for device in devices:
+        if (state := known.get(device.pk)) is None:
+            held.append(by_sn[device.sn])
+            continue
         was_online = state.online
         frame = by_sn[device.sn]
         before = state.properties.get("sub_device")
@@ -72,7 +90,7 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> list[_Witness]:
             back.append(device)
     DeviceState.objects.bulk_create(states, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
     live.tell_device(back)
-    return witnesses
+    return witnesses, held
 
 
 def _merge(state: DeviceState, frame: Frame, now: datetime) -> Telemetry | None:
@@ -122,22 +140,47 @@ class _Known(NamedTuple):
 def _learn(witnesses: Sequence[_Witness], *, now: datetime) -> None:
     """Hand on what is news; docks repeat themselves every two seconds, so that nearly nothing is. One query if so."""
     known = _known(witnesses)
+    news = [(witness, *said) for witness in witnesses if any(said := _news(witness, known))]
+    if not news:
+        return
+    all_words = [word for _, words, _ in news for word in words]
+    try:
+        topology.learn(all_words, [link for _, _, links in news for link in links], now=now)
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        for witness, words, links in news:
+            _learn_unless_locked(witness, words, links, now=now)
+
+
+def _learn_unless_locked(witness: _Witness, words: Sequence[Word], links: Sequence[Link], *, now: datetime) -> None:
+    """Hand on what one device says; it is said again with the next frames if somebody has locked what it is about."""
+    try:
+        with transaction.atomic():
+            wait_for_locks(connection, SHORT_WAIT)
+            topology.learn(words, links, now=now)
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        _unlearned[witness.frame.sn] = witness
+
+
+def _news(witness: _Witness, known: dict[str, dict[str, _Known]]) -> tuple[list[Word], list[Link]]:
+    """What this frame says that no pairing says yet."""
     words, links = [], []
-    for witness in witnesses:
-        word = _word(witness)
-        if word is not None and _is_news(word, known):
-            words.append(word)
-        frame, best = witness.frame, witness.values.best_link_gateway
-        through = best or frame.gateway
-        if through not in ("", frame.sn):
-            link = known.get(through, {}).get(frame.sn)
-            if link is None or not (link.is_linked and link.is_heard):
-                at = frame.data_since or frame.received_at
-                words.append(Word(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
-            if link is None or not link.is_current:
-                links.append(Link(frame.sn, through, is_best=bool(best)))
-    if words or links:
-        topology.learn(words, links, now=now)
+    word = _word(witness)
+    if word is not None and _is_news(word, known):
+        words.append(word)
+    frame, best = witness.frame, witness.values.best_link_gateway
+    through = best or frame.gateway
+    if through not in ("", frame.sn):
+        link = known.get(through, {}).get(frame.sn)
+        if link is None or not (link.is_linked and link.is_heard):
+            at = frame.data_since or frame.received_at
+            words.append(Word(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
+        if link is None or not link.is_current:
+            links.append(Link(frame.sn, through, is_best=bool(best)))
+    return words, links
 
 
 def _known(witnesses: Sequence[_Witness]) -> dict[str, dict[str, _Known]]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from time import monotonic
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -35,6 +35,7 @@ from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.rate_limit import RateLimiter, cost
 from mqtt_bridge.telemetry import TelemetryBuffer
+from mqtt_bridge.timeouts import is_locked
 
 logger = logging.getLogger(__name__)
 
@@ -152,25 +153,43 @@ class Bridge:
             control.close()
 
     def _handle(self, control: ControlConnection, buffer: TelemetryBuffer, deliveries: Sequence[Delivery]) -> None:
-        """Handle, commit, publish, journal; only then may the batch be acknowledged."""
+        """Handle, commit, publish, journal; only then may the batch be acknowledged.
+
+        What came across a locked row goes back to the inbox.
+        """
         handled: list[Handled] = []
+        held: list[Delivery] = []
         try:
             wanted = [item for item in deliveries if not self._is_ping(item) and not self._is_overdrawn(item)]
             for wave in dispatch.handle(wanted):
                 for item in wave:
+                    if item.is_held:
+                        held.append(item.delivery)
+                        continue
+                    handled.append(item)
                     if item.cost:
                         self._limiter.charge(item.sn, item.cost)
                     if item.reply:
                         control.publish(item.reply_topic, item.reply, answers=item.delivery)
-                handled += wave
+            if held:
+                self._put_back(control, held)
+                deliveries = [delivery for delivery in deliveries if delivery not in held]
             owners = self._write_journal(handled, deliveries)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
         control.prefer(sn for sn, owner in owners.items() if owner is not None)
         spoken = [(item.sn, item.refused_why) for item in handled if item.is_sign_of_life]
-        buffer.note_seen(spoken, max(delivery.received_at for delivery in deliveries))
+        if spoken:
+            buffer.note_seen(spoken, max(item.delivery.received_at for item in handled))
         self._count(control, deliveries, handled)
+
+    def _put_back(self, control: ControlConnection, held: Sequence[Delivery]) -> None:
+        news = {sender(delivery.topic) for delivery in held if not delivery.was_held}
+        if news:
+            logger.warning("A row of the database is locked; these wait for it: %s", ", ".join(sorted(news)))
+        self.counters["held"] += len(held)
+        control.put_back(held)
 
     def _write_journal(self, handled: Sequence[Handled], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
         """Returns who owns the gateways, as far as the journal had to know."""
@@ -178,8 +197,10 @@ class Bridge:
         try:
             owners = journal.write(handled)
             journal.note_answers(deliveries)
-        except (DatabaseError, InterfaceError):
-            raise
+        except (DatabaseError, InterfaceError) as error:
+            if not is_locked(error):
+                raise
+            logger.warning("%d journal rows are lost, what they change is locked", len(handled))
         except Exception:
             # A fault of ours: the broker would send the batch again and again if it stopped the bridge.
             logger.exception("%d journal rows are lost", len(handled))
@@ -231,7 +252,11 @@ class Bridge:
             "round_trip_ms": round_trip_ms,
             "counters": dict(self.counters),
         }
-        Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
+        try:
+            Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
 
     def ping(self, control: ControlConnection) -> None:
         """Send ourselves a message: that it comes back is the only proof that the bridge works."""

@@ -34,6 +34,7 @@ PUBACK_TIMEOUT = 30.0  # seconds
 INBOX_LIMIT = 10_000
 INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
 CONNECT_TIMEOUT = 10.0  # seconds
+REST = 0.5  # seconds until a message that came across a locked row is tried again
 _WHAT_TO_DO = "stop that one, or give each server an MQTT_CLIENT_ID of its own"
 
 
@@ -155,7 +156,7 @@ class Connection:
 class Delivery:
     """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
 
-    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic")
+    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic", "was_held")
 
     def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
         self.topic = topic
@@ -164,6 +165,7 @@ class Delivery:
         self.retained = retained
         self.received_at = datetime.now(UTC)
         self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
+        self.was_held = False  # put back, because a row that it changes was locked
         self.handled = False
         self.replied = True
 
@@ -195,6 +197,12 @@ class ControlConnection(Connection):
     def take(self, *, limit: int, timeout: float) -> list[Delivery]:
         """What has arrived, at most `limit`, a fair share of each gateway; waits up to `timeout` seconds for one."""
         return self._inbox.take(limit=limit, timeout=timeout)
+
+    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Hand these out again, in order, after a rest; what their gateways say meanwhile waits behind them."""
+        for delivery in deliveries:
+            delivery.was_held = True
+        self._inbox.put_back(deliveries, rest=REST)
 
     def prefer(self, gateways: Iterable[str]) -> None:
         """Let `take` hand out what these send before what others do."""

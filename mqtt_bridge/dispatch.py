@@ -7,12 +7,15 @@ several times in a row is one message for this purpose: else a flood from one do
 """
 
 import logging
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
 
 from mqtt_bridge.connection import Delivery
 from mqtt_bridge.models import Exchange
@@ -25,12 +28,16 @@ from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
 from mqtt_bridge.router import LEFT, LEFT_PASSING, Message, Reply, Route, failed, find
+from mqtt_bridge.timeouts import SHORT_WAIT, is_away, is_locked, wait_for_locks
 
 logger = logging.getLogger(__name__)
 
 CONTROL_CHANNELS = frozenset(
     {Channel.REQUESTS, Channel.EVENTS, Channel.STATUS, Channel.SERVICES_REPLY, Channel.PROPERTY_SET_REPLY}
 )
+
+
+LONGEST_HOLD = timedelta(seconds=120)  # that a message is put back again and again before it is given up
 
 
 class DatabaseUnavailableError(Exception):
@@ -41,7 +48,7 @@ class Handled:
     """What became of one delivery: who it was from, the answer to publish, the facts for the journal."""
 
     __slots__ = (
-        "channel", "cost", "delivery", "envelope", "message", "method", "organization_id",
+        "channel", "cost", "delivery", "envelope", "is_held", "message", "method", "organization_id",
         "outcome", "parsed", "reason", "reply", "reply_data", "reply_topic", "route", "sn",
     )  # fmt: skip
 
@@ -58,6 +65,7 @@ class Handled:
         self.reason = ""
         self.organization_id: int | None = None
         self.cost = 0  # tokens
+        self.is_held = False  # somebody has locked a row that it changes: nothing came of it yet
         self.reply = b""
         self.reply_data: Any = None
         self.reply_topic = ""
@@ -143,14 +151,20 @@ class Handled:
 def handle(deliveries: Sequence[Delivery]) -> Iterator[list[Handled]]:
     """Handle a batch; yields what is decided and committed, wave by wave, ready to be published.
 
+    What comes across a row that somebody has locked is yielded as `is_held`, and so is all that its device said after
+    it: the caller hands these over again later, in the same order.
     Raises DatabaseUnavailableError as soon as the database does not answer; what was yielded before stands.
     """
     decoded = [item for delivery in deliveries if (item := _decode(delivery)) is not None]
     refused = [item for item in decoded if item.message is None]
     if refused:
         yield refused
+    held: set[str] = set()  # serial numbers
     for wave in _waves([item for item in decoded if item.message is not None]):
-        _handle_wave(wave)
+        for item in wave:
+            item.is_held = item.sn in held
+        _handle_wave([item for item in wave if not item.is_held])
+        held.update(item.sn for item in wave if item.is_held)
         yield wave
 
 
@@ -223,10 +237,12 @@ def _continues_run(before: Handled, item: Handled) -> bool:
 
 def _handle_wave(wave: Sequence[Handled]) -> None:
     groups: defaultdict[tuple[Channel, str], list[Handled]] = defaultdict(list)
+    again: list[Handled] = []  # one by one: their rows may still be locked, for which no other message must wait
     for item in wave:
-        groups[item.channel, item.method].append(item)
+        (again if item.delivery.was_held else groups[item.channel, item.method]).append(item)
     for group in sorted(groups.values(), key=lambda group: _route(group).writes):
         _attempt(group)
+    _attempt_each(again)
 
 
 def _route(group: Sequence[Handled]) -> Route:
@@ -244,7 +260,9 @@ def _attempt(group: Sequence[Handled], *, again: bool = True) -> None:
     try:
         replies = _run(group)
     except Exception as error:
-        if again and is_transient(error):
+        if is_locked(error):
+            _attempt_each(group)
+        elif again and is_transient(error):
             _attempt(group, again=False)
         elif len(group) > 1:
             for item in group:
@@ -256,15 +274,40 @@ def _attempt(group: Sequence[Handled], *, again: bool = True) -> None:
         item.answer(reply)
 
 
+def _attempt_each(items: Sequence[Handled]) -> None:
+    """Handle message by message, hardly waiting for locks; what comes across one is held, after LONGEST_HOLD given up.
+
+    What a device says after a message that is held is held as well.
+    """
+    held: set[str] = set()
+    for item in items:
+        if item.sn not in held:
+            try:
+                [reply] = _run([item], lock_wait=SHORT_WAIT)
+            except Exception as error:
+                if not is_locked(error):
+                    _attempt([item])
+                    continue
+                if timezone.now() - item.delivery.received_at > LONGEST_HOLD:
+                    _give_up(item, error)
+                    continue
+                held.add(item.sn)
+            else:
+                item.answer(reply)
+        item.is_held = item.sn in held
+
+
 def _give_up(item: Handled, error: Exception) -> None:
     logger.error("No handler could cope with %s of %s", item.method, item.sn, exc_info=error)
     item.refuse(Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}", _failure(item.route))
 
 
-def _run(group: Sequence[Handled]) -> Sequence[Reply | None]:
+def _run(group: Sequence[Handled], *, lock_wait: int | None = None) -> Sequence[Reply | None]:
     if not _route(group).writes:
         return _call(group)
     with transaction.atomic():
+        if lock_wait is not None:
+            wait_for_locks(connection, lock_wait)
         return _call(group)
 
 
@@ -282,8 +325,10 @@ def is_transient(error: Exception) -> bool:
     """
     if isinstance(error, IntegrityError):
         return True
-    if not isinstance(error, OperationalError | InterfaceError):
+    if not is_away(error):
         return False
+    if isinstance(error.__cause__, sqlite3.OperationalError):  # locked, all of it, for longer than we wait
+        raise DatabaseUnavailableError(str(error)) from error
     connection.close()
     try:
         with connection.cursor() as cursor:

@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Inbox:
         self._preferred: set[str] = set()
         self._first: Queues = OrderedDict()
         self._strangers: Queues = OrderedDict()
+        self._resting: dict[
+            str, tuple[float, deque[Delivery]]
+        ] = {}  # until when on the monotonic clock, and what waits
         self._count = 0
         self.size = 0  # bytes
 
@@ -47,16 +51,31 @@ class Inbox:
         """Add a delivery behind the others of its gateway."""
         name = sender(delivery.topic)
         with self._arrived:
-            queues = self._first if name in self._preferred else self._strangers
-            queues.setdefault(name, deque()).append(delivery)
             self._count += 1
             self.size += len(delivery.payload)
+            if name in self._resting:
+                self._resting[name][1].append(delivery)
+                return
+            self._queues(name).setdefault(name, deque()).append(delivery)
             self._arrived.notify()
+
+    def put_back(self, deliveries: "Sequence[Delivery]", *, rest: float) -> None:
+        """Put what was taken before the others of its gateway, of which nothing is handed out for so many seconds."""
+        until = monotonic() + rest
+        with self._arrived:
+            for delivery in reversed(deliveries):
+                name = sender(delivery.topic)
+                if name not in self._resting:
+                    self._resting[name] = until, self._queues(name).pop(name, deque())
+                self._resting[name][1].appendleft(delivery)
+                self._count += 1
+                self.size += len(delivery.payload)
 
     def take(self, *, limit: int, timeout: float) -> "list[Delivery]":
         """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
         with self._arrived:
-            self._arrived.wait_for(lambda: self._count, timeout)
+            self._wake()
+            self._arrived.wait_for(lambda: self._first or self._strangers, timeout)
             batch = _serve(self._first, limit - min(limit // FOR_STRANGERS, len(self._strangers)))
             batch += _serve(self._strangers, limit - len(batch))
             self._count -= len(batch)
@@ -76,6 +95,14 @@ class Inbox:
                 self._preferred.add(name)
                 if (waiting := self._strangers.pop(name, None)) is not None:
                     self._first[name] = waiting
+
+    def _queues(self, name: str) -> Queues:
+        return self._first if name in self._preferred else self._strangers
+
+    def _wake(self) -> None:
+        now = monotonic()
+        for name in [name for name, (until, _) in self._resting.items() if until <= now]:
+            _, self._queues(name)[name] = self._resting.pop(name)
 
 
 def _serve(queues: Queues, room: int) -> "list[Delivery]":

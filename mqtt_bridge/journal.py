@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 from django.conf import settings
-from django.db import DataError, transaction
+from django.db import DataError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -24,16 +24,20 @@ from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.topics import Channel
+from mqtt_bridge.timeouts import is_locked
 
 logger = logging.getLogger(__name__)
 
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 ROW = 200  # bytes that a row takes beside them, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
+MAX_WAITING = 20_000  # rows kept while the journal cannot be written; of more the oldest are lost
 
 LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
 ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
+
+_waiting: list[Exchange] = []  # what could not be written yet
 
 Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
@@ -51,12 +55,23 @@ def write(handled: Sequence[Handled]) -> dict[str, int | None]:
         _count(passing, owners)
         traced = _traced({item.sn for item in passing}, timezone.now())
         rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
-    rows = _within_allowance(rows)
+    _save([*_waiting, *_within_allowance(rows)])
+    return owners
+
+
+def _save(rows: list[Exchange]) -> None:
+    """Insert these rows; while somebody has locked an organization of theirs, they wait for the next time."""
     try:
         append(Exchange, rows)
     except DataError:
         _write_singly(rows)
-    return owners
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        logger.warning("The journal cannot be written, a row or a table is locked: %d rows wait", len(rows))
+        _waiting[:] = rows[-MAX_WAITING:]
+        return
+    _waiting.clear()
 
 
 def _write_singly(rows: Iterable[Exchange]) -> None:

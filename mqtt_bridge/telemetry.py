@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.timeouts import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Frame:
         self.refused_at, self.refused_why = at, why[:REASON_CAP]
 
 
-Sink = Callable[[Sequence[Frame]], None]
+Sink = Callable[[Sequence[Frame]], Sequence[Frame]]  # returns what it could not store yet
 
 
 class TelemetryBuffer:
@@ -58,6 +59,7 @@ class TelemetryBuffer:
         self._counters = counters
         self._messages: deque[tuple[str, bytes, datetime]] = deque()
         self._seen: deque[tuple[str, str, datetime]] = deque(maxlen=BACKLOG)
+        self._held: Sequence[Frame] = ()  # the sink could not store them yet
         self._bytes_in = 0  # written by the network thread alone
         self._bytes_out = 0  # written by our thread alone
         self._limiter = RateLimiter()
@@ -93,22 +95,26 @@ class TelemetryBuffer:
     def _flush(self, sink: Sink) -> None:
         try:
             if frames := self._merge():
-                self._store(sink, frames)
+                self._held = self._store(sink, frames)
         except Exception:
             # A thread that died would leave all devices to fall offline while the bridge looks well.
             logger.exception("Telemetry of one second is dropped")
 
-    def _store(self, sink: Sink, frames: Sequence[Frame]) -> None:
+    def _store(self, sink: Sink, frames: Sequence[Frame]) -> Sequence[Frame]:
         close_old_connections()
         try:
-            sink(frames)
-        except (OperationalError, InterfaceError):  # a deadlock, or a database that comes back
+            return sink(frames)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            # a deadlock, or a database that comes back
             close_old_connections()
-            sink(frames)
+            return sink(frames)
 
     def _merge(self) -> list[Frame]:
         """Everything that waits, one frame per device."""
-        frames: dict[str, Frame] = {}
+        frames = {frame.sn: frame for frame in self._held}
+        self._held = ()
         for _ in range(len(self._messages)):
             topic, payload, received_at = self._messages.popleft()
             self._bytes_out += len(payload)

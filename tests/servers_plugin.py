@@ -22,10 +22,10 @@ WITHOUT_SERVERS = [Path("tests/mqtt_bridge/protocol")]  # nothing below needs on
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start what this process and, through the inherited environment, its workers will want."""
+    os.environ.setdefault("DEBUG", "true")
     options = early_config.known_args_namespace
     if options.help or options.version or options.collectonly or _is_pure(early_config):
         return
-    os.environ.setdefault("DEBUG", "true")
     for variable, make in (ONCE_A_RUN if _only_hands_out(options) else ONCE_A_RUN | ONCE_A_PROCESS).items():
         if not os.environ.get(variable):
             server = make()

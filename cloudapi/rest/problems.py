@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
@@ -20,6 +20,7 @@ from rest_framework.views import set_rollback
 from devices.call_states import PROBLEM
 from devices.service_calls import Refused
 from licenses.files import FileInUseError, FileTooLargeError
+from mqtt_bridge.timeouts import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     A database that is away, or keeps a row locked for too long, is no fault: 503, and worth another try.
     """
     is_program = request.path.startswith(API)
-    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+    if is_away(sys.exc_info()[1]):
         text = "The database is away or busy. Try again in a few seconds."
         headers = {"Retry-After": str(RETRY_AFTER)}
         if is_program:

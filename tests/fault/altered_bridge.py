@@ -45,6 +45,13 @@ def no_lock():
     lock.FileLock.is_held = lock.AdvisoryLock.is_held = lambda _self: True
 
 
+def endless_waits():
+    """Wait for a locked row until it is free."""
+    from mqtt_bridge import timeouts
+
+    timeouts.limit = lambda _timeouts: None
+
+
 def no_table():
     """Believe whatever a dock says of a call, in the order in which it comes."""
     from devices import call_states
@@ -177,6 +184,22 @@ def frequent_heartbeat():
     bridge.PING_INTERVAL = 1.0
 
 
+def stop_amid():
+    """Do nothing for a while amid the first transaction that binds, longer than PostgreSQL lets us."""
+    from mqtt_bridge import dispatch, timeouts
+
+    timeouts.BRIDGE = timeouts.BRIDGE._replace(idle=200)
+    handle, stops = dispatch._call, [1.0]
+
+    def handle_and_stop(group):
+        replies = handle(group)
+        if group[0].method == "airport_organization_bind" and stops:
+            time.sleep(stops.pop())
+        return replies
+
+    dispatch._call = handle_and_stop
+
+
 # --- deaths on the way from receiving to acknowledging
 
 
@@ -288,6 +311,7 @@ PROTECTIONS = (
     automatic_ack,
     clean_session,
     no_lock,
+    endless_waits,
     same_connection,
     no_table,
     no_quarantine,
@@ -300,7 +324,9 @@ PROTECTIONS = (
     retained_messages,
     any_topic,
 )
-ALTERATIONS = {function.__name__: function for function in (*STEPS, handled, frequent_heartbeat, *PROTECTIONS)}
+ALTERATIONS = {
+    function.__name__: function for function in (*STEPS, handled, frequent_heartbeat, stop_amid, *PROTECTIONS)
+}
 
 
 if __name__ == "__main__":

@@ -76,3 +76,19 @@ def test_too_many_preferred_gateways_are_forgotten_and_lose_nothing(monkeypatch)
 )
 def test_sender_is_the_third_part_of_the_topic(topic, name):
     assert sender(topic) == name
+
+
+def test_what_is_put_back_comes_again_after_its_rest_and_before_what_its_gateway_said_since(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("mqtt_bridge.inbox.monotonic", lambda: now)
+    box = filled(delivery("LOCKED", 1), delivery("LOCKED", 2), delivery("LOCKED", 3), delivery("OTHER", 1))
+    size = box.size
+    taken = [said for said in box.take(limit=3, timeout=0) if sender(said.topic) == "LOCKED"]
+    box.put_back(taken, rest=0.5)
+    box.put(delivery("LOCKED", 4))
+    assert (len(box), box.size) == (4, size)
+    assert take(box) == []
+    box.prefer(["LOCKED"])
+    now += 0.5
+    assert take(box) == ["LOCKED 1", "LOCKED 2", "LOCKED 3", "LOCKED 4"]
+    assert (len(box), box.size) == (0, 0)

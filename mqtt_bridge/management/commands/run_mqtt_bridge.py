@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from mqtt_bridge import timeouts
 from mqtt_bridge.bridge import Bridge
 
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         connections.settings["default"]["CONN_MAX_AGE"] = None  # opening one costs 8 ms per batch
+        timeouts.limit(timeouts.BRIDGE)
         if _lacks_migrations():
             raise CommandError("The database lacks migrations: run manage.py migrate first.")
         try:

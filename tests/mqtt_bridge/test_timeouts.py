@@ -1,0 +1,114 @@
+"""Rows that somebody else has locked: what is put off, and that nothing is lost."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from django.db import connection
+
+from devices import telemetry
+from devices.models import Device, DeviceState
+from mqtt_bridge import dispatch, journal
+from mqtt_bridge.connection import Delivery
+from mqtt_bridge.models import Exchange
+from mqtt_bridge.telemetry import Frame, TelemetryBuffer
+from tests.web import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TOPOLOGY = {"domain": "3", "type": 2, "sub_type": 0, "sub_devices": []}
+
+
+@pytest.fixture
+def somebody():
+    """A connection of somebody else, who locks rows until `rollback()`; we wait for 100 ms."""
+    with psycopg.connect(database_url()) as other, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 100")
+        yield other
+        other.rollback()
+        cursor.execute("RESET lock_timeout")
+
+
+def lock(somebody, table, where):
+    assert somebody.execute(f"SELECT 1 FROM {table} WHERE {where} FOR UPDATE").fetchall()
+
+
+def topology(sn, tid, *, at=None):
+    message = {"tid": tid, "bid": tid, "method": "update_topo", "timestamp": 1654070968655, "data": TOPOLOGY}
+    said = Delivery(topic=f"sys/product/{sn}/status", payload=json.dumps(message).encode(), mid=1)
+    said.received_at = at or said.received_at
+    return said
+
+
+def handle(*deliveries):
+    return {item.delivery: item for wave in dispatch.handle(deliveries) for item in wave}
+
+
+def test_only_the_messages_of_the_locked_device_are_held_and_all_of_them(dock, somebody):
+    locked, later, other = topology(dock.sn, "1"), topology(dock.sn, "2"), topology("OTHER", "3")
+    lock(somebody, "devices_device", f"sn = '{dock.sn}'")
+    handled = handle(locked, later, other)
+    assert [handled[said].is_held for said in (locked, later, other)] == [True, True, False]
+    assert [handled[said].outcome for said in (locked, later, other)] == ["ignored", "ignored", "answered"]
+    somebody.rollback()
+    handled = handle(locked, later)
+    assert [handled[said].outcome for said in (locked, later)] == ["answered", "answered"]
+
+
+def test_what_was_held_for_too_long_is_answered_with_an_error(dock, somebody, caplog):
+    lock(somebody, "devices_device", f"sn = '{dock.sn}'")
+    [item] = handle(topology(dock.sn, "1", at=datetime.now(UTC) - dispatch.LONGEST_HOLD)).values()
+    assert (item.is_held, item.outcome) == (False, "error")
+    assert json.loads(item.reply)["data"]["result"] != 0
+    assert "No handler could cope" in caplog.text
+
+
+def test_a_locked_organization_puts_the_journal_off(dock, somebody, caplog):
+    lock(somebody, "organizations_organization", f"id = {dock.organization_id}")
+    for tid in "12":
+        journal.write(list(handle(topology(dock.sn, tid)).values()))
+    assert not Exchange.objects.exists()
+    assert "2 rows wait" in caplog.text
+    somebody.rollback()
+    journal.write(list(handle(topology(dock.sn, "3")).values()))
+    assert [*Exchange.objects.order_by("pk").values_list("tid", flat=True)] == ["1", "2", "3"]
+
+
+def frame(sn, **data):
+    at = datetime.now(UTC)
+    return Frame(sn, at, timestamp=0, data=data, data_since=at)
+
+
+def test_frames_of_locked_devices_are_put_off_and_merged_with_later_ones(dock, somebody):
+    Device.objects.create(sn="NEW")
+    buffer = TelemetryBuffer(Counter())
+    for table, where in (("devices_devicestate", f"device_id = {dock.pk}"), ("devices_device", "sn = 'NEW'")):
+        lock(somebody, table, where)
+    said = [frame(sn, mode_code=1) for sn in (dock.sn, "NEW", "OTHER")]
+    buffer._held = telemetry.store(said)
+    assert {held.sn for held in buffer._held} == {dock.sn, "NEW"}
+    assert DeviceState.objects.get(device__sn="OTHER").mode_code == 1
+    somebody.rollback()
+    buffer.add(f"thing/product/{dock.sn}/osd", json.dumps({"data": {"cover_state": 2}, "timestamp": 1}).encode())
+    assert telemetry.store(buffer._merge()) == []
+    properties = DeviceState.objects.get(device=dock).properties
+    assert (properties["mode_code"], properties["cover_state"]) == (1, 2)
+    assert DeviceState.objects.get(device__sn="NEW").mode_code == 1
+
+
+def test_what_a_locked_dock_says_of_its_aircraft_is_learned_later(dock, aircraft, somebody):
+    other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=dock.organization)
+    lock(somebody, "devices_device", f"sn = '{dock.sn}'")
+
+    def of(sn, aircraft_sn):
+        told = {"device_sn": aircraft_sn, "device_model_key": "0-91-0", "device_online_status": 1, "device_paired": 1}
+        return frame(sn, sub_device=told)
+
+    telemetry.store([of(dock.sn, "BIRD1"), of(other.sn, "BIRD2")])
+    assert Device.objects.get(sn="BIRD2").gateway == other
+    assert not Device.objects.filter(sn="BIRD1").exists()
+    somebody.rollback()
+    telemetry.store([frame(other.sn, mode_code=1)])
+    assert Device.objects.get(sn="BIRD1").gateway == dock
