@@ -76,8 +76,8 @@ def test_others_are_served_and_the_stand_by_takes_over_while_the_rows_of_a_dock_
         waited = time.monotonic() - released
     p50, p95, longest = load.ledger.latency(50, 95, 100)
     report(
-        f"locked for {HELD} s: {load.sent} requests of 20 others, p50, p95 and longest wait {p50:.3f}, {p95:.3f}, {longest:.3f} s; "
-        f"the dock itself {waited:.1f} s after that"
+        f"locked for {HELD} s: {load.sent} requests of 20 others, p50, p95 and longest wait "
+        f"{p50:.3f}, {p95:.3f}, {longest:.3f} s; the dock itself {waited:.1f} s after that"
     )
     assert stack.served() == 2
     assert promise.broken(stack, load.ledger, ledger, longest_wait=HELD + 60.0) == []
