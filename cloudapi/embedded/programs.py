@@ -126,10 +126,10 @@ SOURCES = {
         beside=("initdb",),
     ),
     "chromium": Source(
-        names=("chromium", "google-chrome"),
-        extracted="usr/lib/chromium/chromium",
+        names=("chromium-headless-shell", "chromium", "google-chrome"),
+        extracted="usr/lib/chromium/chromium-headless-shell",
         # The last is for Playwright's driver: run that in the program's environment, too.
-        packages=("chromium", "chromium-common", "fonts-dejavu-core", "libatomic1"),
+        packages=("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "libatomic1"),
         trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"),
         answer="<html",
     ),
