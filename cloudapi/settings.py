@@ -82,6 +82,9 @@ MIDDLEWARE = [
 ROOT_URLCONF = "cloudapi.urls"
 ASGI_APPLICATION = "cloudapi.asgi.application"
 WEB_THREADS = number("WEB_THREADS", default=16)
+SOCKET_THREADS = number("SOCKET_THREADS", default=4)
+SOCKETS = number("SOCKETS", default=5000)  # of one web process
+SOCKETS_PER_CLIENT = number("SOCKETS_PER_CLIENT", default=100)  # of one user or API key in one web process
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

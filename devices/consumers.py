@@ -5,25 +5,30 @@ import contextlib
 import functools
 import json
 import logging
-from typing import Any
+from collections import Counter
+from typing import Any, Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 
 from devices import sender, watching
-from devices.streaming import AWAY, BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, SEND_TIMEOUT, TRY_AGAIN, Stream
+from devices.streaming import AWAY, BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, SEND_TIMEOUT, TOO_MANY, TRY_AGAIN, Stream
 from devices.watching import View, Who
 from organizations.tenancy import Principal
 
 logger = logging.getLogger(__name__)
 
 LONGEST_REQUEST = 1024  # characters
+HANDSHAKES: Final = 100  # of people and programs that are not known yet, at a time in one process
+_open: Counter[str] = Counter()  # the sockets of this process, by whose they are; "" while that is not known
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """What both sockets do: accept, let a stream send, close with its code."""
+    """What both sockets do: learn who it is, accept, let a stream send, close with its code."""
 
     stream: Stream
     task: asyncio.Task[None] | None = None
+    whose: str | None = None  # as it is counted
 
     def look(self, user: Principal) -> View | None:
         """What this user may see here; reads the database."""
@@ -39,13 +44,13 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": TRY_AGAIN})
         finally:
+            self._count(None)
             if self.task is not None:
                 self.task.cancel()
                 await asyncio.wait([self.task])
 
     async def connect(self) -> None:
-        """Accept whoever comes, for only then a browser learns why it is closed."""
-        await self.accept()
+        """Learn who it is; accept them in any case, for only then a browser learns why it is closed."""
         self.stream = Stream(
             send=self.send,
             layer=self.channel_layer,
@@ -53,7 +58,33 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             who=self._who(),
             look=self.look,
         )
-        self.task = asyncio.create_task(self._run())
+        code = await self._refusal()
+        await self.accept()
+        if code is None:
+            self.task = asyncio.create_task(self._run())
+        else:
+            await self.close(code)
+
+    async def _refusal(self) -> int | None:
+        """The code for who may see nothing here, or has too many sockets, or comes when all are taken."""
+        if _open.total() >= settings.SOCKETS or _open[""] >= HANDSHAKES:
+            return TRY_AGAIN
+        self._count("")
+        code, whose = await self.stream.begin()
+        if code is None and _open[whose] >= settings.SOCKETS_PER_CLIENT:
+            code = TOO_MANY
+        self._count(whose if code is None else None)
+        return code
+
+    def _count(self, whose: str | None) -> None:
+        """Count this socket as one of theirs, and no longer as it was counted; None: not at all."""
+        before, self.whose = self.whose, whose
+        if before is not None:
+            _open[before] -= 1
+            if not _open[before]:
+                del _open[before]
+        if whose is not None:
+            _open[whose] += 1
 
     def _who(self) -> Who:
         if "who" in self.scope:  # with an API key (cloudapi/origins.py)

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from channels.db import database_sync_to_async
-from django.db import DatabaseError, InterfaceError
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from devices import sender
 from devices.outbox import Outbox
@@ -24,10 +26,14 @@ BAD_REQUEST = 4400
 NOT_SIGNED_IN = 4401
 NO_LONGER_ALLOWED = 4403
 NOT_FOUND = 4404
+TOO_MANY = 4429
 INTERNAL_ERROR = 1011
 TRY_AGAIN = 1013
 
 AWAY = (*sender.UNREACHABLE, DatabaseError, InterfaceError)
+
+# Of their own, so that sockets and requests do not wait for each other.
+_readers = ThreadPoolExecutor(settings.SOCKET_THREADS, thread_name_prefix="socket")
 
 
 class Stream:
@@ -64,9 +70,22 @@ class Stream:
             elif self._view is not None and self._view.concerns(sn):
                 self.outbox.hint(text)
 
-    async def run(self) -> int:
-        """Send until there is a reason to close the socket; returns its code."""
+    async def begin(self) -> tuple[int | None, str]:
+        """Look who it is and whether they may see this; returns the code that refuses them, or None, and who it is."""
         try:
+            is_signed_in, self._view, _ = await self._in_thread(is_snapshot_due=False)
+        except AWAY as error:
+            logger.info("A WebSocket is sent away: %r", error)
+            return TRY_AGAIN, ""
+        if self._view is None:
+            return NOT_FOUND if is_signed_in else NOT_SIGNED_IN, ""
+        return None, self._view.whose
+
+    async def run(self) -> int:
+        """Send until there is a reason to close the socket; returns its code. `begin` comes before."""
+        try:
+            assert self._view is not None  # noqa: S101  (begin found it)
+            await self._join(self._view.groups)
             while (code := self.outbox.close_code) is None:
                 if self._has_begun:
                     await self._send_all(self.outbox.take())
@@ -88,14 +107,11 @@ class Stream:
 
     async def _read(self) -> int | None:
         """Look at the rights, and send what they allow; returns a code if they end here."""
-        hints, is_snapshot_due = self.outbox.take_hints(), self.outbox.is_snapshot_due and self._view is not None
-        if is_snapshot_due:
-            self.outbox.is_snapshot_due = False
-        is_signed_in, view, snapshot = await database_sync_to_async(self._read_database)(is_snapshot_due)
+        hints, is_snapshot_due = self.outbox.take_hints(), self.outbox.is_snapshot_due
+        self.outbox.is_snapshot_due = False
+        _, view, snapshot = await self._in_thread(is_snapshot_due=is_snapshot_due)
         if view is None:
-            if self._view is not None:
-                return NO_LONGER_ALLOWED
-            return NOT_FOUND if is_signed_in else NOT_SIGNED_IN
+            return NO_LONGER_ALLOWED
         self._view = view
         if view.groups != self._groups:
             # First the groups, then, with the next read, a snapshot: nothing is lost between them.
@@ -109,10 +125,18 @@ class Stream:
         self._has_begun = self._has_begun or is_snapshot_due
         return None
 
+    async def _in_thread(self, *, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
+        read = sync_to_async(self._read_database, thread_sensitive=False, executor=_readers)
+        return await read(is_snapshot_due)
+
     def _read_database(self, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
-        principal = self._who()
-        view = self._look(principal)
-        return principal.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
+        close_old_connections()
+        try:
+            principal = self._who()
+            view = self._look(principal)
+            return principal.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
+        finally:
+            close_old_connections()
 
     async def _send_all(self, texts: Iterable[str]) -> None:
         for text in texts:

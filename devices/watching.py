@@ -25,6 +25,7 @@ MOST = 500  # calls in a snapshot
 class View(NamedTuple):
     """What one socket shows, as this user may see it now."""
 
+    whose: str  # the group of this user or key
     groups: frozenset[str]
     calls: ServiceCallQuerySet
     device: Device | None = None
@@ -58,8 +59,8 @@ def device_view(user: Principal, sn: str) -> View | None:
     if device is None:
         return None
     owner = device.organization_id
-    calls = ServiceCall.objects.filter(device=device, organization=owner)
-    return View(frozenset({device_group(device.pk, owner), hints_group(owner), _own_group(user)}), calls, device)
+    calls, own = ServiceCall.objects.filter(device=device, organization=owner), _own_group(user)
+    return View(own, frozenset({device_group(device.pk, owner), hints_group(owner), own}), calls, device)
 
 
 def organization_view(user: Principal, organization_id: str) -> View | None:
@@ -67,8 +68,8 @@ def organization_view(user: Principal, organization_id: str) -> View | None:
     found = Organization.objects.visible_to(user).filter(organization_id=organization_id).first()
     if found is None:
         return None
-    calls = ServiceCall.objects.filter(organization=found)
-    return View(frozenset({organization_group(found.pk), hints_group(found.pk), _own_group(user)}), calls)
+    calls, own = ServiceCall.objects.filter(organization=found), _own_group(user)
+    return View(own, frozenset({organization_group(found.pk), hints_group(found.pk), own}), calls)
 
 
 def _own_group(principal: Principal) -> str:

@@ -21,6 +21,7 @@ const REASONS = {
   4401: "you are signed out",
   4403: "you may not see this any more, or are signed out",
   4404: "it is not there, or you may not see it",
+  4429: "you have too many pages open: close some and load this one again",
 };
 
 export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onState = () => {} }) {

@@ -1,5 +1,6 @@
 """WebSockets of a real web process: who sees what, and for how long."""
 
+import contextlib
 import re
 import time
 from datetime import timedelta
@@ -34,6 +35,14 @@ def slow_web(django_db_setup, django_db_blocker, tmp_path_factory):
     """A web process that looks at rights every 30 seconds only, as in production: what is quicker was told."""
     log = tmp_path_factory.mktemp("web") / "log"
     with django_db_blocker.unblock(), running_web(log, application="cloudapi.asgi:application") as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def small_web(django_db_setup, django_db_blocker, tmp_path_factory):
+    """A web process that takes five sockets, and two of each user or key."""
+    limits = {"SOCKETS": "5", "SOCKETS_PER_CLIENT": "2"}
+    with django_db_blocker.unblock(), running_web(tmp_path_factory.mktemp("web") / "log", **limits) as web:
         yield web
 
 
@@ -517,3 +526,40 @@ def test_rights_are_read_with_few_queries_whatever_there_is(alice, dock, django_
         view = watching.device_view(watching.user_of(client.session.session_key), dock.sn)
     with django_assert_num_queries(2):
         view.snapshot()
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+
+def test_one_user_or_key_has_so_many_sockets_and_others_their_own(small_web, alice, staff, path, key):
+    with small_web.socket(path, alice) as first, small_web.socket(path, alice) as second:
+        assert {first.next()["type"], second.next()["type"]} == {"snapshot"}
+        with small_web.socket(path, alice) as third:
+            assert third.code() == 4429
+        with small_web.socket(path, staff) as other, small_web.program(path, key[1]) as program:
+            assert {other.next()["type"], program.next()["type"]} == {"snapshot"}
+    wait_for(lambda: opens(small_web, path, alice))
+
+
+def test_a_process_takes_so_many_sockets_and_the_next_comes_again_later(small_web, alice, bob, staff, path):
+    with contextlib.ExitStack() as stack:
+        for user in (alice, alice, bob, bob, staff):
+            assert stack.enter_context(small_web.socket(path, user)).next()["type"] == "snapshot"
+        with small_web.socket(path, staff) as sixth:
+            assert sixth.code() == 1013
+    wait_for(lambda: opens(small_web, path, staff))
+
+
+def test_who_is_not_known_takes_nobodys_place(small_web, alice, path):
+    for _ in range(6):
+        with small_web.socket(path) as stranger:
+            assert stranger.code() == 4401
+    with small_web.socket(path, alice) as own:
+        assert own.next()["type"] == "snapshot"
+
+
+def opens(web, path, user):
+    """Whether there is room for one more."""
+    with web.socket(path, user) as opened, contextlib.suppress(ConnectionClosed):
+        return opened.next()["type"] == "snapshot"
+    return False

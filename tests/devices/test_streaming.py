@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.test import Client
 
 from cloudapi.embedded.memory_layer import MemoryChannelLayer
@@ -17,6 +18,15 @@ from devices.watching import device_view, user_of
 pytestmark = pytest.mark.django_db(transaction=True)
 FRAME = '{"type":"service_call"}'
 HINT = '{"type":"licenses"}'
+
+
+@pytest.fixture(autouse=True)
+def _readers(monkeypatch):
+    """A thread for this test, which leaves no connection to the database."""
+    with ThreadPoolExecutor(1) as readers:
+        monkeypatch.setattr(streaming, "_readers", readers)
+        yield
+        readers.submit(connections.close_all).result()
 
 
 def sign_in(user):
@@ -48,7 +58,9 @@ def run(look, session_key, *, send=None, seconds=1.5):
         )
         try:
             async with asyncio.timeout(seconds):
-                code = await stream.run()
+                code, _ = await stream.begin()
+                if code is None:
+                    code = await stream.run()
         except TimeoutError:
             code = None
         assert layer._groups == {}

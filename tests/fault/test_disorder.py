@@ -16,7 +16,7 @@ from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
 
-DOCKS = size(12, 40)
+DOCKS = size(8, 40)
 ROUNDS = size(2, 10)
 LOGIN, LOGOUT = "login_dji_account", "logout_dji_account"
 CREDENTIALS = {"username": "pilot@example.org", "password": "right"}

@@ -1,8 +1,9 @@
 """Every operation of the OpenAPI document, as every role, tried by Schemathesis on a real server.
 
-A manager, who passes every check of rights, sends random and linked requests to all operations, and to SWEPT of them,
-chosen by pytest's random seed, everything in turn that breaks the schema at one place. The other roles send one request
-to each operation that keeps the schema: what they get differs by operation. CONTRACT_FULL=1 does all for every role.
+A manager, who passes every check of rights, sends random and linked requests to all operations, and to SWEPT of them
+everything in turn that breaks the schema at one place. One of the other roles sends one request to each operation that
+keeps the schema: what it gets differs by operation. Pytest's random seed chooses. CONTRACT_FULL=1 does all for every
+role.
 """
 
 import json
@@ -18,7 +19,8 @@ from tests.stack import ROOT, Redis, running_stack
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "5"))  # of each operation, beside those that the schema gives
 IS_FULL = os.environ.get("CONTRACT_FULL") == "1"
-SWEPT = 12  # operations in a run that is not full, a third
+SWEPT = 8  # operations in a run that is not full, of some forty
+OTHERS = ["viewer", "operator", "stranger"]
 CONFIG = ROOT / "tests/cloudapi/rest/schemathesis.toml"
 SETUP = """
 import json
@@ -75,15 +77,16 @@ def attack(stack, role, folder, *arguments):
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:] + stack.web.said()[-2000:]
 
 
-@pytest.mark.parametrize("role", ["viewer", "operator", "manager", "stranger"])
+@pytest.mark.parametrize("role", ["manager", *OTHERS] if IS_FULL else ["manager"])
 def test_every_operation_keeps_its_contract(stack, role, tmp_path):
-    if IS_FULL or role == "manager":
-        attack(stack, role, tmp_path, "--phases=examples,fuzzing,stateful", "--mode=all")
-    else:
-        attack(stack, role, tmp_path, "--phases=examples", "--mode=positive")
+    attack(stack, role, tmp_path, "--phases=examples,fuzzing,stateful", "--mode=all")
 
 
-@pytest.mark.parametrize("role", ["viewer", "operator", "manager", "stranger"] if IS_FULL else ["manager"])
+def test_every_operation_keeps_its_contract_with_who_has_fewer_rights(stack, tmp_path):
+    attack(stack, random.choice(OTHERS), tmp_path, "--phases=examples", "--mode=positive")
+
+
+@pytest.mark.parametrize("role", ["manager", *OTHERS] if IS_FULL else ["manager"])
 def test_requests_that_break_the_schema_at_one_place_keep_the_contract(stack, role, tmp_path):
     paths = json.loads(views.document())["paths"].values()
     operations = [operation["operationId"] for path in paths for operation in path.values() if "responses" in operation]
