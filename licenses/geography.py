@@ -79,10 +79,15 @@ def collection(
     }
 
 
-def feature(license_: UnlockLicense, *, now: datetime, language: str | None = None) -> Json:
-    """One license as a Feature; its id is our row's."""
+def feature(license_: UnlockLicense, *, now: datetime, language: str | None = None, in_both: bool = False) -> Json:
+    """One license as a Feature; its id is our row's.
+
+    Of a license `in_both` inventories the aircraft's row tells whether it is imported.
+    """
     language = wording.chosen(language)
     state = wording.standing(license_, now)
+    inventory_text = wording.inventory_name(license_.device_model_domain, language)
+    state_text = wording.state_name(state, language)
     shape = shape_of(license_, language)
     return {
         "type": "Feature",
@@ -96,7 +101,7 @@ def feature(license_: UnlockLicense, *, now: datetime, language: str | None = No
             "type": license_.type,
             "type_text": wording.type_name(license_.type, language),
             "state": state.value,
-            "state_text": wording.state_name(state, language),
+            "state_text": inventory_text if in_both and state == wording.State.APPROVED else state_text,
             "enabled": license_.enabled,
             "user_only": license_.user_only,
             "begin_time": _iso(license_.begin_time),
@@ -105,7 +110,7 @@ def feature(license_: UnlockLicense, *, now: datetime, language: str | None = No
             "callsign": license_.device.callsign,
             "device_sn": license_.device_sn,
             "inventory": license_.device_model_domain,
-            "inventory_text": wording.inventory_name(license_.device_model_domain, language),
+            "inventory_text": inventory_text,
             "description": wording.describe(license_, language),
             **_height(license_, language),
             **shape.properties,

@@ -110,7 +110,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
         return LicenseEventSerializer(newest, many=True).data
 
     def get_map(self, row: UnlockLicense) -> dict[str, Any]:
-        return geography.feature(row, now=self.context["now"], language=LANGUAGE)
+        return geography.feature(row, now=self.context["now"], language=LANGUAGE, in_both=row.in_other_inventory)
 
 
 class DockLicenseSerializer(UnlockLicenseSerializer):

@@ -49,13 +49,13 @@ class State(models.TextChoices):
     UNKNOWN = "unknown"
 
 
-_STATES: Final[dict[str, Words]] = {
+_STATES: Final[dict[str, Words]] = {  # in English as `validity.py` says it in lists
     State.IN_FORCE: ("in force", "生效中"),
-    State.APPROVED: ("approved for the dock", "机场已获批"),
-    State.DISABLED: ("disabled", "未启用"),
-    State.NOT_YET: ("not yet", "未到生效时间"),
+    State.APPROVED: ("not imported", "未导入"),
+    State.DISABLED: ("off", "未启用"),
+    State.NOT_YET: ("not yet begun", "未到生效时间"),
     State.EXPIRED: ("expired", "已过期"),
-    State.UNKNOWN: ("unknown", "未知"),
+    State.UNKNOWN: ("not told whether on", "未提供是否启用"),
 }
 _NOT_TOLD: Final[Words] = ("not told", "未提供")
 

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from devices import binding
 from devices.models import Device, DeviceState
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
+from licenses.validity import STATES
 from organizations import audit
 from organizations.models import AuditEvent, Role
 from tests.api import client_of, make_key
@@ -122,6 +123,20 @@ def test_what_the_aircraft_has_is_not_called_not_imported(viewer, dock):
     words = {row.license_id: viewer.get(page_of(row)).data["validity"] for row in (both, alone)}
     assert words == {1: "approved for the dock", 2: "not imported"}
     assert listed(viewer, state="not-imported") == [2]
+
+
+@pytest.mark.parametrize("state", ["in-force", "disabled", "not-begun", "expired", "not-imported", "not-told"])
+def test_list_map_and_rest_say_the_same_of_a_license(viewer, dock, state):
+    fields = {
+        "disabled": {"enabled": False},
+        "not-begun": {"begin": 1},
+        "expired": {"enabled": False, "end": -1},
+        "not-imported": {"domain": DOCK},
+        "not-told": {"enabled": None},
+    }
+    row = license_(dock, 1, **fields.get(state, {}))
+    seen = viewer.get(f"{page_of(row)}?include=map").data
+    assert {seen["validity"], seen["map"]["properties"]["state_text"]} == {STATES[state][0]}
 
 
 def test_the_tag_stays_while_time_goes_by(viewer, dock, time_machine):
