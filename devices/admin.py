@@ -1,7 +1,6 @@
 """Devices, their state, their release, and the journal, as people see them."""
 
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -9,7 +8,6 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
@@ -363,23 +361,11 @@ def clock(skew_ms: int | None) -> str:
 # --- the journal -----------------------------------------------------------------------------------
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than people page: the journal has millions of rows."""
-
-    CAP = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[: self.CAP].count())
-
-
 class ExchangeChangeList(ChangeList):
     """One page of the journal with the devices its gateways are now, where the user may see them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.is_capped = self.result_count >= CappedPaginator.CAP
         self.result_list = rows = list(self.result_list)
         devices = restrict(Device.objects.filter(sn__in={row.gateway_sn for row in rows}), request.user)
         by_sn = {device.sn: device for device in devices}
@@ -400,14 +386,11 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_select_related = ("organization",)
     list_per_page = 50
     list_max_show_all = 0
-    show_full_result_count = False
-    paginator = CappedPaginator
     search_fields = ("gateway_sn", "tid")
     search_help_text = "Serial number of the gateway, or a tid, in full"
     ordering = ("-received_at", "-pk")
     sortable_by = ()
     actions = None
-    show_facets = admin.ShowFacets.NEVER  # they count the whole journal
     readonly_fields = ("received", "device_clock")
     fields = ("received", "device_clock", "channel", "method", "tid", "bid", "organization")
 

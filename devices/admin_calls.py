@@ -82,7 +82,6 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     list_select_related = ("device", "organization", "requested_by", "requested_with")
     list_per_page = 100
     list_max_show_all = 1000
-    show_full_result_count = False
     search_fields = ("device__sn",)
     search_help_text = "Serial number or callsign of the dock, or a tid"
     ordering = ("-created",)
@@ -295,7 +294,6 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
     list_filter = (("organization", TenantFilter), ("created", admin.DateFieldListFilter))
     list_select_related = ("organization", "requested_by", "requested_with")
     list_per_page = 50
-    show_full_result_count = False
     search_fields = ("note", "method")
     ordering = ("-created",)
     sortable_by = ()

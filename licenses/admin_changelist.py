@@ -11,8 +11,8 @@ from django.db.models import Case, F, QuerySet, When
 from django.http import HttpRequest
 from django.utils import timezone
 
-from devices.admin import CappedPaginator
 from licenses import admin_rows
+from organizations.tenant_admin import CappedPaginator
 
 SPAN = "span"  # of the timeline; no filter
 NEXT_END = (F("end_time").asc(nulls_last=True), "pk")
@@ -40,7 +40,6 @@ class LicenseChangeList(ChangeList):
         self.full_result_count, self.show_full_result_count = None, False
         self.can_show_all, self.show_admin_actions = False, True
         self.multi_page = self.result_count > self.list_per_page
-        self.is_capped = self.result_count >= CappedPaginator.CAP
         try:
             rows = list(self.paginator.page(self.page_num).object_list)
         except InvalidPage as error:
@@ -71,27 +70,21 @@ class UrgencyPaginator(CappedPaginator):
         return parts if self.over_and_on_first else [*parts[1:3], parts[0], parts[3]]
 
     @cached_property
-    def counts(self) -> list[int]:
-        """Rows of each part, no further than to the cap."""
-        counts: list[int] = []
-        for part in self.parts:
-            room = self.CAP - sum(counts)
-            counts.append(part.order_by()[:room].count() if room else 0)
-        return counts
-
-    @cached_property
     def count(self) -> int:
-        return sum(self.counts)
+        return self.CAP if self.is_refresh else min(sum(self.count_of(part) for part in self.parts), self.CAP)
 
     def page(self, number: int | str) -> Any:
         number = self.validate_number(number)
-        start = (number - 1) * self.per_page
+        before = (number - 1) * self.per_page
+        room = min(self.per_page, self.CAP - before)
         found: list[Any] = []
-        for part, count in zip(self.parts, self.counts, strict=True):
-            first = max(start, 0)
-            if first < count and len(found) < self.per_page:
-                found += part[first : min(count, first + self.per_page - len(found))]
-            start -= count
+        for part in self.parts:
+            if len(found) == room:
+                break
+            rows = list(part[before : before + room - len(found)])
+            found += rows
+            if before:
+                before = 0 if rows else before - self.count_of(part)
         return Page(found, number, self)
 
 

@@ -14,7 +14,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from devices.admin import CappedPaginator
 from devices.admin_calls import words
 from devices.presence import Watch, watch
 from licenses import admin_rows, switching, validity, wording
@@ -34,7 +33,7 @@ from licenses.admin_timeline import TIMELINE, TimelinePages
 from licenses.models import Inventory, LicenseEvent, UnlockLicense
 from organizations.models import Role
 from organizations.tenancy import restrict
-from organizations.tenant_admin import TenantFilter
+from organizations.tenant_admin import CappedPaginator, TenantFilter
 from organizations.typed import typed
 
 HISTORY = 100  # events on a license's page
@@ -73,9 +72,9 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         if ORDER_VAR in request.GET or queryset.model is not UnlockLicense:  # the page of the history has one too
-            return CappedPaginator(queryset, per_page)
+            return CappedPaginator(queryset, per_page, request)
         is_timeline = request.resolver_match is not None and request.resolver_match.url_name == TIMELINE
-        return (TimelinePaginator if is_timeline else UrgencyPaginator)(queryset, per_page)
+        return (TimelinePaginator if is_timeline else UrgencyPaginator)(queryset, per_page, request)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})

@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from devices.admin import CappedPaginator
 from devices.templatetags.moments import ago, exact
 from licenses.admin_licenses import EVENT_WORDS, changes
 from licenses.models import Inventory, LicenseEvent, LicenseList
@@ -19,13 +18,10 @@ from organizations.typed import typed
 
 
 class _Records(ReadOnlyAdmin):
-    """History that grows for ever: never counted to its end, never sorted otherwise."""
+    """History that is never sorted otherwise."""
 
     list_per_page = 100
     list_max_show_all = 0
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    paginator = CappedPaginator
     sortable_by = ()
     actions = None
 

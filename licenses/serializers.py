@@ -109,7 +109,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
         newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
         return LicenseEventSerializer(newest, many=True).data
 
-    def get_map(self, row: UnlockLicense) -> dict[str, Any]:
+    def get_map(self, row: Any) -> dict[str, Any]:
         return geography.feature(row, now=self.context["now"], language=LANGUAGE, in_both=row.in_other_inventory)
 
 

@@ -1,11 +1,13 @@
 """The admin of rows that belong to organizations: what a member sees and may do there."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -169,8 +171,36 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         audit.record([event])
 
 
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than people page, for tables of millions of rows.
+
+    Nor does it count for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
+    """
+
+    CAP = 10_000
+
+    def __init__(self, rows: models.QuerySet[Any], per_page: int, request: HttpRequest) -> None:
+        super().__init__(rows, per_page)
+        self.is_refresh = "X-Refresh" in request.headers
+
+    @cached_property
+    def count(self) -> int:
+        return self.CAP if self.is_refresh else self.count_of(self.object_list)
+
+    def count_of(self, rows: Any) -> int:
+        """How many rows there are, no further than to the cap."""
+        return int(rows.order_by()[: self.CAP].count())
+
+    @property
+    def is_capped(self) -> bool:
+        return self.count >= self.CAP
+
+
 class ReadOnlyAdmin(TenantAdmin):
-    """History: nobody changes it, platform staff neither."""
+    """History: nobody changes it, platform staff neither. It grows for long, so it is not counted to its end."""
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count all rows
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -180,3 +210,8 @@ class ReadOnlyAdmin(TenantAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
+    ) -> CappedPaginator:
+        return CappedPaginator(queryset, per_page, request)

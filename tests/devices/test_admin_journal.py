@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.admin import CappedPaginator
 from devices.models import Device
 from mqtt_bridge.models import Exchange, Heartbeat
+from organizations.tenant_admin import CappedPaginator
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/mqtt_bridge/exchange/"
@@ -197,6 +199,37 @@ def test_the_list_reads_no_payloads_and_counts_no_further_than_its_cap(
     assert "LIMIT 60" in counts[0]
     assert not any('"payload"' in query["sql"] for query in captured)
     assert client.get(LIST, {"p": 2}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        LIST,
+        "/admin/devices/servicecall/",
+        "/admin/devices/servicecallbatch/",
+        "/admin/organizations/auditevent/",
+        "/admin/licenses/licenseevent/",
+        "/admin/licenses/licenselist/",
+        "/admin/licenses/unlocklicense/",
+    ],
+)
+def test_lists_that_grow_are_counted_to_a_cap_and_not_again_by_a_page_that_refreshes_itself(client, staff, dock, path):
+    client.force_login(staff)
+    with CaptureQueriesContext(connection) as first:
+        client.get(path)
+    counts = [query["sql"] for query in first if "COUNT(" in query["sql"] and " LIMIT 10000" in query["sql"]]
+    assert counts
+    with CaptureQueriesContext(connection) as again:
+        assert client.get(path, headers={"X-Refresh": "1"}).status_code == 200
+    assert len(first) - len(again) == len(counts)
+
+
+def test_a_page_that_is_fetched_again_has_the_same_rows(client, staff):
+    exchange()
+    client.force_login(staff)
+    pages = [client.get(LIST, headers=headers).context["cl"] for headers in ({}, {"X-Refresh": "1"})]
+    rows = [[row.pk for row in page.result_list] for page in pages]
+    assert rows[0] == rows[1] != []
 
 
 def test_the_heartbeat_is_for_platform_staff(client, alice, staff):
