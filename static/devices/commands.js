@@ -3,6 +3,7 @@
 // marked data-part; forms are not parts, so that nothing typed is ever lost.
 
 import { connect } from "./live.js";
+import { released } from "./pointer.js";
 
 const THROTTLE = 500; // ms between two fetches, at least
 const PATIENCE = 20_000; // ms until a fetch that nobody answers has failed
@@ -107,7 +108,9 @@ async function loadOthers() {
   for (const section of document.querySelectorAll("[data-also]")) {
     const response = await fetch(section.dataset.also, { redirect: "error", headers: { "X-Refresh": "1" } });
     if (!response.ok) throw new Error(`${response.status}`);
-    swapParts(section, new DOMParser().parseFromString(await response.text(), "text/html"));
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    await released();
+    swapParts(section, page);
   }
 }
 
@@ -122,6 +125,7 @@ async function load(url, options = {}) {
   });
   if (!response.ok) throw new Error(`${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  await released();
   if (number === latest) swap(page);
   fetched = Date.now();
   return page;

@@ -1,6 +1,8 @@
 // Keeps what a page shows of devices current: fetches the page again every five seconds and swaps the rows of
 // the list and whatever is marked data-refresh. It waits while somebody selects rows, marks text or is inside.
 
+import { released } from "./pointer.js";
+
 const INTERVAL = 5000;
 const PARTS = "#result_list > tbody, [data-refresh][id]";
 
@@ -41,6 +43,7 @@ async function refresh() {
     const response = await fetch(location.href, { headers: { "X-Refresh": "1" }, redirect: "error" });
     if (!response.ok) throw new Error(response.statusText);
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    await released();
     if (isBusy()) return;
     swap(fresh);
     updated = new Date();

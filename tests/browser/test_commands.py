@@ -116,6 +116,22 @@ def test_the_keyboard_suffices_and_keeps_its_place(visit, alice, dock):
     assert page.evaluate("document.activeElement.id") == "submit-update"
 
 
+def test_nothing_changes_under_a_finger_so_that_no_click_is_lost(visit, alice, dock):
+    actor = Actor(AuditEvent.Through.ADMIN, user=alice)
+    first = service_calls.issue(device=dock, method="unlock_license_update", actor=actor)
+    page = visit(alice, page_of(dock))
+    page.wait_for_load_state("networkidle")
+    page.hover(f"{NEWEST} >> a")
+    page.mouse.down()
+    with page.expect_response(lambda response: "fragment" in response.url) as fetched:
+        read = {"device_model_domain": 3}
+        service_calls.issue(device=dock, method="unlock_license_list", data=read, actor=actor)
+    fetched.value.finished()
+    page.wait_for_timeout(200)  # a page that does not wait shows it by now
+    page.mouse.up()
+    page.wait_for_url(f"**/servicecall/{first.pk}/change/")
+
+
 def test_it_works_without_scripts(visit, alice, dock):
     page = visit(alice, page_of(dock), scripts=False)
     page.click("#command-read-dock button")
