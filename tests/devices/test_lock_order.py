@@ -19,7 +19,7 @@ from organizations.models import AuditEvent
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COUNT = 200
-SECONDS = 2.0
+SECONDS = 1.0
 
 
 @pytest.fixture
