@@ -1,7 +1,7 @@
 """A pytest plugin for runs on several workers: the tests of a module stay together, and long modules come first.
 
-Of the tests over the wire that run on both databases, half run on SQLite, which only the demo uses; pytest's random seed
-chooses them. FAULT_FULL=1 runs them all, and so does a run without workers.
+Of the tests over the wire that run on both databases, half run on SQLite, which only the demo uses: pytest's random
+seed chooses them. FAULT_FULL=1 runs them all, and so does a run without workers.
 
 A module makes its stack, its web server or its browser once, so it must not be spread over the workers. The modules of
 `tests/field` share a stack for each worker and database, so a worker gets many of them on one database. xdist's groups
