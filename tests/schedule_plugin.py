@@ -1,7 +1,7 @@
 """A pytest plugin for runs on several workers: the tests of a module stay together, and long modules come first.
 
-Of the tests over the wire that run on both databases, half run on SQLite, which only the demo uses: pytest's random
-seed chooses them. FAULT_FULL=1 runs them all, and so does a run without workers.
+Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, and, of tests
+over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and so does a run without workers.
 
 A module makes its stack, its web server or its browser once, so it must not be spread over the workers. The modules of
 `tests/field` share a stack for each worker and database, so a worker gets many of them on one database. xdist's groups
@@ -101,11 +101,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedule 
     return Schedule(config, log)
 
 
-def has_its_turn(nodeid: str, seed: int) -> bool:
+def turns_of(item: pytest.Item) -> int:
+    """Return of how many runs a test takes part in one."""
+    on_sqlite = item.nodeid.startswith(TWICE) and (found := DATABASE.search(item.nodeid)) and found[1] == "sqlite"
+    mark = item.get_closest_marker("turns")
+    return (2 if on_sqlite else 1) * (mark.args[0] if mark else 1)
+
+
+def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:
     """Tell whether a test runs this time."""
-    if not nodeid.startswith(TWICE) or not (found := DATABASE.search(nodeid)) or found[1] != "sqlite":
-        return True
-    return zlib.crc32(f"{seed} {nodeid}".encode()) % 2 == 0
+    return zlib.crc32(f"{seed} {nodeid}".encode()) % turns == 0
 
 
 @pytest.hookimpl(trylast=True)
@@ -115,6 +120,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if os.environ.get("FAULT_FULL") != "1":
         seed = config.getoption("randomly_seed", 0)
-        config.hook.pytest_deselected(items=[item for item in items if not has_its_turn(item.nodeid, seed)])
-        items[:] = [item for item in items if has_its_turn(item.nodeid, seed)]
+        waiting = {item for item in items if not has_its_turn(item.nodeid, turns_of(item), seed)}
+        config.hook.pytest_deselected(items=[*waiting])
+        items[:] = [item for item in items if item not in waiting]
     items.sort(key=lambda item: place_of(group_of(item.nodeid)))

@@ -29,6 +29,8 @@ PORT_ATTEMPTS = 10
 JUST_MADE = 60.0  # seconds
 PREFIX = "dock-cloud-server-"
 POLL = 0.02  # seconds
+# Of a PostgreSQL that is safe but for power cuts, and does not live long enough to be vacuumed.
+QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 class ServerError(RuntimeError):
@@ -290,7 +292,7 @@ class PostgreSQL(Server):
         super().__init__(port=port, program=program)
         self.data = self.directory / "data"
         self.token = secrets.token_hex(8)
-        speed = {} if durable else {"fsync": "off", "full_page_writes": "off"}  # safe but for power cuts
+        speed = {} if durable else QUICK
         self.settings = {
             "listen_addresses": HOST,
             "unix_socket_directories": "",

@@ -1,6 +1,7 @@
 """Runs the demo again and again in forks of this process, and signals each when it calls a certain function.
 
-Prints [moment, how it ended, children it left] as a line of JSON for each.
+Called with a folder for its data and the numbers of MOMENTS. Prints [moment, how it ended, children it left] as a line
+of JSON for each.
 """
 
 import functools
@@ -68,7 +69,7 @@ if __name__ == "__main__":
     import cloudapi.embedded.demo
     import cloudapi.management.commands.demo  # noqa: F401  (once for all)
 
-    for moment in MOMENTS:
+    for moment in (MOMENTS[int(number)] for number in sys.argv[2:]):
         if not (child := os.fork()):
             run(moment, sys.argv[1])
         _, status = os.waitpid(child, 0)
