@@ -12,6 +12,7 @@ every test on its own. What takes longest comes first, or one worker would do it
 import os
 import re
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -23,42 +24,49 @@ DATABASE = re.compile(r"[\[-](postgresql|sqlite)[]-]")
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 TOGETHER = ("tests/browser/",)  # they share one Chromium
 APART = ("tests/browser/test_commands_end_to_end.py",)
-CONTRACT = "tests/cloudapi/rest/test_contract.py"
-# By how long they take, which need not be exact; all others follow in random order.
+# What takes long, in turn what keeps a core busy and what mostly waits, so that the cores have enough to do.
 FIRST = (
     "tests/browser/",
-    CONTRACT,
-    "tests/browser/test_commands_end_to_end.py",
     FIELD,
-    "tests/cloudapi/embedded/test_demo_ends.py",
-    "tests/fault/test_kill.py",
-    "tests/fault/test_flood.py",
-    "tests/fault/test_worker.py",
+    "tests/browser/test_commands_end_to_end.py",
+    "tests/cloudapi/rest/test_contract.py",
     "tests/devices/test_consumers.py",
     "tests/fault/test_live.py",
-    "tests/devices/test_commands.py",
+    "tests/fault/test_flood.py",
+    "tests/cloudapi/embedded/test_demo_ends.py",
+    "tests/fault/test_locks.py",
     "tests/cloudapi/test_admin_pages.py",
-    "tests/fault/test_exit.py",
-    "tests/fault/test_disorder.py",
-    "tests/cloudapi/test_celery.py",
-    "tests/cloudapi/embedded/test_servers.py",
-    "tests/cloudapi/rest/test_whole_story.py",
-    "tests/fault/test_poison.py",
+    "tests/devices/test_commands.py",
     "tests/fault/test_redis.py",
+    "tests/cloudapi/test_addresses.py",
+    "tests/cloudapi/embedded/test_demo.py",
     "tests/fault/test_canary.py",
-    "tests/fault/test_standby.py",
+    "tests/fault/test_kill.py",
+    "tests/cloudapi/test_attention.py",
+    "tests/fault/test_worker.py",
     "tests/fault/test_database.py",
-    "tests/cloudapi/test_settings.py",
-    "tests/fault/test_terminate.py",
+)
+# What waits, too, but not for long: among all others, which keep a core busy.
+AMONG = (
+    "tests/cloudapi/test_celery.py",
+    "tests/fault/test_disorder.py",
+    "tests/fault/test_poison.py",
+    "tests/cloudapi/embedded/test_servers.py",
+    "tests/cloudapi/embedded/test_worker.py",
     "tests/fault/test_broker.py",
     "tests/fault/test_absent_dock.py",
-    "tests/mqtt_bridge/test_onboarding.py",
-    "tests/cloudapi/embedded/test_worker.py",
-    "tests/cloudapi/embedded/test_demo.py",
-    "tests/devices/test_sender.py",
     "tests/mqtt_bridge/test_publisher.py",
+    "tests/fault/test_standby.py",
+    "tests/cloudapi/embedded/test_demo_live.py",
+    "tests/cloudapi/test_waiting.py",
+    "tests/fault/test_terminate.py",
+    "tests/fault/test_exit.py",
+    "tests/devices/test_sender.py",
+    "tests/cloudapi/rest/test_whole_story.py",
+    "tests/cloudapi/test_settings.py",
+    "tests/mqtt_bridge/test_onboarding.py",
 )
-PLACES = {group: place for place, group in enumerate(FIRST)}
+BEFORE_THE_END = 0.75  # of all others: by then the last of AMONG has begun
 
 
 def group_of(nodeid: str) -> str:
@@ -72,9 +80,17 @@ def group_of(nodeid: str) -> str:
     return folders[0] if folders else module
 
 
-def place_of(group: str) -> int:
-    """Return what groups are ordered by."""
-    return PLACES.get(FIELD if group.startswith(FIELD) else group, len(PLACES))
+def in_order(groups: Sequence[str]) -> list[str]:
+    """Return these groups in the order in which they shall begin; those that have no place stay in theirs."""
+    kinds = [FIELD if group.startswith(FIELD) else group for group in groups]
+    first = sorted((FIRST.index(kind), group) for kind, group in zip(kinds, groups, strict=True) if kind in FIRST)
+    among = [group for group in AMONG if group in groups]
+    others = [group for kind, group in zip(kinds, groups, strict=True) if kind not in FIRST and kind not in AMONG]
+    gap = max(1, int(len(others) * BEFORE_THE_END / max(1, len(among))))
+    mixed = []
+    for start in range(0, max(len(others), len(among) * gap), gap):
+        mixed += among[start // gap : start // gap + 1] + others[start : start + gap]
+    return [*(group for _, group in first), *mixed]
 
 
 class Schedule(LoadScopeScheduling):
@@ -123,4 +139,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         waiting = {item for item in items if not has_its_turn(item.nodeid, turns_of(item), seed)}
         config.hook.pytest_deselected(items=[*waiting])
         items[:] = [item for item in items if item not in waiting]
-    items.sort(key=lambda item: place_of(group_of(item.nodeid)))
+    groups = [group_of(item.nodeid) for item in items]
+    places = {group: place for place, group in enumerate(in_order(list(dict.fromkeys(groups))))}
+    items.sort(key=lambda item: places[group_of(item.nodeid)])

@@ -1,5 +1,6 @@
 """Which worker runs a test."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -7,11 +8,11 @@ import sys
 
 import pytest
 
-from tests.schedule_plugin import APART, FIRST, TOGETHER, group_of, has_its_turn
+from tests.schedule_plugin import AMONG, APART, FIRST, TOGETHER, group_of, has_its_turn, in_order
 from tests.stack import ROOT
 
 
-@pytest.mark.parametrize("path", sorted({*TOGETHER, *APART, *FIRST}))
+@pytest.mark.parametrize("path", sorted({*TOGETHER, *APART, *FIRST, *AMONG}))
 def test_what_has_a_place_exists(path):
     assert (ROOT / path.split("::")[0]).exists()
 
@@ -29,6 +30,18 @@ def test_modules_of_the_field_are_spread_and_stay_on_one_database():
         assert groups == {"tests/field/postgresql0", "tests/field/postgresql1"}
     assert group_of(f"{modules[0]}::test_a[x-sqlite]") != group_of(f"{modules[0]}::test_a[x-postgresql]")
     assert group_of(f"{modules[0]}::test_a") == group_of(f"{modules[0]}::test_b[x]")
+
+
+def test_long_groups_begin_and_those_that_wait_are_spread_among_the_others():
+    others = [f"tests/test_{number}.py" for number in range(100)]
+    groups = in_order([*others, *reversed(AMONG), FIRST[3], "tests/field/sqlite0", FIRST[0]])
+    assert groups[:3] == [FIRST[0], "tests/field/sqlite0", FIRST[3]]
+    assert [group for group in groups if group in AMONG] == list(AMONG)
+    assert [group for group in groups if group in others] == others
+    places = [groups.index(group) for group in AMONG]
+    assert all(after - before > 2 for before, after in itertools.pairwise(places))
+    assert places[-1] < len(groups) * 0.8
+    assert in_order(AMONG) == list(AMONG)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 6])
