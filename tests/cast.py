@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.test import override_settings
 from django.utils import timezone
 
 from devices.models import Device, DeviceState, Pairing
@@ -18,9 +19,10 @@ def member(name, organization, role):
     return user
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    settings.PASSWORD_HASHERS = QUICK_PASSWORDS
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords():
+    with override_settings(PASSWORD_HASHERS=QUICK_PASSWORDS):
+        yield
 
 
 @pytest.fixture

@@ -102,10 +102,10 @@ class Schedule(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take two workers for each core with `-n auto`: most long tests wait for other processes half of their time."""
+    """Take two workers for each core with `-n auto`, and one more: long tests wait for others half of their time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)) + 1)
 
 
 @pytest.hookimpl(optionalhook=True)

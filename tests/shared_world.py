@@ -6,10 +6,9 @@ Such a module imports all these fixtures, in place of the cast's.
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.test import override_settings
 
 from organizations.models import Organization, Role
-from tests.cast import QUICK_PASSWORDS, member
+from tests.cast import member
 from tests.world import furnish_both
 
 __all__ = ["alice", "bob", "charlie", "created", "organization", "other_organization", "world"]
@@ -18,7 +17,7 @@ __all__ = ["alice", "bob", "charlie", "created", "organization", "other_organiza
 @pytest.fixture(scope="module")
 def created(django_db_setup, django_db_blocker):
     """Two organizations with their people and rows; what a test changes is undone after it."""
-    with django_db_blocker.unblock(), override_settings(PASSWORD_HASHERS=QUICK_PASSWORDS), transaction.atomic():
+    with django_db_blocker.unblock(), transaction.atomic():
         harbour = Organization.objects.create(organization_id="12345678", name="Harbour Survey")
         northern = Organization.objects.create(organization_id="87654321", name="Northern Grid")
         member("bob", harbour, Role.VIEWER)

@@ -201,7 +201,7 @@ def test_any_order_of_what_docks_send_and_people_do(db):
     run_state_machine_as_test(
         Field,
         settings=settings(
-            max_examples=100 if "PAIRING_FULL" in os.environ else 10,
+            max_examples=100 if "PAIRING_FULL" in os.environ else 6,
             stateful_step_count=20,
             deadline=None,
             phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink takes minutes
