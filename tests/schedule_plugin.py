@@ -1,7 +1,8 @@
 """A pytest plugin for runs on several workers: the tests of a module stay together, and long modules come first.
 
-Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, and, of tests
-over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and so does a run without workers.
+Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, those of what
+seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and
+so does a run without workers.
 
 A module makes its stack, its web server or its browser once, so it must not be spread over the workers. The modules of
 `tests/field` share a stack for each worker and database, so a worker gets many of them on one database. xdist's groups
@@ -102,10 +103,10 @@ class Schedule(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take two workers for each core with `-n auto`, and one more: long tests wait for others half of their time."""
+    """Take two workers for each core with `-n auto`: most long tests wait for other processes half of their time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)) + 1)
+    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -121,7 +122,7 @@ def turns_of(item: pytest.Item) -> int:
     """Return of how many runs a test takes part in one."""
     on_sqlite = item.nodeid.startswith(TWICE) and (found := DATABASE.search(item.nodeid)) and found[1] == "sqlite"
     mark = item.get_closest_marker("turns")
-    return (2 if on_sqlite else 1) * (mark.args[0] if mark else 1)
+    return (3 if on_sqlite else 1) * (mark.args[0] if mark else 1)
 
 
 def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:

@@ -22,7 +22,7 @@ from mqtt_bridge.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.turns(2)]
 
 ACTOR = Actor(AuditEvent.Through.ADMIN)
 SECONDS = 3.0

@@ -16,7 +16,7 @@ from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.turns(2)]
 
 COUNT = 200
 SECONDS = 1.0

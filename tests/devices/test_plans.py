@@ -12,7 +12,7 @@ from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
 
 DOCKS = 20_000
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.turns(2)]
 
 FLEET = """
     INSERT INTO devices_device

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fault
 RESTARTS = size(2, 5)
 FROZEN = size(3.0, 30.0)  # seconds
 STEADY = 0.5  # seconds
-LOAD = size(100.0, RATE)  # requests per second
+LOAD = size(60.0, RATE)  # requests per second
 ACKNOWLEDGED = "Received PUBACK from dock-cloud-bridge "
 
 

@@ -173,6 +173,7 @@ for data in os.environ["DATA"].split(":"):
 """
 
 
+@pytest.mark.turns(2)
 def test_it_starts_with_data_that_are_damaged_made_by_another_version_or_locked(prepared, tmp_path):
     """All of them in one process, which takes seconds to start."""
     template = prepared("sqlite").url.removeprefix("sqlite:///")

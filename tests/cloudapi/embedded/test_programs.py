@@ -15,6 +15,8 @@ import pytest
 from cloudapi.embedded import processes, programs
 from tests.stack import wait_for
 
+pytestmark = pytest.mark.turns(2)
+
 needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="fetches through apt")
 
 GREET = '#!/bin/sh\nroot=$(dirname "$0")/../..\ncat "$root/usr/lib/greeting/text.so"\n'

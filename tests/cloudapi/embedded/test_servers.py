@@ -22,6 +22,7 @@ from cloudapi.embedded import processes, programs, servers
 SERVERS = [servers.Mosquitto, servers.Redis, servers.PostgreSQL]
 every_server = pytest.mark.parametrize("make", SERVERS)
 
+pytestmark = pytest.mark.turns(2)
 OWNER = """
 import threading, time
 from cloudapi.embedded import servers

@@ -14,6 +14,8 @@ from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.messages import decode_data, extract
 from mqtt_bridge.protocol.topics import Channel, parse
 
+pytestmark = pytest.mark.turns(2)
+
 SAMPLES = [path.read_bytes() for path in sorted(Path(__file__).parents[2].glob("samples/*.json"))]
 TYPES = [
     messages.ConfigRequest,
