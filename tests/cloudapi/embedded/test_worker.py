@@ -17,8 +17,6 @@ from devices.models import Device, DeviceState, ServiceCall
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
 
-pytestmark = pytest.mark.turns(2)
-
 def issue(dock):
     data = {"device_model_domain": 0}
     actor = Actor(AuditEvent.Through.COMMAND)
