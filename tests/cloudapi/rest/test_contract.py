@@ -19,7 +19,7 @@ from tests.stack import ROOT, Redis, running_stack
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "3"))  # of each operation, beside those that the schema gives
 IS_FULL = os.environ.get("CONTRACT_FULL") == "1"
-SWEPT = 6  # operations in a run that is not full, of some forty
+SWEPT = 4  # operations in a run that is not full, of some forty
 OTHERS = ["viewer", "operator", "stranger"]
 CONFIG = ROOT / "tests/cloudapi/rest/schemathesis.toml"
 SETUP = """
