@@ -21,10 +21,11 @@ SERVICES = "thing/product/+/services_reply"
 
 @dataclass(frozen=True)
 class Result:
-    """What one run showed: answers per second, and the median round trip in milliseconds."""
+    """What one run showed: answers per second, median and 95th percentile of the round trips in milliseconds."""
 
     rate: float
     p50_ms: float
+    p95_ms: float
 
 
 def bind_requests(count: int, *, prefix: str, organization_id: str, code: str) -> list[tuple[str, bytes]]:
@@ -111,7 +112,8 @@ class LoadClient:
             round_trips += [now - sent_at[position] for position in range(answered, answered + arrived)]
             answered += arrived
         elapsed = time.perf_counter() - began
-        return Result(rate=len(packets) / elapsed, p50_ms=median(round_trips) * 1000)
+        p95 = sorted(round_trips)[len(round_trips) * 95 // 100]
+        return Result(rate=len(packets) / elapsed, p50_ms=median(round_trips) * 1000, p95_ms=p95 * 1000)
 
     def _collect_answers(self) -> int:
         """Wait for at least one answer; acknowledges what arrives."""
