@@ -38,9 +38,8 @@ class Inbox:
         self._preferred: set[str] = set()
         self._first: Queues = OrderedDict()
         self._strangers: Queues = OrderedDict()
-        self._resting: dict[
-            str, tuple[float, deque[Delivery]]
-        ] = {}  # until when on the monotonic clock, and what waits
+        # Until when, on the monotonic clock, and what waits.
+        self._resting: dict[str, tuple[float, deque[Delivery]]] = {}
         self._count = 0
         self.size = 0  # bytes
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 import time
 from datetime import timedelta
 
@@ -556,6 +557,24 @@ def test_who_is_not_known_takes_nobodys_place(small_web, alice, path):
             assert stranger.code() == 4401
     with small_web.socket(path, alice) as own:
         assert own.next()["type"] == "snapshot"
+
+
+def test_who_has_gone_before_the_handshake_ends_is_no_fault(small_web, path):
+    host, port = small_web.host.split(":")
+    hello = (
+        f"GET {path} HTTP/1.1\r\nHost: {small_web.host}\r\nOrigin: http://{small_web.host}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    for _ in range(20):
+        with socket.create_connection((host, int(port))) as gone:
+            gone.sendall(hello.encode())
+    wait_for(lambda: code_of(small_web, path) == 4401)  # 1013 while it has so many handshakes
+    assert "Traceback" not in small_web.said()
+
+
+def code_of(web, path):
+    with web.socket(path) as stranger:
+        return stranger.code()
 
 
 def opens(web, path, user):
