@@ -505,6 +505,7 @@ def test_what_is_being_typed_survives_what_happens_meanwhile(page, stack, dock):
 # --- the demo ------------------------------------------------------------------------------------
 
 
+@pytest.mark.turns(2)
 def test_the_demo_logs_a_dock_in(visitors, tmp_path):
     with running_demo(tmp_path / "demo") as host:
         page = visitors.open(host)

@@ -63,6 +63,7 @@ def test_pages_of_a_row_open(visit, visitor, model, organization):
             assert response.status_code == 200, page
 
 
+@pytest.mark.turns(2)
 @each_of_ours
 def test_lists_can_be_searched_and_sorted(visit, model):
     columns = len(admin.site._registry[model].list_display)
@@ -70,6 +71,7 @@ def test_lists_can_be_searched_and_sorted(visit, model):
         assert visit("staff", address(model, "changelist"), query).status_code == 200, query
 
 
+@pytest.mark.turns(2)
 @each_of_ours
 def test_every_filter_value_works(visit, model):
     response = visit("staff", address(model, "changelist"))
@@ -80,6 +82,7 @@ def test_every_filter_value_works(visit, model):
                 assert visit("staff", address(model, "changelist") + choice["query_string"]).status_code == 200
 
 
+@pytest.mark.turns(2)
 @each_model
 def test_nul_in_a_query_string_is_a_bad_request(visit, model):
     fields = [field.name for field in model._meta.get_fields() if field.concrete]

@@ -214,6 +214,7 @@ MANY = """
 """
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("who", ["bob", "staff", "viewer_key"])
 def test_an_index_gives_each_page_in_its_order(request, dock, organization, who):
     client = client_of(request.getfixturevalue(who))

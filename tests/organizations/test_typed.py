@@ -119,6 +119,7 @@ ADDRESSES = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.usefixtures("world", "dock")
 def test_it_is_found_however_it_is_spelt(client, staff, address):

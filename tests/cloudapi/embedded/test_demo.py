@@ -99,6 +99,7 @@ UPDATE auth_user SET is_active = 0 WHERE username = 'bob';
 """
 
 
+@pytest.mark.turns(2)
 def test_whatever_people_did_it_starts_at_once_and_says_what_does_not_work(first, tmp_path):
     with (
         closing(sqlite3.connect(first[0] / "db.sqlite3")) as origin,
