@@ -1,6 +1,6 @@
 // Nothing moves or changes under a finger: a button that is replaced while it is pressed would not be clicked.
 
-const LONGEST = 1_000; // ms: who presses for longer is not waited for
+const LONGEST = 10_000; // ms: who presses for longer is not waited for
 
 let press = Promise.resolve();
 addEventListener(

@@ -97,7 +97,7 @@ def wrongly_journaled(stack):
 def wrongly_answered(client):
     """The corpus entries whose sender can be answered and was not, or the other way round."""
     by_sn = defaultdict(dict)
-    for key, data in list(client.replies.items()):  # more may come in meanwhile
+    for key, data in client.replies.copy().items():  # more may come in meanwhile
         by_sn[key[0].split("/")[2]][key] = data
     for place, poison in enumerate(CONTROL):
         tid, answers = wants_reply(poison), by_sn[sn_of(place)]
