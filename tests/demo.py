@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
 
-from tests.stack import ROOT, wait_for
+from tests.stack import ROOT
 
 
 def free_port():
@@ -19,9 +20,9 @@ def demo_environment():
 
 
 @contextlib.contextmanager
-def started_demo(data, *, port=None):
+def started_demo(data):
     """A demo with its data in this folder; yields the process and what it has said by the time it serves or ends."""
-    command = [sys.executable, "-u", "manage.py", "demo", f"--port={port or free_port()}", f"--data={data}"]
+    command = [sys.executable, "-u", "manage.py", "demo", "--port=0", f"--data={data}"]
     environment = {name: value for name, value in demo_environment().items() if name != "DEBUG"}  # it sets that itself
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
@@ -40,13 +41,5 @@ def started_demo(data, *, port=None):
 @contextlib.contextmanager
 def running_demo(data):
     """A demo with its data in this folder; yields where it serves, as host:port."""
-    port = free_port()
-    with started_demo(data, port=port):
-        wait_for(lambda: _answers(port))
-        yield f"127.0.0.1:{port}"
-
-
-def _answers(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+    with started_demo(data) as (_, said):
+        yield re.search(r"http://(\S+)/admin/", said)[1]

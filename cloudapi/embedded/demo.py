@@ -71,12 +71,10 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
     if os.environ.get("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
-    _check_port(port)
+    listener = _listen(port)
     server = uvicorn.Server(
         uvicorn.Config(
             "cloudapi.asgi:application",
-            host=HOST,
-            port=port,
             log_level="warning",
             lifespan="off",
             ws="websockets-sansio",
@@ -84,7 +82,13 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
             timeout_graceful_shutdown=5,
         )
     )
-    with _ended_by_signal(server), _own_database(data) as database, closing(_start_broker()) as broker:
+    with (
+        closing(listener),
+        _ended_by_signal(server),
+        _own_database(data) as database,
+        closing(_start_broker()) as broker,
+    ):
+        port = listener.getsockname()[1]
         _configure(port, broker.port)
         _open_database(database, server, say)
         fleet = _fleet(broker.url, docks)
@@ -95,7 +99,7 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
             if not server.should_exit:
                 say(_welcome(port, broker.url, data, fleet))
                 _listen_to_technician(fleet.docks[-1], loop, say)
-                server.run()
+                server.run(sockets=[listener])
 
 
 @contextmanager
@@ -115,9 +119,10 @@ def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_port(port: int) -> None:
+def _listen(port: int) -> socket.socket:
+    """Take the port, any free one for 0, and keep it: what comes before the demo serves waits until it does."""
     try:
-        _bind(port)
+        return socket.create_server((HOST, port))
     except OSError as error:
         raise DemoError(f"Port {port} is not free ({error.strerror}); choose another with --port.") from None
 

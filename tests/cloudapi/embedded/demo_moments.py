@@ -17,7 +17,6 @@ from django.conf import settings
 
 import manage
 from cloudapi.embedded.processes import LIBC, children
-from tests.demo import free_port
 
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>; whom a demo leaves behind becomes ours
 DEMO = "cloudapi.embedded.demo"
@@ -55,7 +54,7 @@ def signal_when_called(path, number):
 def run(moment, data):
     """Run the demo in this process, and end that."""
     called = [signal_when_called(path, number) for path, number in moment.items()]
-    sys.argv = ["manage.py", "demo", f"--port={free_port()}", f"--data={data}"]
+    sys.argv = ["manage.py", "demo", "--port=0", f"--data={data}"]
     manage.main()
     sys.exit(0 if called[0].is_set() else "not reached")
 

@@ -51,6 +51,15 @@ def test_browsers_of_another_server_hear_nothing_of_the_demo(settings):
     assert isinstance(get_channel_layer(), MemoryChannelLayer)
 
 
+def test_it_keeps_its_port_from_the_beginning():
+    with (
+        closing(demo._listen(0)) as listener,
+        pytest.raises(demo.DemoError, match="is not free"),
+        closing(demo._listen(listener.getsockname()[1])),
+    ):
+        pass
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """A demo that started from nothing: (its data, what it said)."""

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.cloudapi.embedded.demo_moments import MOMENTS
-from tests.demo import demo_environment, free_port
+from tests.demo import demo_environment
 from tests.stack import ROOT
 
 
@@ -34,7 +34,7 @@ def test_a_signal_ends_it_with_0_while_it_is_imported(tmp_path, number):
             "importtime",
             "manage.py",
             "demo",
-            f"--port={free_port()}",
+            "--port=0",
             f"--data={tmp_path}",
         ]
         with subprocess.Popen(command, cwd=ROOT, env=demo_environment(), stderr=subprocess.PIPE, text=True) as process:
