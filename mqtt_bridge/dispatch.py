@@ -255,46 +255,45 @@ def _attempt(group: Sequence[Handled], *, again: bool = True) -> None:
     """Handle a group in a transaction of its own; if that fails, message by message.
 
     Its own, because a handler locks rows in the order of their keys, and two in one transaction would not.
-    The one message that still fails is quarantined and answered, so that no message harms another.
     """
     try:
         replies = _run(group)
     except Exception as error:
-        if is_locked(error):
-            _attempt_each(group)
-        elif again and is_transient(error):
+        if again and not is_locked(error) and is_transient(error):
             _attempt(group, again=False)
-        elif len(group) > 1:
-            for item in group:
-                _attempt([item])
         else:
-            _give_up(group[0], error)
+            _attempt_each(group)
         return
     for item, reply in zip(group, replies, strict=True):
         item.answer(reply)
 
 
 def _attempt_each(items: Sequence[Handled]) -> None:
-    """Handle message by message, hardly waiting for locks; what comes across one is held, after LONGEST_HOLD given up.
-
-    What a device says after a message that is held is held as well.
-    """
+    """Handle message by message, so that none harms another; what a device says after one that is held is held, too."""
     held: set[str] = set()
     for item in items:
-        if item.sn not in held:
-            try:
-                [reply] = _run([item], lock_wait=SHORT_WAIT)
-            except Exception as error:
-                if not is_locked(error):
-                    _attempt([item])
-                    continue
-                if timezone.now() - item.delivery.received_at > LONGEST_HOLD:
-                    _give_up(item, error)
-                    continue
-                held.add(item.sn)
-            else:
-                item.answer(reply)
+        if item.sn not in held and not _attempt_one(item):
+            held.add(item.sn)
         item.is_held = item.sn in held
+
+
+def _attempt_one(item: Handled, *, again: bool = True) -> bool:
+    """Handle one message, hardly waiting for locks; False if it came across one and is not too old to be held.
+
+    What still fails is quarantined and answered.
+    """
+    try:
+        [reply] = _run([item], lock_wait=SHORT_WAIT)
+    except Exception as error:
+        if is_locked(error):
+            if timezone.now() - item.delivery.received_at < LONGEST_HOLD:
+                return False
+        elif again and is_transient(error):
+            return _attempt_one(item, again=False)
+        _give_up(item, error)
+    else:
+        item.answer(reply)
+    return True
 
 
 def _give_up(item: Handled, error: Exception) -> None:
