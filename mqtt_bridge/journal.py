@@ -44,7 +44,7 @@ Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 def write(handled: Sequence[Handled]) -> dict[str, int | None]:
     """Save what was said and answered, in bulk: one query for the owners, who are returned, one for the rows."""
-    if not handled or not settings.JOURNAL_ENABLED:
+    if not (handled or _waiting) or not settings.JOURNAL_ENABLED:
         return {}
     spoken: defaultdict[str, set[Channel]] = defaultdict(set)
     for item in handled:
