@@ -1,6 +1,7 @@
 """WebSockets of a real web process: who sees what, and for how long."""
 
 import contextlib
+import itertools
 import re
 import socket
 import time
@@ -227,24 +228,22 @@ def change_password(user, client):
     user.save()
 
 
-@pytest.mark.parametrize("end", [take_membership, deactivate, log_out, change_password])
-def test_a_socket_ends_with_the_rights_of_its_user(web, alice, dock, path, end):
-    client = Client()
-    with web.socket(path, alice, client=client) as socket:
-        socket.next("snapshot")
-        end(alice, client)
-        assert socket.code() == 4403
-
-
 def deactivate_in_the_admin(user, client):
     user.is_active = False
     user.save()
 
 
-@pytest.mark.parametrize("end", [take_membership, deactivate_in_the_admin, log_out, change_password])
-def test_a_socket_is_told_that_the_rights_of_its_user_ended(slow_web, alice, dock, path, end):
+@pytest.mark.parametrize(
+    ("server", "end"),
+    [
+        *itertools.product(["web"], [take_membership, deactivate, log_out, change_password]),
+        # It looks at rights every 30 seconds: these are told.
+        *itertools.product(["slow_web"], [take_membership, deactivate_in_the_admin, log_out, change_password]),
+    ],
+)
+def test_a_socket_ends_with_the_rights_of_its_user(request, server, alice, dock, path, end):
     client = Client()
-    with slow_web.socket(path, alice, client=client) as socket:
+    with request.getfixturevalue(server).socket(path, alice, client=client) as socket:
         socket.next("snapshot")
         end(alice, client)
         assert socket.code(timeout=20) == 4403
