@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -418,7 +418,11 @@ def main() -> int:
     if arguments.packages:
         jobs.insert(0, functools.partial(install_packages, arguments.packages))
     with ThreadPoolExecutor(max(1, len(jobs))) as threads:
-        return max(threads.map(_attempt, jobs), default=0)
+        attempts = [threads.submit(_attempt, job) for job in jobs]
+        # A signal wakes a thread that waits, not one that is just about to: look up now and then.
+        while wait(attempts, timeout=0.5).not_done:
+            pass
+        return max((attempt.result() for attempt in attempts), default=0)
 
 
 def _attempt(job: Callable[[], None]) -> int:

@@ -1,5 +1,6 @@
 """Programs are found where they are installed, else fetched; here from an apt repository of our own."""
 
+import ctypes
 import hashlib
 import os
 import re
@@ -247,8 +248,12 @@ def test_it_says_what_a_python_without_venv_lacks(tmp_path, monkeypatch):
         programs.install_packages(lock_file(tmp_path, ""), tmp_path / "venv", tmp_path / "cache")
 
 
-def test_it_needs_no_package_and_a_signal_ends_what_it_started(tmp_path):
-    """As make runs it: with Python alone. The fake `apt-get` sleeps."""
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_it_needs_no_package_and_a_signal_ends_what_it_started(tmp_path, thread):
+    """As make runs it: with Python alone. The fake `apt-get` sleeps.
+
+    To the main thread, a signal that another one gets is like one that comes just before it begins to wait.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "apt-get").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
@@ -263,8 +268,10 @@ def test_it_needs_no_package_and_a_signal_ends_what_it_started(tmp_path):
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "redis: fetching\n"
         wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
-        process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
+        threads = sorted(int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir())
+        receiver = process.pid if thread == "main" else next(other for other in threads if other != process.pid)
+        assert ctypes.CDLL(None).tgkill(process.pid, receiver, signal.SIGTERM) == 0
+        assert process.wait(30) == 128 + signal.SIGTERM  # the sleep alone would last for 60 s
     wait_for(lambda: not processes.is_alive(int((tmp_path / "pid").read_text())))
 
 
