@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 ROW = 200  # bytes that a row takes beside them, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
+STRANGERS = 20  # shares of a gateway that have together all which belong to nobody: anybody may name ever new ones
 MAX_WAITING = 20_000  # rows kept while the journal cannot be written; of more the oldest are lost
 
 LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
@@ -51,11 +52,11 @@ def write(handled: Sequence[Handled]) -> dict[str, int | None]:
         spoken[item.sn].add(item.channel)
     owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(spoken)
     rows = [_row(item, owners.get(item.sn)) for item in handled if not item.is_passing]
-    if passing := [item for item in handled if item.is_passing]:
+    if passing := [item for item in handled if item.is_passing and not _is_full(owners.get(item.sn))]:
         _count(passing, owners)
         traced = _traced({item.sn for item in passing}, timezone.now())
         rows += [_row(item, owners.get(item.sn)) for item in passing if traced.get(item.sn, -1) == owners.get(item.sn)]
-    _save([*_waiting, *_within_allowance(rows)])
+    _save([*_waiting, *_within_allowance(rows, owners)])
     return owners
 
 
@@ -139,6 +140,8 @@ def _count(items: Sequence[Handled], owners: Mapping[str, int | None]) -> None:
         before = known.get(key)
         at, owner = item.delivery.received_at, owners.get(item.sn)
         is_first = before is None or before.organization_id != owner
+        if is_first and owner is None:
+            _Today.strangers.size += ROW + len(item.delivery.payload)
         known[key] = changed[key] = PassingEvent(
             gateway_sn=item.sn,
             organization_id=owner,
@@ -161,7 +164,7 @@ def _count(items: Sequence[Handled], owners: Mapping[str, int | None]) -> None:
 
 @dataclass
 class _Kept:
-    """What one gateway has in the journal of today, for one owner."""
+    """What one gateway has in the journal of today, for one owner; or all gateways that nobody owns."""
 
     size: int = 0  # bytes
     skipped: int = 0  # messages
@@ -174,50 +177,69 @@ class _Today:
 
     day: date | None = None
     kept: ClassVar[defaultdict[tuple[str, int | None], _Kept]] = defaultdict(_Kept)
+    strangers: ClassVar[_Kept] = _Kept()
 
 
-def _within_allowance(rows: list[Exchange]) -> list[Exchange]:
-    """Leave out what is beyond JOURNAL_BYTES_PER_DAY of its gateway, but for a notice that says so, once a day."""
+def _within_allowance(rows: list[Exchange], owners: Mapping[str, int | None]) -> list[Exchange]:
+    """Leave out what is beyond JOURNAL_BYTES_PER_DAY of its gateway, but for a notice that says so, once a day.
+
+    A stranger is who has no owner, whatever organization it names.
+    """
     if not settings.JOURNAL_BYTES_PER_DAY:
         return rows
     today = timezone.now().date()
     if _Today.day != today or len(_Today.kept) > MAX_GATEWAYS:
         note_skipped()
-        _Today.day = today
         _Today.kept.clear()
+    if _Today.day != today:
+        _Today.day, _Today.strangers = today, _Kept()
     written = []
     for row in rows:
-        kept = _Today.kept[row.gateway_sn, row.organization_id]
-        if kept.size < settings.JOURNAL_BYTES_PER_DAY:
-            kept.size += len(row.payload.encode()) + len(row.reply.encode()) + ROW
-            written.append(row)
-            continue
+        owner = owners.get(row.gateway_sn)
+        if _is_full(owner):
+            kept, sn, organization = _Today.strangers, "", None
+        else:
+            sn, organization = row.gateway_sn, row.organization_id
+            kept = _Today.kept[sn, organization]
+            if kept.size < settings.JOURNAL_BYTES_PER_DAY:
+                size = len(row.payload.encode()) + len(row.reply.encode()) + ROW
+                kept.size += size
+                if owner is None:
+                    _Today.strangers.size += size
+                written.append(row)
+                continue
         kept.skipped += 1
         if kept.noted_at is None:
             kept.noted, kept.noted_at = 1, row.received_at
             written.append(
                 Exchange(
-                    gateway_sn=row.gateway_sn,
-                    organization_id=row.organization_id,
+                    gateway_sn=sn,
+                    organization_id=organization,
                     channel=row.channel,
                     received_at=row.received_at,
                     outcome=Exchange.Outcome.IGNORED,
-                    reason=_notice(1),
+                    reason=_notice(sn, 1),
                 )
             )
     return written
 
 
-def _notice(skipped: int) -> str:
-    return f"{Exchange.FULL}: {skipped} more are not kept"
+def _is_full(owner: int | None) -> bool:
+    """Whether nothing more is kept today of who is not known yet, because strangers said too much."""
+    limit = STRANGERS * settings.JOURNAL_BYTES_PER_DAY
+    return owner is None and limit > 0 and _Today.strangers.size >= limit
+
+
+def _notice(sn: str, skipped: int) -> str:
+    return f"{Exchange.FULL if sn else Exchange.FULL_OF_STRANGERS}: {skipped} more are not kept"
 
 
 def note_skipped(**_tick: object) -> None:
     """Bring the notices up to date; a statement for each gateway that was beyond its allowance since the last time."""
-    for (sn, _), kept in _Today.kept.items():
+    for sn, kept in [("", _Today.strangers), *((sn, kept) for (sn, _), kept in _Today.kept.items())]:
         if kept.noted_at is not None and kept.skipped != kept.noted:
             notices = Exchange.objects.filter(gateway_sn=sn, received_at=kept.noted_at, method="")
-            notices.filter(reason__startswith=Exchange.FULL).update(reason=_notice(kept.skipped))
+            notices.filter(reason__startswith="the journal ").update(reason=_notice(sn, kept.skipped))
             kept.noted = kept.skipped
 
 

@@ -31,6 +31,7 @@ class Exchange(models.Model):
 
     LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
     FULL: ClassVar[str] = "the journal of this device is full for today"
+    FULL_OF_STRANGERS: ClassVar[str] = "the journal of devices that belong to nobody is full for today"
     UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"

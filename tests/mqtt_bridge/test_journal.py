@@ -257,6 +257,23 @@ def test_a_full_journal_costs_no_query_for_each_message(dock):
     assert len(captured) == 1
 
 
+@pytest.mark.usefixtures("small_allowance")
+def test_strangers_share_what_is_kept_of_them_whatever_organization_they_name(dock, monkeypatch):
+    """Wrong codes under ever new serial numbers; each row is in the journal of the organization that they name."""
+    monkeypatch.setattr(journal, "STRANGERS", 2)  # 6,000 bytes
+    guess = {"organization_id": dock.organization.organization_id, "device_binding_code": "WRONG", "x": "x" * 900}
+    for number in range(30):
+        written(delivery(f"NEW{number}", "airport_organization_get", guess))
+        written(delivery(f"SAYS{number}", "hms", {"list": []}, channel="events"))
+    named = Exchange.objects.filter(organization=dock.organization).count()
+    assert 0 < named < 7
+    assert 0 < PassingEvent.objects.count() < 7
+    journal.note_skipped()
+    notice = Exchange.objects.get(gateway_sn="", method="")
+    assert notice.reason == f"{Exchange.FULL_OF_STRANGERS}: {30 - named} more are not kept"
+    assert said(dock.sn)[-1].method == "config"  # who is known
+
+
 def test_there_may_be_no_limit(settings):
     settings.JOURNAL_BYTES_PER_DAY = 0
     assert len(said("DOCK1", 10)) == 10
