@@ -19,6 +19,10 @@ from organizations.tenancy import ChangingModel, ChangingQuerySet
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
 
+# Devices that are here because they or a dock said so.
+UNINVITED = Q(organization=None) | Q(claim="named", bound_with=None)
+
+
 class DeviceQuerySet(ChangingQuerySet["Device"]):
     """Devices."""
 
@@ -28,7 +32,7 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
 
     def uninvited(self) -> Self:
         """Devices that are here because they or a dock said so, without a code and without a person."""
-        return self.filter(Q(organization=None) | Q(claim=Device.Claim.NAMED, bound_with=None))
+        return self.filter(UNINVITED)
 
     def docks(self) -> Self:
         """Docks by their model key; of unknown model, what was bound or added and never was a dock's aircraft.
@@ -107,6 +111,7 @@ class Device(ChangingModel):
         indexes = [
             models.Index(fields=["organization", "callsign", "sn"], name="device_organization_list"),
             models.Index(fields=["organization", "updated", "id"], name="device_changes"),  # of a tenant, in order
+            models.Index(fields=["id"], condition=UNINVITED, name="device_uninvited"),  # they are counted
         ]
 
     def __str__(self) -> str:

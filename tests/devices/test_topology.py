@@ -146,6 +146,14 @@ def test_unclaimed_devices_are_capped(settings):
     assert "too many unclaimed" in update(report("STRANGER99"))[0]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="its plan")
+def test_strangers_are_counted_without_reading_the_other_devices():
+    """It is done for each batch that holds an unknown serial number."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "device_uninvited" in Device.objects.uninvited().explain()
+
+
 def test_a_stranger_that_never_came_back_makes_room(settings):
     settings.UNCLAIMED_DEVICE_CAP = 4
     update(*(report(f"STRANGER{number}") for number in range(4)))
