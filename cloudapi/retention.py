@@ -31,6 +31,7 @@ class Kept(NamedTuple):
     field: str
     age: Callable[[], timedelta]
     only: Callable[[], QuerySet[Any]] | None = None  # the rows that may go at all
+    most: int | None = None  # of which the newest stay, however young the others are
 
 
 def _days(setting: str) -> Callable[[], timedelta]:
@@ -69,7 +70,8 @@ TABLES: Final = (
     Kept(LicenseEvent, "at", _days("LICENSE_EVENT_DAYS")),
     Kept(AuditEvent, "at", _days("AUDIT_DAYS")),
     Kept(Invitation, "expires_at", _days("AUDIT_DAYS")),
-    Kept(BindingFailure, "last_at", lambda: credentials.KEPT),
+    # Anybody makes one under each serial number that they think of.
+    Kept(BindingFailure, "last_at", lambda: credentials.KEPT, most=100_000),
     Kept(IdempotentAnswer, "created", lambda: idempotency.KEPT),
 )
 
@@ -93,7 +95,11 @@ def prune(*, now: datetime | None = None, seconds: float = SECONDS) -> Counter[s
 
 def _prune_piece(kept: Kept, now: datetime) -> int:
     rows = kept.only() if kept.only else kept.model.objects.all()
-    old = rows.filter(**{f"{kept.field}__lt": now - kept.age()}).order_by(kept.field)
+    limit = now - kept.age()
+    if kept.most is not None:
+        newest = rows.order_by(f"-{kept.field}").values_list(kept.field, flat=True)
+        limit = max([limit, *newest[kept.most : kept.most + 1]])
+    old = rows.filter(**{f"{kept.field}__lte": limit}).order_by(kept.field)
     keys = list(old.values_list("pk", flat=True)[:PIECE])
     if keys:
         kept.model.objects.filter(pk__in=keys).delete()

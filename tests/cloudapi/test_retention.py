@@ -83,6 +83,16 @@ def test_rows_go_when_they_are_too_old_and_not_before(kept, dock):
     assert kept.model.objects.filter(pk=young.pk).exists()
 
 
+def test_of_what_anybody_may_make_only_so_many_rows_stay_however_young(monkeypatch):
+    tables = [kept._replace(most=3) for kept in retention.TABLES if kept.model is BindingFailure]
+    monkeypatch.setattr(retention, "TABLES", tables)
+    for minutes in range(10):
+        make_row(BindingFailure, NOW - timedelta(minutes=minutes), None)
+    assert retention.prune(now=NOW) == {"BindingFailure": 7}
+    assert [row.last_at for row in BindingFailure.objects.all()] == [NOW - timedelta(minutes=n) for n in range(3)]
+    assert retention.prune(now=NOW).total() == 0
+
+
 def test_a_call_goes_with_its_events_and_what_is_kept_longer_stays(dock):
     old = call(dock, days=91)
     ServiceCallEvent.objects.create(call=old, version=1, at=NOW, source="reply", status="succeeded")
