@@ -400,6 +400,7 @@ LICENSE_STALE_HOURS = number("LICENSE_STALE_HOURS", default=24)  # an older list
 # --- license files ------------------------------------------------------------------------------
 
 LICENSE_FILE_CAP = number("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
+LICENSE_FILES_CAP = number("LICENSE_FILES_CAP", default=2**30)  # bytes of one organization
 LICENSE_FILE_URL_SECONDS = number("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's new owner must not see these: their rows go when a device is released.

@@ -15,6 +15,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.core.validators import validate_ipv46_address
 from django.db import transaction
+from django.db.models import Count, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
@@ -27,6 +28,7 @@ from organizations import audit
 from organizations.audit import Actor
 from organizations.models import Organization
 
+FILES = 1000  # of one organization
 NAME_LENGTH = 100  # characters; DJI's own names are shorter
 PIECE = 256 * 2**10  # bytes in memory at a time, of each download
 # A point is safe in a path everywhere; Django's colon is not.
@@ -92,8 +94,8 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
     """Keep an uploaded file for the docks of an organization, audited.
 
     Bytes that the organization has already give the row that is there, with `already_there` set. Raises
-    ValidationError for what `read` refuses, and for other bytes with the MD5 of a file that is there: a dock could
-    not tell them apart.
+    ValidationError for what `read` refuses, for more than LICENSE_FILES_CAP of one organization, and for other bytes
+    with the MD5 of a file that is there: a dock could not tell them apart.
     """
     content = read(upload)
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -107,6 +109,7 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
     with transaction.atomic():
         row, is_new = LicenseFile.objects.get_or_create(organization=organization, md5=md5, defaults=fields)
         if is_new:
+            _refuse_too_many(organization)
             after = {"name": row.name, "size": row.size, "md5": md5}
             audit.record([audit.event(actor, "upload", row, organization_id=organization.pk, after=after)])
         elif not LicenseFile.objects.filter(pk=row.pk, content=content).exists():
@@ -114,6 +117,16 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
     stored: LicenseFile = row
     stored.already_there = not is_new
     return stored
+
+
+def _refuse_too_many(organization: Organization) -> None:
+    """Raise ValidationError if the files of an organization are too many or too large together."""
+    kept = LicenseFile.objects.filter(organization=organization).aggregate(files=Count("pk"), size=Sum("size"))
+    if kept["files"] > FILES or kept["size"] > settings.LICENSE_FILES_CAP:
+        raise ValidationError(
+            f"{organization.name} may have at most {FILES} license files, and "
+            f"{filesizeformat(settings.LICENSE_FILES_CAP)} of them. Delete some that no dock needs any more."
+        )
 
 
 def calls_using(file: LicenseFile) -> int:

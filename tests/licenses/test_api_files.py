@@ -123,6 +123,14 @@ def test_a_file_beyond_the_cap_is_refused_and_a_much_larger_one_not_even_read(op
     assert LicenseFile.objects.count() == 1
 
 
+def test_one_file_too_many_is_refused_with_the_reason(operator, settings):
+    settings.LICENSE_FILES_CAP = 1000
+    assert upload(operator, b"x" * 1000).status_code == 201
+    response = upload(operator, b"y")
+    assert (response.status_code, LicenseFile.objects.count()) == (400, 1)
+    assert "may have at most 1000 license files" in str(response.data)
+
+
 def test_a_file_larger_than_other_bodies_may_be_is_taken(operator, settings):
     content = b"x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
     assert upload(operator, content).data["size"] == len(content)

@@ -55,6 +55,20 @@ def test_same_bytes_in_two_organizations_are_two_files(keep, file, other_organiz
     assert (other.pk != file.pk, other.already_there, other.md5) == (True, False, MD5)
 
 
+@pytest.mark.parametrize(("files_cap", "size"), [(2, MIB), (1000, 3 * len(CONTENT))])
+def test_an_organization_has_no_more_files_than_it_may(
+    keep, file, other_organization, settings, monkeypatch, files_cap, size
+):
+    monkeypatch.setattr(files, "FILES", files_cap)
+    settings.LICENSE_FILES_CAP = size
+    keep(CONTENT[::-1])
+    with pytest.raises(ValidationError, match="Delete some that no dock needs"):
+        keep(CONTENT * 2)
+    assert keep().already_there
+    assert keep(owner=other_organization)
+    assert (LicenseFile.objects.count(), AuditEvent.objects.filter(action="upload").count()) == (3, 3)
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
 @pytest.mark.django_db(transaction=True)
 def test_same_bytes_at_the_same_moment_are_one_row(keep):
