@@ -106,6 +106,20 @@ def test_failing_task_is_logged_without_what_it_was_given(stack):
     assert "canary" not in stack.worker_log.read_text()
 
 
+def test_a_worker_takes_no_task_of_another_server_on_the_same_redis(stack):
+    """A Redis hands its queues to whoever asks: the servers differ by the address at which they are reached."""
+    other = stack.start_worker(beat=False, pool="solo", PUBLIC_URL="https://other.example.com")
+    before = stack.worker_log.read_text().count("badly formed")
+    send(stack.redis, arguments=["ours"])
+    send(stack.redis, arguments=["theirs"], queue="dock-cloud https://other.example.com")
+    wait_for(lambda: stack.worker_log.read_text().count("badly formed") > before)
+    assert not handled(stack)
+    stack.stop_worker(other)
+    ours = stack.start_worker(beat=False, pool="solo")
+    wait_for(lambda: handled(stack))
+    stack.stop_worker(ours)
+
+
 def test_worker_keeps_its_database_connection(stack):
     worker = stack.start_worker(beat=False)
     seen = [backends(stack, worker) for _ in range(3)]
