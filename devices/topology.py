@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from devices import live, ownership, pairing
@@ -240,6 +240,12 @@ def _update_unlocked(states: QuerySet[DeviceState], **values: Any) -> list[Devic
     if changed:
         DeviceState.objects.filter(pk__in=[device.pk for device in changed]).update(**values)
     return changed
+
+
+def known(limit: int) -> Iterable[str]:
+    """The serial numbers of what somebody owns, of many those that were heard last."""
+    owned = Device.objects.exclude(organization=None).order_by(F("state__last_seen").desc(nulls_last=True))
+    return owned.values_list("sn", flat=True)[:limit]
 
 
 def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:

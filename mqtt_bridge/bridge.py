@@ -9,10 +9,11 @@ import logging
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
+from typing import cast
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -29,7 +30,7 @@ from mqtt_bridge.connection import (
     TelemetryConnection,
 )
 from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
-from mqtt_bridge.inbox import sender
+from mqtt_bridge.inbox import MAX_PREFERRED, sender
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics
@@ -136,6 +137,7 @@ class Bridge:
             filters=topics.TELEMETRY_FILTERS,
             sink=buffer.add,
         )
+        control.prefer(_known_gateways())
         control.open()
         try:
             if control.broker_window < self._window:
@@ -268,6 +270,15 @@ class Bridge:
         """Raise LockLostError if another bridge may have become the active one."""
         if not self._lock.is_held():
             raise LockLostError("the lock of the active bridge is gone")
+
+
+def _known_gateways() -> Iterable[str]:
+    """Whom to serve before strangers from the first moment on."""
+    known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
+    try:
+        return list(known(MAX_PREFERRED))
+    except (DatabaseError, InterfaceError) as error:
+        raise DatabaseUnavailableError(str(error)) from error
 
 
 class Timer:

@@ -1,5 +1,6 @@
 """What has arrived and waits to be handled: a queue for each gateway, served in turn."""
 
+import math
 import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 WORK = 48
 LEAST = 6
 FOR_STRANGERS = 4  # a fourth of a batch, if they want it
+# How long a batch with strangers may take, in seconds: who is preferred and speaks meanwhile waits for its end. How
+# many of them that are is found out from batch to batch: what they want may be cheap or dear, and the machine busy.
+WITH_STRANGERS = 0.08
+LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 MAX_PREFERRED = 100_000
 
 Queues = OrderedDict[str, deque["Delivery"]]  # by gateway; none is empty, the first is next
@@ -29,8 +34,9 @@ class Inbox:
     """Deliveries in fair order: one of each gateway, then the next of each; those of one gateway stay in order.
 
     However much one gateway sends, a message of another waits for one batch, unless more gateways than a batch has
-    places speak at once. Preferred gateways come first: nobody can crowd them out by naming ever new ones. Every method
-    may be called from any thread; `put` and `take` need constant time per message.
+    places speak at once. Preferred gateways come first: nobody can crowd them out by naming ever new ones, and a batch
+    with others in it is a short one. Every method may be called from any thread, `take` from one; `put` and `take` need
+    constant time per message.
     """
 
     def __init__(self) -> None:
@@ -40,6 +46,8 @@ class Inbox:
         self._strangers: Queues = OrderedDict()
         # Until when, on the monotonic clock, and what waits.
         self._resting: dict[str, tuple[float, deque[Delivery]]] = {}
+        self._room = math.inf  # for strangers in the next batch
+        self._began: float | None = None  # when the last batch was handed out that had some, on the monotonic clock
         self._count = 0
         self.size = 0  # bytes
 
@@ -74,9 +82,15 @@ class Inbox:
         """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
         with self._arrived:
             self._wake()
+            if self._began is not None:
+                pace = WITH_STRANGERS / max(monotonic() - self._began, 0.001)
+                self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
             self._arrived.wait_for(lambda: self._first or self._strangers, timeout)
-            batch = _serve(self._first, limit - min(limit // FOR_STRANGERS, len(self._strangers)))
-            batch += _serve(self._strangers, limit - len(batch))
+            room = int(min(self._room, limit))
+            batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, len(self._strangers)))
+            strangers = _serve(self._strangers, min(room, limit - len(batch)))
+            self._began = monotonic() if strangers else None
+            batch += strangers
             self._count -= len(batch)
             self.size -= sum(len(delivery.payload) for delivery in batch)
         return batch

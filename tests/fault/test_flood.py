@@ -21,6 +21,7 @@ from tests.stack import CODE, wait_for
 pytestmark = pytest.mark.fault
 
 FLOOD = 2_000  # messages per second
+STRANGERS = 6_000  # the same of ever new serial numbers: so many more than the bridge can handle
 SECONDS = size(1, 10)  # of each flood
 ASKED = size(50, 100)  # requests of the other dock during each flood
 TIMES = 2  # as long, at least, does a dock wait without the protection
@@ -40,18 +41,18 @@ class Flooder:
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._heard = 0  # bytes
 
-    def flood(self, messages, *, qos, seconds):
-        """Publish FLOOD pairs of topic and payload per second in turn; returns how many, when the broker has all."""
+    def flood(self, messages, *, qos, seconds, rate):
+        """Publish so many pairs of topic and payload per second in turn; returns how many, when the broker has all."""
         packets = [
-            packet(0x30 | qos << 1, text(topic) + (struct.pack("!H", mid + 1) if qos else b"") + payload)
-            for mid, (topic, payload) in enumerate(itertools.islice(itertools.cycle(messages), FLOOD))
+            packet(0x30 | qos << 1, text(topic) + (struct.pack("!H", mid % 65_535 + 1) if qos else b"") + payload)
+            for mid, (topic, payload) in enumerate(itertools.islice(itertools.cycle(messages), rate * seconds))
         ]
         self._socket.settimeout(None)
         self._reader.start()
         start, sent = time.monotonic(), 0
-        while sent < FLOOD * seconds:
-            due = min(int((time.monotonic() - start) * FLOOD), FLOOD * seconds)
-            self._socket.sendall(b"".join(packets[number % FLOOD] for number in range(sent, due)))
+        while sent < rate * seconds:
+            due = min(int((time.monotonic() - start) * rate), rate * seconds)
+            self._socket.sendall(b"".join(packets[sent:due]))
             sent = due
             time.sleep(0.005)
         if qos:
@@ -81,14 +82,19 @@ def packet(kind, body):
             return bytes([kind]) + digits + body
 
 
-def message(data, method=None):
-    said = {"tid": "t", "bid": "b", "timestamp": 1, "gateway": FLOODER, "method": method, "data": data}
+def message(data, method=None, gateway=FLOODER):
+    said = {"tid": "t", "bid": "b", "timestamp": 1, "gateway": gateway, "method": method, "data": data}
     return json.dumps(said).encode()
 
 
 def bind(*sns, code=CODE):
     entries = [{"sn": sn, "device_binding_code": code, "organization_id": "12345678"} for sn in sns]
-    return message({"bind_devices": entries}, "airport_organization_bind")
+    return message({"bind_devices": entries}, "airport_organization_bind", gateway=sns[0])
+
+
+def strangers(ask):
+    """A question of ever new serial numbers, each the only one of its own."""
+    return [(f"thing/product/NEW{number:06}/requests", ask(f"NEW{number:06}")) for number in range(STRANGERS * SECONDS)]
 
 
 STATUS = message({"devices": [{"sn": FLOODER}]}, "airport_bind_status")
@@ -106,6 +112,11 @@ FLOODS = {
     "requests": ([(REQUESTS, BIND)], 1),
     "alternating methods": ([(REQUESTS, said) for said in (STATUS, BIND, GET, CONFIG)], 1),
     "pings": ([(f"bridge/{CLIENT_ID}/ping", b"forged 0.0")], 1),
+    "new serial numbers": (
+        strangers(lambda sn: message({"devices": [{"sn": sn}]}, "airport_bind_status", gateway=sn)),
+        1,
+    ),
+    "wrong codes": (strangers(lambda sn: bind(sn, code="WRONGCODE")), 1),
     "big lists": ([(REQUESTS, bind(FLOODER, *AIRCRAFT[1:])), (f"sys/product/{FLOODER}/status", TOPOLOGY)], 1),
 }
 
@@ -130,15 +141,17 @@ async def ask(dock, count, seconds, patience):
 
 
 def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
-    """Let one dock ask during a flood; returns its ledger and how much the other one said."""
+    """Let one dock, which is bound, ask during a flood; returns its ledger and how much the other one said."""
     with stack.fleet(sn_prefix=prefix, options=QUIET) as (fleet, loop):
         wait_for(lambda: fleet.docks[0].connection.is_open)
+        asyncio.run_coroutine_threadsafe(ask(fleet.docks[0], 2, 0, 60), loop).result(120)
         asking = asyncio.run_coroutine_threadsafe(ask(fleet.docks[0], ASKED, seconds, patience), loop)
         said = 0
         if flood:
             messages, qos = FLOODS[flood]
             flooder = Flooder(stack.broker.url)
-            said = flooder.flood(messages, qos=qos, seconds=seconds)
+            rate = STRANGERS if len(messages) > FLOOD else FLOOD
+            said = flooder.flood(messages, qos=qos, seconds=seconds, rate=rate)
             flooder.close()
         asking.result(timeout=2 * seconds + patience + 60)
     return fleet.ledger, said
@@ -153,6 +166,8 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
         ("alternating methods", "one_queue"),
         ("pings", "any_ping"),
         ("big lists", "no_work"),
+        ("new serial numbers", "one_queue"),
+        ("wrong codes", "one_queue"),
     ],
 )
 def test_dock_is_heard_while_another_floods_and_waits_without(flood, alteration, new_stack, report):
@@ -168,7 +183,7 @@ def test_dock_is_heard_while_another_floods_and_waits_without(flood, alteration,
             stack.start_bridge(**({"command": command(*alterations)} if alterations else {}))
             ledger, said = hear(stack, "HEARD", flood=flood, patience=patience)
         report(f"{' '.join(alterations)} {said} {flood} from another dock: {ledger.summary()}")
-        assert len(ledger.transactions()) == ASKED
+        assert len(ledger.transactions()) == ASKED + 2
         assert alterations or ledger.unanswered() == []
         return patience if len(ledger.unanswered()) > ASKED // 20 else ledger.latency(95)[0]
 

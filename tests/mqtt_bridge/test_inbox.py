@@ -3,7 +3,7 @@
 import pytest
 
 from mqtt_bridge.connection import Delivery
-from mqtt_bridge.inbox import LEAST, WORK, Inbox, sender
+from mqtt_bridge.inbox import LEAST, LEAST_STRANGERS, WITH_STRANGERS, WORK, Inbox, sender
 
 
 def delivery(sn, number=0, *, cost=1):
@@ -92,3 +92,32 @@ def test_what_is_put_back_comes_again_after_its_rest_and_before_what_its_gateway
     now += 0.5
     assert take(box) == ["LOCKED 1", "LOCKED 2", "LOCKED 3", "LOCKED 4"]
     assert (len(box), box.size) == (0, 0)
+
+
+def test_strangers_get_as_many_places_as_can_be_handled_soon(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("mqtt_bridge.inbox.monotonic", lambda: now)
+    inbox = filled(*(delivery(f"NEW{number}") for number in range(10_000)))
+
+    def handle(seconds_each):
+        nonlocal now
+        size = len(take(inbox))
+        now += size * seconds_each
+        return size
+
+    assert [handle(0.001) for _ in range(10)][-1] == pytest.approx(WITH_STRANGERS / 0.001, rel=0.1)
+    assert [handle(0.1) for _ in range(10)][-1] == LEAST_STRANGERS
+    assert [handle(0.0001) for _ in range(30)][-1] == 256
+
+
+def test_who_is_preferred_is_not_slowed_down_with_strangers(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("mqtt_bridge.inbox.monotonic", lambda: now)
+    inbox = filled(*(delivery(f"NEW{number}") for number in range(1000)))
+    for _ in range(10):
+        take(inbox)
+        now += 10
+    inbox.prefer(f"KNOWN{number}" for number in range(1000))
+    for number in range(1000):
+        inbox.put(delivery(f"KNOWN{number}"))
+    assert [said[:3] for said in take(inbox)] == ["KNO"] * (256 - LEAST_STRANGERS) + ["NEW"] * LEAST_STRANGERS
