@@ -157,7 +157,7 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
     return fleet.ledger, said
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("flood", "alteration"),
     [
