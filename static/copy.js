@@ -1,15 +1,10 @@
-// Copies the text of the element that a button names; where the browser forbids it, selects it for the person to copy.
-// A button is hidden until it works.
+// Copies the text of the element that a button names; where the browser forbids it, leaves it selected for the person to
+// copy. A button is hidden until it works.
 for (const button of document.querySelectorAll("[data-copy]")) {
-  button.addEventListener("click", async () => {
-    const source = document.getElementById(button.dataset.copy);
-    getSelection().selectAllChildren(source);
-    try {
-      await navigator.clipboard.writeText(source.textContent);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Selected";
-    }
+  button.addEventListener("click", () => {
+    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+    // Not navigator.clipboard: that is missing without HTTPS, and may not answer while the window has no focus.
+    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
   });
   button.hidden = false;
 }
