@@ -15,7 +15,7 @@ from benchmarks.browser import Browser, Told
 from benchmarks.load import SERVICES, LoadClient, service_requests
 from benchmarks.processes import ROOT, Running, environment, manage, running, wait, web_process
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
-from mqtt_bridge.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
+from mqtt_bridge.line.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
 
 WARM = 20  # commands before the clock runs
 PROCESSES = (1, 2)  # worker processes

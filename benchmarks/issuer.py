@@ -45,8 +45,8 @@ def prepare(count: int) -> dict[str, Any]:
 
 def command(license_id: int, *, together: bool) -> dict[str, float]:
     """Command all docks."""
-    from devices import batches, service_calls
-    from devices.methods import SWITCH
+    from devices.calls import asking, batches
+    from devices.calls.methods import SWITCH
     from devices.models import Device
     from organizations.audit import Actor
     from organizations.models import AuditEvent
@@ -59,7 +59,7 @@ def command(license_id: int, *, together: bool) -> dict[str, float]:
         batches.start(devices=devices, method=SWITCH, data=data, actor=actor)
     else:
         for device in devices:
-            service_calls.issue(device=device, method=SWITCH, data=data, actor=actor)
+            asking.issue(device=device, method=SWITCH, data=data, actor=actor)
     return {"began": began, "issued": time.time()}
 
 

@@ -15,12 +15,12 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from devices import service_calls  # noqa: E402
+from devices.calls import asking, sending  # noqa: E402
 from devices.models import Device, DeviceState  # noqa: E402
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense  # noqa: E402
 from mqtt_bridge import dispatch  # noqa: E402
 from mqtt_bridge.bulk import append  # noqa: E402
-from mqtt_bridge.connection import Delivery  # noqa: E402
+from mqtt_bridge.line.connection import Delivery  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 from mqtt_bridge.protocol import envelope  # noqa: E402
 from mqtt_bridge.protocol.topics import Channel  # noqa: E402
@@ -94,8 +94,8 @@ def payload(call: Any, size: int, *, enabled: bool) -> bytes:
 def answer(dock: Device, size: int, *, enabled: bool) -> None:
     """Ask for a list and let the bridge's dispatch handle the answer."""
     actor = Actor(AuditEvent.Through.COMMAND)
-    call = service_calls.issue(device=dock, method="unlock_license_list", data={"device_model_domain": 0}, actor=actor)
-    service_calls.claim(call.pk, now=timezone.now())
+    call = asking.issue(device=dock, method="unlock_license_list", data={"device_model_domain": 0}, actor=actor)
+    sending.claim(call.pk, now=timezone.now())
     topic = f"thing/product/{dock.sn}/services_reply"
     for _ in dispatch.handle([Delivery(topic=topic, payload=payload(call, size, enabled=enabled), mid=1)]):
         pass

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mqtt_bridge.client import build_client, connect_properties, parse_url, subscriptions
+from mqtt_bridge.line.client import build_client, connect_properties, parse_url, subscriptions
 
 BOUND = {"result": 0, "output": {"err_infos": [{"sn": "", "err_code": 0}, {"sn": "", "err_code": 0}]}}
 

@@ -5,11 +5,11 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems, views
-from devices.api import SN_IN_PATHS, DeviceViewSet
-from devices.api_calls import ServiceCallBatchViewSet, ServiceCallViewSet
-from devices.api_exchanges import ExchangeViewSet, PassingEventViewSet
+from devices.api.calls import ServiceCallBatchViewSet, ServiceCallViewSet
+from devices.api.devices import SN_IN_PATHS, DeviceViewSet
+from devices.api.exchanges import ExchangeViewSet, PassingEventViewSet
 from licenses.api import DockLicenseViewSet, LicenseFileViewSet, UnlockLicenseViewSet
-from organizations.api import BindingCodeViewSet, OrganizationViewSet
+from organizations.api.organizations import BindingCodeViewSet, OrganizationViewSet
 
 router = SimpleRouter()
 router.register("organizations", OrganizationViewSet)

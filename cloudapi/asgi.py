@@ -37,8 +37,8 @@ class Handler(ASGIHandler):
     They are synchronous, and Django would go to the event loop and back between them. It also makes a thread for every
     request, which opens a database connection of its own and leaves it to the garbage collector.
 
-    A response that `waits_for` a service call (devices/waiting.py) is not sent. When the wait is over, which takes no
-    thread, the request is answered once more from its beginning: rights and rows are read anew.
+    A response that `waits_for` a service call (devices/calls/long_poll.py) is not sent. When the wait is over, which
+    takes no thread, the request is answered once more from its beginning: rights and rows are read anew.
 
     What a response streams is read in these threads too, a piece at a time; Django would read all of it before the
     first byte is sent.
@@ -106,7 +106,7 @@ django.setup(set_prefix=False)  # loads the apps that the imports below need
 from cloudapi.checks import AtHome, check_all  # noqa: E402
 from cloudapi.origins import KeyElseSession, SameOriginOnly  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
-from devices.waiting import Watcher  # noqa: E402
+from devices.calls.long_poll import Watcher  # noqa: E402
 from mqtt_bridge import timeouts  # noqa: E402
 
 check_all()
@@ -115,7 +115,7 @@ sockets = URLRouter(websocket_urlpatterns)
 protocols = ProtocolTypeRouter(
     {
         "http": Handler(),
-        # Whose key or session it is, is read by the socket itself, again and again (devices/streaming.py).
+        # Whose key or session it is, is read by the socket itself, again and again (devices/live/websocket.py).
         "websocket": KeyElseSession(by_key=sockets, by_session=SameOriginOnly(SessionMiddlewareStack(sockets))),
     }
 )

@@ -13,10 +13,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from devices import accounts, methods
+from devices import accounts
 from devices import mqtt as devices
+from devices.calls import methods
+from devices.calls.transition import FollowUp
 from devices.models import ServiceCall
-from devices.service_calls import FollowUp
 from licenses import catalog, files
 from mqtt_bridge.protocol.messages import (
     BindRequest,

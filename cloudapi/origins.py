@@ -8,7 +8,7 @@ from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from devices.watching import KeyHolder
+from devices.live.subscription import KeyHolder
 
 # What browsers send by themselves once people have signed in at a proxy before us: it tells us nothing.
 OF_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})

@@ -17,7 +17,8 @@ from django.utils import timezone
 from devices.models import ServiceCall, ServiceCallBatch
 from licenses.models import LicenseEvent, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
-from organizations import credentials, idempotency
+from organizations import credentials
+from organizations.api import idempotency
 from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
 
 PIECE: Final = 500  # rows of one transaction

@@ -195,16 +195,16 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", default=600, least=0)  # of a key or a user; 0: no limit
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "organizations.authentication.ApiKeyAuthentication",
+        "organizations.api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["organizations.permissions.ByRole"],
+    "DEFAULT_PERMISSION_CLASSES": ["organizations.api.permissions.ByRole"],
     "DEFAULT_THROTTLE_CLASSES": ["cloudapi.rest.rate_limit.PerMinute"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
-        "organizations.filters.SearchFilter",
+        "organizations.api.filters.SearchFilter",
     ],
     "DEFAULT_PAGINATION_CLASS": "cloudapi.rest.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "cloudapi.rest.schema.Schema",
@@ -285,7 +285,7 @@ MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers: docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))
 BRIDGE_TICKS = {  # seconds between two calls
-    "devices.service_calls.close_overdue": 5.0,
+    "devices.calls.ending.close_overdue": 5.0,
     "devices.topology.sweep": 5.0,
     "mqtt_bridge.journal.mark_unanswered": 5.0,
     "mqtt_bridge.journal.note_skipped": 60.0,

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from devices import live, methods
+from devices.calls import methods
+from devices.live import broadcast
 from devices.models import Device, DeviceAccount, ServiceCall
 
 Account = DeviceAccount.Status
@@ -33,7 +34,7 @@ def begin(calls: Iterable[ServiceCall]) -> None:
         accounts, update_conflicts=True, unique_fields=["device"], update_fields=[*_KEPT, "before", "updated"]
     )
     for call in logins.values():
-        live.tell_account(call.device)
+        broadcast.tell_account(call.device)
 
 
 def unverified_attempt(device: Device) -> ServiceCall | None:
@@ -91,4 +92,4 @@ def _concerned(call: ServiceCall) -> DeviceAccount | None:
 def _save(account: DeviceAccount, call: ServiceCall) -> None:
     account.before = {}
     account.save()
-    live.tell_account(call.device)
+    broadcast.tell_account(call.device)

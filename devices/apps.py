@@ -8,4 +8,4 @@ class DevicesConfig(AppConfig):
     verbose_name = "Devices"
 
     def ready(self) -> None:
-        from devices import revocation  # noqa: F401 - its receivers
+        from devices.live import revocation  # noqa: F401 - its receivers

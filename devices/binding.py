@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from devices import live, ownership, pairing, topology
+from devices import ownership, pairing, topology
+from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Word
@@ -252,12 +253,12 @@ class _Decision:
         append(Device, list(new.values()))
         if pairings is not None:
             pairings.write()
-            live.tell_device(device for sn, device in pairings.docks.items() if sn not in self.touched)
+            broadcast.tell_device(device for sn, device in pairings.docks.items() if sn not in self.touched)
         if self.used:
             BindingCode.objects.bulk_update(self.used.values(), ["uses"])
         self.ownership.write()
         self._set_online([new[sn] for sn in self.gateways & new.keys()], self.gateways - new.keys())
-        live.tell_device(self.touched.values())
+        broadcast.tell_device(self.touched.values())
 
     def _set_online(self, new: Sequence[Device], known: Collection[str]) -> None:
         """Gateways that were just bound speak."""
@@ -368,5 +369,5 @@ def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = N
     ownership.save(changed.values())
     changes.write()
     pairings.write()
-    live.tell_device((pairings.docks | changed).values())
+    broadcast.tell_device((pairings.docks | changed).values())
     return were

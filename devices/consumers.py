@@ -11,9 +11,18 @@ from typing import Any, Final
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from devices import sender, watching
-from devices.streaming import AWAY, BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, SEND_TIMEOUT, TOO_MANY, TRY_AGAIN, Stream
-from devices.watching import View, Who
+from devices.live import frame_sender, subscription
+from devices.live.subscription import View, Who
+from devices.live.websocket import (
+    AWAY,
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    SEND_TIMEOUT,
+    TOO_MANY,
+    TRY_AGAIN,
+    Stream,
+)
 from organizations.tenancy import Principal
 
 logger = logging.getLogger(__name__)
@@ -37,7 +46,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except sender.UNREACHABLE as error:
+        except frame_sender.UNREACHABLE as error:
             if self.task is not None:
                 raise
             logger.warning("A WebSocket is sent away, the channel layer has no channel for it: %r", error)
@@ -90,7 +99,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if "who" in self.scope:  # with an API key (cloudapi/origins.py)
             shown: Who = self.scope["who"]
             return shown
-        return functools.partial(watching.user_of, self.scope["session"].session_key)
+        return functools.partial(subscription.user_of, self.scope["session"].session_key)
 
     async def _run(self) -> None:
         try:
@@ -110,7 +119,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.stream.outbox.close(BAD_REQUEST)
 
     async def frames(self, message: dict[str, Any]) -> None:
-        """What `devices/sender.py` sent to a group."""
+        """What `devices/live/frame_sender.py` sent to a group."""
         self.stream.hear(message["frames"])
 
 
@@ -128,14 +137,14 @@ class DeviceConsumer(LiveConsumer):
     """`/ws/devices/{sn}/`: a device, its account, its calls."""
 
     def look(self, user: Principal) -> View | None:
-        return watching.device_view(user, self.scope["url_route"]["kwargs"]["sn"])
+        return subscription.device_view(user, self.scope["url_route"]["kwargs"]["sn"])
 
 
 class OrganizationConsumer(LiveConsumer):
     """`/ws/organizations/{organization_id}/`: the calls of an organization."""
 
     def look(self, user: Principal) -> View | None:
-        return watching.organization_view(user, self.scope["url_route"]["kwargs"]["organization_id"])
+        return subscription.organization_view(user, self.scope["url_route"]["kwargs"]["organization_id"])
 
 
 class NotFoundConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

@@ -334,7 +334,7 @@ class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
 
 
 class ServiceCall(ChangingModel):
-    """One service asked of one dock, by a person, a script or an integrator. Its rules: `devices/call_states.py`.
+    """One service asked of one dock, by a person, a script or an integrator. Its rules: `devices/calls/states.py`.
 
     `updated` is the moment of its last version.
     """

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from django.utils import timezone
 
-from devices import binding, service_calls, topology
+from devices import binding, topology
 from devices.binding import BindEntry
-from devices.call_states import Source
+from devices.calls import hearing
+from devices.calls.states import Source
 from devices.configuration import configurations
 from mqtt_bridge.protocol.messages import (
     BindOutput,
@@ -111,6 +112,6 @@ def account_progress(messages: Sequence[Message]) -> list[Reply]:
 
 
 def _hear(source: Source, messages: Sequence[Message]) -> list[Reply]:
-    reports = [service_calls.Report(message.sn, source, message.tid, message.bid, message.data) for message in messages]
-    reasons = service_calls.hear_docks(reports, now=timezone.now())
+    reports = [hearing.Report(message.sn, source, message.tid, message.bid, message.data) for message in messages]
+    reasons = hearing.hear_docks(reports, now=timezone.now())
     return [Reply(EventAck(), reason) for reason in reasons]

@@ -10,7 +10,8 @@ from datetime import datetime
 from django.apps import apps
 from django.conf import settings
 
-from devices import live, service_calls
+from devices.calls import ending
+from devices.live import broadcast
 from devices.models import UNKNOWN_STATE, Device, DeviceState
 from organizations import audit
 from organizations.audit import Actor
@@ -44,7 +45,7 @@ class Changes:
         self._events.append(
             audit.event(self.actor, action, device, organization_id=device.organization_id, before=before)
         )
-        live.tell_device([device])  # those who lose it
+        broadcast.tell_device([device])  # those who lose it
         if device.is_unproven:
             device.is_enabled = True
         device.organization = device.bound_at = device.bound_with = device.gateway = None
@@ -65,7 +66,7 @@ class Changes:
         if device.organization is not None:
             self.take(device, "disown")
         if device.pk is not None:
-            live.tell_device([device])  # whoever watches it as unclaimed
+            broadcast.tell_device([device])  # whoever watches it as unclaimed
         device.organization, device.claim, device.bound_at, device.bound_with = owner, claim, self.now, code
         self._given.append((device, action, after))
 
@@ -82,7 +83,7 @@ class Changes:
                 unique_fields=["device"],
                 update_fields=[*UNKNOWN_STATE, "cleared_at"],
             )
-            service_calls.abandon(keys)
+            ending.abandon(keys)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
         given = (

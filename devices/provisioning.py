@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from devices import live
+from devices.live import broadcast
 from devices.models import Device, DeviceQuerySet
 from organizations import audit
 from organizations.audit import Actor
@@ -32,7 +32,7 @@ def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> li
         for device in changed
     )
     Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_enabled=enabled)
-    live.tell_device(changed)
+    broadcast.tell_device(changed)
     return changed
 
 
@@ -54,5 +54,5 @@ def clear_out(*, days: int, now: datetime, actor: Actor) -> int:
     audit.record(audit.event(actor, "delete", device, organization_id=None) for device in rows)
     # Claimed between the two statements is impossible: the rows are locked, and the condition is asked again.
     Device.objects.unclaimed().filter(pk__in=[device.pk for device in rows]).delete()
-    live.tell_device(rows)
+    broadcast.tell_device(rows)
     return len(rows)

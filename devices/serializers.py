@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 from rest_framework import serializers
 
-from devices import call_states, methods
+from devices.calls import methods, states
 from devices.models import (
     OPEN_STATUSES,
     Device,
@@ -159,10 +159,10 @@ class ServiceCallSerializer(IncludingSerializer):
         return methods.label(call.method)
 
     def get_text(self, call: ServiceCall) -> str:
-        return call_states.describe(call)
+        return states.describe(call)
 
-    def get_problem(self, call: ServiceCall) -> call_states.Problem | None:
-        return call_states.problem(call)
+    def get_problem(self, call: ServiceCall) -> states.Problem | None:
+        return states.problem(call)
 
 
 class SkippedSerializer(serializers.Serializer[Any]):

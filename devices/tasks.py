@@ -8,9 +8,9 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from devices import service_calls
+from devices.calls import ending, sending
+from mqtt_bridge.line.publisher import Message, Publisher, publisher
 from mqtt_bridge.models import Heartbeat
-from mqtt_bridge.publisher import Message, Publisher, publisher
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def publish_service_call(call_id: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def publish_service_calls(batch_id: str) -> None:
     """Publish the calls of a batch."""
-    _publish(service_calls.waiting(timezone.now(), batch=UUID(batch_id)))
+    _publish(sending.waiting(timezone.now(), batch=UUID(batch_id)))
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -37,8 +37,8 @@ def sweep_service_calls() -> None:
     """Close what ran out of time, then publish what was committed but got no task, or lost it."""
     # The bridge has told it with its first ping, a moment after it began to listen; one that is away gets no grace.
     since = Heartbeat.objects.order_by("-started_at").values_list("started_at", flat=True).first()
-    service_calls.close_overdue(listening_since=since)
-    _publish(service_calls.waiting(timezone.now()))
+    ending.close_overdue(listening_since=since)
+    _publish(sending.waiting(timezone.now()))
 
 
 def _publish(call_ids: Sequence[UUID]) -> None:
@@ -54,7 +54,7 @@ def _publish(call_ids: Sequence[UUID]) -> None:
 def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:
     """Publish these at once; if they cannot be claimed together, one by one, so that no call harms another."""
     try:
-        claims = service_calls.claim_many(call_ids, now=timezone.now())
+        claims = sending.claim_many(call_ids, now=timezone.now())
     except Exception:
         if len(call_ids) == 1:
             logger.exception("Service call %s could not be published", call_ids[0])
@@ -63,4 +63,4 @@ def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:
             _publish_some(line, [call_id])
         return
     receipts = line.publish_many([Message(claim.topic, claim.payload, claim.qos, claim.expiry) for claim in claims])
-    service_calls.record_receipts(zip((claim.call for claim in claims), receipts, strict=True))
+    sending.record_receipts(zip((claim.call for claim in claims), receipts, strict=True))

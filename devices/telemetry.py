@@ -9,7 +9,8 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from devices import live, topology
+from devices import topology
+from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.pairing import Word
 from devices.topology import Link
@@ -89,7 +90,7 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[_Witness], list
         if state.online and not was_online:
             back.append(device)
     DeviceState.objects.bulk_create(states, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
-    live.tell_device(back)
+    broadcast.tell_device(back)
     return witnesses, held
 
 

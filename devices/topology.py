@@ -13,7 +13,8 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from devices import live, ownership, pairing
+from devices import ownership, pairing
+from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Word
@@ -162,7 +163,7 @@ class _Change:
         self.pairings.write()
         if self.states:
             write_presence(self.states.values())
-        live.tell_device((self.pairings.docks | changed | self.flipped).values())
+        broadcast.tell_device((self.pairings.docks | changed | self.flipped).values())
 
 
 # --- presence ----------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
 
 def _put_offline(states: QuerySet[DeviceState]) -> int:
     gone = _update_unlocked(states, online=False)
-    live.tell_device(gone)
+    broadcast.tell_device(gone)
     return len(gone)
 
 

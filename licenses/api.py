@@ -20,8 +20,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from devices import live
-from devices.api_exchanges import OfDeviceMixin
+from devices.api.exchanges import OfDeviceMixin
+from devices.live import broadcast
 from licenses import catalog, files, validity, views
 from licenses.models import LicenseFile, UnlockLicense
 from licenses.serializers import (
@@ -32,9 +32,9 @@ from licenses.serializers import (
     UnlockLicenseSerializer,
     UploadSerializer,
 )
-from organizations.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import Role
-from organizations.tenant_api import PatchMixin, RetrieveMixin, TenantViewSet, actor
 
 ID_IN_PATHS = "[0-9]{1,18}"
 DOMAINS = {word: domain for domain, word in INVENTORIES.items()}
@@ -119,7 +119,7 @@ class UnlockLicenseViewSet(RetrieveMixin, PatchMixin, LicenseViewSet):
     roles: ClassVar = {"partial_update": Role.OPERATOR}
 
     def changed(self, row: UnlockLicense) -> None:
-        live.tell_licenses(row.device)
+        broadcast.tell_licenses(row.device)
 
 
 class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc,name-defined]

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils import timezone
 
-from devices import live, methods
+from devices.calls import methods
+from devices.calls.transition import FollowUp
+from devices.live import broadcast
 from devices.models import Device, ServiceCall
-from devices.service_calls import FollowUp
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol.messages import License, LicenseListReply
@@ -53,7 +54,7 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
     )
     if answer.applied:
         _apply(call, answer, data.licenses or [])
-    live.tell_licenses(call.device)
+    broadcast.tell_licenses(call.device)
 
 
 def switched(call: ServiceCall, _data: Any) -> list[FollowUp]:
@@ -70,7 +71,7 @@ def switched(call: ServiceCall, _data: Any) -> list[FollowUp]:
         event = _event(call, row, Kind.ENABLED if enable else Kind.DISABLED, timezone.now())
         event.before, event.after = {"enabled": before}, {"enabled": enable}
         event.save()
-    live.tell_licenses(call.device)
+    broadcast.tell_licenses(call.device)
     return _lists(Inventory.AIRCRAFT)
 
 

@@ -19,9 +19,9 @@ from django.db.models import Count, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
-from devices.methods import UPDATE
+from devices.calls.methods import UPDATE
+from devices.calls.refusal import Refused
 from devices.models import ServiceCall
-from devices.service_calls import Refused
 from licenses.models import LicenseFile, LicenseFileDownload
 from mqtt_bridge.protocol import licenses as protocol
 from organizations import audit

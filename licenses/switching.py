@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 from django.db.models import F, Q
 from django.utils import timezone
 
-from devices import batches, methods, service_calls
-from devices.batches import Skipped
+from devices.calls import asking, batches, methods, refusal, states
+from devices.calls.batches import Skipped
 from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
 from devices.presence import Watch
 from licenses.models import Inventory, UnlockLicense
@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
     def words(self) -> str:
         """What became of it, in one sentence."""
         side = "on" if self.enable else "off"
-        said = service_calls.describe(self.call)
+        said = states.describe(self.call)
         if self.is_open:
             return f"switching {side}…"
         if self.call.status == ServiceCall.Status.TIMED_OUT:
@@ -91,15 +91,15 @@ def why_not(
         return f"It is {'on' if enable else 'off'} already."
     if attempt is not None and attempt.is_open:
         return "A switch of it is under way."
-    refused = service_calls.why_not(license_.device, methods.SWITCH, queue=queue, watch=watch)
+    refused = asking.why_not(license_.device, methods.SWITCH, queue=queue, watch=watch)
     return str(refused) if refused else ""
 
 
 def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False) -> ServiceCall:
     """Ask the dock to switch it; raises Refused. What it is then, only the dock's answer and its next list tell."""
     if license_.device_model_domain != Inventory.AIRCRAFT:
-        raise service_calls.Refused(service_calls.Refused.Kind.INVALID, NOT_IMPORTED)
-    return service_calls.issue(
+        raise refusal.Refused(refusal.Refused.Kind.INVALID, NOT_IMPORTED)
+    return asking.issue(
         device=license_.device,
         method=methods.SWITCH,
         data=_data(license_, enable),

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from devices import methods, service_calls
+from devices.calls import asking, methods
 from devices.models import Device, ServiceCall
 from licenses.models import Inventory, LicenseList
 from organizations.audit import Actor
@@ -27,7 +27,7 @@ def synchronize(*, now: datetime | None = None) -> int:
     asked = 0
     for domain in Inventory:
         data = {"device_model_domain": int(domain)}
-        issued = service_calls.issue_many(
+        issued = asking.issue_many(
             devices=due(domain, now)[: settings.LICENSE_SYNC_PER_MINUTE - asked],
             method=methods.LIST,
             data=data,

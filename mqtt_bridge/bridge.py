@@ -21,16 +21,16 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge import dispatch, journal
-from mqtt_bridge.client import PUBLISH_WINDOW, parse_url, redact_url
-from mqtt_bridge.connection import (
+from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
+from mqtt_bridge.line.client import PUBLISH_WINDOW, parse_url, redact_url
+from mqtt_bridge.line.connection import (
     BrokerUnavailableError,
     ConnectionClosedError,
     ControlConnection,
     Delivery,
     TelemetryConnection,
 )
-from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
-from mqtt_bridge.inbox import MAX_PREFERRED, sender
+from mqtt_bridge.line.inbox import MAX_PREFERRED, sender
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics

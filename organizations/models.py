@@ -399,7 +399,7 @@ class AuditEvent(TenantModel):
 
 
 class IdempotentAnswer(models.Model):
-    """What a request with an `Idempotency-Key` was answered, to be told again; see `organizations/idempotency.py`."""
+    """What a request with an `Idempotency-Key` was answered, to be told again: `organizations/api/idempotency.py`."""
 
     principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
     key = models.CharField(max_length=255)

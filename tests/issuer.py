@@ -16,7 +16,7 @@ def say(line):
 
 def main():
     django.setup()
-    from devices import service_calls
+    from devices.calls import asking, refusal
     from devices.models import Device
     from organizations.audit import Actor
     from organizations.models import AuditEvent
@@ -27,9 +27,9 @@ def main():
         wanted = json.loads(line)
         device = Device.objects.get(sn=wanted.pop("sn"))
         try:
-            call = service_calls.issue(device=device, actor=actor, **wanted)
+            call = asking.issue(device=device, actor=actor, **wanted)
             answer = {"id": str(call.pk)}
-        except service_calls.Refused as refused:
+        except refusal.Refused as refused:
             answer = {"refused": refused.kind.value, "text": str(refused)}
         say(json.dumps(answer))
 

@@ -1,8 +1,8 @@
 """The web process with shorter intervals: `uvicorn tests.quick_asgi:application`."""
 
 from cloudapi.asgi import application
-from devices import streaming
+from devices.live import websocket
 
-streaming.CHECK_EVERY = 1.0
+websocket.CHECK_EVERY = 1.0
 
 __all__ = ["application"]

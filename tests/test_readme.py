@@ -10,7 +10,7 @@ import pytest
 
 from cloudapi.embedded import programs
 from cloudapi.embedded.demo import ORGANIZATIONS
-from devices import service_calls
+from devices.calls import asking
 from devices.models import Device, ServiceCall
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -43,7 +43,7 @@ def test_tour_binds_a_dock_by_hand(prepared, tmp_path):
 def test_script_asks_a_dock_for_a_service(dock):
     [script] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     Device.objects.filter(pk=dock.pk).update(sn="DEMODOCK00001")
-    names = {"Actor": Actor, "AuditEvent": AuditEvent, "Device": Device, "service_calls": service_calls}
+    names = {"Actor": Actor, "AuditEvent": AuditEvent, "Device": Device, "asking": asking}
     exec(script, names)  # noqa: S102 - our own words
     assert ServiceCall.objects.get().pk == names["call"].pk
 

@@ -8,8 +8,8 @@ from cloudapi.asgi import application, protocols  # first: it sets Django up
 
 # isort: split
 from cloudapi import urls
+from devices.calls.long_poll import Wait, wait_of
 from devices.models import ServiceCall
-from devices.waiting import Wait, wait_of
 
 watcher = protocols.application_mapping["http"].watcher
 queries = []

@@ -25,8 +25,8 @@ from django.utils import timezone
 from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import Mosquitto, ServerError
 from cloudapi.embedded.worker import WorkerError, running_worker
+from devices.diagnosis.onboarding import onboarding
 from devices.models import Device
-from devices.onboarding import onboarding
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
 from mqtt_bridge.models import Exchange

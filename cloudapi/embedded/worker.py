@@ -10,7 +10,7 @@ from django.conf import settings
 
 from cloudapi.beat import Scheduler
 from cloudapi.celery import QUIET, app
-from mqtt_bridge.publisher import publisher
+from mqtt_bridge.line.publisher import publisher
 
 START_TIMEOUT = 30.0  # seconds
 IN_MEMORY = {"broker_url": "memory://localhost", "broker_transport_options": {"polling_interval": 0.02}}

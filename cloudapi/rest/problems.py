@@ -17,8 +17,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from devices.call_states import PROBLEM
-from devices.service_calls import Refused
+from devices.calls.refusal import Refused
+from devices.calls.states import PROBLEM
 from licenses.files import FileInUseError, FileTooLargeError
 from mqtt_bridge.timeouts import is_away
 

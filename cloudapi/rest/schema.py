@@ -10,9 +10,9 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
 from cloudapi.rest.problems import MEDIA_TYPE, problem
-from devices import methods
-from devices.methods import METHODS, Method
-from organizations.tenant_api import TenantViewSet
+from devices.calls import methods
+from devices.calls.methods import METHODS, Method
+from organizations.api.tenant import TenantViewSet
 
 PROBLEM: Final = {
     "type": "object",
@@ -113,7 +113,7 @@ IDEMPOTENCY_KEY: Final = (
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """`Authorization: Api-Key ...`."""
 
-    target_class = "organizations.authentication.ApiKeyAuthentication"
+    target_class = "organizations.api.authentication.ApiKeyAuthentication"
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from devices.attention import duration
+from devices.diagnosis.attention import duration
 
 register = template.Library()
 

@@ -2,10 +2,10 @@
 
 from django import template
 
-from licenses import admin_rows
+from licenses.admin import cells
 
 register = template.Library()
-register.simple_tag(admin_rows.name_cell, name="license_name")
-register.simple_tag(admin_rows.standing_mark, name="license_standing")
-register.simple_tag(admin_rows.dock_cell, name="license_dock")
-register.simple_tag(admin_rows.switch_cell, name="license_switch")
+register.simple_tag(cells.name_cell, name="license_name")
+register.simple_tag(cells.standing_mark, name="license_standing")
+register.simple_tag(cells.dock_cell, name="license_dock")
+register.simple_tag(cells.switch_cell, name="license_switch")

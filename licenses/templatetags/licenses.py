@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from devices.models import Device
-from licenses.admin_dock import dock_page
+from licenses.admin.dock import dock_page
 
 register = template.Library()
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from mqtt_bridge.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
+from mqtt_bridge.line.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
 
 PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 RECEIVE_MAXIMUM = 512

@@ -7,9 +7,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from devices import batches, service_calls
+from devices.calls import asking, batches, hearing, sending
+from devices.calls.hearing import Report
+from devices.calls.states import Source
 from devices.models import Device, DeviceState, ServiceCall
-from devices.service_calls import Report, Source
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -37,12 +38,12 @@ def page_of(dock):
 def answer(call, data, *, source=Source.REPLY):
     """What the dock says to a call, as the bridge hears it."""
     with transaction.atomic():
-        service_calls.hear_docks([Report(call.device.sn, source, call.tid, call.bid, data)], now=timezone.now())
+        hearing.hear_docks([Report(call.device.sn, source, call.tid, call.bid, data)], now=timezone.now())
 
 
 def open_call():
     call = ServiceCall.objects.select_related("device").get(status="queued")
-    assert service_calls.claim(call.pk, now=timezone.now())
+    assert sending.claim(call.pk, now=timezone.now())
     return call
 
 
@@ -118,14 +119,14 @@ def test_the_keyboard_suffices_and_keeps_its_place(visit, alice, dock):
 
 def test_nothing_changes_under_a_finger_so_that_no_click_is_lost(visit, alice, dock):
     actor = Actor(AuditEvent.Through.ADMIN, user=alice)
-    first = service_calls.issue(device=dock, method="unlock_license_update", actor=actor)
+    first = asking.issue(device=dock, method="unlock_license_update", actor=actor)
     page = visit(alice, page_of(dock))
     page.wait_for_load_state("networkidle")
     page.hover(f"{NEWEST} >> a")
     page.mouse.down()
     with page.expect_response(lambda response: "fragment" in response.url) as fetched:
         read = {"device_model_domain": 3}
-        service_calls.issue(device=dock, method="unlock_license_list", data=read, actor=actor)
+        asking.issue(device=dock, method="unlock_license_list", data=read, actor=actor)
     fetched.value.finished()
     page.wait_for_timeout(200)  # a page that does not wait shows it by now
     page.mouse.up()
@@ -144,7 +145,7 @@ def test_it_works_without_scripts(visit, alice, dock):
 def test_another_operators_call_appears_by_itself(visit, alice, bob, dock):
     page = visit(bob, page_of(dock))
     assert page.locator("#commands form").count() == 0
-    service_calls.issue(device=dock, method="unlock_license_update", actor=Actor(AuditEvent.Through.ADMIN, user=alice))
+    asking.issue(device=dock, method="unlock_license_update", actor=Actor(AuditEvent.Through.ADMIN, user=alice))
     page.wait_for_selector(f"{NEWEST} >> text=Update licenses (newest)")
 
 
@@ -170,7 +171,7 @@ def test_a_batch_is_asked_about_started_followed_and_stopped(visit, alice, organ
     page.wait_for_selector("text=0 of 30 done, 30 open")
     page.wait_for_selector('[data-live-word][data-state="live"]')
     for call in ServiceCall.objects.select_related("device").order_by("device__sn")[:10]:
-        service_calls.claim(call.pk, now=timezone.now())
+        sending.claim(call.pk, now=timezone.now())
         answer(call, {"result": 0, "device_model_domain": 3, "licenses": []})
     page.wait_for_selector("text=10 of 30 done, 20 open")
     assert page.locator(".batch-bar rect").count() == 2
@@ -204,7 +205,7 @@ def test_hostile_text_runs_nothing(visit, alice, dock):
     page = visit(alice, page_of(dock))
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    service_calls.issue(
+    asking.issue(
         device=dock, method="unlock_license_update", actor=Actor(AuditEvent.Through.ADMIN, user=alice), note=evil
     )
     page.wait_for_selector(NEWEST)

@@ -5,9 +5,9 @@ import signal
 import pytest
 from django.test import Client
 
-from devices import live
+from devices.live import broadcast
 from devices.models import Device
-from tests.devices.calls import advance, make_call
+from tests.devices.calls.cases import advance, make_call
 from tests.web import running_web
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -94,7 +94,7 @@ def page(follow, dock):
 def test_a_page_shows_a_snapshot_and_then_each_change_under_the_policy(page, dock):
     assert (page.kinds(), page.states()) == (["snapshot"], ["connecting", "live"])
     call = make_call(dock)
-    live.tell_calls([call])
+    broadcast.tell_calls([call])
     for percent in (10, 90):
         advance(call, status="in_progress", percent=percent)
     page.wait("window.log.length === 4")
@@ -103,7 +103,7 @@ def test_a_page_shows_a_snapshot_and_then_each_change_under_the_policy(page, doc
 
 def test_a_gap_is_handed_on_and_fetched_anew(page, dock):
     call = make_call(dock)
-    live.tell_calls([call])
+    broadcast.tell_calls([call])
     call.version += 1  # of which nobody was told
     advance(call, status="sent")
     page.wait("window.log.length === 4")
@@ -113,18 +113,18 @@ def test_a_gap_is_handed_on_and_fetched_anew(page, dock):
 
 def test_what_is_older_than_what_is_known_is_not_handed_on(page, dock):
     call = make_call(dock)
-    live.tell_calls([call])
+    broadcast.tell_calls([call])
     advance(call, status="sent")
     call.version = 1
-    live.tell_calls([call, call])
-    live.tell_account(dock)
+    broadcast.tell_calls([call, call])
+    broadcast.tell_account(dock)
     page.wait("window.log.at(-1).type === 'snapshot' && window.log.length > 1")
     assert page.kinds() == ["snapshot", "service_call", "service_call", "account", "snapshot"]
 
 
 def test_a_hint_brings_a_snapshot_by_itself(page, dock):
     Device.objects.update(callsign="Pier 8")
-    live.tell_device([dock])
+    broadcast.tell_device([dock])
     page.wait("window.log.at(-1).device?.callsign === 'Pier 8'")
     assert page.kinds() == ["snapshot", "device", "snapshot"]
 

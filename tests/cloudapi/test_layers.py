@@ -4,13 +4,13 @@ import os
 
 from django.conf import settings
 
-from tests.devices.listener import Listener
+from tests.devices.live.listener import Listener
 from tests.fork_server import run
 
 SEND = """
 import django
 django.setup()
-from devices.sender import Frame, Sender
+from devices.live.frame_sender import Frame, Sender
 sender = Sender()
 sender.put([Frame("organization.1", '{"number": 1}')])
 assert sender.close(5)

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from devices.models import ServiceCall
-from tests.devices.calls import make_call
+from tests.devices.calls.cases import make_call
 from tests.stack import wait_for
 from tests.web import running_web
 

@@ -3,13 +3,14 @@
 import pytest
 from django.db import transaction
 
-from devices import accounts, service_calls
-from devices.call_states import describe
+from devices import accounts
+from devices.calls import ending, refusal, sending
+from devices.calls.states import describe
 from devices.models import Device, DeviceAccount, ServiceCall
 from devices.serializers import DeviceAccountSerializer
-from mqtt_bridge.publisher import Receipt
+from mqtt_bridge.line.publisher import Receipt
 from organizations.models import AuditEvent
-from tests.devices.test_service_calls import (
+from tests.devices.calls.test_service_calls import (
     CREDENTIALS,
     LOGIN,
     _bridge,  # noqa: F401  (a fixture)
@@ -97,14 +98,14 @@ def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811
     logged_in(dock)
     call = issue(dock, LOGIN, CREDENTIALS | {"username": "other@example.org"})
     assert account(dock)[:2] == ("logging_in", "other@example.org")
-    service_calls.cancel(call, actor=actor)
+    ending.cancel(call, actor=actor)
     assert account(dock) == ("logged_in", "pilot@example.org", "")
 
 
 def test_login_that_the_broker_never_took_leaves_what_was(dock):
     logged_in(dock)
     taken = claim(issue(dock, LOGIN, CREDENTIALS | {"username": "other@example.org"}))
-    service_calls.record_receipt(taken.call, Receipt.NOT_SENT)
+    sending.record_receipt(taken.call, Receipt.NOT_SENT)
     assert account(dock) == ("logged_in", "pilot@example.org", "")
     assert ServiceCall.objects.get(status="expired").sent is None
 
@@ -148,7 +149,7 @@ def test_logout_takes_the_place_of_a_login_that_was_not_sent(dock):
 
 def test_nothing_but_a_logout_supersedes_a_login_and_nothing_a_logout(dock):
     def is_refused(method, data):
-        with pytest.raises(service_calls.Refused, match="busy"), transaction.atomic():
+        with pytest.raises(refusal.Refused, match="busy"), transaction.atomic():
             issue(dock, method, data)
         return True
 
@@ -162,7 +163,7 @@ def test_nothing_but_a_logout_supersedes_a_login_and_nothing_a_logout(dock):
 def test_logout_that_is_refused_ends_no_login(dock):
     login = sent(dock, LOGIN, CREDENTIALS)
     Device.objects.update(is_enabled=False)
-    with pytest.raises(service_calls.Refused), transaction.atomic():
+    with pytest.raises(refusal.Refused), transaction.atomic():
         issue(dock, LOGOUT, {})
     login.refresh_from_db()
     assert login.status == "sent"

@@ -13,12 +13,13 @@ from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
-from devices import binding, live
+from devices import binding
+from devices.live import broadcast
 from devices.models import Device, DeviceAccount
 from organizations import api_keys
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Membership, OrganizationAPIKey, Role
-from tests.devices.calls import advance, make_call
+from tests.devices.calls.cases import advance, make_call
 from tests.stack import ROOT, wait_for
 from tests.web import running_web
 
@@ -154,7 +155,7 @@ def test_hints_reach_both_sockets_and_not_those_of_other_devices(web, alice, doc
     ):
         for socket in (device, owner, other):
             socket.next("snapshot")
-        live.tell_account(dock)
+        broadcast.tell_account(dock)
         assert device.next() == owner.next() == {"type": "account", "sn": dock.sn}
         assert other.within(1.0) == []
 
@@ -163,7 +164,7 @@ def test_another_organization_hears_nothing(web, charlie, dock, other_organizati
     with web.socket(owner_path(other_organization), charlie) as socket:
         socket.next("snapshot")
         advance(make_call(dock))
-        live.tell_device([dock])
+        broadcast.tell_device([dock])
         assert socket.within(1.0) == []
 
 
@@ -203,7 +204,7 @@ def test_staff_goes_on_with_the_next_owner(web, staff, dock, other_organization,
         assert socket.next("snapshot")["device"]["organization"] is None
         dock.refresh_from_db()
         with transaction.atomic():
-            live.tell_device([dock])
+            broadcast.tell_device([dock])
             Device.objects.filter(pk=dock.pk).update(organization=other_organization)
         assert socket.next("snapshot")["device"]["organization"] == "87654321"
         dock.refresh_from_db()
@@ -364,7 +365,7 @@ def test_a_program_hears_its_organization_and_no_other(web, dock, organization, 
     ):
         own.next("snapshot"), other.next("snapshot")
         advance(make_call(dock), status="sent")
-        live.tell_account(dock)
+        broadcast.tell_account(dock)
         assert {own.next()["type"], own.next()["type"]} == {"service_call", "account"}
         assert other.within(1.0) == []
 
@@ -390,7 +391,7 @@ def test_a_key_revoked_before_a_hint_does_not_hear_it(web, dock, path, key):
         socket.next("snapshot")
         with transaction.atomic():
             revoke(key[0])
-            live.tell_licenses(dock)
+            broadcast.tell_licenses(dock)
         with pytest.raises(ConnectionClosed) as closed:
             socket.next("licenses")
         assert closed.value.rcvd.code == 4403
@@ -401,7 +402,7 @@ def test_the_program_in_the_documents_follows_an_organization(web, dock, organiz
     exec(example, names := {})  # noqa: S102
     frames = names["follow"](f"ws://{web.host}{owner_path(organization)}", key[1].removeprefix("Api-Key "))
     assert next(frames)["type"] == "snapshot"
-    live.tell_device([dock])
+    broadcast.tell_device([dock])
     assert [next(frames)["type"], next(frames)["type"]] == ["device", "snapshot"]
     revoke(key[0])
     with pytest.raises(ConnectionClosed) as closed:
@@ -439,22 +440,22 @@ def test_nothing_logs_a_key(web, path, key):
 
 @pytest.mark.parametrize("end", [revoke, expire, delete])
 def test_nobody_is_left_when_a_key_ends(key, end):
-    from devices import watching
+    from devices.live import subscription
 
-    who = watching.KeyHolder(key[1].removeprefix("Api-Key "))
+    who = subscription.KeyHolder(key[1].removeprefix("Api-Key "))
     assert who() == key[0]
     end(key[0])
     assert not who().is_authenticated
 
 
 def test_rights_of_a_key_are_read_with_few_queries_and_without_the_key(dock, key, django_assert_num_queries):
-    from devices import watching
+    from devices.live import subscription
 
     plain = key[1].removeprefix("Api-Key ")
-    who = watching.KeyHolder(plain)
+    who = subscription.KeyHolder(plain)
     for expected in (3, 2):  # the first notes the use
         with django_assert_num_queries(expected):
-            assert watching.device_view(who(), dock.sn).device == dock
+            assert subscription.device_view(who(), dock.sn).device == dock
         assert plain not in repr(vars(who))
 
 
@@ -516,14 +517,14 @@ def test_a_message_beyond_all_bounds_is_not_even_read(web, alice, path):
 
 
 def test_rights_are_read_with_few_queries_whatever_there_is(alice, dock, django_assert_num_queries):
-    from devices import watching
+    from devices.live import subscription
 
     client = Client()
     client.force_login(alice)
     for _ in range(30):
         make_call(dock, requested_by=alice, created=timezone.now())
     with django_assert_num_queries(3):
-        view = watching.device_view(watching.user_of(client.session.session_key), dock.sn)
+        view = subscription.device_view(subscription.user_of(client.session.session_key), dock.sn)
     with django_assert_num_queries(2):
         view.snapshot()
 

@@ -12,7 +12,7 @@ from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode
-from tests.devices.calls import make_call
+from tests.devices.calls.cases import make_call
 from tests.devices.test_binding import bind, wanted
 from tests.devices.test_topology import report, update
 

@@ -59,7 +59,7 @@ def scanned(statements):
 
 
 @pytest.mark.usefixtures("fleet")
-@pytest.mark.parametrize("reports", [1, 8])  # of one dock in a batch: `mqtt_bridge/inbox.py`
+@pytest.mark.parametrize("reports", [1, 8])  # of one dock in a batch: `mqtt_bridge/line/inbox.py`
 def test_topologies_of_a_dock_read_no_table_from_end_to_end(reports):
     def report(number):
         named = range(number * pairing.MOST, (number + 1) * pairing.MOST)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from devices.models import Device, DeviceAccount, ServiceCall, ServiceCallSecret
 from devices.presence import Watch
 from devices.serializers import DeviceAccountSerializer, DeviceSerializer, ServiceCallSerializer
-from tests.devices.calls import make_call
+from tests.devices.calls.cases import make_call
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-password"

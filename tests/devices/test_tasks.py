@@ -9,11 +9,12 @@ import pytest
 from django.utils import timezone
 
 from cloudapi.embedded.servers import Mosquitto
-from devices import service_calls, tasks
+from devices import tasks
+from devices.calls import asking, sending
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
 from devices.tasks import publish_service_call, publish_service_calls, sweep_service_calls
-from mqtt_bridge import publisher as publisher_module
-from mqtt_bridge.client import build_client, parse_url, subscriptions
+from mqtt_bridge.line import publisher as publisher_module
+from mqtt_bridge.line.client import build_client, parse_url, subscriptions
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -89,7 +90,7 @@ def arrived(connected, count):
 
 
 def test_call_is_published_once_however_often_its_task_comes(dock, connected):
-    call = service_calls.issue(device=dock, **LIST)
+    call = asking.issue(device=dock, **LIST)
     publish_service_call(str(call.pk))
     publish_service_call(str(call.pk))
     assert connected.get(timeout=30) == (f"thing/product/{dock.sn}/services", call.tid)
@@ -98,20 +99,20 @@ def test_call_is_published_once_however_often_its_task_comes(dock, connected):
 
 
 def test_call_is_left_alone_without_a_broker(dock, no_broker):
-    call = service_calls.issue(device=dock, **LIST)
+    call = asking.issue(device=dock, **LIST)
     publish_service_call(str(call.pk))
     assert statuses(call) == ["queued"]
     assert call.version == 1
 
 
 def test_dock_that_is_not_connected_gets_nothing_later(dock, broker):
-    call = service_calls.issue(device=dock, **LIST)
+    call = asking.issue(device=dock, **LIST)
     publish_service_call(str(call.pk))
     assert statuses(call) == ["expired"]
 
 
 def test_call_that_may_wait_for_its_dock_goes_back_to_the_queue(dock, broker):
-    call = service_calls.issue(device=dock, queue=True, **LIST)
+    call = asking.issue(device=dock, queue=True, **LIST)
     publish_service_call(str(call.pk))
     assert statuses(call) == ["queued"]
 
@@ -121,13 +122,13 @@ def test_call_that_the_broker_refuses_is_not_tried_again(dock, settings, tmp_pat
     rules.write_text("topic read thing/#\n")
     with Mosquitto(config=f"acl_file {rules}") as broker:
         settings.MQTT_URL = broker.url
-        call = service_calls.issue(device=dock, **LIST)
+        call = asking.issue(device=dock, **LIST)
         publish_service_call(str(call.pk))
     assert statuses(call) == ["expired"]
 
 
 def test_sweep_publishes_what_no_task_took_up(fleet, connected):
-    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    calls = [asking.issue(device=device, **LIST) for device in fleet]
     age(*calls[:2])
     sweep_service_calls()
     assert set(arrived(connected, 2)) == {calls[0].tid, calls[1].tid}
@@ -135,24 +136,24 @@ def test_sweep_publishes_what_no_task_took_up(fleet, connected):
 
 
 def test_sweep_closes_what_ran_out_of_time(dock, no_broker):
-    call = service_calls.issue(device=dock, **LIST)
+    call = asking.issue(device=dock, **LIST)
     ServiceCall.objects.filter(pk=call.pk).update(expires=timezone.now() - timedelta(seconds=1))
     sweep_service_calls()
     assert statuses(call) == ["expired"]
 
 
 def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch):
-    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    calls = [asking.issue(device=device, **LIST) for device in fleet]
     age(calls[1], seconds=9)
     age(calls[0], calls[2])
-    claim_many = service_calls.claim_many
+    claim_many = sending.claim_many
 
     def fail_for_the_oldest(call_ids, **options):
         if calls[1].pk in call_ids:
             raise RuntimeError("broken")
         return claim_many(call_ids, **options)
 
-    monkeypatch.setattr(service_calls, "claim_many", fail_for_the_oldest)
+    monkeypatch.setattr(sending, "claim_many", fail_for_the_oldest)
     sweep_service_calls()
     assert set(arrived(connected, 2)) == {calls[0].tid, calls[2].tid}
     assert statuses(*calls) == ["sent", "queued", "sent"]
@@ -160,14 +161,14 @@ def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch)
 
 def test_batch_is_published_whole(fleet, connected, organization):
     batch = ServiceCallBatch.objects.create(organization=organization, method=LIST["method"])
-    calls = service_calls.issue_many(devices=fleet, batch=batch, **LIST).calls
+    calls = asking.issue_many(devices=fleet, batch=batch, **LIST).calls
     publish_service_calls(str(batch.pk))
     assert set(arrived(connected, 3)) == {call.tid for call in calls}
     assert statuses(*calls) == ["sent"] * 3
 
 
 def test_task_that_takes_too_long_leaves_the_rest_to_the_sweep(fleet, connected, monkeypatch):
-    calls = [service_calls.issue(device=device, **LIST) for device in fleet]
+    calls = [asking.issue(device=device, **LIST) for device in fleet]
     age(*calls)
     monkeypatch.setattr(tasks, "BUDGET", -1.0)
     sweep_service_calls()

@@ -23,7 +23,7 @@ def command(*names):
 
 def automatic_ack():
     """Acknowledge a message when it arrives."""
-    from mqtt_bridge import connection
+    from mqtt_bridge.line import connection
 
     build_client = connection.build_client
     connection.build_client = lambda *args, **options: build_client(*args, **options | {"manual_ack": False})
@@ -31,7 +31,7 @@ def automatic_ack():
 
 def clean_session():
     """Forget what the broker kept for us."""
-    from mqtt_bridge.connection import ControlConnection
+    from mqtt_bridge.line.connection import ControlConnection
 
     ControlConnection.clean_start = True
     ControlConnection.session_expiry = 0
@@ -54,16 +54,16 @@ def endless_waits():
 
 def no_table():
     """Believe whatever a dock says of a call, in the order in which it comes."""
-    from devices import call_states
+    from devices.calls import states
 
-    everything = frozenset(call_states.Status)
-    call_states.MAY = dict.fromkeys(call_states.MAY, everything)
-    call_states._furthest = lambda _known, told: told
+    everything = frozenset(states.Status)
+    states.MAY = dict.fromkeys(states.MAY, everything)
+    states._furthest = lambda _known, told: told
 
 
 def same_connection():
     """Let paho connect again by itself, and acknowledge what came before on what comes after."""
-    from mqtt_bridge import connection
+    from mqtt_bridge.line import connection
 
     build_client = connection.build_client
 
@@ -105,7 +105,8 @@ def no_runs():
 
 def one_queue():
     """Take messages in the order of arrival, with as many of one device in a batch as there are, as long as it is."""
-    from mqtt_bridge import bridge, connection, inbox
+    from mqtt_bridge import bridge
+    from mqtt_bridge.line import connection, inbox
 
     assert bridge.sender is inbox.sender  # the bridge keeps it, so that each device still has its own tokens
     connection.RECEIVE_MAXIMUM = 512
@@ -158,7 +159,7 @@ def retained_messages():
     """Ask for retained messages and take them for new ones."""
     from paho.mqtt.subscribeoptions import SubscribeOptions
 
-    from mqtt_bridge import connection
+    from mqtt_bridge.line import connection
 
     connection.subscriptions = lambda filters, *, qos: [(topic, SubscribeOptions(qos=qos)) for topic in filters]
     delivery = connection.Delivery
@@ -245,7 +246,7 @@ def after_commit():
 
 
 def published():
-    from mqtt_bridge.connection import ControlConnection
+    from mqtt_bridge.line.connection import ControlConnection
 
     ControlConnection.publish = at_call(8, ControlConnection.publish)
 
@@ -263,26 +264,26 @@ def after_journal():
 
 
 def puback_received():
-    from mqtt_bridge.connection import ControlConnection
+    from mqtt_bridge.line.connection import ControlConnection
 
     ControlConnection._on_publish = at_call(8, ControlConnection._on_publish, before=True)
 
 
 def before_ack():
-    from mqtt_bridge.client import Client
+    from mqtt_bridge.line.client import Client
 
     Client.ack = at_call(8, Client.ack, before=True)
 
 
 def after_ack():
-    from mqtt_bridge.client import Client
+    from mqtt_bridge.line.client import Client
 
     Client.ack = at_call(8, Client.ack)
 
 
 def handled():
     """Not a step between receiving and acknowledging: the first binds of several are acknowledged, if they can be."""
-    from mqtt_bridge.connection import ControlConnection
+    from mqtt_bridge.line.connection import ControlConnection
 
     def has_bind(_control, deliveries):
         return any(b"airport_organization_bind" in delivery.payload for delivery in deliveries)

@@ -22,9 +22,9 @@ def command(*names):
 
 def claim_last():
     """Mark a command as sent when the broker has acknowledged it, as a task with `acks_late` is done with last."""
-    from devices import service_calls
+    from devices.calls import sending
 
-    claim, look = service_calls.claim_many, service_calls.transaction
+    claim, look = sending.claim_many, sending.transaction
 
     def look_only(call_ids, *, now):
         with look.atomic():
@@ -36,7 +36,7 @@ def claim_last():
         for call, _receipt in receipts:
             claim([call.pk], now=call.sent)
 
-    service_calls.claim_many, service_calls.record_receipts = look_only, claim_now
+    sending.claim_many, sending.record_receipts = look_only, claim_now
 
 
 def no_expiry():
@@ -44,14 +44,14 @@ def no_expiry():
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 
-    from mqtt_bridge import publisher
+    from mqtt_bridge.line import publisher
 
     publisher.publish_properties = lambda *, expiry: Properties(PacketTypes.PUBLISH)
 
 
 def login_at_qos_1():
     """Publish passwords as other commands are published."""
-    from devices.methods import LOGIN, METHODS
+    from devices.calls.methods import LOGIN, METHODS
 
     METHODS[LOGIN] = METHODS[LOGIN]._replace(qos=1)
 
@@ -60,21 +60,21 @@ def login_at_qos_1():
 
 
 def claimed():
-    from devices import service_calls
+    from devices.calls import sending
 
-    service_calls.claim_many = at_call(3, service_calls.claim_many)
+    sending.claim_many = at_call(3, sending.claim_many)
 
 
 def published():
-    from mqtt_bridge.publisher import Publisher
+    from mqtt_bridge.line.publisher import Publisher
 
     Publisher.publish_many = at_call(3, Publisher.publish_many)
 
 
 def recorded():
-    from devices import service_calls
+    from devices.calls import sending
 
-    service_calls.record_receipts = at_call(3, service_calls.record_receipts)
+    sending.record_receipts = at_call(3, sending.record_receipts)
 
 
 STEPS = (claimed, published, recorded)

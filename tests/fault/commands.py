@@ -14,7 +14,7 @@ OPEN = "SELECT 1 FROM devices_servicecall WHERE status IN ('queued', 'sent', 'ac
 SCRIPT = """
 import json, time
 from celery import current_app
-from devices import service_calls
+from devices.calls import asking
 from devices.models import Device
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -25,7 +25,7 @@ docks = list(Device.objects.docks())
 took = []
 for number in range(given["count"]):
     began = time.monotonic()
-    service_calls.issue(
+    asking.issue(
         device=docks[number % len(docks)],
         method="unlock_license_switch",
         data={{"license_id": number, "enable": True}},

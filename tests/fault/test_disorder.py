@@ -7,7 +7,7 @@ import random
 import pytest
 
 from cloudapi.embedded.servers import Redis
-from devices.call_states import MAY
+from devices.calls.states import MAY
 from mqtt_bridge.simulator.account import progress
 from mqtt_bridge.simulator.dock import Options
 from tests.fault import altered_bridge

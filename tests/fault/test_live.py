@@ -8,7 +8,7 @@ from redis import Redis as Client
 
 from cloudapi.embedded.servers import Redis
 from devices.models import ServiceCall
-from tests.devices.calls import make_call
+from tests.devices.calls.cases import make_call
 from tests.fault.follower import Follower
 from tests.fault.load import size
 from tests.fork_server import Program
@@ -29,7 +29,7 @@ import os, sys, time
 import django
 django.setup()
 from devices.models import ServiceCall
-from tests.devices.calls import advance
+from tests.devices.calls.cases import advance
 events, seconds = int(sys.argv[1]), float(sys.argv[2])
 calls = list(ServiceCall.objects.select_related("device", "organization", "requested_by").order_by("pk"))
 for number in range(events):

@@ -1,6 +1,6 @@
 """A second program that connects with the bridge's client id."""
 
-from mqtt_bridge.client import build_client, parse_url
+from mqtt_bridge.line.client import build_client, parse_url
 
 
 def test_the_log_says_who_took_the_client_id_and_what_to_do_and_the_bridge_comes_back(world):

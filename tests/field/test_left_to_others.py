@@ -7,7 +7,7 @@ import time
 import pytest
 from paho.mqtt.client import CallbackAPIVersion, Client
 
-from mqtt_bridge.client import parse_url
+from mqtt_bridge.line.client import parse_url
 from tests.field.world import World
 from tests.stack import running_stack
 

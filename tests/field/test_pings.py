@@ -4,7 +4,7 @@ import queue
 
 from paho.mqtt.client import CallbackAPIVersion, Client
 
-from mqtt_bridge.client import parse_url
+from mqtt_bridge.line.client import parse_url
 
 
 def test_a_ping_that_is_sent_again_by_somebody_else_writes_no_heartbeat(world):

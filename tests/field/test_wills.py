@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mqtt_bridge.client import build_client, cut, parse_url
+from mqtt_bridge.line.client import build_client, cut, parse_url
 
 AIRCRAFT = ("0-100-0", 100, 0)
 

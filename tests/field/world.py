@@ -10,7 +10,7 @@ import uuid
 import requests
 from paho.mqtt.client import CallbackAPIVersion, Client
 
-from mqtt_bridge.client import parse_url
+from mqtt_bridge.line.client import parse_url
 from tests.stack import CODE, OTHER_CODE, wait_for
 
 STAFF = """

@@ -17,10 +17,10 @@ from organizations import audit
 from organizations.models import AuditEvent, Role
 from tests.api import client_of, make_key
 from tests.cast import member
-from tests.devices.listener import listen_to
+from tests.devices.live.listener import listen_to
+from tests.licenses.admin.test_licenses import license_, read
 from tests.licenses.lists import license_ as told
 from tests.licenses.lists import store
-from tests.licenses.test_admin_licenses import license_, read
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/v1/licenses/"

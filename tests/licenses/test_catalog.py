@@ -9,15 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import service_calls
 from devices.binding import release
+from devices.calls import states
 from devices.models import Device, ServiceCall
 from licenses.catalog import ENABLED, EXTRA, MISSING, WINDOW, compare
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from tests.ages import age, moved
-from tests.devices.test_service_calls import _bridge, close_overdue, hear, sent  # noqa: F401
+from tests.devices.calls.test_service_calls import _bridge, close_overdue, hear, sent  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 
@@ -251,7 +251,7 @@ def test_refused_switch_changes_nothing(dock, django_capture_on_commit_callbacks
         hear(call, {"result": 325012})
     assert UnlockLicense.objects.get().enabled is False
     assert open_calls() == []
-    assert service_calls.describe(call) == "Failed: the aircraft is not connected (325012)."
+    assert states.describe(call) == "Failed: the aircraft is not connected (325012)."
 
 
 def test_update_is_followed_by_both_lists(dock, django_capture_on_commit_callbacks):

@@ -11,7 +11,7 @@ import pytest
 
 from cloudapi.embedded import programs
 from cloudapi.embedded.servers import Redis
-from mqtt_bridge.client import build_client, parse_url
+from mqtt_bridge.line.client import build_client, parse_url
 from mqtt_bridge.simulator.dock import Options
 from tests.stack import running_stack, wait_for
 

@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.service_calls import Refused
+from devices.calls.refusal import Refused
 from licenses import files
 from licenses.models import LicenseFile, LicenseFileDownload
 from organizations.models import AuditEvent

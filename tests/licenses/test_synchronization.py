@@ -9,7 +9,7 @@ from devices.models import Device, DeviceState, ServiceCall
 from licenses.models import LicenseList
 from licenses.synchronization import RETRY_AFTER, synchronize
 from organizations.models import AuditEvent, Organization
-from tests.devices.test_service_calls import _bridge, close_overdue, fleet  # noqa: F401
+from tests.devices.calls.test_service_calls import _bridge, close_overdue, fleet  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 

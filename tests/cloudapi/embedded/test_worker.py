@@ -12,7 +12,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 from cloudapi.embedded.worker import running_worker
-from devices import service_calls
+from devices.calls import asking
+from devices.calls.refusal import Refused
 from devices.models import Device, DeviceState, ServiceCall
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
@@ -20,7 +21,7 @@ from organizations.models import AuditEvent, Organization
 def issue(dock):
     data = {"device_model_domain": 0}
     actor = Actor(AuditEvent.Through.COMMAND)
-    return service_calls.issue(device=dock, method="unlock_license_list", data=data, actor=actor)
+    return asking.issue(device=dock, method="unlock_license_list", data=data, actor=actor)
 
 def end_of(call):
     end = time.monotonic() + 30
@@ -33,7 +34,7 @@ BEFORE_WHILE_AND_AFTER = """
 def refusal():
     try:
         issue(dock)
-    except service_calls.Refused as error:
+    except Refused as error:
         return error.kind.value
 
 dock = Device.objects.docks().get()

@@ -14,7 +14,7 @@ from rest_framework.test import APIRequestFactory
 
 from cloudapi.rest.pagination import SALT, KeysetPagination
 from devices.models import Device
-from tests.devices.calls import make_call
+from tests.devices.calls.cases import make_call
 
 VIEW = SimpleNamespace(orderings=("sn", "callsign", "bound_at", "id"))
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

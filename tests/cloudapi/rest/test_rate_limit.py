@@ -8,7 +8,7 @@ import time_machine
 from rest_framework.test import APIRequestFactory
 
 from cloudapi.rest.rate_limit import PerMinute
-from devices.api import DeviceViewSet
+from devices.api.devices import DeviceViewSet
 
 ROUTE = "/api/v1/devices/"
 START = datetime(2027, 5, 1, 12, 0, 20, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from cloudapi.rest.views import document
-from devices.methods import METHODS
+from devices.calls.methods import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,233 @@
+"""Pages of the device admin that are no forms of one row: release, enable and disable, clear out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from devices import binding, provisioning
+from devices.diagnosis import tracing
+from devices.models import Device
+from organizations.admin.tenant import TenantAdmin, actor, may
+from organizations.models import Role
+from organizations.tenancy import is_platform_staff
+
+UNCLAIMED = "already unclaimed"
+NOT_MANAGER = "only a manager of its organization may do this"
+NAMED = 20  # devices that a message lists by name
+
+
+class KeyList(forms.Field):
+    """Primary keys in one hidden field, so that any number fits Django's limit on fields."""
+
+    widget = forms.HiddenInput
+
+    def to_python(self, value: Any) -> list[int]:
+        keys = str(value or "").split(",")
+        if not all(key.isdecimal() and len(key) < 19 for key in keys):
+            raise forms.ValidationError("Choose devices from the list.")
+        return [int(key) for key in keys]
+
+    def prepare_value(self, value: Any) -> Any:
+        return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+class ReleaseForm(forms.Form):
+    """Which devices go, and whether the aircraft in the docks go with them."""
+
+    devices = KeyList()
+    with_aircraft = forms.BooleanField(label="Release the aircraft in these docks too", required=False, initial=True)
+
+
+class ClearOutForm(forms.Form):
+    """How long a device must have been silent."""
+
+    days = forms.IntegerField(
+        label="Not heard of for (days)", initial=7, min_value=1, max_value=3650, error_messages={"invalid": "Days."}
+    )
+
+
+class TraceForm(forms.Form):
+    """For how long every event of a device is kept; 0 ends it."""
+
+    minutes = forms.IntegerField(min_value=0, max_value=tracing.LONGEST)
+
+
+class Choice(NamedTuple):
+    """The devices that an action takes, and those it skips, each with the reason."""
+
+    taken: list[Device]
+    skipped: list[tuple[Device, str]]
+
+
+def choose(request: HttpRequest, devices: Iterable[Device], *, bound: bool = False) -> Choice:
+    """Sort devices into those that the user manages, and with `bound` that somebody owns, and the others."""
+    choice = Choice([], [])
+    for device in devices:
+        if bound and device.organization_id is None:
+            choice.skipped.append((device, UNCLAIMED))
+        elif not may(request, Role.MANAGER, device.organization_id):
+            choice.skipped.append((device, NOT_MANAGER))
+        else:
+            choice.taken.append(device)
+    return choice
+
+
+def named(devices: Sequence[Device]) -> str:
+    """The devices' names for a message; of many only the first."""
+    names = ", ".join(str(device) for device in devices[:NAMED])
+    return f"{names} and {len(devices) - NAMED} more" if len(devices) > NAMED else names
+
+
+class DevicePages(TenantAdmin):
+    """What managers and platform staff do with devices beyond editing them."""
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether the user manages any organization; each device is asked about again."""
+        return may(request, Role.MANAGER, anywhere=True)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("release/", view(self.release_view), name="devices_device_release"),
+            path("clear-out/", view(self.clear_out_view), name="devices_device_clear_out"),
+            path("<path:object_id>/trace/", view(self.trace_view), name="devices_device_trace"),
+            *super().get_urls(),
+        ]
+
+    # --- release -----------------------------------------------------------------------------
+
+    @admin.action(description="Release selected devices from their organization", permissions=["manage"])
+    def release_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
+        return self._confirm_release(request, list(queryset.values_list("pk", flat=True)))
+
+    def release_view(self, request: HttpRequest) -> HttpResponse:
+        """GET asks for confirmation of `?devices=1,2`, POST releases."""
+        if not self.has_manage_permission(request):
+            raise PermissionDenied
+        form = ReleaseForm(request.POST if request.method == "POST" else request.GET)
+        if not form.is_valid():
+            self.message_user(request, "Choose the devices to release from the list.", messages.WARNING)
+            return self._to_list()
+        if request.method != "POST":
+            return self._confirm_release(request, form.cleaned_data["devices"])
+        with transaction.atomic():
+            devices = self._releasable(request, form.cleaned_data["devices"], **_aircraft(form))
+            choice = choose(request, devices.lock_in_order(), bound=True)
+            released = binding.release(choice.taken, actor=actor(request))
+        self._report(request, "Released", released, choice.skipped)
+        return self._to_list()
+
+    def _releasable(self, request: HttpRequest, keys: list[int], *, with_aircraft: bool) -> Any:
+        """The visible devices with these keys, and the bound aircraft of the docks among them."""
+        chosen = Q(pk__in=keys)
+        if with_aircraft:
+            chosen |= Q(gateway__in=keys, organization__isnull=False)
+        visible = self.get_queryset(request).filter(chosen)
+        return Device.objects.filter(pk__in=visible.values("pk")).order_by("sn")
+
+    def _confirm_release(self, request: HttpRequest, keys: list[int]) -> HttpResponse:
+        rows = self._releasable(request, keys, with_aircraft=True).select_related("organization", "gateway", "state")
+        choice = choose(request, (device for device in rows if device.pk in set(keys)), bound=True)
+        carried = [device for device in rows if device.pk not in set(keys)]
+        if not choice.taken:
+            self._report(request, "Released", [], choice.skipped)
+            return self._to_list()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Release devices",
+            "opts": self.opts,
+            "form": ReleaseForm(initial={"devices": [device.pk for device in choice.taken], "with_aircraft": True}),
+            "taken": choice.taken,
+            "carried": choose(request, carried, bound=True).taken,
+            "docked": [device for device in choice.taken if device.gateway_id and device.gateway not in choice.taken],
+            "skipped": choice.skipped,
+        }
+        return TemplateResponse(request, "admin/devices/device/release.html", context)
+
+    # --- enable, disable -----------------------------------------------------------------------
+
+    @admin.action(description="Enable selected devices", permissions=["manage"])
+    def enable_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
+        self._set_enabled(request, queryset, enabled=True)
+
+    @admin.action(description="Disable selected devices", permissions=["manage"])
+    def disable_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
+        self._set_enabled(request, queryset, enabled=False)
+
+    def _set_enabled(self, request: HttpRequest, queryset: QuerySet[Device], *, enabled: bool) -> None:
+        choice = choose(request, queryset)
+        changed = provisioning.set_enabled(choice.taken, enabled=enabled, actor=actor(request))
+        before = {device.pk for device in choice.taken} - {device.pk for device in changed}
+        state = "enabled" if enabled else "disabled"
+        skipped = choice.skipped + [(device, f"{state} already") for device in choice.taken if device.pk in before]
+        self._report(request, state.capitalize(), changed, skipped)
+
+    # --- clear out -----------------------------------------------------------------------------
+
+    def clear_out_view(self, request: HttpRequest) -> HttpResponse:
+        """Platform staff: count, then delete, unclaimed devices nobody heard of for some days."""
+        if not is_platform_staff(request.user):
+            raise PermissionDenied
+        confirmed = request.method == "POST"
+        form = ClearOutForm(request.POST if confirmed else request.GET or {"days": 7})
+        now = timezone.now()
+        if confirmed and form.is_valid():
+            gone = provisioning.clear_out(days=form.cleaned_data["days"], now=now, actor=actor(request))
+            self.message_user(request, f"Deleted {gone} unclaimed device{'s' * (gone != 1)}.", messages.SUCCESS)
+            return self._to_list()
+        found = provisioning.forgotten(days=form.cleaned_data["days"], now=now) if form.is_valid() else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Clear out unclaimed devices",
+            "opts": self.opts,
+            "form": form,
+            "count": found.count() if found is not None else 0,
+            "examples": found.select_related("state").order_by("state__last_seen", "sn")[:NAMED] if found else [],
+        }
+        return TemplateResponse(request, "admin/devices/device/clear_out.html", context)
+
+    # --- trace -----------------------------------------------------------------------------------
+
+    def trace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """POST keeps every event of a device for some minutes, or ends that."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        device = self.get_object(request, unquote(object_id))
+        if device is None:
+            raise Http404
+        if not may(request, Role.OPERATOR, device.organization_id):
+            raise PermissionDenied
+        form = TraceForm(request.POST)
+        if form.is_valid():
+            tracing.trace(device, minutes=form.cleaned_data["minutes"], actor=actor(request))
+        return HttpResponseRedirect(f"{reverse('admin:devices_device_change', args=[device.pk])}#passing")
+
+    # --- how it went -----------------------------------------------------------------------------
+
+    def _report(
+        self, request: HttpRequest, done: str, devices: Sequence[Device], skipped: Sequence[tuple[Device, str]]
+    ) -> None:
+        if devices:
+            self.message_user(request, f"{done}: {named(devices)}.", messages.SUCCESS)
+        for reason in sorted({reason for _, reason in skipped}):
+            names = named([device for device, why in skipped if why == reason])
+            self.message_user(request, f"Skipped, {reason}: {names}.", messages.WARNING)
+        if not devices and not skipped:
+            self.message_user(request, "None of these devices was found.", messages.WARNING)
+
+    def _to_list(self) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:devices_device_changelist"))
+
+
+def _aircraft(form: ReleaseForm) -> dict[str, bool]:
+    return {"with_aircraft": form.cleaned_data["with_aircraft"]}

@@ -1,0 +1,1 @@
+"""REST: devices, their journal, and what they are asked to do."""

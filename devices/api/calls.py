@@ -1,0 +1,248 @@
+"""REST: what docks are asked to do, one by one and many at once."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+
+import django_filters
+from django.core.validators import RegexValidator
+from django.db.models import QuerySet
+from django.views.decorators.debug import sensitive_variables
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.calls import asking, batches, ending
+from devices.calls.long_poll import LONGEST, Wait, wait_of
+from devices.calls.methods import METHODS, Method
+from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, ServiceCallBatch
+from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
+from organizations import rights
+from organizations.api.filters import BeforeFilter, BooleanFilter, SinceFilter, TypedFilter
+from organizations.api.idempotency import key_of, once
+from organizations.api.tenant import NONE_LIKE_THIS, RetrieveMixin, TenantViewSet, actor
+from organizations.fields import BooleanField, CharField, IntegerField, StrictSerializer, TypedField
+from organizations.models import Role
+from organizations.tenancy import restrict
+
+MOST_DEVICES: Final = 1000  # of one batch
+LONGEST_EXPIRY: Final = timedelta(days=7)
+SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, "Not a serial number.")
+WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
+WAIT: Final = f"How many seconds at most, 0 to {LONGEST:g}, to wait for the end of a call that is open."
+
+
+# What is asked in DJI's samples, as requests of ours.
+ONE: Final = [
+    OpenApiExample(spec.label, {"device": "dock-sn", "method": name, "data": dict(spec.example)}, request_only=True)
+    for name, spec in METHODS.items()
+]
+MANY: Final = [
+    OpenApiExample(spec.label, {"devices": ["dock-sn"], "method": name, "data": dict(spec.example)}, request_only=True)
+    for name, spec in METHODS.items()
+    if not spec.secrets
+]
+
+
+class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """What calls and batches have in common."""
+
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    method = django_filters.CharFilter(help_text="The service.")
+    requested_by = django_filters.CharFilter("requested_by__username", help_text="The name of a user.")
+    created_since = SinceFilter("created")
+    created_before = BeforeFilter("created")
+
+
+class ServiceCallFilter(AskingFilter):
+    """Which calls."""
+
+    updated_since = SinceFilter("updated")
+    device = TypedFilter("device__sn", help_text="Serial number of the dock.")
+    status = django_filters.MultipleChoiceFilter(
+        choices=ServiceCall.Status.choices, distinct=False, help_text="One or several."
+    )
+    open = BooleanFilter(method="whether_open", help_text="Whether their end is not known yet.")
+    batch = django_filters.UUIDFilter(help_text="The `id` of a batch.")
+    retry_of = django_filters.UUIDFilter(help_text="The `id` of the call that they repeat.")
+    idempotency_key = django_filters.CharFilter(help_text="With which they were asked for.")
+
+    def whether_open(self, rows: QuerySet[Any], _name: str, value: bool) -> QuerySet[Any]:
+        """Open ones, or those that have ended."""
+        return rows.filter(status__in=OPEN_STATUSES) if value else rows.exclude(status__in=OPEN_STATUSES)
+
+
+class BatchFilter(AskingFilter):
+    """Which batches."""
+
+    updated_since = SinceFilter("updated", help_text="Changes of the batch, not of its calls.")
+
+
+def services(specs: Iterable[Method]) -> serializers.ChoiceField:
+    """A field for the name of one of these services."""
+    choices = [(spec.name, spec.label) for spec in specs]
+    names = ", ".join(name for name, _ in choices)
+    # REST framework's own words repeat what was sent, however long.
+    return serializers.ChoiceField(
+        choices=choices, error_messages={"invalid_choice": f"No such service here. There is: {names}."}
+    )
+
+
+class AskSerializer(StrictSerializer):
+    """What goes with every request for a service."""
+
+    method = services(METHODS.values())
+    data = serializers.DictField(required=False, help_text="What the service is given, by its method.")  # type: ignore[assignment]
+    note = CharField(required=False, allow_blank=True, max_length=asking.MOST_NOTE, help_text="For people.")
+    queue = BooleanField(required=False, help_text="Wait for a dock that is offline.")
+
+
+class AskOneSerializer(AskSerializer):
+    """One service asked of one dock."""
+
+    device = TypedField(validators=[SERIAL_NUMBER], help_text="Serial number of the dock.")
+    expires_in = IntegerField(
+        required=False,
+        min_value=1,
+        max_value=int(LONGEST_EXPIRY.total_seconds()),
+        help_text="Seconds after which it is not sent any more; if not given: 60, or 600 with `queue`.",
+    )
+
+    def validate_expires_in(self, seconds: int) -> timedelta:
+        return timedelta(seconds=seconds)
+
+
+class RetrySerializer(StrictSerializer):
+    """What goes with another attempt."""
+
+    data = serializers.DictField(  # type: ignore[assignment]
+        required=False, help_text="In place of what was given before; a login needs it, with the password."
+    )
+
+
+class AskManySerializer(AskSerializer):
+    """One service asked of many docks."""
+
+    method = services(spec for spec in METHODS.values() if not spec.secrets)
+    devices = serializers.ListField(
+        child=TypedField(validators=[SERIAL_NUMBER]),
+        min_length=1,
+        max_length=MOST_DEVICES,
+        help_text="Serial numbers of docks of one organization; who is named twice is asked once.",
+    )
+
+
+class AskingViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
+    """What calls and batches have in common."""
+
+    orderings = ("-created", "updated")
+
+    def now(self, row: Any) -> Any:
+        """The row as the database has it after what was done, whose `If-Match` was met before."""
+        return self.get_queryset().get(pk=row.pk)
+
+
+class ServiceCallViewSet(AskingViewSet):
+    """Services asked of docks, and what became of them."""
+
+    queryset = ServiceCall.objects.all()
+    serializer_class = ServiceCallSerializer
+    filterset_class = ServiceCallFilter
+    roles: ClassVar = {"create": Role.OPERATOR, "cancel": Role.OPERATOR, "retry": Role.OPERATOR}
+
+    @property
+    def parameters(self) -> frozenset[str]:  # type: ignore[override]
+        """`wait`, where there is something to wait for."""
+        return frozenset({"wait"}) if self.action == "retrieve" else frozenset()
+
+    @extend_schema(parameters=[OpenApiParameter("wait", WAITING, description=WAIT)])
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One call, at once or when it has ended."""
+        seconds = wait_of(request)
+        call = self.get_object()
+        answer = self.answer(call)
+        if seconds and call.is_open:
+            answer.waits_for = Wait(call.pk, seconds)  # type: ignore[attr-defined]
+        return answer
+
+    @extend_schema(request=AskOneSerializer, responses={201: ServiceCallSerializer}, examples=ONE)
+    @once
+    @sensitive_variables()
+    def create(self, request: Request) -> Response:
+        """Ask a dock for a service."""
+        given = AskOneSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        device = self.find(Device.objects.all(), "device", sn=wanted.pop("device"))
+        self.require(Role.OPERATOR, device.organization_id)
+        call = asking.issue(device=device, actor=actor(request), idempotency_key=key_of(request), **wanted)
+        return self.created(call)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Call it off before it is sent."""
+        call = self.get_object()
+        ending.cancel(call, actor=actor(request))
+        return self.answer(self.now(call))
+
+    @extend_schema(request=RetrySerializer, responses={201: ServiceCallSerializer})
+    @action(detail=True, methods=["post"])
+    @once
+    @sensitive_variables()
+    def retry(self, request: Request, pk: str) -> Response:
+        """Ask again, as a new call, for what was not done."""
+        call = self.get_object()
+        given = RetrySerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        again = asking.retry(call, actor=actor(request), idempotency_key=key_of(request), **given.validated_data)
+        return self.created(again)
+
+
+class ServiceCallBatchViewSet(AskingViewSet):
+    """One service asked of many docks at once; its calls are at `service-calls/?batch=`."""
+
+    queryset = ServiceCallBatch.objects.all()
+    serializer_class = ServiceCallBatchSerializer
+    filterset_class = BatchFilter
+    roles: ClassVar = {"create": Role.OPERATOR, "stop": Role.OPERATOR}
+
+    def get_serializer(self, *rows: Any, **options: Any) -> Any:
+        counts = batches.counts(rows[0] if options.get("many") else rows)
+        context = {**options.pop("context", self.get_serializer_context()), "counts": counts}
+        return super().get_serializer(*rows, context=context, **options)
+
+    @extend_schema(request=AskManySerializer, responses={201: ServiceCallBatchSerializer}, examples=MANY)
+    @once
+    def create(self, request: Request) -> Response:
+        """Ask many docks for the same service; those that cannot get it are told in `skipped`."""
+        given = AskManySerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        devices = self._devices(wanted.pop("devices"))
+        batch = batches.start(devices=devices, actor=actor(request), idempotency_key=key_of(request), **wanted)
+        return self.created(batch)
+
+    def _devices(self, sns: Sequence[str]) -> list[Device]:
+        """The devices with these serial numbers, which whoever asks may command as one batch."""
+        rows = {row.sn: row for row in restrict(Device.objects.filter(sn__in=sns), self.request.user)}
+        if strange := {str(place): [NONE_LIKE_THIS] for place, sn in enumerate(sns) if sn not in rows}:
+            raise NotFound({"devices": strange})
+        devices = list(rows.values())
+        for organization_id in {device.organization_id for device in devices}:
+            self.require(Role.OPERATOR, organization_id)
+        if (mixed := batches.why_mixed(devices)) and not rights.in_request(self.request).may(None):
+            raise serializers.ValidationError({"devices": [mixed]})
+        return devices
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Call off what is not sent yet; what is sent runs on."""
+        batch = self.get_object()
+        batches.stop(batch, actor=actor(request))
+        return self.answer(self.now(batch))

@@ -1,0 +1,131 @@
+"""REST: devices and what they are asked to do."""
+
+from typing import Any, ClassVar
+
+import django_filters
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices import binding
+from devices.diagnosis import tracing
+from devices.live import broadcast
+from devices.models import Device
+from devices.presence import Presence, watch
+from devices.serializers import DeviceSerializer
+from organizations.api.filters import BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
+from organizations.fields import BooleanField, IntegerField, StrictSerializer
+from organizations.models import Role
+
+SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which devices."""
+
+    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    kind = ChoiceFilter(
+        choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
+    )
+    presence = ChoiceFilter(choices=Presence.choices, method="there")
+    gateway = TypedFilter(method="carried_by", help_text="The aircraft of this dock.")
+    model_key = django_filters.CharFilter(help_text="DJI's key of a model, as `3-2-0`.")
+    is_enabled = BooleanFilter(help_text="Those that are disabled get no commands.")
+    updated_since = SinceFilter("updated", help_text="Changes of the row, not of its presence.")
+
+    class Meta:
+        model = Device
+        fields = ()
+
+    def of_kind(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """Docks or aircraft."""
+        return rows & Device.objects.docks() if value == "dock" else rows & Device.objects.aircraft()
+
+    def carried_by(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """The aircraft of this dock that belong to its owner: as in the answer, another owner's is not named."""
+        return rows.filter(gateway__sn=value, gateway__organization=F("organization"))
+
+    def there(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        """What may be said of their connection now."""
+        return rows.filter(watch().matching(value))
+
+
+class ReleaseSerializer(StrictSerializer):
+    """What goes with a device that is released."""
+
+    with_aircraft = BooleanField(default=True, help_text="The aircraft in this dock too.")
+
+
+class ReleasedSerializer(serializers.Serializer[Any]):
+    """What was released."""
+
+    released = serializers.ListField(child=serializers.CharField(), help_text="Serial numbers.")
+
+
+class TraceSerializer(StrictSerializer):
+    """For how long every event of a device is kept."""
+
+    minutes = IntegerField(min_value=0, max_value=tracing.LONGEST, help_text="From now on; 0 ends it.")
+
+
+class TracedSerializer(serializers.Serializer[Any]):
+    """When a trace ends."""
+
+    until = serializers.DateTimeField(allow_null=True, help_text="Null: it has ended.")
+
+
+class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
+    """Docks, aircraft and remote controllers."""
+
+    queryset = Device.objects.all()
+    serializer_class = DeviceSerializer
+    filterset_class = DeviceFilter
+    search_fields = ("sn", "callsign")
+    orderings = ("sn", "callsign", "created", "updated")
+    lookup_field = "sn"
+    lookup_value_regex = SN_IN_PATHS
+    roles: ClassVar = {"partial_update": Role.OPERATOR, "keep_events": Role.OPERATOR, "release": Role.MANAGER}
+    field_roles: ClassVar = {"is_enabled": Role.MANAGER}
+    deferred: ClassVar = {"state__properties": "properties"}
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "watch": watch()}
+
+    def get_object(self) -> Any:
+        """As usual; 404 names the device whose serial number differs only in the case of its letters."""
+        try:
+            return super().get_object()
+        except Http404:
+            return self.find(Device.objects.all(), sn=self.kwargs["sn"])  # which raises, as it did before
+
+    def changed(self, row: Device) -> None:
+        broadcast.tell_device([row])
+
+    @extend_schema(request=ReleaseSerializer, responses=ReleasedSerializer)
+    @action(detail=True, methods=["post"])
+    @transaction.atomic
+    def release(self, request: Request, sn: str) -> Response:
+        """Take a device from its organization, so that another may bind it."""
+        given = ReleaseSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        device = self.get_object()
+        aircraft = Device.objects.carried_by(device) if given.validated_data["with_aircraft"] else ()
+        released = binding.release([device, *aircraft], actor=actor(request))
+        return Response({"released": [row.sn for row in released]})
+
+    @extend_schema(request=TraceSerializer, responses=TracedSerializer)
+    # Under the name `trace` it would answer the HTTP method of that name.
+    @action(detail=True, methods=["post"], url_path="trace")
+    def keep_events(self, request: Request, sn: str) -> Response:
+        """Keep every event of a device in its journal for a while; else only the latest of each kind is kept."""
+        given = TraceSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        until = tracing.trace(self.get_object(), minutes=given.validated_data["minutes"], actor=actor(request))
+        return Response(TracedSerializer({"until": until}).data)

@@ -1,0 +1,1 @@
+"""A command to a dock, from asking for it to its end."""

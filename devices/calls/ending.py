@@ -1,0 +1,95 @@
+"""The ends of calls that no dock brings about: canceled, superseded, abandoned, overdue."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from devices.calls.methods import Method
+from devices.calls.refusal import Refused
+from devices.calls.states import Source, Status, Word
+from devices.calls.transition import CLOSE_LIMIT, SECRET_LIFE, apply
+from devices.models import ServiceCall, ServiceCallSecret
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import CLOCK_TOLERANCE
+
+GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
+
+
+def cancel(call: ServiceCall, *, actor: Actor) -> None:
+    """Call it off before it is sent; raises Refused once it is, or has ended."""
+    rows = ServiceCall.objects.filter(pk=call.pk)
+    if not cancel_many(rows, actor=actor):
+        why = "sent already: nobody can take it back" if rows.open().exists() else "closed already"
+        raise Refused(Refused.Kind.CLOSED, f"It has been {why}.")
+
+
+@transaction.atomic
+def cancel_many(calls: QuerySet[ServiceCall], *, actor: Actor) -> int:
+    """Call off those that are not sent; returns how many."""
+    queued = calls.filter(status=Status.QUEUED)
+    canceled = apply(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
+    _audit_canceled(canceled, actor=actor)
+    return len(canceled)
+
+
+def _audit_canceled(calls: Iterable[ServiceCall], *, actor: Actor) -> None:
+    audit.record(
+        audit.event(
+            actor,
+            "cancel command",
+            call.device,
+            organization_id=call.organization_id,
+            after={"method": call.method, "call": str(call.pk), "reason": call.result_text},
+        )
+        for call in calls
+    )
+
+
+def supersede(spec: Method, calls: Sequence[ServiceCall], *, actor: Actor, now: datetime) -> None:
+    """Close the open calls that these take the place of. A dock's later word on such a call changes nothing."""
+    docks = {call.device_id: call.subject for call in calls}
+    rows = ServiceCall.objects.open().filter(
+        device__in=docks, subject__in=set(docks.values()), method__in=spec.supersedes
+    )
+
+    def word(call: ServiceCall) -> Word:
+        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
+        return Word(Source.PERSON, Status.CANCELED, text=f"superseded by a logout.{outcome}")
+
+    _audit_canceled(apply(rows, word, now=now), actor=actor)
+
+
+def abandon(device_ids: Iterable[int]) -> None:
+    """Close what is open for devices that leave their organization; must run in a transaction."""
+
+    def word(call: ServiceCall) -> Word:
+        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
+        return Word(Source.PERSON, Status.CANCELED, text=f"the dock was released.{outcome}")
+
+    apply(ServiceCall.objects.open().filter(device__in=list(device_ids)), word)
+
+
+@transaction.atomic
+def close_overdue(*, now: datetime | None = None, listening_since: datetime | None = None) -> int:
+    """Close what was not sent or not answered in time; returns how many. Called by the bridge's timer and by beat.
+
+    A bridge that listens only since a moment ago waits: what docks answered before is on its way to it.
+    """
+    now = now or timezone.now()
+    if listening_since is not None and now - listening_since < GRACE:
+        return 0
+    from_future = Q(expires__gt=now + SECRET_LIFE + CLOCK_TOLERANCE)  # our clock was set back
+    ServiceCallSecret.objects.filter(Q(expires__lt=now) | from_future).delete()
+    return len(apply(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
+
+
+def _overdue(call: ServiceCall) -> Word:
+    if call.status == Status.QUEUED:
+        why = "the dock did not come online in time." if call.queue else "no worker sent it in time."
+        return Word(Source.CLOCK, Status.EXPIRED, text=why)
+    return Word(Source.CLOCK, Status.TIMED_OUT)

@@ -1,0 +1,134 @@
+"""Taking calls to send them, once each, and what the broker said of that."""
+
+import json
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db import transaction
+
+from devices.calls.methods import METHODS, Method
+from devices.calls.refusal import MOVED, Refused
+from devices.calls.states import Source, Status, Word, silence
+from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
+from devices.models import ServiceCall, ServiceCallSecret
+from mqtt_bridge import router
+from mqtt_bridge.line.publisher import Receipt
+from mqtt_bridge.protocol import envelope, topics
+from mqtt_bridge.protocol.errors import LocalProtocolError
+
+LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
+
+
+class Claim(NamedTuple):
+    """A call that is ours to send, once: the topic, the bytes, and how many seconds a broker may keep them."""
+
+    call: ServiceCall
+    topic: str
+    payload: bytes
+    qos: int
+    expiry: int
+
+    def __repr__(self) -> str:
+        return f"Claim({self.call.pk})"  # the bytes may hold a password
+
+
+def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE_LIMIT) -> list[uuid.UUID]:
+    """Which calls are to be sent, oldest first: of a batch all, else those that no task took up within 2 s."""
+    calls = ServiceCall.objects.to_be_sent(now)
+    calls = calls.filter(batch=batch) if batch else calls.filter(created__lt=now - timedelta(seconds=2))
+    return list(calls.order_by("created").values_list("pk", flat=True)[:limit])
+
+
+def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
+    """Take a call to send it; None if it is not to be sent now, or another took it. Final: nobody gets it twice."""
+    return next(iter(claim_many([call_id], now=now)), None)
+
+
+@transaction.atomic
+def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Claim]:
+    """Take those of these calls that are to be sent now and nobody took, oldest first; a constant number of statements.
+
+    Whoever asks for a call that another is taking waits, and then does not get it.
+    """
+    wanted = ServiceCall.objects.to_be_sent(now).filter(pk__in=list(call_ids))
+    claims: list[Claim] = []
+
+    def word(call: ServiceCall) -> Word:
+        try:
+            _check_device(call)
+            claims.append(_claim(METHODS[call.method], call, now))
+        except (Refused, LocalProtocolError) as error:
+            return Word(Source.WORKER, Status.EXPIRED, text=str(error))
+        return Word(Source.WORKER, Status.SENT)
+
+    changed = {call.pk for call in apply(wanted, word, now=now)}
+    forget_secrets([taken.call for taken in claims])
+    return sorted((taken for taken in claims if taken.call.pk in changed), key=lambda taken: taken.call.created)
+
+
+def _claim(spec: Method, call: ServiceCall, now: datetime) -> Claim:
+    patience = max(1, int(silence(call.method).total_seconds()))
+    expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
+    topic = topics.build(topics.Channel.SERVICES, call.device.sn)
+    return Claim(call, topic, _payload(spec, call, now), spec.qos, expiry)
+
+
+def _check_device(call: ServiceCall) -> None:
+    """Raise Refused for a device that became another's, or was disabled, after it was asked for something."""
+    if call.device.organization_id != call.organization_id:
+        raise Refused(Refused.Kind.UNCLAIMED, MOVED)
+    if not call.device.is_enabled:
+        raise Refused(Refused.Kind.DISABLED, "This dock is disabled.")
+
+
+def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
+    build = router.payload(spec.name)
+    data = build(call) if build else call.data | _secrets(spec, call, now)
+    return envelope.encode(
+        tid=call.tid,
+        bid=call.bid,
+        method=call.method,
+        timestamp=int(now.timestamp() * 1000),
+        gateway=call.device.sn,
+        data=data,
+    )
+
+
+def _secrets(spec: Method, call: ServiceCall, now: datetime) -> dict[str, Any]:
+    if not spec.secrets:
+        return {}
+    row = ServiceCallSecret.objects.filter(call=call, expires__gte=now).first()
+    if row is None:
+        raise Refused(Refused.Kind.CLOSED, "it waited too long, and the password was forgotten.")
+    secrets: dict[str, Any] = json.loads(row.sealed)
+    return secrets
+
+
+def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
+    """Note how the broker took a call that was just sent."""
+    record_receipts([(call, receipt)])
+
+
+def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
+    """Note how the broker took calls that were just sent. Silence is not news: the deadline decides then."""
+    words = {call.pk: word for call, receipt in receipts if (word := _receipt_word(call, receipt)) is not None}
+    if words:
+        with transaction.atomic():
+            # A dock that has answered meanwhile knows better.
+            apply(ServiceCall.objects.filter(pk__in=words, status=Status.SENT), lambda call: words[call.pk])
+
+
+def _receipt_word(call: ServiceCall, receipt: Receipt) -> Word | None:
+    wait = Word(Source.WORKER, Status.QUEUED)
+    words = {
+        Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
+        Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
+        Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
+    }
+    return words.get(receipt)
+
+
+def _not_sent(why: str) -> Word:
+    return Word(Source.WORKER, Status.EXPIRED, text=why)

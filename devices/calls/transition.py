@@ -1,0 +1,149 @@
+"""The one way in which a call changes: `devices/calls/states.py` decides, while the row is locked.
+
+Every change raises the version of the call by one, leaves an event behind, and is broadcast after the commit.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from devices.calls.methods import METHODS
+from devices.calls.refusal import Refused
+from devices.calls.states import Heard, Source, Word, hear
+from devices.live import broadcast
+from devices.models import ServiceCall, ServiceCallEvent, ServiceCallSecret
+from mqtt_bridge import router
+from mqtt_bridge.timeouts import is_away
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+logger = logging.getLogger(__name__)
+
+ASK: Final = "devices.calls.asking.issue_many"  # by name, for that changes calls, too: a logout ends a login
+SECRET_LIFE: Final = timedelta(seconds=120)
+CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
+_CHANGING: Final = (
+    "status", "late", "percent", "result_code", "result_text", "output", "version", "sent", "replied", "closed",
+    "deadline", "updated",
+)  # fmt: skip
+
+
+class FollowUp(NamedTuple):
+    """What the end of a call makes worth asking the same dock next."""
+
+    method: str
+    data: Mapping[str, Any]
+
+
+def apply(
+    calls: QuerySet[ServiceCall],
+    word: Callable[[ServiceCall], Word],
+    *,
+    now: datetime | None = None,
+    limit: int | None = None,
+    skip_locked: bool = False,
+) -> list[ServiceCall]:
+    """Let every call hear its word; returns those that it changed. Must run in a transaction.
+
+    A call that another transaction is changing is waited for, and left out if it is no longer one of `calls` then.
+    """
+    now = now or timezone.now()
+    rows = calls.select_related("device", "organization", "requested_by", "requested_with").order_by("pk")
+    locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
+    changed: list[ServiceCall] = []
+    events: list[ServiceCallEvent] = []
+    for call in locked:
+        said = word(call)
+        if hear(call, said, now=now) is Heard.CHANGE:
+            changed.append(call)
+            events.append(event_of(call, said.source, now))
+    save(changed, events)
+    broadcast.tell_calls(changed)
+    conclude([(call, None) for call in changed if not call.is_open])
+    return changed
+
+
+def save(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEvent]) -> None:
+    """Save calls that are locked, and their events, in two statements."""
+    rows = list(calls)
+    if rows:
+        ServiceCall.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=_CHANGING)
+    ServiceCallEvent.objects.bulk_create(events)
+
+
+def conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
+    """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
+    wanted: list[tuple[ServiceCall, FollowUp]] = []
+    for call, data in closed:
+        outcome = router.outcome(call.method)
+        if outcome is not None and data is not None:
+            wanted += [(call, following) for following in outcome(call, data) or ()]
+        elif outcome is not None:
+            _conclude_silent(outcome, call)
+    forget_secrets([call for call, _ in closed])
+    if wanted:
+        # After the commit: asking locks docks, which must not come after the lock on a call.
+        transaction.on_commit(lambda: _follow_up(wanted), robust=True)
+
+
+def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
+    """Ask on behalf of whoever asked before; docks that are asked the same for the same person together."""
+    groups: defaultdict[tuple[Any, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
+    for call, following in wanted:
+        whose = (call.requested_by_id, call.requested_with_id)
+        groups[whose, call.method, following.method, repr(following.data)].append((call, following))
+    for group in groups.values():
+        call, following = group[0]
+        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with)
+        try:
+            issued = import_string(ASK)(
+                devices=[ended.device for ended, _ in group],
+                method=following.method,
+                data=following.data,
+                actor=actor,
+                note=f"after {call.method}",
+            )
+        except Refused as refused:
+            logger.warning("Nothing is asked after %s: %s", call.method, refused)
+            continue
+        for device, reason in issued.refused:  # one is under way already, or the dock has gone
+            logger.info("No %s after %s of %s: %s", following.method, call.method, device.sn, reason)
+
+
+def _conclude_silent(outcome: Callable[[Any, Any], Any], call: ServiceCall) -> None:
+    """Of a call that the dock did not end; a fault here must not keep all other calls open, again and again."""
+    try:
+        with transaction.atomic():
+            outcome(call, None)
+    except Exception as error:
+        if is_away(error):
+            raise
+        logger.exception("The end of service call %s has no effect", call.pk)
+
+
+def forget_secrets(calls: Iterable[ServiceCall]) -> None:
+    """Delete the passwords and codes of these calls; no query if their methods have none."""
+    secretive = [call.pk for call in calls if call.method in METHODS and METHODS[call.method].secrets]
+    if secretive:
+        ServiceCallSecret.objects.filter(call__in=secretive).delete()
+
+
+def event_of(call: ServiceCall, source: Source, now: datetime) -> ServiceCallEvent:
+    """The entry of a call's history for what it is now; not saved."""
+    return ServiceCallEvent(
+        call=call,
+        version=call.version,
+        at=now,
+        source=source,
+        status=call.status,
+        percent=call.percent,
+        result_code=call.result_code,
+        text=call.result_text,
+    )

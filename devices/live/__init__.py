@@ -1,0 +1,1 @@
+"""What browsers and programs are sent over WebSocket when something changes."""

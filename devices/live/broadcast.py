@@ -1,0 +1,104 @@
+"""Telling browsers what changed: steps call this in their transaction, and its commit sends the frames.
+
+Who may see a frame is decided by its group (`docs/live.md`). A frame about a call goes to those who watch the
+organization whose call it is, and to those who watch the device as that organization's: never to a later owner.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+import msgspec
+from django.db import transaction
+from django.db.models import prefetch_related_objects
+
+from devices.live import frame_sender
+from devices.live.frame_sender import Frame
+from devices.models import Device, ServiceCall
+from devices.serializers import ServiceCallSerializer
+
+
+def tell_calls(calls: Iterable[ServiceCall]) -> None:
+    """Send these calls, as they are now, when the transaction commits; at most a query per kind of related row."""
+    told = list(calls)
+    if not told:
+        return
+    prefetch_related_objects(told, *ServiceCallSerializer.related)
+    texts = [frame_text("service_call", _serializer().to_representation(call)) for call in told]
+    _on_commit(
+        Frame(group, text)
+        for call, text in zip(told, texts, strict=True)
+        for group in (device_group(call.device_id, call.organization_id), organization_group(call.organization_id))
+    )
+
+
+def tell_account(device: Device) -> None:
+    """Say that a dock's DJI account changed, when the transaction commits; no query."""
+    _on_commit([_hint("account", device)])
+
+
+def tell_licenses(device: Device) -> None:
+    """Say that what is known of a dock's licenses changed, when the transaction commits; no query."""
+    _on_commit([_hint("licenses", device)])
+
+
+def tell_device(devices: Iterable[Device]) -> None:
+    """Say that these devices changed, when the transaction commits; no query.
+
+    It is said to those who watch the devices of the organization that a device belongs to at this moment: whoever
+    changes the owner calls this before and after. Rights are read again by every socket that hears it.
+    """
+    _on_commit([_hint("device", device) for device in devices])
+
+
+def tell_rights(kind: str, pk: object) -> None:
+    """Let the sockets of a "user" or an API "key" read their rights again, when the transaction commits; no query."""
+    _on_commit([Frame(rights_group(kind, pk), "")])
+
+
+@cache
+def _serializer() -> ServiceCallSerializer:
+    """One for all calls: making its fields takes ten times as long as using them."""
+    return ServiceCallSerializer()
+
+
+def frame_text(kind: str, content: object) -> str:
+    """A frame as it goes to the browser: JSON with its `type` beside the content."""
+    return msgspec.json.encode({"type": kind, **dict(content)}).decode()  # type: ignore[call-overload]
+
+
+def _hint(kind: str, device: Device) -> Frame:
+    return Frame(hints_group(device.organization_id), frame_text(kind, {"sn": device.sn}), about=device.sn)
+
+
+def _on_commit(frames: Iterable[Frame]) -> None:
+    finished = list(frames)
+    if not finished:
+        return
+
+    def hand_over() -> None:  # no partial: Django's report of a robust callback that fails asks for its name
+        frame_sender.send(finished)
+
+    transaction.on_commit(hand_over, robust=True)
+
+
+# --- groups ----------------------------------------------------------------------------------------
+
+
+def organization_group(organization: int) -> str:
+    """Calls of an organization, by its primary key."""
+    return f"organization.{organization}"
+
+
+def device_group(device: int, organization: int | None) -> str:
+    """Calls of a device while this organization owns it (None: nobody), by their primary keys."""
+    return f"device.{device}.{organization or 0}"
+
+
+def hints_group(organization: int | None) -> str:
+    """Which devices of an organization (None: of nobody) changed, so that rights and data are to be read again."""
+    return f"hints.{organization or 0}"
+
+
+def rights_group(kind: str, pk: object) -> str:
+    """The sockets of one "user" or API "key", by its primary key."""
+    return f"rights.{kind}.{pk}"

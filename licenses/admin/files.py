@@ -1,0 +1,149 @@
+"""The admin of license files: upload, list, download log."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from licenses import files, views
+from licenses.models import LicenseFile
+from organizations.admin.tenant import TenantAdmin, TenantFilter, actor
+from organizations.models import Role
+
+SHOWN = 50  # of a file's downloads
+
+
+class LicenseFileForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A file for the docks of an organization."""
+
+    upload = forms.FileField(
+        label="File", help_text="An offline license file from DJI's FlySafe site. Docks get it byte for byte."
+    )
+
+    class Meta:
+        model = LicenseFile
+        fields = ["organization", "upload"]
+
+    def clean_upload(self) -> "UploadedFile[bytes]":
+        upload: UploadedFile[bytes] = self.cleaned_data["upload"]
+        files.read(upload)
+        return upload
+
+
+@admin.register(LicenseFile)
+class LicenseFileAdmin(TenantAdmin):
+    """License files: uploaded by operators, never changed, deleted by managers while no dock needs them."""
+
+    add_role = Role.OPERATOR
+    delete_role = Role.MANAGER
+    actions = None  # each deletion is asked about by itself
+
+    list_display = ("name", "fetch", "size_shown", "organization__name", "uploader", "created", "downloads", "md5")
+    list_filter = (("organization", TenantFilter), "created")
+    list_select_related = ("organization", "uploaded_by", "uploaded_with")
+    search_fields = ("name", "=md5", "organization__name")
+    search_help_text = "Name, organization, or the whole MD5"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        return rows.with_downloads()  # type: ignore[no-any-return]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if not change:
+            kwargs["form"] = LicenseFileForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> Any:
+        if obj is None:
+            return ("organization", "upload")
+        return ("name", "organization", "size_shown", "md5", "uploader", "created", "fetch", "log")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> Any:
+        return self.get_fields(request, obj) if obj else ()
+
+    def get_urls(self) -> list[URLPattern]:
+        download = path(
+            "<int:pk>/download/", self.admin_site.admin_view(self.download), name="licenses_licensefile_download"
+        )
+        return [download, *super().get_urls()]
+
+    # --- upload --------------------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        stored = files.store(organization=obj.organization, upload=form.cleaned_data["upload"], actor=actor(request))
+        obj.pk, obj.name, obj.already_there = stored.pk, stored.name, stored.already_there
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except ValidationError as error:  # known only when it was to be stored
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:licenses_licensefile_add"))
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+        if not obj.already_there:
+            return super().response_add(request, obj, post_url_continue)
+        text = f"These bytes are here already: this is the file, under the name it was uploaded with first, {obj}."
+        self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[obj.pk]))
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None if obj.already_there else super().log_addition(request, obj, message)
+
+    # --- delete --------------------------------------------------------------------------------
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        files.delete(obj, actor=actor(request))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except files.FileInUseError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[object_id]))
+
+    # --- download --------------------------------------------------------------------------------
+
+    @method_decorator(require_safe)
+    def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The file itself for whoever may see it; else 404, as if there were none."""
+        file = self.get_object(request, str(pk))
+        if file is None or not self.has_view_permission(request, file):
+            raise Http404
+        return views.send(request, file, user=request.user)
+
+    @admin.display(description="file")
+    def fetch(self, obj: LicenseFile) -> SafeString:
+        return format_html('<a href="{}">Download</a>', reverse("admin:licenses_licensefile_download", args=[obj.pk]))
+
+    @admin.display(ordering="uploaded_by", description="uploaded by", empty_value="–")
+    def uploader(self, obj: LicenseFile) -> str | None:
+        who = obj.uploaded_by or obj.uploaded_with
+        return str(who) if who else None
+
+    @admin.display(ordering="size", description="size")
+    def size_shown(self, obj: LicenseFile) -> SafeString:
+        return format_html('<span title="{} bytes">{}</span>', obj.size, filesizeformat(obj.size))
+
+    @admin.display(ordering="finished", description="downloads")
+    def downloads(self, obj: Any) -> int:
+        return int(obj.finished)
+
+    @admin.display(description="downloads")
+    def log(self, obj: LicenseFile) -> SafeString:
+        rows = obj.downloads.select_related("call__device", "user", "api_key")[:SHOWN]
+        return render_to_string("admin/licenses/licensefile/downloads.html", {"rows": rows, "shown": SHOWN})

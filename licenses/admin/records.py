@@ -1,0 +1,175 @@
+"""What docks said of their licenses: the answered lists, and what became of each license."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from devices.templatetags.moments import ago, exact
+from licenses.admin.licenses import EVENT_WORDS, changes
+from licenses.models import Inventory, LicenseEvent, LicenseList
+from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter
+from organizations.typed import typed
+
+
+class _Records(ReadOnlyAdmin):
+    """History that is never sorted otherwise."""
+
+    list_per_page = 100
+    list_max_show_all = 0
+    sortable_by = ()
+    actions = None
+
+    class Media:
+        css = {"all": ["devices/devices.css", "licenses/licenses.css"]}
+        js = [Script("devices/refresh.js", type="module")]
+
+    @admin.display(description="inventory")
+    def inventory(self, row: Any) -> str:
+        return str(Inventory(row.device_model_domain).label)
+
+    @admin.display(description="call")
+    def asked_with(self, row: Any) -> SafeString | str:
+        if row.call_id is None:
+            return "–"
+        return format_html('<a href="{}">call</a>', reverse("admin:devices_servicecall_change", args=[row.call_id]))
+
+
+@admin.register(LicenseEvent)
+class LicenseEventAdmin(_Records):
+    """Which licenses appeared, vanished, changed and were switched, also those that are gone."""
+
+    list_display = ("happened", "what", "license", "dock", "inventory", "owner")
+    list_display_links = ("happened",)
+    list_filter = ("kind", "device_model_domain", ("organization", TenantFilter), ("at", admin.DateFieldListFilter))
+    list_select_related = ("device", "organization")
+    search_fields = ("device__sn",)
+    search_help_text = "Serial number of the dock, license name or license ID"
+    fields = (
+        "happened_exactly",
+        "what",
+        "name",
+        "license_id",
+        "dock",
+        "inventory",
+        "organization",
+        "asked_with",
+        "values",
+    )
+    readonly_fields = fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "History of licenses", **(extra_context or {})})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = typed(search_term)
+        if term.isdecimal() and len(term) < 19:
+            return queryset.filter(license_id=int(term)), False
+        if term:
+            queryset = queryset.filter(device__sn=term.upper()) | queryset.filter(name__icontains=term)
+        return queryset, False
+
+    @admin.display(description="happened")
+    def happened(self, row: LicenseEvent) -> SafeString:
+        return ago(row.at)
+
+    @admin.display(description="happened")
+    def happened_exactly(self, row: LicenseEvent) -> str:
+        return exact(row.at)
+
+    @admin.display(description="what")
+    def what(self, row: LicenseEvent) -> str:
+        said = "; ".join(f"{label}: {before} → {after}" for label, before, after in changes(row))
+        words = str(EVENT_WORDS.get(row.kind, row.kind))  # type: ignore[call-overload]
+        return f"{words}: {said}" if said else words
+
+    @admin.display(description="license")
+    def license(self, row: LicenseEvent) -> SafeString:
+        return format_html("{} <small>{}</small>", row.name or "License", row.license_id)
+
+    @admin.display(description="dock")
+    def dock(self, row: LicenseEvent) -> str:
+        """A dock that belongs to others meanwhile is known by its serial number alone."""
+        return str(row.device) if row.device.organization_id == row.organization_id else row.device.sn
+
+    @admin.display(description="organization")
+    def owner(self, row: LicenseEvent) -> str:
+        return row.organization.name
+
+    @admin.display(description="values")
+    def values(self, row: LicenseEvent) -> SafeString:
+        shown = [("before", row.before), ("after", row.after)]
+        lines = "\n".join(f"{side}: {name} = {value}" for side, told in shown for name, value in sorted(told.items()))
+        return format_html("<pre>{}</pre>", lines or "nothing")
+
+
+@admin.register(LicenseList)
+class LicenseListAdmin(_Records):
+    """The answered lists: when, how many, and what the dock says of consistence."""
+
+    list_display = ("fetched", "dock", "inventory", "count_shown", "became", "consistent", "asked_with", "owner")
+    list_display_links = ("fetched",)
+    list_filter = (
+        "device_model_domain", "complete", "applied", "consistence", ("device__organization", TenantFilter),
+        ("fetched_at", admin.DateFieldListFilter),
+    )  # fmt: skip
+    list_select_related = ("device__organization",)
+    search_fields = ("device__sn", "device__callsign")
+    search_help_text = "Serial number or callsign of the dock"
+    fields = (
+        "dock",
+        "inventory",
+        "fetched_exactly",
+        "asked_exactly",
+        "count_shown",
+        "became",
+        "consistent",
+        "asked_with",
+    )
+    readonly_fields = fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "License lists read", **(extra_context or {})})
+
+    @admin.display(description="read")
+    def fetched(self, row: LicenseList) -> SafeString:
+        return ago(row.fetched_at)
+
+    @admin.display(description="read")
+    def fetched_exactly(self, row: LicenseList) -> str:
+        return exact(row.fetched_at)
+
+    @admin.display(description="asked for")
+    def asked_exactly(self, row: LicenseList) -> str:
+        return exact(row.asked_at)
+
+    @admin.display(description="dock")
+    def dock(self, row: LicenseList) -> str:
+        return str(row.device)
+
+    @admin.display(description="organization")
+    def owner(self, row: LicenseList) -> str:
+        return row.device.organization.name if row.device.organization else "–"
+
+    @admin.display(description="licenses")
+    def count_shown(self, row: LicenseList) -> str:
+        return "no list" if row.count is None else f"{row.count:,}"
+
+    @admin.display(description="outcome")
+    def became(self, row: LicenseList) -> str:
+        if row.count is None:
+            return "incomplete: it held no list, nothing was changed"
+        if not row.applied:
+            return "overtaken: a later list had been read before, nothing was changed"
+        return "applied" if row.complete else "incomplete: licenses were added, none taken away"
+
+    @admin.display(description="consistent, says the dock")
+    def consistent(self, row: LicenseList) -> str:
+        return "not told" if row.consistence is None else "yes" if row.consistence else "no"

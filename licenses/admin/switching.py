@@ -1,0 +1,183 @@
+"""Switching licenses from the admin: one from its row or page, many from the list."""
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
+
+from devices.admin.commands import NOT_OPERATOR
+from devices.admin.device_pages import KeyList
+from devices.calls.batches import owner
+from devices.calls.refusal import Refused
+from devices.presence import watch
+from licenses import switching
+from licenses.models import UnlockLicense
+from organizations.admin.tenant import TenantAdmin, actor, may
+from organizations.models import Role
+
+MANY = 1000  # licenses in one batch
+LIST = "admin:licenses_unlocklicense_changelist"
+SIDES = {"on": True, "off": False}
+
+
+class SwitchManyForm(forms.Form):
+    """Which licenses, whether those of offline docks may wait, and a word for others who will read it."""
+
+    licenses = KeyList()
+    queue = forms.BooleanField(label="Docks that are offline are asked when they come online", required=False)
+    note = forms.CharField(
+        label="Note",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"placeholder": "why, for your colleagues", "autocomplete": "off"}),
+    )
+
+
+class SwitchPages(TenantAdmin):
+    """Adds the switch of a license, and the actions and the page that switch many."""
+
+    actions = ("switch_on_selected", "switch_off_selected")
+
+    def has_command_permission(self, request: HttpRequest) -> bool:
+        """Whether the user commands docks of any organization; each license is asked about again."""
+        return may(request, Role.OPERATOR, anywhere=True)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("switch/<str:side>/", view(self.switch_many_view), name="licenses_unlocklicense_switch_many"),
+            path("<int:pk>/switch/", view(require_POST(self.switch_view)), name="licenses_unlocklicense_switch"),
+            *super().get_urls(),
+        ]
+
+    # --- one -----------------------------------------------------------------------------------
+
+    def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask the dock to switch one license, and lead back to where the button was."""
+        license_ = self.get_object(request, str(pk))
+        if license_ is None:
+            raise Http404
+        if not may(request, Role.OPERATOR, license_.device.organization_id):
+            raise PermissionDenied
+        enable = SIDES.get(request.POST.get("enable", ""))
+        if enable is None:
+            raise BadRequest("Switch it on or off.")
+        try:
+            switching.switch(license_, enable=enable, actor=actor(request), queue="queue" in request.POST)
+        except Refused as refused:
+            self.message_user(request, f"{license_} is not switched: {refused}", messages.ERROR)
+        else:
+            text = f"The dock is asked to switch {license_} {request.POST['enable']}."
+            self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(_way_back(request, license_))
+
+    # --- many ----------------------------------------------------------------------------------
+
+    @admin.action(description="Switch on…", permissions=["command"])
+    def switch_on_selected(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> HttpResponse | None:
+        return self._choose(request, queryset, "on")
+
+    @admin.action(description="Switch off…", permissions=["command"])
+    def switch_off_selected(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> HttpResponse | None:
+        return self._choose(request, queryset, "off")
+
+    def _choose(self, request: HttpRequest, queryset: QuerySet[UnlockLicense], side: str) -> HttpResponse | None:
+        rows = list(queryset.select_related("device__organization", "device__state")[: MANY + 1])
+        return self._confirm(request, rows, side)
+
+    def switch_many_view(self, request: HttpRequest, side: str) -> HttpResponse:
+        """POST starts the batch, or asks again for what is wrong; GET leads back to the list."""
+        if side not in SIDES:
+            raise Http404
+        if not self.has_command_permission(request):
+            raise PermissionDenied
+        form = SwitchManyForm(request.POST)
+        if request.method != "POST" or "licenses" not in form.data or not form.is_valid():
+            self.message_user(request, "Choose the licenses to switch from the list.", messages.WARNING)
+            return HttpResponseRedirect(reverse(LIST))
+        found = self.get_queryset(request).filter(pk__in=form.cleaned_data["licenses"])
+        rows = list(found.select_related("device__organization", "device__state")[: MANY + 1])
+        mine, not_mine = self._commanded(request, rows)
+        if not mine or self._why_none(request, rows):
+            return self._confirm(request, rows, side, form=form) or HttpResponseRedirect(reverse(LIST))
+        try:
+            batch = switching.switch_many(
+                mine,
+                enable=SIDES[side],
+                actor=actor(request),
+                watch=watch(),
+                note=form.cleaned_data["note"],
+                queue=form.cleaned_data["queue"],
+                skipped=not_mine,
+            )
+        except Refused as refused:
+            self.message_user(request, f"Nothing is switched: {refused}", messages.ERROR)
+            return HttpResponseRedirect(reverse(LIST))
+        return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[batch.pk]))
+
+    def _commanded(
+        self, request: HttpRequest, rows: Iterable[UnlockLicense]
+    ) -> tuple[list[UnlockLicense], list[tuple[UnlockLicense, str]]]:
+        """The licenses that the user may switch, and the others."""
+        mine, others = [], []
+        for row in sorted(rows, key=lambda row: (row.device.callsign, row.device.sn, row.name, row.license_id)):
+            if may(request, Role.OPERATOR, row.device.organization_id):
+                mine.append(row)
+            else:
+                others.append((row, NOT_OPERATOR))
+        return mine, others
+
+    def _why_none(self, request: HttpRequest, rows: list[UnlockLicense]) -> str:
+        """Why these licenses make no batch; platform staff may mix organizations."""
+        if len(rows) > MANY:
+            return f"Choose {MANY:,} licenses at most: narrow the list."
+        if not may(request, None) and rows and owner(row.device for row in rows) is None:
+            return "Choose licenses of one organization: a batch belongs to one."
+        return ""
+
+    def _confirm(
+        self, request: HttpRequest, rows: list[UnlockLicense], side: str, *, form: SwitchManyForm | None = None
+    ) -> HttpResponse | None:
+        """The page that asks; None with a message if there is nothing to ask."""
+        if why := self._why_none(request, rows):
+            self.message_user(request, why, messages.ERROR)
+            return None
+        mine, not_mine = self._commanded(request, rows)
+        plan = switching.plan(mine, enable=SIDES[side], watch=watch())
+        skipped = [*not_mine, *plan.skipped]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Switch {len(rows):,} license{'s' * (len(rows) != 1)} {side}",
+            "opts": self.opts,
+            "side": side,
+            "form": form or SwitchManyForm(initial={"licenses": [row.pk for row in rows]}),
+            "now": plan.now,
+            "waiting": [row for row, _ in plan.waiting],
+            "skipped": _by_reason(skipped),
+            "skipped_count": len(skipped),
+            "unavailable": not settings.COMMANDS_AVAILABLE,
+        }
+        return TemplateResponse(request, "admin/licenses/unlocklicense/switch.html", context)
+
+
+def _by_reason(skipped: Iterable[tuple[UnlockLicense, str]]) -> list[tuple[str, list[UnlockLicense]]]:
+    """The licenses left out, grouped by why."""
+    ordered = sorted(skipped, key=lambda left: left[1])
+    return [(reason, [row for row, _ in group]) for reason, group in groupby(ordered, lambda left: left[1])]
+
+
+def _way_back(request: HttpRequest, license_: UnlockLicense) -> str:
+    """The list as it was filtered, the page of the dock, or the page of the license."""
+    if "_changelist_filters" in request.GET:
+        return f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")
+    if "dock" in request.GET:
+        return reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
+    return reverse("admin:licenses_unlocklicense_change", args=[license_.pk])

@@ -1,0 +1,1 @@
+"""The line to the broker: the only place that imports paho."""

@@ -1,0 +1,296 @@
+"""The bridge's two connections to the broker; each lives as long as its TCP connection and is then replaced."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from mqtt_bridge.line.client import (
+    KEEPALIVE,
+    MQTT_ERR_SUCCESS,
+    PUBLISH_WINDOW,
+    SESSION_TAKEN_OVER,
+    UNSPECIFIED,
+    Address,
+    Client,
+    build_client,
+    connect_properties,
+    publish_properties,
+    subscriptions,
+)
+from mqtt_bridge.line.inbox import Inbox
+from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
+
+SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
+# Unacknowledged messages that the broker may send ahead, as many as MQTT allows. The broker sends in the order of
+# arrival and wants acknowledgements in that order: with a narrow window, what one dock floods keeps the others outside,
+# where nothing can be taken before its turn.
+RECEIVE_MAXIMUM = 65_535
+REPLY_EXPIRY = 60  # seconds; an older reply is of no use to a dock
+PUBACK_TIMEOUT = 30.0  # seconds
+# The receive maximum does not hold for QoS 0: what a flood sends beyond this is dropped, as QoS 0 allows.
+INBOX_LIMIT = 10_000
+INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
+CONNECT_TIMEOUT = 10.0  # seconds
+REST = 0.5  # seconds until a message that came across a locked row is tried again
+_WHAT_TO_DO = "stop that one, or give each server an MQTT_CLIENT_ID of its own"
+
+
+class BrokerUnavailableError(Exception):
+    """No connection to the broker, or not any more; the text says why."""
+
+
+class ConnectionClosedError(BrokerUnavailableError):
+    """A working connection that the broker closed: it stopped, or gave our client id to somebody else."""
+
+
+class Connection:
+    """One TCP connection to the broker with its subscriptions. `on_message` runs in the network thread."""
+
+    clean_start = True
+    session_expiry = 0
+    qos = 0
+    largest_payload = MAX_PAYLOAD  # bytes
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client_id: str,
+        filters: Sequence[str],
+        unwanted: Sequence[str] = (),
+        window: int = PUBLISH_WINDOW,
+    ) -> None:
+        self.lost: str = ""  # why the connection is gone, once it is
+        self._is_closed_by_broker = False
+        self._client_id = client_id
+        self.broker_window = window  # how many unacknowledged publishes the broker takes
+        self._address = address
+        self._filters = filters
+        self._unwanted = unwanted  # what the session may still be subscribed to
+        self._ready = threading.Event()
+        self._client: Client = build_client(
+            address,
+            client_id=client_id,
+            manual_ack=self.qos > 0,
+            clean_start=self.clean_start,
+            window=window,
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+
+    def open(self) -> None:
+        """Connect and subscribe; raises BrokerUnavailableError when that fails or takes too long."""
+        properties = connect_properties(
+            session_expiry=self.session_expiry,
+            receive_maximum=RECEIVE_MAXIMUM,
+            maximum_packet=self.largest_payload * 2,  # what is too large shows in the journal, a giant never comes
+        )
+        try:
+            self._client.connect(
+                self._address.host,
+                self._address.port,
+                keepalive=KEEPALIVE,
+                clean_start=self.clean_start,
+                properties=properties,
+            )
+        except OSError as error:
+            raise BrokerUnavailableError(f"{self._address.host}:{self._address.port}: {error}") from None
+        self._client.loop_start()
+        if not self._ready.wait(CONNECT_TIMEOUT) or self.lost:
+            self.close()
+            raise BrokerUnavailableError(self.lost or "the broker did not answer in time")
+
+    def close(self) -> None:
+        """Disconnect; the broker keeps the session and whatever was not acknowledged."""
+        self.lost = self.lost or "closed by us"
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def check(self) -> None:
+        """Raise BrokerUnavailableError if the connection is gone, ConnectionClosedError if the broker closed it."""
+        if self.lost:
+            raise (ConnectionClosedError if self._is_closed_by_broker else BrokerUnavailableError)(self.lost)
+
+    def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self.lost = f"refused: {reason}"
+            self._ready.set()
+            return
+        self.broker_window = getattr(properties, "ReceiveMaximum", 65535)
+        if self._unwanted:
+            client.unsubscribe(list(self._unwanted))
+        client.subscribe(subscriptions(self._filters, qos=self.qos))
+
+    def _on_subscribe(self, _client: Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            self.lost = f"subscription refused: {refused[0]}"
+        self._ready.set()
+
+    def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if not self.lost:
+            self.lost = self._why_closed(flags, reason)
+            self._is_closed_by_broker = True
+        self._ready.set()
+
+    def _why_closed(self, flags: Any, reason: Any) -> str:
+        """In words. Not every broker says that it gave our client id to another client: Mosquitto just hangs up."""
+        if reason.value == SESSION_TAKEN_OVER:
+            return f"another client connected as {self._client_id!r}; {_WHAT_TO_DO}"
+        if reason.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server:
+            return (
+                "the broker closed the connection and gave no reason: it stopped, or another client connected as "
+                f"{self._client_id!r}. If this repeats while the broker runs, {_WHAT_TO_DO}"
+            )
+        return str(reason)
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        raise NotImplementedError
+
+
+class Delivery:
+    """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
+
+    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic", "was_held")
+
+    def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
+        self.retained = retained
+        self.received_at = datetime.now(UTC)
+        self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
+        self.was_held = False  # put back, because a row that it changes was locked
+        self.handled = False
+        self.replied = True
+
+
+class ControlConnection(Connection):
+    """Requests, events, replies and topologies: QoS 1, persistent session, acknowledged by hand, in order.
+
+    MQTT wants acknowledgements in the order of arrival; a `Delivery` also belongs to the connection it came by
+    and cannot be acknowledged on another, where its packet id means something else.
+    """
+
+    clean_start = False
+    session_expiry = SESSION_EXPIRY
+    qos = 1
+    largest_payload = MAX_SERVICES_REPLY
+
+    def __init__(self, address: Address, *, admit: Callable[[Delivery], bool] | None = None, **options: Any) -> None:
+        super().__init__(address, **options)
+        self._admit = admit  # asked at arrival, in the network thread; what it refuses is acknowledged, not taken
+        self._inbox = Inbox()
+        self._unacknowledged: deque[Delivery] = deque()
+        self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
+        self._outstanding: dict[int, tuple[float, Delivery | None]] = {}
+        self._early: set[int] = set()  # acknowledged before publish() told us the packet id
+        self._refused = 0
+        self._properties = publish_properties(expiry=REPLY_EXPIRY)
+        self._client.on_publish = self._on_publish
+
+    def take(self, *, limit: int, timeout: float) -> list[Delivery]:
+        """What has arrived, at most `limit`, a fair share of each gateway; waits up to `timeout` seconds for one."""
+        return self._inbox.take(limit=limit, timeout=timeout)
+
+    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Hand these out again, in order, after a rest; what their gateways say meanwhile waits behind them."""
+        for delivery in deliveries:
+            delivery.was_held = True
+        self._inbox.put_back(deliveries, rest=REST)
+
+    def prefer(self, gateways: Iterable[str]) -> None:
+        """Let `take` hand out what these send before what others do."""
+        self._inbox.prefer(gateways)
+
+    def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None) -> None:
+        """Publish at QoS 1; the delivery it answers is not acknowledged before this one is."""
+        if answers is not None:
+            answers.replied = False
+        info = self._client.publish(topic, payload, qos=1, properties=self._properties)
+        if info.rc != MQTT_ERR_SUCCESS:
+            self.lost = self.lost or f"publish failed: {info.rc}"
+            return
+        with self._lock:
+            if info.mid in self._early:
+                self._early.remove(info.mid)
+                self._arrived(answers)
+            else:
+                self._outstanding[info.mid] = (monotonic(), answers)
+
+    def handled(self, deliveries: Sequence[Delivery]) -> None:
+        """These are done with on our side: acknowledge those whose answers have arrived."""
+        with self._lock:
+            for delivery in deliveries:
+                delivery.handled = True
+            self._acknowledge()
+
+    def take_refused(self) -> int:
+        """How many replies the broker's access list refused since the last call."""
+        with self._lock:
+            refused, self._refused = self._refused, 0
+        return refused
+
+    def check(self) -> None:
+        super().check()
+        with self._lock:
+            oldest = next(iter(self._outstanding.values()), None)
+        if oldest is not None and monotonic() - oldest[0] > PUBACK_TIMEOUT:
+            self.lost = f"the broker acknowledged nothing for {PUBACK_TIMEOUT:.0f} s"
+            raise BrokerUnavailableError(self.lost)
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        delivery = Delivery(
+            topic=message.topic,
+            payload=message.payload,
+            mid=message.mid if message.qos else 0,
+            retained=message.retain,
+        )
+        if not delivery.mid and len(self._inbox) > INBOX_LIMIT:
+            return
+        is_wanted = self._inbox.size < INBOX_BYTES and (self._admit is None or self._admit(delivery))
+        if not is_wanted:
+            # It changed nothing, so there is nothing to commit; its acknowledgement still waits for its turn.
+            delivery.payload, delivery.handled = b"", True
+        if delivery.mid:
+            with self._lock:
+                self._unacknowledged.append(delivery)
+                self._acknowledge()
+        if is_wanted:
+            self._inbox.put(delivery)
+
+    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+        # Whatever the reason code: the broker has had it, and will not want it again.
+        with self._lock:
+            self._refused += reason.is_failure
+            if mid not in self._outstanding:
+                self._early.add(mid)
+                return
+            _, delivery = self._outstanding.pop(mid)
+            self._arrived(delivery)
+
+    def _arrived(self, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            delivery.replied = True
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        while self._unacknowledged and self._unacknowledged[0].handled and self._unacknowledged[0].replied:
+            self._client.ack(self._unacknowledged.popleft().mid, 1)
+
+
+class TelemetryConnection(Connection):
+    """osd and state: QoS 0, apart from the control connection so that a flood cannot delay a bind."""
+
+    def __init__(self, address: Address, *, sink: Callable[[str, bytes], None], **options: Any) -> None:
+        super().__init__(address, **options)
+        self._sink = sink
+
+    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
+        if not message.retain:
+            self._sink(message.topic, message.payload)

@@ -1,0 +1,136 @@
+"""What has arrived and waits to be handled: a queue for each gateway, served in turn."""
+
+import math
+import threading
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mqtt_bridge.line.connection import Delivery
+
+# The work of one gateway in a batch, in tokens (`mqtt_bridge/rate_limit.py`), and what a message counts at least: eight
+# plain ones, for each may have to be handled apart from its others, or one with a long list.
+WORK = 48
+LEAST = 6
+FOR_STRANGERS = 4  # a fourth of a batch, if they want it
+# How long a batch with strangers may take, in seconds: who is preferred and speaks meanwhile waits for its end. How
+# many of them that are is found out from batch to batch: what they want may be cheap or dear, and the machine busy.
+WITH_STRANGERS = 0.08
+LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
+MAX_PREFERRED = 100_000
+
+Queues = OrderedDict[str, deque["Delivery"]]  # by gateway; none is empty, the first is next
+
+
+def sender(topic: str) -> str:
+    """Name whose message this is: the serial number in the topic, unchecked; "" if there is no place for one."""
+    parts = topic.split("/", 3)
+    return parts[2] if len(parts) > 2 else ""
+
+
+class Inbox:
+    """Deliveries in fair order: one of each gateway, then the next of each; those of one gateway stay in order.
+
+    However much one gateway sends, a message of another waits for one batch, unless more gateways than a batch has
+    places speak at once. Preferred gateways come first: nobody can crowd them out by naming ever new ones, and a batch
+    with others in it is a short one. Every method may be called from any thread, `take` from one; `put` and `take` need
+    constant time per message.
+    """
+
+    def __init__(self) -> None:
+        self._arrived = threading.Condition()
+        self._preferred: set[str] = set()
+        self._first: Queues = OrderedDict()
+        self._strangers: Queues = OrderedDict()
+        # Until when, on the monotonic clock, and what waits.
+        self._resting: dict[str, tuple[float, deque[Delivery]]] = {}
+        self._room = math.inf  # for strangers in the next batch
+        self._began: float | None = None  # when the last batch was handed out that had some, on the monotonic clock
+        self._count = 0
+        self.size = 0  # bytes
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, delivery: "Delivery") -> None:
+        """Add a delivery behind the others of its gateway."""
+        name = sender(delivery.topic)
+        with self._arrived:
+            self._count += 1
+            self.size += len(delivery.payload)
+            if name in self._resting:
+                self._resting[name][1].append(delivery)
+                return
+            self._queues(name).setdefault(name, deque()).append(delivery)
+            self._arrived.notify()
+
+    def put_back(self, deliveries: "Sequence[Delivery]", *, rest: float) -> None:
+        """Put what was taken before the others of its gateway, of which nothing is handed out for so many seconds."""
+        until = monotonic() + rest
+        with self._arrived:
+            for delivery in reversed(deliveries):
+                name = sender(delivery.topic)
+                if name not in self._resting:
+                    self._resting[name] = until, self._queues(name).pop(name, deque())
+                self._resting[name][1].appendleft(delivery)
+                self._count += 1
+                self.size += len(delivery.payload)
+
+    def take(self, *, limit: int, timeout: float) -> "list[Delivery]":
+        """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
+        with self._arrived:
+            self._wake()
+            if self._began is not None:
+                pace = WITH_STRANGERS / max(monotonic() - self._began, 0.001)
+                self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
+            self._arrived.wait_for(lambda: self._first or self._strangers, timeout)
+            room = int(min(self._room, limit))
+            batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, len(self._strangers)))
+            strangers = _serve(self._strangers, min(room, limit - len(batch)))
+            self._began = monotonic() if strangers else None
+            batch += strangers
+            self._count -= len(batch)
+            self.size -= sum(len(delivery.payload) for delivery in batch)
+        return batch
+
+    def prefer(self, gateways: Iterable[str]) -> None:
+        """Serve these before all others from now on, with what of theirs waits already."""
+        with self._arrived:
+            if len(self._preferred) > MAX_PREFERRED:
+                self._preferred.clear()
+                self._strangers, self._first = (
+                    OrderedDict([*self._first.items(), *self._strangers.items()]),
+                    OrderedDict(),
+                )
+            for name in gateways:
+                self._preferred.add(name)
+                if (waiting := self._strangers.pop(name, None)) is not None:
+                    self._first[name] = waiting
+
+    def _queues(self, name: str) -> Queues:
+        return self._first if name in self._preferred else self._strangers
+
+    def _wake(self) -> None:
+        now = monotonic()
+        for name in [name for name, (until, _) in self._resting.items() if until <= now]:
+            _, self._queues(name)[name] = self._resting.pop(name)
+
+
+def _serve(queues: Queues, room: int) -> "list[Delivery]":
+    batch: list[Delivery] = []
+    done: defaultdict[str, int] = defaultdict(int)  # work
+    served = []
+    while queues and len(batch) < room:
+        name, waiting = queues.popitem(last=False)
+        batch.append(delivery := waiting.popleft())
+        done[name] += max(LEAST, delivery.cost)
+        if not waiting:
+            continue
+        if done[name] < WORK:
+            queues[name] = waiting
+        else:
+            served.append((name, waiting))
+    queues.update(served)
+    return batch

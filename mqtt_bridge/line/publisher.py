@@ -1,0 +1,256 @@
+"""Publishes for a process that only publishes, and tells what became of each message; a worker's way to the docks."""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from enum import Enum
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from django.conf import settings
+
+from mqtt_bridge.line.client import (
+    KEEPALIVE,
+    MQTT_ERR_NO_CONN,
+    NO_MATCHING_SUBSCRIBERS,
+    PUBLISH_WINDOW,
+    Address,
+    Client,
+    build_client,
+    connect_properties,
+    cut,
+    parse_url,
+    publish_properties,
+    redact_url,
+)
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 3.0  # seconds, for TCP and again for the broker's answer
+PUBACK_TIMEOUT = 3.0  # seconds
+RETRY_PAUSE = 1.0  # seconds after a failed connect in which nobody tries again
+CLOSE_TIMEOUT = 1.0  # seconds
+RECEIVE_MAXIMUM = 1  # nothing is subscribed to
+
+
+class Receipt(Enum):
+    """What is known of a message after `publish`."""
+
+    DELIVERED = "delivered"  # the broker has it for somebody; at QoS 0: it is written to the socket
+    NO_SUBSCRIBER = "no subscriber"  # the broker had nobody to hand it to
+    REFUSED = "refused"  # the broker would not take it (access list, quota): nobody got it, nor would they next time
+    UNCONFIRMED = "unconfirmed"  # no answer: it may have arrived, or still may
+    NOT_SENT = "not sent"  # it never reached the wire and never will
+
+
+class Message(NamedTuple):
+    """What to publish, at QoS 0 or 1; the broker drops it after `expiry` seconds (1 or more)."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    expiry: int
+
+
+class Publisher:
+    """A connection to the broker that is replaced, never repaired, when it fails. For many threads."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError for what is not an MQTT address."""
+        self._address = parse_url(url)
+        self._shown_url = redact_url(url)
+        self._line: _Line | None = None
+        self._opening = threading.Lock()
+        self._not_before = 0.0
+
+    def connect(self) -> bool:
+        """Whether there is a connection, made if need be; takes at most six seconds."""
+        with self._opening:
+            if self._line is not None and not self._line.is_lost:
+                return True
+            if monotonic() < self._not_before:
+                return False
+            self._line = self._open()
+            return self._line is not None
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, expiry: int) -> Receipt:
+        """Publish one message once. Never connects by itself and never sends anything twice."""
+        return self.publish_many([Message(topic, payload, qos, expiry)])[0]
+
+    def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Publish each message once, in their order, without waiting for one before the next; as `publish` does."""
+        for message in messages:
+            if message.qos not in (0, 1) or message.expiry < 1:  # an expiry of 0 means "never" to Mosquitto
+                raise ValueError(f"Cannot publish with QoS {message.qos} and an expiry of {message.expiry} s.")
+        line = self._line
+        return [Receipt.NOT_SENT] * len(messages) if line is None else line.publish_many(messages)
+
+    def close(self) -> None:
+        """Disconnect; `connect` connects again."""
+        with self._opening:
+            line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
+    def _open(self) -> "_Line | None":
+        line = _Line(self._address)
+        try:
+            line.open()
+        except OSError as error:
+            logger.warning("No connection to the broker at %s: %s", self._shown_url, error)
+            self._not_before = monotonic() + RETRY_PAUSE
+            return None
+        return line
+
+
+class _Fate:
+    """What became of one message, once `known` is set."""
+
+    __slots__ = ("known", "receipt")
+
+    def __init__(self) -> None:
+        self.known = threading.Event()
+        self.receipt = Receipt.UNCONFIRMED
+
+
+class _Line:
+    """One TCP connection to the broker."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
+        self._fates: dict[int, _Fate] = {}  # by packet id; on_publish may come before publish() tells us the id
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._refusal = ""
+        self._window = threading.Semaphore(PUBLISH_WINDOW)
+        self._client = build_client(address, client_id=f"dock-cloud-publisher-{uuid4().hex[:12]}")
+        self._client.connect_timeout = CONNECT_TIMEOUT
+        self._client.on_connect = self._on_connect
+        self._client.on_publish = self._on_publish
+        self._client.on_disconnect = self._on_disconnect
+
+    @property
+    def is_lost(self) -> bool:
+        return self._ended.is_set()
+
+    def open(self) -> None:
+        """Connect; raises OSError, with the reason if the broker gave one."""
+        self._client.connect(
+            self._address.host,
+            self._address.port,
+            keepalive=KEEPALIVE,
+            clean_start=True,
+            properties=connect_properties(session_expiry=0, receive_maximum=RECEIVE_MAXIMUM),
+        )
+        self._client.loop_start()
+        is_ready = self._ready.wait(CONNECT_TIMEOUT)
+        if not is_ready or self._refusal or self.is_lost:
+            cut(self._client)
+            raise OSError(self._refusal or "the broker did not answer in time")
+
+    def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Publish all, then wait for what becomes of them; whoever waits too long ends the connection for all."""
+        packets = [self._begin(message) for message in messages]
+        return [Receipt.NOT_SENT if packet is None else self._wait(packet) for packet in packets]
+
+    def _begin(self, message: Message) -> int | None:
+        """Write a message to the socket; returns its packet id, None if it cannot go out."""
+        # More at a time than the broker allows would wait inside paho, or make the broker hang up.
+        if not self._window.acquire(timeout=PUBACK_TIMEOUT):
+            self._give_up()
+            return None
+        if not self.is_lost:
+            sent = self._client.publish(
+                message.topic, message.payload, qos=message.qos, properties=publish_properties(expiry=message.expiry)
+            )
+            if sent.rc != MQTT_ERR_NO_CONN:
+                return sent.mid
+            # Paho keeps it for a reconnection, which this client never has.
+        self._window.release()
+        return None
+
+    def close(self) -> None:
+        """Say goodbye if the broker listens, else just go."""
+        self._client.disconnect()
+        if not self._ended.wait(CLOSE_TIMEOUT):
+            cut(self._client)
+
+    def _wait(self, mid: int) -> Receipt:
+        fate = self._fate(mid)
+        is_known = self._ended.is_set() or fate.known.wait(PUBACK_TIMEOUT)
+        with self._lock:
+            del self._fates[mid]
+        if not is_known:
+            self._give_up()
+        return fate.receipt
+
+    def _give_up(self) -> None:
+        if not self.is_lost:
+            logger.warning("The broker acknowledged nothing for %.0f s: the connection is given up", PUBACK_TIMEOUT)
+            self._ended.set()
+            cut(self._client)
+        self._window.release()  # whoever waits to publish need not
+
+    def _fate(self, mid: int) -> _Fate:
+        with self._lock:
+            return self._fates.setdefault(mid, _Fate())
+
+    def _on_connect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"refused: {reason}"
+        else:
+            allowed = getattr(properties, "ReceiveMaximum", PUBLISH_WINDOW)
+            self._window = threading.Semaphore(min(allowed, PUBLISH_WINDOW))
+        self._ready.set()
+
+    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+        fate = self._fate(mid)
+        if reason.is_failure:
+            logger.error("The broker refused a message: %s", reason)
+            fate.receipt = Receipt.REFUSED
+        elif reason.value == NO_MATCHING_SUBSCRIBERS:
+            fate.receipt = Receipt.NO_SUBSCRIBER
+        else:
+            fate.receipt = Receipt.DELIVERED
+        fate.known.set()
+        self._window.release()
+
+    def _on_disconnect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if not self._ready.is_set():
+            self._refusal = str(reason)
+        self._ended.set()
+        with self._lock:
+            waiting = list(self._fates.values())
+        for fate in waiting:
+            fate.known.set()
+        self._window.release()
+        self._ready.set()
+
+
+_making = threading.Lock()
+_own: Publisher | None = None
+_inherited: list[Publisher] = []
+
+
+def publisher() -> Publisher:
+    """This process's publisher to `settings.MQTT_URL`, made at its first use."""
+    global _own
+    with _making:
+        if _own is None:
+            _own = Publisher(settings.MQTT_URL)
+        return _own
+
+
+def _forget() -> None:
+    """After a fork the connection is the parent's, and so may the lock be."""
+    global _own, _making
+    _making = threading.Lock()
+    if _own is not None:
+        _inherited.append(_own)  # kept: to collect it would run paho's clean-up on the parent's connection
+        _own = None
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,234 @@
+"""The admin of organizations, members and binding codes; `admin_records` has the rest."""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from organizations import codes, fleet, members, onboarding_sheet
+from organizations.admin.forms import BindingCodeForm, OrganizationForm, RoleForm
+from organizations.admin.issuing import IssuingAdmin, StateFilter
+from organizations.admin.keys import OrganizationAPIKeyAdmin
+from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
+from organizations.models import BindingCode, Membership, Organization, Role
+from organizations.tenancy import is_platform_staff
+
+SHOWN = 50  # rows of a table inside a page
+
+
+class LicenseFilter(admin.SimpleListFilter):
+    """Whose DJI license the docks of an organization get."""
+
+    title = "DJI license"
+    parameter_name = "license"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+        return [("own", "its own"), ("missing", "none of its own")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        missing = Q(app_id="") | Q(app_key="") | Q(app_license="")
+        if self.value() == "own":
+            return queryset.exclude(missing)
+        return queryset.filter(missing) if self.value() == "missing" else queryset
+
+
+@admin.register(Organization)
+class OrganizationAdmin(TenantAdmin):
+    """Customers: platform staff may everything, a manager the name and how often licenses are read."""
+
+    change_role = Role.MANAGER
+
+    list_display = ("name", "organization_id", "is_active", "docks", "docks_online", "aircraft", "limit")
+    list_filter = ("is_active", LicenseFilter)
+    search_fields = ("name", "organization_id")
+    staff_fieldsets = (
+        (None, {"fields": ("name", "organization_id", "is_active", "device_limit", "license_sync_hours")}),
+        (
+            "Own DJI license",
+            {
+                "description": "Only if this organization has its own app at DJI; else leave all three empty.",
+                "fields": ("license_state", "app_id", "app_key", "app_license", "clear_license"),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return fleet.with_counts(super().get_queryset(request))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        if is_platform_staff(request.user):
+            return (*self.staff_fieldsets, *([self._overview(request, obj)] if obj else []))
+        fields = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "license_state")
+        return ((None, {"fields": fields}), *([self._overview(request, obj)] if obj else []))
+
+    def _overview(self, request: HttpRequest, obj: Organization) -> Any:
+        if may(request, OrganizationAPIKeyAdmin.view_role, obj.pk):
+            return "Members, binding codes and API keys", {"fields": ("members", "binding_codes", "api_keys")}
+        return "Members and binding codes", {"fields": ("members", "binding_codes")}
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        computed = ("license_state", "members", "binding_codes", "api_keys")
+        if not is_platform_staff(request.user):
+            return (*computed, "organization_id", "is_active", "device_limit")
+        return (*computed, "organization_id") if obj else computed
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        # The secrets are fields of staff's form only, so that nobody else can post them.
+        if is_platform_staff(request.user):
+            kwargs["form"] = OrganizationForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    @admin.display(ordering="docks")
+    def docks(self, obj: Any) -> int:
+        return int(obj.docks)
+
+    @admin.display(ordering="docks_online", description="online")
+    def docks_online(self, obj: Any) -> str:
+        return str(obj.docks_online) if obj.is_bridge_alive else "unknown"
+
+    @admin.display(ordering="aircraft")
+    def aircraft(self, obj: Any) -> int:
+        return int(obj.aircraft)
+
+    @admin.display(ordering="device_limit", description="device limit")
+    def limit(self, obj: Organization) -> str:
+        return "none" if obj.device_limit is None else str(obj.device_limit)
+
+    @admin.display(description="DJI license")
+    def license_state(self, obj: Organization) -> str:
+        if obj.app_license:
+            return "Its own."
+        if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
+            return "The one of the server's settings."
+        return "None: docks are refused until there is one here or in the server's settings."
+
+    @admin.display(description="members")
+    def members(self, obj: Organization) -> SafeString:
+        rows = obj.memberships.select_related("user").order_by("user__username")[:SHOWN]
+        return render_to_string("admin/organizations/organization/members.html", {"rows": rows, "organization": obj})
+
+    @admin.display(description="binding codes")
+    def binding_codes(self, obj: Organization) -> SafeString:
+        rows = obj.binding_codes.select_related("organization")[:SHOWN]
+        now = timezone.now()
+        context = {"rows": [(row, row.why_unusable(now)) for row in rows], "organization": obj}
+        return render_to_string("admin/organizations/organization/binding_codes.html", context)
+
+    @admin.display(description="API keys")
+    def api_keys(self, obj: Organization) -> SafeString:
+        now = timezone.now()
+        rows = [(row, row.why_unusable(now)) for row in obj.api_keys.all()[:SHOWN]]
+        return render_to_string("admin/organizations/organization/api_keys.html", {"rows": rows, "organization": obj})
+
+
+@admin.register(Membership)
+class MembershipAdmin(TenantAdmin):
+    """Who belongs to an organization, by an invitation. A manager keeps the last manager; platform staff need not."""
+
+    change_role = delete_role = Role.MANAGER
+    actions = None  # a bulk deletion could take all managers at once
+
+    list_filter = ("role", ("organization", TenantFilter))
+    list_select_related = ("user", "organization")
+    search_fields = ("user__username", "organization__name")
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """A user may be a member elsewhere: when she signs in is for platform staff to know."""
+        shown = ("user", "organization", "role")
+        return (*shown, "last_sign_in") if is_platform_staff(request.user) else shown
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, form=RoleForm, **kwargs)
+        form.keeps_manager = not is_platform_staff(request.user)
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+        return self.get_list_display(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+        return ("user", "organization", "last_sign_in")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody: who is invited says yes, or does not."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        allowed = super().has_delete_permission(request, obj)
+        kept = obj is not None and not is_platform_staff(request.user) and members.is_last_manager(obj)
+        return allowed and not kept
+
+    @admin.display(ordering="user__last_login", description="last sign-in")
+    def last_sign_in(self, obj: Membership) -> Any:
+        return obj.user.last_login or "never"
+
+
+@admin.register(BindingCode)
+class BindingCodeAdmin(IssuingAdmin):
+    """Binding codes: made once with their onboarding sheet, then edited or revoked."""
+
+    steps: ClassVar = codes
+    sheet_template = "admin/organizations/bindingcode/sheet.html"
+    add_hint = "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
+    revoked_means = "it binds nothing any more. Bound devices stay bound."
+    delete_role = Role.MANAGER
+
+    list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
+    list_filter = (StateFilter, ("organization", TenantFilter))
+    list_select_related = ("organization", "created_by")
+    search_fields = ("label", "hint", "organization__name")
+    form = BindingCodeForm
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if change:
+            kwargs |= {"form": ModelForm, "labels": {"expires_at": "Expires at (UTC)"}}
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+        if obj is None:
+            return ("form_id", "organization", "label", "code", "expires_at", "max_uses")
+        shown = ("organization", "label", "hint", "state", "expires_at", "max_uses", "uses")
+        return (*shown, "revoked_at", "created_by", "created", "devices")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+        if obj is None:
+            return ()
+        return ("organization", "hint", "state", "uses", "revoked_at", "created_by", "created", "devices")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.devices.exists())
+
+    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, Any]) -> tuple[BindingCode, str]:
+        return codes.issue(
+            actor=actor(request),
+            organization=obj.organization,
+            code=wanted["code"] or None,
+            label=obj.label,
+            expires_at=wanted["expires_at"],
+            max_uses=wanted["max_uses"],
+        )
+
+    def sheet(self, obj: BindingCode, plain: str) -> dict[str, Any]:
+        return {"title": "Onboarding sheet", "sheet": onboarding_sheet.sheet(obj, plain)}
+
+    @admin.display(ordering="label", description="label")
+    def name(self, obj: BindingCode) -> str:
+        return obj.label or "no label"
+
+    @admin.display(ordering="hint")
+    def ends_in(self, obj: BindingCode) -> str:
+        return f"…{obj.hint}"
+
+    @admin.display(ordering="uses", description="uses")
+    def used(self, obj: BindingCode) -> str:
+        return f"{obj.uses} of {obj.max_uses}" if obj.max_uses is not None else f"{obj.uses}, no limit"
+
+    @admin.display(description="devices bound with it")
+    def devices(self, obj: BindingCode) -> SafeString:
+        context = {"devices": obj.devices.order_by("sn")[:SHOWN], "code": obj}
+        return render_to_string("admin/organizations/bindingcode/devices.html", context)

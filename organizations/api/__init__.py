@@ -1,0 +1,1 @@
+"""REST: organizations and their binding codes; what the API of every app builds on."""

@@ -1,0 +1,551 @@
+"""Commands from the admin: the panel of a dock, the actions of the list, who may, what is never shown."""
+
+import json
+import re
+import sys
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.signals import got_request_exception
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django.views.debug import ExceptionReporter
+
+from devices.calls import asking
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch
+from licenses import files
+from mqtt_bridge.models import Heartbeat
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Role
+from tests.cast import member
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/devices/device/"
+CANARY = "canary-Tr0ub4dor"
+LOGIN = {"command": "login", "username": "pilot@example.org", "password": CANARY, "verification_code": "canary-314"}
+
+
+@pytest.fixture(autouse=True)
+def _bridge(db):
+    now = timezone.now()
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=2)
+
+
+@pytest.fixture
+def olga(organization):
+    """An operator of Alice's organization."""
+    return member("olga", organization, Role.OPERATOR)
+
+
+def panel_of(device):
+    return reverse("admin:devices_device_commands", args=[device.pk])
+
+
+def page_of(device):
+    return reverse("admin:devices_device_change", args=[device.pk])
+
+
+def send(client, user, device, **data):
+    client.force_login(user)
+    return client.post(panel_of(device), data)
+
+
+def lose(dock):
+    DeviceState.objects.filter(device=dock).update(online=False)
+
+
+# --- one dock: who may, what is sent ---------------------------------------------------------------
+
+SERVICES = [
+    ({"command": "read-aircraft"}, "unlock_license_list", {"device_model_domain": 0}),
+    ({"command": "read-dock"}, "unlock_license_list", {"device_model_domain": 3}),
+    ({"command": "update"}, "unlock_license_update", {}),
+    (
+        {"command": "switch", "license_id": "240330", "enable": "off"},
+        "unlock_license_switch",
+        {"license_id": 240330, "enable": False},
+    ),
+    (LOGIN, "login_dji_account", {"username": "pilot@example.org", "password": "***", "verification_code": "***"}),
+    ({"command": "logout"}, "logout_dji_account", {}),
+]
+each_service = pytest.mark.parametrize(
+    ("form", "method", "data"), SERVICES, ids=[form["command"] for form, *_ in SERVICES]
+)
+
+
+@each_service
+def test_every_service_can_be_sent(client, olga, dock, form, method, data):
+    response = send(client, olga, dock, **form)
+    assert response["Location"] == f"{page_of(dock)}#commands"
+    [call] = ServiceCall.objects.all()
+    assert (call.device, call.method, call.data, call.requested_by) == (dock, method, data, olga)
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("staff", 302), ("alice", 302), ("olga", 302), ("bob", 403), ("charlie", 404), (None, 302)]
+)
+@each_service
+def test_who_may_command(request, client, dock, who, status, form, method, data):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    response = client.post(panel_of(dock), form)
+    assert response.status_code == status
+    assert ServiceCall.objects.exists() is (who in ("staff", "alice", "olga"))
+
+
+@pytest.mark.parametrize(("who", "status"), [("staff", 200), ("alice", 200), ("bob", 200), ("charlie", 404)])
+def test_who_may_look(request, client, dock, who, status):
+    DeviceAccount.objects.create(device=dock, username="pilot@example.org")
+    client.force_login(request.getfixturevalue(who))
+    for url in (panel_of(dock), f"{panel_of(dock)}?fragment"):
+        response = client.get(url)
+        assert response.status_code == status
+        assert (b"pilot@example.org" in response.content) is (status == 200)
+
+
+def test_a_viewer_sees_everything_and_no_button(client, bob, olga, dock):
+    send(client, olga, dock, command="read-dock")
+    client.force_login(bob)
+    text = client.get(page_of(dock)).content.decode()
+    assert "Read licenses at the dock" in text
+    assert "data-command" not in text
+    assert 'name="password"' not in text
+
+
+def test_an_operator_elsewhere_who_only_views_here_sends_nothing(client, bob, dock, other_organization):
+    bob.memberships.create(organization=other_organization, role=Role.OPERATOR)
+    assert send(client, bob, dock, command="read-dock").status_code == 403
+    assert not ServiceCall.objects.exists()
+
+
+def test_a_command_without_csrf_token_is_refused(olga, dock):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(olga)
+    assert client.post(panel_of(dock), {"command": "read-dock"}).status_code == 403
+    assert not ServiceCall.objects.exists()
+
+
+def test_looking_sends_nothing(client, olga, dock):
+    client.force_login(olga)
+    client.get(panel_of(dock), {"command": "read-dock"})
+    assert not ServiceCall.objects.exists()
+
+
+def test_an_unknown_command_is_a_bad_request(client, olga, dock):
+    assert send(client, olga, dock, command="reboot").status_code == 400
+
+
+def test_an_aircraft_has_no_panel_but_names_its_dock(client, olga, aircraft, dock):
+    assert send(client, olga, aircraft, command="read-dock").status_code == 404
+    text = client.get(page_of(aircraft)).content.decode()
+    assert "data-command" not in text
+    assert "Commands go to its dock" in text
+    assert page_of(dock) in text
+
+
+# --- forms -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"license_id": "", "enable": "on"},
+        {"license_id": "1.5", "enable": "on"},
+        {"license_id": "9" * 20, "enable": "on"},
+        {"license_id": "1", "enable": ""},
+        {"license_id": "1", "enable": "maybe"},
+    ],
+)
+def test_a_wrong_switch_comes_back_with_an_error_and_what_was_typed(client, olga, dock, data):
+    text = send(client, olga, dock, command="switch", **data).content.decode()
+    assert 'class="command-error"' in text
+    assert f'value="{data["license_id"]}"' in text or not data["license_id"]
+    assert re.search(r'<details class="command-details" id="details-switch" open', text)
+    assert not ServiceCall.objects.exists()
+
+
+@pytest.mark.parametrize("missing", ["username", "password"])
+def test_a_login_needs_name_and_password(client, olga, dock, missing):
+    text = send(client, olga, dock, **LOGIN | {missing: ""}).content.decode()
+    assert "This field is required" in text
+    assert not ServiceCall.objects.exists()
+
+
+def test_a_refusal_is_told_in_the_form(client, olga, dock):
+    send(client, olga, dock, command="read-dock")
+    text = send(client, olga, dock, command="read-dock").content.decode()
+    assert "busy" in text
+    assert ServiceCall.objects.count() == 1
+
+
+def test_the_fragment_is_the_panel_alone_and_says_what_was_sent(client, olga, dock):
+    client.force_login(olga)
+    text = client.post(f"{panel_of(dock)}?fragment", {"command": "read-dock"}).content.decode()
+    assert "<html" not in text
+    assert "Read licenses at the dock: Waiting to be sent." in text
+
+
+def upload(organization, user):
+    file = SimpleUploadedFile("areas.kmz", organization.name.encode())
+    return files.store(organization=organization, upload=file, actor=Actor(AuditEvent.Through.ADMIN, user=user))
+
+
+def test_an_update_from_a_file_of_the_organization(client, olga, dock, organization, other_organization):
+    ours, theirs = upload(organization, olga), upload(other_organization, olga)
+    text = send(client, olga, dock, command="update-file", license_file=theirs.pk).content.decode()
+    assert "Choose a file of the organization of these docks." in text
+    assert f'<option value="{ours.pk}"' in text
+    assert f'<option value="{theirs.pk}"' not in text
+    assert not ServiceCall.objects.exists()
+    send(client, olga, dock, command="update-file", license_file=ours.pk)
+    assert ServiceCall.objects.get().data == {"license_file": ours.pk}
+
+
+def test_many_docks_are_updated_from_a_file_of_their_one_organization(
+    client, staff, dock, organization, other_organization
+):
+    [foreign] = add_docks(other_organization, 1)
+    file = upload(organization, staff)
+    start(client, staff, "update-file", [dock, foreign], license_file=file.pk)
+    assert not ServiceCallBatch.objects.exists()
+    start(client, staff, "update-file", [dock], license_file=file.pk)
+    assert ServiceCall.objects.get().data == {"license_file": file.pk}
+
+
+# --- what is never shown -----------------------------------------------------------------------------
+
+
+def every_row():
+    """All the database holds, as text."""
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            yield str(cursor.fetchall())
+
+
+@pytest.mark.parametrize("fault", ["none", "invalid", "offline", "busy", "NUL"])
+def test_password_and_code_are_in_no_page_and_no_row(client, staff, dock, fault):
+    data = dict(LOGIN)
+    if fault == "invalid":
+        data["username"] = "x" * 200
+    if fault == "NUL":
+        data["password"] += "\0"
+    if fault == "offline":
+        lose(dock)
+    if fault == "busy":
+        send(client, staff, dock, **LOGIN)
+    pages = [send(client, staff, dock, **data).content.decode()]
+    pages += [
+        client.get(url).content.decode() for url in (page_of(dock), panel_of(dock), "/admin/devices/servicecall/")
+    ]
+    for call in ServiceCall.objects.all():
+        pages.append(client.get(reverse("admin:devices_servicecall_change", args=[call.pk])).content.decode())
+    assert ServiceCall.objects.exists() is (fault in ("none", "busy"))
+    for text in (*pages, *every_row()):
+        assert "canary" not in text
+
+
+def test_an_error_report_does_not_show_the_password(client, olga, dock, monkeypatch):
+    """What Django would mail to the admins, with the variables of every function."""
+    reports = []
+
+    def report(request, **_kwargs):
+        reports.append(ExceptionReporter(request, *sys.exc_info()).get_traceback_html())
+
+    monkeypatch.setattr(asking, "_enqueue", lambda *_: 1 / 0)
+    got_request_exception.connect(report)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            send(client, olga, dock, **LOGIN)
+    finally:
+        got_request_exception.disconnect(report)
+    [text] = reports
+    assert "_enqueue" in text
+    assert "canary" not in text
+
+
+# --- what the panel says -----------------------------------------------------------------------------
+
+
+def buttons(text):
+    """Of every command: whether its button works, and whether it may wait for the dock."""
+    forms = re.findall(r'id="command-([\w-]+)".*?</form>', text, re.DOTALL)
+    bodies = re.findall(r'<form method="post"[^>]*id="command-.*?</form>', text, re.DOTALL)
+    return {name: ("disabled" not in body, 'name="queue"' in body) for name, body in zip(forms, bodies, strict=True)}
+
+
+def test_buttons_of_an_online_dock_work(client, olga, dock):
+    client.force_login(olga)
+    found = buttons(client.get(panel_of(dock)).content.decode())
+    assert len(found) == 7
+    assert set(found.values()) == {(True, False)}
+
+
+def test_buttons_of_an_offline_dock_are_disabled_and_offer_to_wait(client, olga, dock):
+    lose(dock)
+    client.force_login(olga)
+    text = client.get(panel_of(dock)).content.decode()
+    found = buttons(text)
+    assert found.pop("login") == (False, False)
+    assert set(found.values()) == {(False, True)}
+    assert text.count("This dock is offline.") == 1
+    assert "A password is sent only to a dock that is online." in text
+
+
+def test_what_is_asked_of_an_offline_dock_may_wait(client, olga, dock):
+    lose(dock)
+    send(client, olga, dock, command="read-dock")
+    assert not ServiceCall.objects.exists()
+    send(client, olga, dock, command="read-dock", queue="1")
+    assert ServiceCall.objects.get().queue
+
+
+def test_the_button_of_an_open_call_is_disabled(client, olga, dock):
+    send(client, olga, dock, command="read-dock")
+    found = buttons(client.get(panel_of(dock)).content.decode())
+    assert found.pop("read-dock") == (False, False)
+    assert set(found.values()) == {(True, False)}
+
+
+def test_without_a_worker_nothing_can_be_sent(client, olga, dock, settings):
+    settings.COMMANDS_AVAILABLE = False
+    client.force_login(olga)
+    text = client.get(panel_of(dock)).content.decode()
+    assert not any(works for works, _ in buttons(text).values())
+    assert "No worker sends commands here." in text
+
+
+def test_a_dock_that_wants_a_code_shows_the_link_and_the_form(client, olga, dock):
+    url = "https://account.example.org/verify?token=1&x=2"
+    DeviceAccount.objects.create(
+        device=dock, username="pilot@example.org", status="verification_required", verification_code_url=url
+    )
+    client.force_login(olga)
+    text = client.get(page_of(dock)).content.decode()
+    link = re.search(r'<a href="https://account[^>]*>', text)[0]
+    assert 'target="_blank"' in link
+    assert 'rel="noopener noreferrer"' in link
+    assert re.search(r'id="details-login" open', text)
+    assert 'value="pilot@example.org"' in text
+
+
+@pytest.mark.parametrize("url", ["http://evil.example.org/", "javascript:alert(1)", "data:text/html,x"])
+def test_no_other_link_than_https_is_shown(client, olga, dock, url):
+    DeviceAccount.objects.create(device=dock, status="verification_required", verification_code_url=url)
+    client.force_login(olga)
+    assert url not in client.get(page_of(dock)).content.decode()
+
+
+def test_the_panel_shows_the_open_calls_and_the_latest_ten(client, olga, dock):
+    now = timezone.now()
+    for _ in range(15):
+        ServiceCall.objects.create(
+            device=dock, organization=dock.organization, method="unlock_license_update", status="succeeded", closed=now
+        )
+    first = ServiceCall.objects.order_by("created").first()
+    ServiceCall.objects.filter(pk=first.pk).update(status="in_progress", closed=None, percent=40)
+    client.force_login(olga)
+    text = client.get(panel_of(dock)).content.decode()
+    assert text.count('<li class="call"') == 11
+    assert str(first.pk) in text
+    assert 'value="40"' in text
+    assert "The dock works on it: 40 %." in text
+
+
+def test_calls_of_a_former_owner_are_not_shown(client, charlie, olga, dock, other_organization):
+    send(client, olga, dock, command="read-dock")
+    Device.objects.filter(pk=dock.pk).update(organization=other_organization)
+    client.force_login(charlie)
+    text = client.get(page_of(dock)).content.decode()
+    assert str(ServiceCall.objects.get().pk) not in text
+    assert "olga" not in text
+
+
+def test_hostile_text_of_a_dock_is_escaped(client, olga, dock):
+    evil = "<script>alert(1)</script>"
+    DeviceAccount.objects.create(device=dock, username=evil, status="logged_in")
+    ServiceCall.objects.create(
+        device=dock, organization=dock.organization, method=evil, status="failed", result_text=evil, note=evil
+    )
+    client.force_login(olga)
+    call = reverse("admin:devices_servicecall_change", args=[ServiceCall.objects.get().pk])
+    for url in (page_of(dock), panel_of(dock), call, "/admin/devices/servicecall/"):
+        text = client.get(url).content.decode()
+        assert evil not in text, url
+        assert "&lt;script&gt;" in text, url
+        assert " style=" not in text, url
+        assert "<script>" not in text, url
+
+
+def test_a_long_history_costs_the_panel_no_query(
+    client, olga, dock, django_assert_num_queries, django_assert_max_num_queries
+):
+    def add(count):
+        for _ in range(count):
+            ServiceCall.objects.create(
+                device=dock, organization=dock.organization, method="x", status="failed", requested_by=olga
+            )
+
+    client.force_login(olga)
+    add(1)
+    client.get(panel_of(dock))
+    with django_assert_max_num_queries(15) as few:
+        client.get(panel_of(dock))
+    add(99)
+    with django_assert_num_queries(len(few)):
+        client.get(panel_of(dock))
+
+
+# --- many docks --------------------------------------------------------------------------------------
+
+
+def add_docks(organization, count, prefix="D", *, online=True):
+    docks = []
+    for number in range(count):
+        docks.append(
+            Device.objects.create(sn=f"{prefix}{number:03}", model_key="3-2-0", organization=organization, callsign="x")
+        )
+        DeviceState.objects.create(device=docks[-1], online=online, last_seen=timezone.now())
+    return docks
+
+
+def choose(client, user, action, devices):
+    client.force_login(user)
+    return client.post(LIST, {"action": action, "_selected_action": [device.pk for device in devices]}, follow=True)
+
+
+def start(client, user, command, devices, **data):
+    client.force_login(user)
+    keys = ",".join(str(device.pk) for device in devices)
+    return client.post(f"{LIST}commands/{command}/", {"devices": keys, **data}, follow=True)
+
+
+ACTIONS = ["read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "switch_selected"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_asks_first(client, olga, dock, action):
+    text = choose(client, olga, action, [dock]).content.decode()
+    assert "<strong>1</strong> dock gets it now" in text
+    assert not ServiceCall.objects.exists()
+
+
+@pytest.mark.parametrize("who", ["bob", "charlie"])
+def test_whoever_commands_nothing_here_gets_nothing(request, client, who, dock):
+    user = request.getfixturevalue(who)
+    for response in (choose(client, user, ACTIONS[0], [dock]), start(client, user, "read-dock", [dock])):
+        assert dock.callsign not in response.content.decode() or who == "bob"
+    assert not ServiceCall.objects.exists()
+    assert not ServiceCallBatch.objects.exists()
+
+
+def test_a_viewer_is_offered_no_action(client, bob, dock):
+    client.force_login(bob)
+    text = client.get(LIST).content.decode()
+    assert "read_dock_selected" not in text
+    assert client.post(f"{LIST}commands/read-dock/", {"devices": str(dock.pk)}).status_code == 403
+
+
+def test_the_question_tells_who_gets_it_who_waits_and_who_is_skipped(client, staff, dock, aircraft, organization):
+    [away] = add_docks(organization, 1, "AWAY", online=False)
+    text = choose(client, staff, "read_dock_selected", [dock, aircraft, away]).content.decode()
+    assert "<strong>1</strong> dock gets it now" in text
+    assert "<strong>1</strong> is offline" in text
+    assert "<strong>1</strong> is skipped" in text
+    assert "An aircraft takes no commands itself" in text
+    assert str(aircraft) in text
+
+
+@pytest.mark.parametrize(("queue", "asked"), [({}, {"DOCK0001"}), ({"queue": "on"}, {"DOCK0001", "AWAY000"})])
+def test_starting_leads_to_the_batch(client, olga, dock, aircraft, organization, queue, asked):
+    [away] = add_docks(organization, 1, "AWAY", online=False)
+    response = start(client, olga, "read-dock", [dock, aircraft, away], note="spring", **queue)
+    batch = ServiceCallBatch.objects.get()
+    assert response.redirect_chain[-1][0] == reverse("admin:devices_servicecallbatch_change", args=[batch.pk])
+    assert set(batch.calls.values_list("device__sn", flat=True)) == asked
+    assert {"DOCK0001", "AWAY000", aircraft.sn} - asked == {left["sn"] for left in batch.skipped}
+    assert (batch.organization, batch.note, batch.requested_by) == (organization, "spring", olga)
+
+
+def test_a_switch_of_many_asks_again_for_what_is_missing(client, olga, dock):
+    text = start(client, olga, "switch", [dock], license_id="", enable="on").content.decode()
+    assert "This field is required" in text
+    assert not ServiceCallBatch.objects.exists()
+    start(client, olga, "switch", [dock], license_id="7", enable="on")
+    assert ServiceCall.objects.get().data == {"license_id": 7, "enable": True}
+
+
+def test_members_are_told_to_choose_docks_of_one_organization(client, olga, dock, other_organization):
+    olga.memberships.create(organization=other_organization, role=Role.OPERATOR)
+    [other] = add_docks(other_organization, 1)
+    for response in (
+        choose(client, olga, "read_dock_selected", [dock, other]),
+        start(client, olga, "read-dock", [dock, other]),
+    ):
+        assert "Choose docks of one organization" in response.content.decode()
+    assert not ServiceCallBatch.objects.exists()
+
+
+def test_platform_staff_may_mix_organizations(client, staff, alice, dock, other_organization):
+    [other] = add_docks(other_organization, 1)
+    start(client, staff, "read-dock", [dock, other])
+    batch = ServiceCallBatch.objects.get()
+    assert batch.organization is None
+    assert batch.calls.count() == 2
+    page = reverse("admin:devices_servicecallbatch_change", args=[batch.pk])
+    assert client.get(page).status_code == 200
+    client.force_login(alice)
+    assert client.get(page, follow=True).redirect_chain
+
+
+def test_docks_of_others_are_not_commanded_by_their_key(client, olga, dock, other_organization):
+    [other] = add_docks(other_organization, 1)
+    start(client, olga, "read-dock", [dock, other])
+    assert [call.device for call in ServiceCall.objects.all()] == [dock]
+    assert ServiceCallBatch.objects.get().skipped == []
+
+
+@pytest.mark.parametrize("command", ["login", "logout", "reboot"])
+def test_not_every_command_is_for_many(client, olga, dock, command):
+    assert start(client, olga, command, [dock]).status_code == 404
+
+
+@pytest.mark.parametrize("keys", ["", "x", "1,2,", "9" * 30])
+def test_a_malformed_choice_leads_back_to_the_list(client, olga, keys):
+    client.force_login(olga)
+    response = client.post(f"{LIST}commands/read-dock/", {"devices": keys}, follow=True)
+    assert "Choose the docks" in response.content.decode()
+
+
+def test_two_hundred_docks_are_asked_about_with_as_many_queries_as_one(
+    client, staff, organization, django_assert_num_queries, django_assert_max_num_queries
+):
+    docks = add_docks(organization, 200)
+    choose(client, staff, "read_dock_selected", docks[:1])
+    with django_assert_max_num_queries(30) as few:
+        choose(client, staff, "read_dock_selected", docks[:1])
+    with django_assert_num_queries(len(few)):
+        text = choose(client, staff, "read_dock_selected", docks).content.decode()
+    assert "<strong>200</strong> docks get it now" in text
+
+
+def test_what_is_asked_is_audited(client, olga, dock):
+    send(client, olga, dock, **LOGIN)
+    [event] = AuditEvent.objects.filter(action="command")
+    assert (event.user, event.object_id) == (olga, str(dock.pk))
+    assert "canary" not in json.dumps(event.after)
+
+
+def test_a_second_attempt_is_linked_to_the_first(client, olga, dock):
+    first = asking.issue(
+        device=dock,
+        method="login_dji_account",
+        data={"username": "pilot@example.org", "password": "x"},
+        actor=Actor(AuditEvent.Through.ADMIN, user=olga),
+    )
+    ServiceCall.objects.filter(pk=first.pk).update(status="failed", closed=timezone.now())
+    DeviceAccount.objects.update(status="verification_required")
+    send(client, olga, dock, **LOGIN)
+    assert ServiceCall.objects.exclude(pk=first.pk).get().retry_of == first

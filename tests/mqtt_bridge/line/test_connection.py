@@ -1,0 +1,76 @@
+"""Connections to a real broker, and why they end."""
+
+import pytest
+from paho.mqtt.client import DisconnectFlags
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mqtt_bridge.line.client import parse_url
+from mqtt_bridge.line.connection import (
+    BrokerUnavailableError,
+    ConnectionClosedError,
+    ControlConnection,
+    TelemetryConnection,
+)
+from tests.stack import Mosquitto, wait_for
+
+
+@pytest.fixture(scope="module")
+def address():
+    with Mosquitto() as broker:
+        yield parse_url(broker.url)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(ControlConnection, {}), (TelemetryConnection, {"sink": print})])
+def test_who_loses_its_client_id_to_another_says_so_and_what_to_do(address, kind, options):
+    first, second = (kind(address, client_id="same", filters=["a"], **options) for _ in range(2))
+    first.open()
+    second.open()
+    try:
+        wait_for(lambda: first.lost)
+        with pytest.raises(ConnectionClosedError, match=r"another client connected as 'same'.*MQTT_CLIENT_ID"):
+            first.check()
+        second.check()
+    finally:
+        second.close()
+        first.close()
+
+
+def test_a_broker_that_gives_the_reason_is_believed(address):
+    connection = ControlConnection(address, client_id="same", filters=[])
+    reason = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
+    connection._on_disconnect(None, None, DisconnectFlags(is_disconnect_packet_from_server=True), reason, None)
+    with pytest.raises(ConnectionClosedError, match=r"^another client connected as 'same'; stop that one"):
+        connection.check()
+
+
+def test_a_connection_that_we_closed_was_not_closed_by_the_broker(address):
+    connection = ControlConnection(address, client_id="mine", filters=["a"])
+    connection.open()
+    connection.close()
+    with pytest.raises(BrokerUnavailableError, match="closed by us") as caught:
+        connection.check()
+    assert type(caught.value) is BrokerUnavailableError
+
+
+@pytest.mark.parametrize(("is_first_handled", "left"), [(False, ["first", "refused", "last"]), (True, ["last"])])
+def test_what_is_refused_at_arrival_is_acknowledged_in_its_turn_and_never_taken(address, is_first_handled, left):
+    def open_connection(**options):
+        connection = ControlConnection(address, client_id=f"turns-{is_first_handled}", filters=["to/us/+"], **options)
+        connection.open()
+        return connection
+
+    def take(connection, count):
+        taken = []
+        wait_for(lambda: taken.extend(connection.take(limit=9, timeout=0.1)) or len(taken) == count)
+        return taken
+
+    connection = open_connection(admit=lambda delivery: delivery.payload != b"refused")
+    for payload in (b"first", b"refused", b"last"):
+        connection.publish("to/us/now", payload)
+    first, _ = take(connection, 2)
+    connection.handled([first] if is_first_handled else [])
+    connection.close()
+    again = open_connection()
+    assert [delivery.payload.decode() for delivery in take(again, len(left))] == left
+    again.close()
