@@ -290,8 +290,8 @@ BRIDGE_TICKS = {  # seconds between two calls
     "mqtt_bridge.journal.mark_unanswered": 5.0,
     "mqtt_bridge.journal.note_skipped": 60.0,
 }
-GATEWAY_OWNERS = "devices.topology.owners"
-KNOWN_GATEWAYS = "devices.topology.known"
+GATEWAY_OWNERS = "devices.registry.owners"
+KNOWN_GATEWAYS = "devices.registry.known"
 TELEMETRY_SINK = "devices.telemetry.store"
 DEVICE_OFFLINE_AFTER = number("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
 UNCLAIMED_DEVICE_CAP = number("UNCLAIMED_DEVICE_CAP", default=1000, least=0)

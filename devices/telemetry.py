@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from devices import topology
+from devices import registry, topology
 from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.pairing import Word
@@ -64,7 +64,7 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[_Witness], list
     owner's and are dropped. What others have locked is left out, so that no device waits for another's row.
     """
     witnesses = []
-    topology.discover(by_sn)
+    registry.discover(by_sn)
     rows = DeviceState.objects.filter(device__sn__in=by_sn).order_by("pk")
     known = {state.pk: state for state in rows.select_for_update(of=("self",), skip_locked=True)}
     devices = Device.objects.filter(sn__in=by_sn).order_by("pk").only("sn", "organization")

@@ -4,13 +4,13 @@ A gateway is online while it speaks; an aircraft while it speaks and its gateway
 "device management" page; decisions 14 to 17 in docs/protocol.md.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from devices import ownership, pairing
@@ -18,14 +18,13 @@ from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Word
-from mqtt_bridge.models import ONBOARDING, Exchange
+from devices.registry import discover
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
-from mqtt_bridge.protocol.topics import Channel, is_sn
+from mqtt_bridge.protocol.topics import Channel
 from organizations.audit import Actor
 from organizations.models import AuditEvent
-
-STRANGER_KEPT = timedelta(days=1)  # without a word of it, when there is no room for more
 
 
 class Report(NamedTuple):
@@ -169,28 +168,6 @@ class _Change:
 # --- presence ----------------------------------------------------------------------------------
 
 
-def discover(sns: Iterable[str]) -> None:
-    """Make unclaimed devices of serial numbers nobody provisioned.
-
-    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code. When it is
-    reached, those that spoke once, and have been silent for STRANGER_KEPT, make room, the longest silent first.
-    """
-    wanted = {sn for sn in sns if is_sn(sn)}
-    missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
-    if not missing:
-        return
-    room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
-    if room < len(missing):
-        # Not what a person disabled or named, or commanded while it had an owner.
-        silent = Device.objects.unclaimed().filter(is_enabled=True, callsign="", service_calls=None)
-        silent = silent.filter(state__last_seen__lt=timezone.now() - STRANGER_KEPT).order_by("state__last_seen")
-        gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
-        Device.objects.filter(pk__in=gone).delete()
-        room += len(gone)
-    new = [Device(sn=sn) for sn in missing[:room]]
-    Device.objects.bulk_create(new, ignore_conflicts=True)
-
-
 def with_presence(device: Device, *, online: bool, seen_at: datetime) -> DeviceState:
     """The device's state, made if there is none, with its presence changed; not saved."""
     state = device.state if hasattr(device, "state") else DeviceState(device=device)
@@ -241,24 +218,3 @@ def _update_unlocked(states: QuerySet[DeviceState], **values: Any) -> list[Devic
     if changed:
         DeviceState.objects.filter(pk__in=[device.pk for device in changed]).update(**values)
     return changed
-
-
-def known(limit: int) -> Iterable[str]:
-    """The serial numbers of what somebody owns, of many those that were heard last."""
-    owned = Device.objects.exclude(organization=None).order_by(F("state__last_seen").desc(nulls_last=True))
-    return owned.values_list("sn", flat=True)[:limit]
-
-
-def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
-    """For whom each of these serial numbers spoke, given the channels it used: primary keys of organizations.
-
-    An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
-    what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
-    """
-    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway", "claim"))
-    aircraft = {device.sn for device in devices if device.is_aircraft}
-    gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
-    if quiet := aircraft - gateways:
-        heard = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING).order_by()
-        gateways.update(heard.values_list("gateway_sn", flat=True).distinct())
-    return {device.sn: None if device.sn in gateways else device.organization_id for device in devices}

@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from devices import binding, provisioning
+from devices import binding, registry
 from devices.diagnosis import tracing
 from devices.models import Device
 from organizations.admin.tenant import TenantAdmin, actor, may
@@ -166,7 +166,7 @@ class DevicePages(TenantAdmin):
 
     def _set_enabled(self, request: HttpRequest, queryset: QuerySet[Device], *, enabled: bool) -> None:
         choice = choose(request, queryset)
-        changed = provisioning.set_enabled(choice.taken, enabled=enabled, actor=actor(request))
+        changed = registry.set_enabled(choice.taken, enabled=enabled, actor=actor(request))
         before = {device.pk for device in choice.taken} - {device.pk for device in changed}
         state = "enabled" if enabled else "disabled"
         skipped = choice.skipped + [(device, f"{state} already") for device in choice.taken if device.pk in before]
@@ -182,10 +182,10 @@ class DevicePages(TenantAdmin):
         form = ClearOutForm(request.POST if confirmed else request.GET or {"days": 7})
         now = timezone.now()
         if confirmed and form.is_valid():
-            gone = provisioning.clear_out(days=form.cleaned_data["days"], now=now, actor=actor(request))
+            gone = registry.clear_out(days=form.cleaned_data["days"], now=now, actor=actor(request))
             self.message_user(request, f"Deleted {gone} unclaimed device{'s' * (gone != 1)}.", messages.SUCCESS)
             return self._to_list()
-        found = provisioning.forgotten(days=form.cleaned_data["days"], now=now) if form.is_valid() else None
+        found = registry.forgotten(days=form.cleaned_data["days"], now=now) if form.is_valid() else None
         context = {
             **self.admin_site.each_context(request),
             "title": "Clear out unclaimed devices",

@@ -154,15 +154,6 @@ def test_strangers_are_counted_without_reading_the_other_devices():
     assert "device_uninvited" in Device.objects.uninvited().explain()
 
 
-def test_what_somebody_owns_is_known_and_of_too_many_what_was_heard_last(dock, organization):
-    Device.objects.create(sn="STRANGER")
-    for days in (3, 1, 2):
-        device = Device.objects.create(sn=f"HEARD{days}", organization=organization)
-        DeviceState.objects.create(device=device, last_seen=timezone.now() - timedelta(days=days))
-    assert list(topology.known(3)) == [dock.sn, "HEARD1", "HEARD2"]
-    assert set(topology.known(99)) == {"HEARD1", "HEARD2", "HEARD3", dock.sn}
-
-
 def test_a_stranger_that_never_came_back_makes_room(settings):
     settings.UNCLAIMED_DEVICE_CAP = 4
     update(*(report(f"STRANGER{number}") for number in range(4)))

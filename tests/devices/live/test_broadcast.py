@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import binding, provisioning, telemetry, topology
+from devices import binding, registry, telemetry, topology
 from devices.binding import BindEntry
 from devices.live import broadcast
 from devices.models import Device, DeviceState, ServiceCall
@@ -187,7 +187,7 @@ def test_a_bound_device_is_told_once_to_its_owner_and_to_who_watched_it_unclaime
 
 
 def test_release_enabling_and_renaming_are_told(dock, listener, client, alice):
-    provisioning.set_enabled([dock], enabled=False, actor=ACTOR)
+    registry.set_enabled([dock], enabled=False, actor=ACTOR)
     assert listener.heard(1) == [hint("device", dock)]
     client.force_login(alice)
     page = f"/admin/devices/device/{dock.pk}/change/"
@@ -201,5 +201,5 @@ def test_a_deleted_stranger_is_told(listener):
     stranger = Device.objects.create(sn="STRANGER")
     Device.objects.update(created=timezone.now() - timedelta(days=9))
     with Listener(broadcast.hints_group(None)) as unclaimed:
-        provisioning.clear_out(days=7, now=timezone.now(), actor=ACTOR)
+        registry.clear_out(days=7, now=timezone.now(), actor=ACTOR)
         assert unclaimed.heard(1) == [hint("device", stranger)]

@@ -1,4 +1,4 @@
-"""Enabling, disabling and clearing out devices."""
+"""Which devices are known; enabling, disabling and clearing out."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device, DeviceState, ServiceCall
-from devices.provisioning import clear_out, set_enabled
+from devices.registry import clear_out, known, set_enabled
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from tests.ages import age, moved
@@ -64,3 +64,12 @@ def test_only_what_was_not_disabled_yet_counts_as_changed(dock, aircraft, alice)
     age(dock, aircraft)
     set_enabled([dock, aircraft], enabled=False, actor=by(alice))
     assert (moved(dock), moved(aircraft)) == (True, False)
+
+
+def test_what_somebody_owns_is_known_and_of_too_many_what_was_heard_last(dock, organization):
+    Device.objects.create(sn="STRANGER")
+    for days in (3, 1, 2):
+        device = Device.objects.create(sn=f"HEARD{days}", organization=organization)
+        DeviceState.objects.create(device=device, last_seen=timezone.now() - timedelta(days=days))
+    assert list(known(3)) == [dock.sn, "HEARD1", "HEARD2"]
+    assert set(known(99)) == {"HEARD1", "HEARD2", "HEARD3", dock.sn}

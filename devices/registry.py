@@ -1,0 +1,107 @@
+"""Which devices there are: the discovery of new ones, who owns them, and what people enable, disable or clear out."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from devices.live import broadcast
+from devices.models import Device, DeviceQuerySet
+from mqtt_bridge.models import ONBOARDING, Exchange
+from mqtt_bridge.protocol.topics import Channel, is_sn
+from organizations import audit
+from organizations.audit import Actor
+
+STRANGER_KEPT = timedelta(days=1)  # without a word of it, when there is no room for more
+
+
+def discover(sns: Iterable[str]) -> None:
+    """Make unclaimed devices of serial numbers nobody provisioned.
+
+    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code. When it is
+    reached, those that spoke once, and have been silent for STRANGER_KEPT, make room, the longest silent first.
+    """
+    wanted = {sn for sn in sns if is_sn(sn)}
+    missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
+    if not missing:
+        return
+    room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
+    if room < len(missing):
+        # Not what a person disabled or named, or commanded while it had an owner.
+        silent = Device.objects.unclaimed().filter(is_enabled=True, callsign="", service_calls=None)
+        silent = silent.filter(state__last_seen__lt=timezone.now() - STRANGER_KEPT).order_by("state__last_seen")
+        gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
+        Device.objects.filter(pk__in=gone).delete()
+        room += len(gone)
+    new = [Device(sn=sn) for sn in missing[:room]]
+    Device.objects.bulk_create(new, ignore_conflicts=True)
+
+
+def known(limit: int) -> Iterable[str]:
+    """The serial numbers of what somebody owns, of many those that were heard last."""
+    owned = Device.objects.exclude(organization=None).order_by(F("state__last_seen").desc(nulls_last=True))
+    return owned.values_list("sn", flat=True)[:limit]
+
+
+def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
+    """For whom each of these serial numbers spoke, given the channels it used: primary keys of organizations.
+
+    An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
+    what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
+    """
+    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway", "claim"))
+    aircraft = {device.sn for device in devices if device.is_aircraft}
+    gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
+    if quiet := aircraft - gateways:
+        heard = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING).order_by()
+        gateways.update(heard.values_list("gateway_sn", flat=True).distinct())
+    return {device.sn: None if device.sn in gateways else device.organization_id for device in devices}
+
+
+@transaction.atomic
+def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> list[Device]:
+    """Enable or disable devices; returns those that were not so before.
+
+    A disabled device gets no DJI license when it connects and cannot be bound; what it is bound to stays.
+    """
+    rows = Device.objects.filter(pk__in=[device.pk for device in devices]).exclude(is_enabled=enabled)
+    changed = list(rows.lock_in_order())
+    audit.record(
+        audit.event(
+            actor,
+            "enable" if enabled else "disable",
+            device,
+            organization_id=device.organization_id,
+            before={"is_enabled": not enabled},
+            after={"is_enabled": enabled},
+        )
+        for device in changed
+    )
+    Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_enabled=enabled)
+    broadcast.tell_device(changed)
+    return changed
+
+
+def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:
+    """Unclaimed devices that nobody heard of for so many days.
+
+    Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were asked for
+    something once: that is a former owner's history.
+    """
+    limit = now - timedelta(days=days)
+    silent = Q(state__last_seen__lt=limit) | Q(state__last_seen=None)
+    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit, service_calls=None)
+
+
+@transaction.atomic
+def clear_out(*, days: int, now: datetime, actor: Actor) -> int:
+    """Delete the forgotten devices; returns how many went."""
+    rows = list(Device.objects.filter(pk__in=forgotten(days=days, now=now).values("pk")).lock_in_order())
+    audit.record(audit.event(actor, "delete", device, organization_id=None) for device in rows)
+    # Claimed between the two statements is impossible: the rows are locked, and the condition is asked again.
+    Device.objects.unclaimed().filter(pk__in=[device.pk for device in rows]).delete()
+    broadcast.tell_device(rows)
+    return len(rows)
