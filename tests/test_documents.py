@@ -7,6 +7,8 @@ import pytest
 
 from tests.stack import ROOT
 
+# `devices/mqtt.py`: `airport_organization_bind`
+CODE = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)`(?:: `(\w+)`)?")
 DOCUMENT = re.compile(r"(?<![\w./:-])((?:\.{0,2}/)?(?:[\w.-]+/)*[\w-][\w.-]*\.md)\b")
 
 
@@ -27,6 +29,16 @@ def missing(name, text):
 
 def test_every_document_that_a_text_names_is_there():
     assert {name: found for name, text in tracked_texts() if (found := missing(name, text))} == {}
+
+
+def test_every_module_and_name_that_a_document_sends_a_reader_to_is_there():
+    found = 0
+    for document, text in tracked_texts():
+        for path, name in CODE.findall(text) if document.endswith(".md") else ():
+            [source, *_] = [folder / path for folder in ((ROOT / document).parent, ROOT) if (folder / path).is_file()]
+            assert not name or re.search(rf"^(def |class )?{name}\b", source.read_text(), re.MULTILINE), (path, name)
+            found += 1
+    assert found > 20
 
 
 # Without the ending, for this file is one of those that are read.
