@@ -64,6 +64,8 @@ def run(stack, corpus, *, grace=20.0, until=lambda client: True, **options):
 
 def test_poison_harms_no_good_message(stack, report):
     load, _, bridge = run(stack, CONTROL * ROUNDS, until=lambda client: not list(wrongly_answered(client)))
+    # The journal follows the answers, and the load waits for those to good messages only.
+    wait_for(lambda: wrongly_journaled(stack) == [])
     outcomes = dict(stack.rows("SELECT outcome, count(*) FROM mqtt_bridge_exchange GROUP BY outcome"))
     report(
         f"{stack.database.name}: {len(CONTROL) * ROUNDS} hostile messages, {outcomes}, good: {load.ledger.summary()}"
@@ -73,8 +75,6 @@ def test_poison_harms_no_good_message(stack, report):
     assert (bridge.poll(), stack.served()) == (None, 1)
     assert outcomes["quarantined"] >= 60
     assert "error" not in outcomes
-    # The journal follows the answers, and the load waits for those to good messages only.
-    wait_for(lambda: wrongly_journaled(stack) == [])
     assert is_all_acknowledged(stack, bridge)
 
 
@@ -172,7 +172,9 @@ def test_messages_on_hostile_topics_have_no_effect(stack):
     bridge = stack.start_bridge()
     assert say_hostile_topics(stack) == ["thing/product/GOOD/requests_reply"]
     assert stack.bound() == {"GOOD": "12345678"}
-    assert stack.rows("SELECT gateway_sn FROM mqtt_bridge_exchange") == [("GOOD",)]
+    journal = "SELECT gateway_sn FROM mqtt_bridge_exchange"
+    wait_for(lambda: stack.rows(journal))
+    assert stack.rows(journal) == [("GOOD",)]
     assert (bridge.poll(), stack.served()) == (None, 1)
     assert is_all_acknowledged(stack, bridge)
 

@@ -37,8 +37,9 @@ def test_a_last_will_that_says_offline_is_believed_at_once(world, form):
     cut(client)
     world.eventually(lambda: presence(world, dock) == "offline", 30)
     assert presence(world, aircraft) == "offline"
-    row = last_message(world, dock, "update_topo")
-    assert (row["became"], row["payload"]) == ("noted", form.get("data", form))
+    # The journal follows what a message changes.
+    world.eventually(lambda: last_message(world, dock, "update_topo")["became"] == "noted")
+    assert last_message(world, dock, "update_topo")["payload"] == form.get("data", form)
     client.loop_stop()
 
 
