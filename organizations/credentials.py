@@ -1,12 +1,15 @@
 """Checking what a technician typed: organization id and binding code, with the lock-out of guessers."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.db import transaction
 from django.utils.crypto import salted_hmac
 
+from organizations import audit
+from organizations.audit import Actor
 from organizations.models import (
     BindingCode,
     BindingFailure,
@@ -68,6 +71,27 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
                 failures.append(_failure(attempt, pair, now))
     _record(failures)
     return verdicts
+
+
+def clear_lockouts(gateway_sns: Iterable[str], *, actor: Actor) -> int:
+    """Forget the wrong codes of these gateways, audited; returns how many gateways had any."""
+    with transaction.atomic():
+        failures = BindingFailure.objects.filter(gateway_sn__in=set(gateway_sns)).order_by("pk")
+        rows = list(failures.select_for_update())
+        pairs = Counter(row.gateway_sn for row in rows)
+        latest = {row.gateway_sn: row for row in rows}
+        audit.record(
+            audit.event(
+                actor,
+                "clear lock-out",
+                row,
+                organization_id=None,
+                before={"gateway_sn": sn, "wrong_pairs": pairs[sn], "last_at": row.last_at.isoformat()},
+            )
+            for sn, row in latest.items()
+        )
+        BindingFailure.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    return len(latest)
 
 
 def _find_codes(keys: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], BindingCode]:

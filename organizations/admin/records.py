@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from organizations import audit, lockouts
+from organizations import audit, credentials
 from organizations.admin.tenant import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, actor
 from organizations.models import AuditEvent, BindingFailure
 from organizations.tenancy import is_platform_staff
@@ -66,7 +66,7 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
 
     @admin.action(description="Let these gateways try again (clear lock-out)", permissions=["view"])
     def clear_lockout(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> None:
-        cleared = lockouts.clear(queryset.values_list("gateway_sn", flat=True), actor=actor(request))
+        cleared = credentials.clear_lockouts(queryset.values_list("gateway_sn", flat=True), actor=actor(request))
         self.message_user(request, f"{cleared} gateway(s) may try again.", messages.SUCCESS)
 
 
