@@ -25,14 +25,11 @@ from devices.admin.device_pages import DevicePages
 from devices.admin.filters import (
     AccountFilter,
     AttentionFilter,
-    ChannelFilter,
     ClaimedFilter,
     ClockFilter,
     FirmwareFilter,
     KindFilter,
     LicenseListFilter,
-    MethodFilter,
-    OutcomeFilter,
     PresenceFilter,
 )
 from devices.diagnosis import attention, exchanges, tracing
@@ -40,13 +37,13 @@ from devices.diagnosis.onboarding import onboarding
 from devices.live import broadcast
 from devices.models import Device, Pairing
 from devices.presence import Presence, watch
-from devices.templatetags.moments import ago, exact
-from mqtt_bridge.models import Exchange, Heartbeat, PassingEvent
+from devices.templatetags.moments import ago
+from mqtt_bridge.models import Exchange, PassingEvent
 from mqtt_bridge.protocol import mode_codes, model_keys
-from organizations.admin.tenant import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, may, readable, roles
+from organizations.admin.tenant import HISTORY_ROLE, TenantFilter, may, readable, roles
 from organizations.models import AuditEvent, Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
-from organizations.typed import TypedField, typed
+from organizations.typed import TypedField
 
 RECENT = 20  # exchanges and audit events on a device's page
 HISTORY = 500  # audit events on the page of a device's history
@@ -360,151 +357,3 @@ def clock(skew_ms: int | None) -> str:
 
 
 # --- the journal -----------------------------------------------------------------------------------
-
-
-class ExchangeChangeList(ChangeList):
-    """One page of the journal with the devices its gateways are now, where the user may see them."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = rows = list(self.result_list)
-        devices = restrict(Device.objects.filter(sn__in={row.gateway_sn for row in rows}), request.user)
-        by_sn = {device.sn: device for device in devices}
-        for row in rows:
-            row.device = by_sn.get(row.gateway_sn)
-
-
-@admin.register(Exchange)
-class ExchangeAdmin(ReadOnlyAdmin):
-    """The journal: what docks said and what we answered, for the organization it concerned."""
-
-    list_display = ("received_at_shown", "gateway", "said", "became", "owner")
-    list_display_links = ("received_at_shown",)
-    list_filter = (
-        OutcomeFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
-        ("organization", TenantFilter),
-    )  # fmt: skip
-    list_select_related = ("organization",)
-    list_per_page = 50
-    list_max_show_all = 0
-    search_fields = ("gateway_sn", "tid")
-    search_help_text = "Serial number of the gateway, or a tid, in full"
-    ordering = ("-received_at", "-pk")
-    sortable_by = ()
-    actions = None
-    readonly_fields = ("received", "device_clock")
-    fields = ("received", "device_clock", "channel", "method", "tid", "bid", "organization")
-
-    class Media:
-        css = {"all": ["devices/devices.css"]}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
-        listed = (
-            request.resolver_match is not None and request.resolver_match.url_name == "mqtt_bridge_exchange_changelist"
-        )
-        return rows.defer("payload", "reply") if listed else rows
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ExchangeChangeList
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Journal", **(extra_context or {})})
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Exact values, which an index finds: a search for a part would read millions of rows."""
-        term = typed(search_term)
-        if term:
-            queryset = queryset.filter(Q(gateway_sn__in={term, term.upper()}) | Q(tid=term))
-        return queryset, False
-
-    @admin.display(description="received")
-    def received_at_shown(self, exchange: Exchange) -> SafeString:
-        moment = exchange.received_at.astimezone(UTC)
-        return format_html(
-            '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
-        )
-
-    @admin.display(description="received")
-    def received(self, exchange: Exchange) -> str:
-        return exact(exchange.received_at)
-
-    @admin.display(description="by the device's clock")
-    def device_clock(self, exchange: Exchange) -> str:
-        return exact(exchange.device_time)
-
-    @admin.display(description="gateway")
-    def gateway(self, exchange: Any) -> SafeString | str:
-        return device_link(exchange.device) if exchange.device else exchange.gateway_sn
-
-    @admin.display(description="method")
-    def said(self, exchange: Exchange) -> SafeString | str:
-        return exchange.method or format_html("<em>{}</em>", exchange.channel)
-
-    @admin.display(description="outcome and reason")
-    def became(self, exchange: Exchange) -> SafeString:
-        return format_html("{} {}", outcome_word(exchange), exchange.reason)
-
-    @admin.display(description="organization")
-    def owner(self, exchange: Exchange) -> str:
-        return exchange.organization.name if exchange.organization else NOTHING
-
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        if context.get("original") is not None:
-            context.update(exchange_page(request, context["original"]))
-        return super().render_change_form(request, context, *args, **kwargs)
-
-
-def outcome_word(exchange: Exchange) -> SafeString:
-    """What became of the message, as a coloured word."""
-    return format_html('<span class="outcome outcome-{0}">{0}</span>', exchange.became)
-
-
-def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
-    """What the page of one journal row shows."""
-    device = restrict(Device.objects.select_related("state", "organization"), request.user)
-    found = device.filter(sn=exchange.gateway_sn).first()
-    visible = restrict(Exchange.objects.all(), request.user)
-    return {
-        "title": f"{exchange.method or exchange.channel} from {exchange.gateway_sn}",
-        "outcome": outcome_word(exchange),
-        "gateway": device_link(found) if found else exchange.gateway_sn,
-        "said": exchanges.pretty(exchange.payload),
-        "answered": exchanges.pretty(exchange.reply),
-        "said_codes": exchanges.codes(exchange.payload),
-        "answered_codes": exchanges.codes(exchange.reply),
-        # Where the gateway itself may not be seen, this is the only place that tells how far it came.
-        "onboarding": None if found else onboarding(exchange.gateway_sn, device=None, visible=visible),
-    }
-
-
-@admin.register(Heartbeat)
-class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The bridge's pulse, for platform staff."""
-
-    list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
-
-    @admin.display(description="alive", boolean=True)
-    def is_alive(self, heartbeat: Heartbeat) -> bool:
-        return not heartbeat.is_stale()
-
-    @admin.display(description="round trip", ordering="round_trip_ms")
-    def round_trip(self, heartbeat: Heartbeat) -> str:
-        return f"{heartbeat.round_trip_ms:.1f} ms"
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return is_platform_staff(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
-        return is_platform_staff(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
-        return False
