@@ -20,7 +20,7 @@ from devices.models import Device, DeviceState  # noqa: E402
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense  # noqa: E402
 from mqtt_bridge import dispatch  # noqa: E402
 from mqtt_bridge.bulk import append  # noqa: E402
-from mqtt_bridge.line.connection import Delivery  # noqa: E402
+from mqtt_bridge.line.inbox import Delivery  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 from mqtt_bridge.protocol import envelope  # noqa: E402
 from mqtt_bridge.protocol.topics import Channel  # noqa: E402

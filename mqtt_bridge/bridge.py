@@ -27,10 +27,9 @@ from mqtt_bridge.line.connection import (
     BrokerUnavailableError,
     ConnectionClosedError,
     ControlConnection,
-    Delivery,
     TelemetryConnection,
 )
-from mqtt_bridge.line.inbox import MAX_PREFERRED, sender
+from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, sender
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics

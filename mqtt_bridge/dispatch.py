@@ -17,7 +17,7 @@ from typing import Any
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from mqtt_bridge.bulk import append
 from mqtt_bridge.dispatch import Handled
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics

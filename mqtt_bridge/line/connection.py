@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -20,7 +19,7 @@ from mqtt_bridge.line.client import (
     publish_properties,
     subscriptions,
 )
-from mqtt_bridge.line.inbox import Inbox
+from mqtt_bridge.line.inbox import Delivery, Inbox
 from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
 
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
@@ -151,23 +150,6 @@ class Connection:
 
     def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
         raise NotImplementedError
-
-
-class Delivery:
-    """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
-
-    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic", "was_held")
-
-    def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
-        self.retained = retained
-        self.received_at = datetime.now(UTC)
-        self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
-        self.was_held = False  # put back, because a row that it changes was locked
-        self.handled = False
-        self.replied = True
 
 
 class ControlConnection(Connection):

@@ -4,11 +4,8 @@ import math
 import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mqtt_bridge.line.connection import Delivery
 
 # The work of one gateway in a batch, in tokens (`mqtt_bridge/rate_limit.py`), and what a message counts at least: eight
 # plain ones, for each may have to be handled apart from its others, or one with a long list.
@@ -21,7 +18,25 @@ WITH_STRANGERS = 0.08
 LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 MAX_PREFERRED = 100_000
 
-Queues = OrderedDict[str, deque["Delivery"]]  # by gateway; none is empty, the first is next
+
+class Delivery:
+    """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
+
+    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic", "was_held")
+
+    def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
+        self.retained = retained
+        self.received_at = datetime.now(UTC)
+        self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
+        self.was_held = False  # put back, because a row that it changes was locked
+        self.handled = False
+        self.replied = True
+
+
+Queues = OrderedDict[str, deque[Delivery]]  # by gateway; none is empty, the first is next
 
 
 def sender(topic: str) -> str:
@@ -54,7 +69,7 @@ class Inbox:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, delivery: "Delivery") -> None:
+    def put(self, delivery: Delivery) -> None:
         """Add a delivery behind the others of its gateway."""
         name = sender(delivery.topic)
         with self._arrived:
@@ -66,7 +81,7 @@ class Inbox:
             self._queues(name).setdefault(name, deque()).append(delivery)
             self._arrived.notify()
 
-    def put_back(self, deliveries: "Sequence[Delivery]", *, rest: float) -> None:
+    def put_back(self, deliveries: Sequence[Delivery], *, rest: float) -> None:
         """Put what was taken before the others of its gateway, of which nothing is handed out for so many seconds."""
         until = monotonic() + rest
         with self._arrived:
@@ -78,7 +93,7 @@ class Inbox:
                 self._count += 1
                 self.size += len(delivery.payload)
 
-    def take(self, *, limit: int, timeout: float) -> "list[Delivery]":
+    def take(self, *, limit: int, timeout: float) -> list[Delivery]:
         """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
         with self._arrived:
             self._wake()
@@ -118,7 +133,7 @@ class Inbox:
             _, self._queues(name)[name] = self._resting.pop(name)
 
 
-def _serve(queues: Queues, room: int) -> "list[Delivery]":
+def _serve(queues: Queues, room: int) -> list[Delivery]:
     batch: list[Delivery] = []
     done: defaultdict[str, int] = defaultdict(int)  # work
     served = []

@@ -6,7 +6,8 @@ import pytest
 
 from mqtt_bridge import bridge
 from mqtt_bridge.bridge import MAX_BACKOFF, MAX_TRUCE, Bridge, Timer
-from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError, Delivery
+from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError
+from mqtt_bridge.line.inbox import Delivery
 
 calls = []
 

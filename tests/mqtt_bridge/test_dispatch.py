@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from devices.models import Device
 from mqtt_bridge import dispatch, router
 from mqtt_bridge.dispatch import DatabaseUnavailableError
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.router import Reply, Route, failed
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from mqtt_bridge import journal
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from tests.mqtt_bridge.test_dispatch import delivery, handle
 

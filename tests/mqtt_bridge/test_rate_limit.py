@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mqtt_bridge.bridge import Bridge
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.rate_limit import RateLimiter, cost
 
 

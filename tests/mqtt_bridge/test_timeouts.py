@@ -11,7 +11,7 @@ from django.db import connection
 from devices import telemetry
 from devices.models import Device, DeviceState
 from mqtt_bridge import dispatch, journal
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.telemetry import Frame, TelemetryBuffer
 from tests.web import database_url

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mqtt_bridge import dispatch
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from devices.calls.refusal import Refused
 from devices.calls.states import MAY
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallSecret
 from mqtt_bridge import dispatch
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.line.publisher import Receipt
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization

@@ -16,7 +16,7 @@ from devices.calls import asking, ending, hearing, sending, states
 from devices.calls.refusal import Refused
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import dispatch
-from mqtt_bridge.line.connection import Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.line.publisher import Receipt
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol.errors import LocalProtocolError

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mqtt_bridge.line.connection import Delivery
-from mqtt_bridge.line.inbox import LEAST, LEAST_STRANGERS, WITH_STRANGERS, WORK, Inbox, sender
+from mqtt_bridge.line.inbox import LEAST, LEAST_STRANGERS, WITH_STRANGERS, WORK, Delivery, Inbox, sender
 
 
 def delivery(sn, number=0, *, cost=1):
