@@ -122,7 +122,7 @@ def turns_of(item: pytest.Item) -> int:
     """Return of how many runs a test takes part in one."""
     on_sqlite = item.nodeid.startswith(TWICE) and (found := DATABASE.search(item.nodeid)) and found[1] == "sqlite"
     mark = item.get_closest_marker("turns")
-    return (3 if on_sqlite else 1) * (mark.args[0] if mark else 1)
+    return (4 if on_sqlite else 1) * (mark.args[0] if mark else 1)
 
 
 def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from cloudapi.rest import views
 from tests.stack import ROOT, Redis, running_stack
 
-EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "3"))  # of each operation, beside those that the schema gives
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))  # of each operation, beside those that the schema gives
 IS_FULL = os.environ.get("CONTRACT_FULL") == "1"
 SWEPT = 4  # operations in a run that is not full, of some forty
 OTHERS = ["viewer", "operator", "stranger"]
