@@ -3,6 +3,7 @@
 The answers are those of docs/protocol.md; the messages are on DJI's "organization" page.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
 from datetime import datetime
@@ -127,6 +128,8 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
             devices[entry.wanted.sn] = Device(sn=entry.wanted.sn)
     heard = _heard(right, verdicts, devices)
     decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right), heard=heard)
+    for entry in entries:
+        decision.named[entry.gateway_sn].add(entry.wanted.sn)
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -151,6 +154,7 @@ class _Decision:
         self.heard = heard
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
+        self.named: defaultdict[str, set[str]] = defaultdict(set)  # by the gateway's SN: all that it names
         self.paid: set[tuple[int, int]] = set()  # (request, code): a code is used once per request
         self.used: dict[int, BindingCode] = {}
         self.bound: dict[str, Device] = {}
@@ -290,7 +294,8 @@ class _Decision:
         pairings.load(device for sn, device in self.devices.items() if sn not in new)
         pairings.end_all(self.misnamed, Pairing.Witness.BIND)
         for sn in gateways:
-            pairings.hear(Word(sn, Pairing.Witness.BIND, self.now, self.aircraft[sn], linked=True))
+            refused = self.named[sn] - self.aircraft[sn].keys()
+            pairings.hear(Word(sn, Pairing.Witness.BIND, self.now, self.aircraft[sn], linked=True, refused=refused))
         pairings.settle()
         return pairings
 

@@ -7,7 +7,7 @@ decisions 13 to 16 in docs/protocol.md.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -38,7 +38,8 @@ class Word(NamedTuple):
 
     `named` maps serial numbers to model keys ("" where the witness gives none). `linked` tells whether those are
     switched on and linked through this gateway, None if the witness does not say. With `complete`, an aircraft that is
-    not named is not linked; with `instead`, it does not belong to the gateway any more.
+    not named is not linked; with `instead`, it does not belong to the gateway any more. `refused` are named as well,
+    but not bound: they keep what they have, for nothing else is in their place.
     """
 
     gateway_sn: str
@@ -48,6 +49,7 @@ class Word(NamedTuple):
     linked: bool | None = None
     complete: bool = False
     instead: bool = False
+    refused: Collection[str] = ()
 
 
 def concerned(gateways: Iterable[str], named: Iterable[str]) -> Q:
@@ -127,7 +129,7 @@ class Pairings:
         for sn in sorted(named):
             self._name(mine.get(sn) or self._open(dock, self.devices[sn], word), word)
         for sn in mine.keys() - named:
-            if is_replaced:
+            if is_replaced and sn not in word.refused:
                 self._end(mine[sn], word.witness)
             elif word.complete or (word.linked is False and not word.named):
                 self._link(mine[sn], False)

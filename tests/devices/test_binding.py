@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices import binding
 from devices.binding import BindEntry
-from devices.models import Device
+from devices.models import Device, Pairing
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from organizations.audit import Actor
 from organizations.credentials import Credentials
@@ -51,6 +51,20 @@ def test_right_code_binds_dock_and_aircraft(code, organization):
     assert (dock.organization, dock.callsign, dock.model_key, dock.bound_with) == (organization, "Pier 7", "3-2-0", row)
     assert dock.state.online
     assert Device.objects.get(sn="DRONE1").organization == organization
+
+
+def test_an_aircraft_that_is_named_and_refused_keeps_its_place_and_the_answer_stays_the_same(code, other_organization):
+    """It has no model key: that it is an aircraft is known by its pairing alone."""
+    _, plain = code
+    bind([wanted("DOCK1", plain)])
+    bird = Device.objects.create(sn="BIRD3", organization=other_organization, claim=Device.Claim.NAMED)
+    Pairing.objects.create(
+        dock=Device.objects.get(sn="DOCK1"), aircraft=bird, witness=Pairing.Witness.DOCK,
+        since=timezone.now(), changed_at=timezone.now(),
+    )  # fmt: skip
+    request = [wanted("DOCK1", plain), wanted("BIRD3", plain, model_key=""), wanted("BIRD1", plain, model_key="0-91-0")]
+    assert [bind(request), bind(request)] == [[[OK, ELSEWHERE, OK]]] * 2
+    assert set(Pairing.objects.filter(until=None).values_list("aircraft__sn", flat=True)) == {"BIRD1", "BIRD3"}
 
 
 def test_wrong_code_binds_nothing_and_stores_nothing(code):
