@@ -4,7 +4,7 @@ The answers are those of docs/protocol.md; the messages are on DJI's "organizati
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import NamedTuple
@@ -127,9 +127,12 @@ def bind(entries: Sequence[BindEntry], *, now: datetime) -> list[BindResult]:
         if entry.wanted.sn not in devices and _may_exist(entry):
             devices[entry.wanted.sn] = Device(sn=entry.wanted.sn)
     heard = _heard(right, verdicts, devices)
-    decision = _Decision(now=now, devices=devices, room=_room(verdicts), paired=_paired(right), heard=heard)
+    named: defaultdict[str, set[str]] = defaultdict(set)
     for entry in entries:
-        decision.named[entry.gateway_sn].add(entry.wanted.sn)
+        named[entry.gateway_sn].add(entry.wanted.sn)
+    decision = _Decision(
+        now=now, devices=devices, room=_room(verdicts), named=named, paired=_paired(right), heard=heard
+    )
     results = [decision.judge(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
     decision.write()
     return results
@@ -144,17 +147,18 @@ class _Decision:
         now: datetime,
         devices: dict[str, Device],
         room: dict[int, int],
+        named: Mapping[str, set[str]],
         paired: set[tuple[str, str]],
         heard: set[tuple[str, str]],
     ) -> None:
         self.now = now
         self.devices = devices
         self.room = room
+        self.named = named  # by the gateway's SN: all that its requests name
         self.paired = paired
         self.heard = heard
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
-        self.named: defaultdict[str, set[str]] = defaultdict(set)  # by the gateway's SN: all that it names
         self.paid: set[tuple[int, int]] = set()  # (request, code): a code is used once per request
         self.used: dict[int, BindingCode] = {}
         self.bound: dict[str, Device] = {}

@@ -230,8 +230,12 @@ def _is_full(owner: int | None) -> bool:
     return owner is None and limit > 0 and _Today.strangers.size >= limit
 
 
+def _why(sn: str) -> str:
+    return Exchange.FULL if sn else Exchange.FULL_OF_STRANGERS
+
+
 def _notice(sn: str, skipped: int) -> str:
-    return f"{Exchange.FULL if sn else Exchange.FULL_OF_STRANGERS}: {skipped} more are not kept"
+    return f"{_why(sn)}: {skipped} more are not kept"
 
 
 def note_skipped(**_tick: object) -> None:
@@ -239,7 +243,7 @@ def note_skipped(**_tick: object) -> None:
     for sn, kept in [("", _Today.strangers), *((sn, kept) for (sn, _), kept in _Today.kept.items())]:
         if kept.noted_at is not None and kept.skipped != kept.noted:
             notices = Exchange.objects.filter(gateway_sn=sn, received_at=kept.noted_at, method="")
-            notices.filter(reason__startswith="the journal ").update(reason=_notice(sn, kept.skipped))
+            notices.filter(reason__startswith=_why(sn)).update(reason=_notice(sn, kept.skipped))
             kept.noted = kept.skipped
 
 

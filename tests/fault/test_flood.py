@@ -92,11 +92,6 @@ def bind(*sns, code=CODE):
     return message({"bind_devices": entries}, "airport_organization_bind", gateway=sns[0])
 
 
-def strangers(ask):
-    """A question of ever new serial numbers, each the only one of its own."""
-    return [(f"thing/product/NEW{number:06}/requests", ask(f"NEW{number:06}")) for number in range(STRANGERS * SECONDS)]
-
-
 STATUS = message({"devices": [{"sn": FLOODER}]}, "airport_bind_status")
 BIND = bind(FLOODER)
 GET = message({"device_binding_code": CODE, "organization_id": "12345678"}, "airport_organization_get")
@@ -112,12 +107,13 @@ FLOODS = {
     "requests": ([(REQUESTS, BIND)], 1),
     "alternating methods": ([(REQUESTS, said) for said in (STATUS, BIND, GET, CONFIG)], 1),
     "pings": ([(f"bridge/{CLIENT_ID}/ping", b"forged 0.0")], 1),
-    "new serial numbers": (
-        strangers(lambda sn: message({"devices": [{"sn": sn}]}, "airport_bind_status", gateway=sn)),
-        1,
-    ),
-    "wrong codes": (strangers(lambda sn: bind(sn, code="WRONGCODE")), 1),
     "big lists": ([(REQUESTS, bind(FLOODER, *AIRCRAFT[1:])), (f"sys/product/{FLOODER}/status", TOPOLOGY)], 1),
+}
+
+# What each of ever new serial numbers says, once.
+OF_STRANGERS = {
+    "new serial numbers": lambda sn: message({"devices": [{"sn": sn}]}, "airport_bind_status", gateway=sn),
+    "wrong codes": lambda sn: bind(sn, code="WRONGCODE"),
 }
 
 
@@ -148,10 +144,14 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
         asking = asyncio.run_coroutine_threadsafe(ask(fleet.docks[0], ASKED, seconds, patience), loop)
         said = 0
         if flood:
-            messages, qos = FLOODS[flood]
             flooder = Flooder(stack.broker.url)
-            rate = STRANGERS if len(messages) > FLOOD else FLOOD
-            said = flooder.flood(messages, qos=qos, seconds=seconds, rate=rate)
+            if flood in OF_STRANGERS:
+                sns = [f"NEW{number:06}" for number in range(STRANGERS * seconds)]
+                messages = [(f"thing/product/{sn}/requests", OF_STRANGERS[flood](sn)) for sn in sns]
+                said = flooder.flood(messages, qos=1, seconds=seconds, rate=STRANGERS)
+            else:
+                messages, qos = FLOODS[flood]
+                said = flooder.flood(messages, qos=qos, seconds=seconds, rate=FLOOD)
             flooder.close()
         asking.result(timeout=2 * seconds + patience + 60)
     return fleet.ledger, said
