@@ -256,3 +256,10 @@ def test_the_round_trip_of_the_bridge_is_told_in_round_figures(see, staff):
     now = timezone.now()
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=3.14159)
     assert "3.1 ms" in see(staff, "/admin/mqtt_bridge/heartbeat/")
+
+
+def test_what_is_not_kept_of_strangers_is_said_on_a_row_without_a_gateway(see, staff):
+    reason = f"{Exchange.FULL_OF_STRANGERS}: 7 more are not kept"
+    row = exchange("", method="", outcome="ignored", reason=reason, payload="", reply="")
+    assert reason in see(staff)
+    assert reason in see(staff, f"{LIST}{row.pk}/change/")
