@@ -1,6 +1,6 @@
 """Who may see which rows, the one rule that admin, REST and WebSocket share; and when a row last changed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -26,10 +26,24 @@ class TenantKey(AbstractAPIKey):
 
 
 Principal = AbstractBaseUser | AnonymousUser | TenantKey
+M = TypeVar("M", bound=models.Model)
 T = TypeVar("T", bound="TenantModel")
 
 
-class TenantQuerySet(models.QuerySet[T]):
+class WritingQuerySet(models.QuerySet[M]):
+    """Rows of which many are written at once."""
+
+    def write_fields(self, rows: Iterable[M], fields: Sequence[str]) -> None:
+        """Write these fields of rows that exist, each with its own values, in one statement; none for no rows.
+
+        An upsert on the primary key, which takes a tenth of the time of `bulk_update`. It would insert a row that is
+        gone, so lock the rows first, and load them whole: a deferred column costs a query for each row.
+        """
+        key = self.model._meta.pk.name
+        self.bulk_create(list(rows), update_conflicts=True, unique_fields=[key], update_fields=fields)
+
+
+class TenantQuerySet(WritingQuerySet[T]):
     """Rows that belong to an organization."""
 
     def visible_to(self, principal: Principal) -> Self:

@@ -45,6 +45,7 @@ WAYS = {
     "update of the base manager": _base,
     "bulk update": lambda row, field: type(row).objects.bulk_update([row], [field]),
     "upsert": _over,
+    "write of fields": lambda row, field: type(row).objects.write_fields([row], [field]),
 }
 
 
@@ -79,6 +80,16 @@ def test_writing_nothing_moves_nothing(model):
     model.objects.update()
     row.save(update_fields=[])
     assert not moved(row)
+
+
+def test_fields_of_many_rows_are_written_in_one_statement(dock, aircraft, django_assert_num_queries):
+    dock.callsign, aircraft.callsign, aircraft.model_key = "North", "South", "0-1-0"
+    with django_assert_num_queries(0):
+        Device.objects.write_fields([], ["callsign"])
+    with django_assert_num_queries(1):
+        Device.objects.write_fields((row for row in (dock, aircraft)), ["callsign"])
+    assert [Device.objects.get(pk=row.pk).callsign for row in (dock, aircraft)] == ["North", "South"]
+    assert Device.objects.get(pk=aircraft.pk).model_key == "0-91-0"
 
 
 def test_the_table_names_every_model_and_each_has_the_manager():
