@@ -1,4 +1,4 @@
-"""API keys of integrators: made, shown once, recognised, revoked."""
+"""API keys of integrators: issue, recognise, revoke, find by state."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
 
 
 class State(models.TextChoices):
-    """How people sort keys."""
+    """What became of a key, as people sort them."""
 
     USABLE = "usable", "usable"
     EXPIRED = "expired", "expired"
@@ -53,7 +53,7 @@ def issue(
 
 
 def revoke(keys: Iterable[OrganizationAPIKey], *, actor: Actor) -> int:
-    """Let these keys open nothing any more, audited; returns how many were not revoked before."""
+    """End these keys, so that they open nothing any more, audited; returns how many were not revoked before."""
     with transaction.atomic():
         locked = OrganizationAPIKey.objects.select_for_update().order_by("pk")
         rows = list(locked.filter(pk__in=[key.pk for key in keys], revoked=False))
@@ -69,11 +69,10 @@ def recognise(plain: str) -> OrganizationAPIKey | None:
     if not _FORM.fullmatch(plain):
         return None
     try:
-        row = OrganizationAPIKey.objects.get_from_key(plain)
+        row: OrganizationAPIKey = OrganizationAPIKey.objects.get_from_key(plain)
     except OrganizationAPIKey.DoesNotExist:
         return None
-    found: OrganizationAPIKey | None = row if row.is_active else None
-    return found
+    return row if row.is_active else None
 
 
 def recall(pk: int) -> OrganizationAPIKey | None:
@@ -83,7 +82,7 @@ def recall(pk: int) -> OrganizationAPIKey | None:
 
 
 def note_use(key: OrganizationAPIKey) -> None:
-    """Note that a key is in use; writes once a minute."""
+    """Note that a key is in use; writes at most once a minute."""
     now = timezone.now()
     if key.last_used is None or now - key.last_used >= NOTED_EVERY:
         unnoted = Q(last_used=None) | Q(last_used__lte=now - NOTED_EVERY)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
@@ -29,10 +28,10 @@ def event(
     subject: models.Model,
     *,
     organization_id: int | None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
 ) -> AuditEvent:
-    """An unsaved row: `record` saves one or many."""
+    """One row of the trail, not saved: `record` saves one or many."""
     return AuditEvent(
         request_id=actor.request_id,
         user_id=actor.user.pk if actor.user else None,
@@ -53,10 +52,9 @@ def record(events: Iterable[AuditEvent]) -> None:
     append(AuditEvent, list(events))
 
 
-def writable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of fields as JSON, secrets masked."""
-    return {name: MASK if is_secret(name) else _plain(value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+def writable(values: Mapping[str, object]) -> dict[str, object]:
+    """Values of fields as JSON: numbers, truth values and null unchanged, the rest as text, secrets masked."""
+    return {
+        name: MASK if is_secret(name) else value if isinstance(value, bool | int | float | None) else str(value)
+        for name, value in values.items()
+    }

@@ -1,8 +1,7 @@
-"""Binding codes: issue, revoke, and in which state they are."""
+"""Binding codes: issue, revoke, find by state."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -16,10 +15,7 @@ State = BindingCode.State
 
 
 def in_state(codes: BindingCodeQuerySet, state: str, now: datetime | None = None) -> BindingCodeQuerySet:
-    """The codes in this state; a revoked code is nothing else, an expired one not used up too.
-
-    Those that would be usable in an active organization are `INACTIVE` in another.
-    """
+    """The codes in this state, as `BindingCode.state_at` has it, but `USABLE` finds those that expire soon, too."""
     now = now or timezone.now()
     live = codes.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
     if state == State.USABLE:
@@ -36,7 +32,7 @@ def in_state(codes: BindingCodeQuerySet, state: str, now: datetime | None = None
 
 
 def issue(
-    *, actor: Actor, organization: Organization, code: str | None = None, **fields: Any
+    *, actor: Actor, organization: Organization, code: str | None = None, **fields: object
 ) -> tuple[BindingCode, str]:
     """Make a code, audited; returns its row and the plain code, which is stored nowhere.
 
@@ -44,13 +40,14 @@ def issue(
     """
     with transaction.atomic():
         row, plain = BindingCode.objects.issue(organization=organization, code=code, created_by=actor.user, **fields)
-        after = {"label": row.label, "expires_at": _text(row.expires_at), "max_uses": row.max_uses}
+        expires_at = row.expires_at.isoformat() if row.expires_at else None
+        after = {"label": row.label, "expires_at": expires_at, "max_uses": row.max_uses}
         audit.record([audit.event(actor, "issue", row, organization_id=organization.pk, after=after)])
     return row, plain
 
 
 def revoke(codes: Iterable[BindingCode], *, actor: Actor) -> int:
-    """Let these codes bind nothing any more, audited; returns how many were not revoked before."""
+    """End these codes, so that they bind nothing any more, audited; returns how many were not revoked before."""
     with transaction.atomic():
         locked = BindingCode.objects.select_for_update().order_by("pk")
         rows = list(locked.filter(pk__in=[code.pk for code in codes], revoked_at=None))
@@ -60,7 +57,3 @@ def revoke(codes: Iterable[BindingCode], *, actor: Actor) -> int:
             for row in rows
         )
     return len(rows)
-
-
-def _text(value: datetime | None) -> str | None:
-    return value.isoformat() if value else None

@@ -10,15 +10,8 @@ from django.utils.crypto import salted_hmac
 
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import (
-    BindingCode,
-    BindingFailure,
-    BindingFailureQuerySet,
-    Organization,
-    digest_of,
-    normalise_code,
-)
-from organizations.typed import typed
+from organizations.models import BindingCode, BindingFailure, BindingFailureQuerySet, Organization
+from organizations.typed import digest_of, normalise_code, typed
 
 WRONG = "organization ID and code do not belong together"
 KEPT = timedelta(days=30)
@@ -54,9 +47,13 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
     keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
     codes = _find_codes(keys, lock=lock)
-    named = _organizations_named({key[0] for key in keys if key not in codes})
-    wrong = _recent_failures({attempt.gateway_sn for attempt in attempts}, now)
-    verdicts, failures = [], []
+    unmatched = Organization.objects.filter(organization_id__in={key[0] for key in keys if key not in codes})
+    named = dict(unmatched.values_list("organization_id", "pk"))
+    recent = BindingFailure.objects.recent(now).filter(gateway_sn__in={attempt.gateway_sn for attempt in attempts})
+    wrong: defaultdict[str, set[str]] = defaultdict(set)
+    for gateway_sn, pair in recent.values_list("gateway_sn", "pair_digest"):
+        wrong[gateway_sn].add(pair)
+    verdicts, failures = [], {}
     for attempt, key in zip(attempts, keys, strict=True):
         code, known = codes.get(key), wrong[attempt.gateway_sn]
         concerned = code.organization_id if code else named.get(key[0])
@@ -66,10 +63,23 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
             verdicts.append(Verdict(code, concerned))
         else:
             verdicts.append(Verdict(None, concerned, WRONG))
-            if normalise_code(attempt.code):  # nothing typed is no guess
-                known.add(pair := _pair_digest(*key))
-                failures.append(_failure(attempt, pair, now))
-    _record(failures)
+            if normalise_code(attempt.code):  # an empty code is no guess
+                pair = salted_hmac("organizations.BindingFailure", "\n".join(key), algorithm="sha256").hexdigest()
+                known.add(pair)
+                failures[attempt.gateway_sn, pair] = BindingFailure(
+                    gateway_sn=attempt.gateway_sn,
+                    organization_id_tried=key[0][:64],
+                    pair_digest=pair,
+                    reason=WRONG,
+                    first_at=now,
+                    last_at=now,
+                )
+    BindingFailure.objects.bulk_create(
+        failures.values(),
+        update_conflicts=True,
+        unique_fields=["gateway_sn", "pair_digest"],
+        update_fields=["last_at"],
+    )
     return verdicts
 
 
@@ -107,46 +117,3 @@ def _find_codes(keys: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[st
     if lock:
         rows = rows.select_for_update(no_key=True, of=("self", "organization"))
     return {(row.organization.organization_id, row.digest): row for row in rows}
-
-
-def _recent_failures(gateways: set[str], now: datetime) -> defaultdict[str, set[str]]:
-    rows = BindingFailure.objects.recent(now).filter(gateway_sn__in=gateways)
-    pairs: defaultdict[str, set[str]] = defaultdict(set)
-    for gateway_sn, pair in rows.values_list("gateway_sn", "pair_digest"):
-        pairs[gateway_sn].add(pair)
-    return pairs
-
-
-def _pair_digest(organization_id: str, code_digest: str) -> str:
-    return salted_hmac(
-        "organizations.BindingFailure", f"{organization_id}\n{code_digest}", algorithm="sha256"
-    ).hexdigest()
-
-
-def _failure(attempt: Credentials, pair: str, now: datetime) -> BindingFailure:
-    return BindingFailure(
-        gateway_sn=attempt.gateway_sn,
-        organization_id_tried=typed(attempt.organization_id)[:64],
-        pair_digest=pair,
-        reason=WRONG,
-        first_at=now,
-        last_at=now,
-    )
-
-
-def _record(failures: Sequence[BindingFailure]) -> None:
-    if not failures:
-        return
-    unique = {(failure.gateway_sn, failure.pair_digest): failure for failure in failures}
-    BindingFailure.objects.bulk_create(
-        unique.values(),
-        update_conflicts=True,
-        unique_fields=["gateway_sn", "pair_digest"],
-        update_fields=["last_at"],
-    )
-
-
-def _organizations_named(ids: set[str]) -> dict[str, int]:
-    if not ids:
-        return {}
-    return dict(Organization.objects.filter(organization_id__in=ids).values_list("organization_id", "pk"))

@@ -1,9 +1,10 @@
-"""Organizations, their members and binding codes, wrong codes, the audit trail, and answers that are told again."""
+"""Organizations, their members and binding codes, wrong codes, API keys, the audit trail, answers kept for repeats."""
 
 import secrets
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.validators import UnicodeUsernameValidator
@@ -12,19 +13,22 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
-from rest_framework_api_key.models import BaseAPIKeyManager
 
 from organizations.encryption import EncryptedTextField
-from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantKey, TenantModel, TenantQuerySet
-from organizations.typed import typed
+from organizations.tenancy import (
+    ChangingModel,
+    ChangingQuerySet,
+    IssuedModel,
+    TenantKey,
+    TenantKeyManager,
+    TenantModel,
+    TenantQuerySet,
+)
+from organizations.typed import digest_of, generate_code, normalise_code
 
-# 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
-CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-CODE_LENGTH = 12  # 60 bits
-CODE_MIN_LENGTH = 8  # of a code somebody chose
+CODE_MIN_LENGTH = 8  # letters and digits, of a code that a person chose
 CODE_LIFETIME = timedelta(days=7)
-# By how much the clocks of our hosts may differ. What is dated still later was written before a clock was set back.
+# How far the clocks of our hosts may differ. A row dated later still was written before a clock was set back.
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
@@ -86,7 +90,7 @@ class Role(models.TextChoices):
     MANAGER = "manager", "manager: also members, codes, release of devices"
 
     def includes(self, other: "Role") -> bool:
-        """Whether who has this role may do what the other role may."""
+        """Whether this role may do what the other may."""
         order = list(type(self))
         return order.index(self) >= order.index(other)
 
@@ -112,7 +116,7 @@ class Membership(TenantModel):
         return f"{self.user} in {self.organization.name}"
 
 
-class Invitation(TenantModel):
+class Invitation(IssuedModel):
     """A person of this name is asked to become a member. What its link carries is not stored."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
@@ -122,18 +126,13 @@ class Invitation(TenantModel):
     expires_at = models.DateTimeField(editable=False)
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
-    )
     created = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("-created",)
-        indexes = [
-            models.Index(fields=["expires_at"], name="invitation_expires_at"),  # pruning
-        ]
+        indexes = [models.Index(fields=["expires_at"], name="invitation_expires_at")]  # pruning
 
     def __str__(self) -> str:
         return f"{self.username} to {self.organization.name}"
@@ -149,26 +148,12 @@ class Invitation(TenantModel):
         return "" if self.organization.is_active else "organization inactive"
 
 
-def normalise_code(code: str) -> str:
-    """The code as it is compared: separators and case do not count, nor how its characters are written in Unicode."""
-    return "".join(character for character in typed(code) if character.isalnum()).upper()
-
-
-def digest_of(code: str) -> str:
-    """Keyed digest of a binding code, 64 hexadecimal characters: all that is stored of it."""
-    return salted_hmac("organizations.BindingCode", normalise_code(code), algorithm="sha256").hexdigest()
-
-
-def generate_code() -> str:
-    """A new code as people see it: XXXX-XXXX-XXXX."""
-    letters = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
-    return "-".join(letters[start : start + 4] for start in range(0, CODE_LENGTH, 4))
-
-
 class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
     """Binding codes."""
 
-    def issue(self, *, organization: Organization, code: str | None = None, **fields: Any) -> tuple["BindingCode", str]:
+    def issue(
+        self, *, organization: Organization, code: str | None = None, **fields: object
+    ) -> tuple["BindingCode", str]:
         """Make a code and return its row with the plain code, which is nowhere else.
 
         Raises ValidationError for an own code that is too short or already taken in this organization.
@@ -198,7 +183,7 @@ def check_own_code(code: str, organization: Organization) -> None:
         raise ValidationError({"code": "This organization already has, or had, this code. Choose another."})
 
 
-class BindingCode(ChangingModel):
+class BindingCode(ChangingModel, IssuedModel):
     """What a technician types into Pilot 2 to bind a dock to an organization. The code itself is not stored."""
 
     SOON = timedelta(days=3)
@@ -223,9 +208,6 @@ class BindingCode(ChangingModel):
     )
     uses = models.PositiveIntegerField(default=0, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
-    )
     created = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[BindingCodeQuerySet] = BindingCodeQuerySet.as_manager()  # type: ignore[assignment]
@@ -256,13 +238,8 @@ class BindingCode(ChangingModel):
         """Why this code binds no new device now, in words; empty if it does."""
         if not self.organization.is_active:
             return "organization inactive"
-        if self.revoked_at is not None:
-            return "code revoked"
-        if self.expires_at is not None and self.expires_at <= now:
-            return "code expired"
-        if self.max_uses is not None and self.uses >= self.max_uses:
-            return "code used up"
-        return ""
+        state = self.state_at(now)
+        return "" if state in (self.State.USABLE, self.State.EXPIRING) else f"code {state.label}"
 
 
 class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
@@ -275,7 +252,7 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
         """What counts towards a lock-out at this moment."""
         return self.filter(last_at__gt=now - self.WINDOW, last_at__lte=now + CLOCK_TOLERANCE)
 
-    def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", Any]:
+    def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", Mapping[str, object]]:
         """Gateways with too many different wrong pairs, as `{"gateway_sn": ..., "pairs": ...}`."""
         counted = self.recent(now).order_by().values("gateway_sn").annotate(pairs=models.Count("pk"))
         return counted.filter(pairs__gte=self.LIMIT)
@@ -301,41 +278,23 @@ class BindingFailure(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["gateway_sn", "pair_digest"], name="one_failure_per_gateway_and_pair"),
         ]
-        indexes = [
-            models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
-        ]
+        indexes = [models.Index(fields=["last_at"], name="binding_failure_last_at")]  # the global count, pruning
 
     def __str__(self) -> str:
         return f"{self.gateway_sn}: {self.reason}"
 
 
-class OrganizationAPIKeyManager(BaseAPIKeyManager.from_queryset(TenantQuerySet["OrganizationAPIKey"])):  # type: ignore[misc]
-    """API keys; `create_key(...)` returns the row and the plain key, which is nowhere else."""
-
-    def assign_key(self, obj: "OrganizationAPIKey") -> str:
-        """As in the base class, but the primary key stays a number."""
-        key, obj.prefix, obj.hashed_key = self.key_generator.generate()
-        return str(key)
-
-    def get_usable_keys(self) -> Any:
-        """Those that are not revoked, with their organizations."""
-        return self.filter(revoked=False).select_related("organization")
-
-
-class OrganizationAPIKey(TenantModel, TenantKey):
-    """What an integrator's program shows with each request. The key itself is not stored."""
+class OrganizationAPIKey(IssuedModel, TenantKey):
+    """What an integrator's program sends with each request. The key itself is not stored."""
 
     Role = Role
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
     role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
-    )
     last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
 
-    objects: ClassVar[OrganizationAPIKeyManager] = OrganizationAPIKeyManager()
+    objects: ClassVar[TenantKeyManager] = TenantKeyManager()
 
     class Meta:
         ordering = ("-created",)
@@ -393,8 +352,8 @@ class AuditEvent(TenantModel):
         return f"{self.action} {self.object_name}"
 
     @property
-    def who(self) -> Any:
-        """The user or the API key that did it; else through what it was done."""
+    def who(self) -> object:
+        """The user or the API key that did it, else through what it was done."""
         return self.user or self.api_key or self.get_through_display()
 
 
@@ -415,9 +374,7 @@ class IdempotentAnswer(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_principal_and_key"),
         ]
-        indexes = [
-            models.Index(fields=["created"], name="idempotent_answer_created"),  # pruning
-        ]
+        indexes = [models.Index(fields=["created"], name="idempotent_answer_created")]  # pruning
 
     def __str__(self) -> str:
         return f"{self.status} for {self.principal}"

@@ -1,26 +1,26 @@
-"""What whoever asks may do, by role in each organization: the one rule that admin and REST share."""
+"""What the caller may do, by role in each organization: the one rule that the admin and REST share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from django.db import models
+from django.db import transaction
+from django.http import HttpRequest
 
-from organizations.models import Membership, Role
-from organizations.tenancy import Principal, TenantKey, is_platform_staff, restrict
+from organizations.models import Membership, Organization, Role
+from organizations.tenancy import Principal, Rows, TenantKey, is_platform_staff, restrict
 
 
 @dataclass(frozen=True)
 class Rights:
-    """The roles of a user or an API key, as they were when asked."""
+    """The roles of a user or an API key, as they were when they were looked up."""
 
     principal: Principal
     roles: Mapping[int, Role]  # by primary key of the organization
 
     def may(self, role: Role | None, organization_id: int | None = None, *, anywhere: bool = False) -> bool:
-        """Whether this is at least that role in that organization, or with `anywhere` in any.
+        """Whether the caller has at least that role in that organization, or with `anywhere` in any.
 
-        Platform staff may everything; a role of None is theirs alone.
+        Platform staff may do everything; a role of None is theirs alone.
         """
         if is_platform_staff(self.principal):
             return True
@@ -31,12 +31,9 @@ class Rights:
         held = self.roles.get(organization_id) if organization_id is not None else None
         return held is not None and held.includes(role)
 
-    def readable(self, queryset: models.QuerySet[Any], role: Role | None) -> models.QuerySet[Any]:
-        """The rows of the organizations in which this is at least that role; all of them for platform staff.
-
-        Whoever may look in one organization and not in another sees the rows of the first alone.
-        """
-        visible: models.QuerySet[Any] = restrict(queryset, self.principal)
+    def readable(self, queryset: Rows, role: Role | None) -> Rows:
+        """The rows of the organizations in which the caller has at least that role; all of them for platform staff."""
+        visible = restrict(queryset, self.principal)
         if role == Role.VIEWER or is_platform_staff(self.principal):
             return visible
         held = [pk for pk in self.roles if self.may(role, pk)]
@@ -44,16 +41,27 @@ class Rights:
 
 
 def of(principal: Principal) -> Rights:
-    """The rights of a user, asked of the database, or of an API key, which carries them."""
+    """The rights of a user, which the database knows, or of an API key, which carries them."""
     if isinstance(principal, TenantKey):
         return Rights(principal, {principal.organization_id: Role(principal.role)})
     rows = Membership.objects.filter(user=principal.pk).values_list("organization_id", "role")
     return Rights(principal, {pk: Role(role) for pk, role in rows})
 
 
-def in_request(request: Any) -> Rights:
-    """The rights of who sent this request, of the admin or of REST, asked once."""
+def in_request(request: HttpRequest) -> Rights:
+    """The rights of the caller of the admin or of REST, looked up once for each request."""
     if not hasattr(request, "_rights"):
-        request._rights = of(request.user)
-    found: Rights = request._rights
+        request._rights = of(request.user)  # type: ignore[attr-defined]  # kept here for the whole request
+    found: Rights = request._rights  # type: ignore[attr-defined]
     return found
+
+
+def is_last_manager(membership: Membership) -> bool:
+    """Whether the organization would have no manager without this one; in a transaction that stays so."""
+    if membership.role != Role.MANAGER:
+        return False
+    if transaction.get_connection().in_atomic_block:
+        # Two managers who remove each other wait for one another here, and the second finds that she is the last.
+        Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
+    managers = Membership.objects.filter(organization=membership.organization_id, role=Role.MANAGER)
+    return not managers.exclude(pk=membership.pk).filter(user__is_active=True).exists()

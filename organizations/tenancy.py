@@ -1,19 +1,24 @@
-"""Who may see which rows, the one rule that admin, REST and WebSocket share; and when a row last changed."""
+"""What rows of organizations have in common: who may see them, when they last changed, who issued them.
+
+The one rule of who sees what is `restrict`; the admin, REST and WebSocket share it.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.utils import timezone
-from rest_framework_api_key.models import AbstractAPIKey
+from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
 
 class TenantKey(AbstractAPIKey):
-    """An API key that opens the rows of one organization; as who sends a request it answers what a user does."""
+    """An API key that opens the rows of one organization; as the sender of a request it answers what a user does."""
 
     organization_id: int
-    role: Any
+    role: str
     is_authenticated: ClassVar[bool] = True
 
     class Meta:
@@ -28,6 +33,7 @@ class TenantKey(AbstractAPIKey):
 Principal = AbstractBaseUser | AnonymousUser | TenantKey
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T", bound="TenantModel")
+Rows = TypeVar("Rows", bound="models.QuerySet[Any, Any]")
 
 
 class WritingQuerySet(models.QuerySet[M]):
@@ -48,14 +54,13 @@ class TenantQuerySet(WritingQuerySet[T]):
 
     def visible_to(self, principal: Principal) -> Self:
         """Everything for platform staff, else the rows of the user's organizations, or of the API key's one."""
-        restricted: Self = restrict(self, principal)
-        return restricted
+        return restrict(self, principal)
 
 
 class ChangingQuerySet(TenantQuerySet[T]):
-    """Rows that say in `updated` when they last changed. Whoever writes that field too is not overruled."""
+    """Rows whose `updated` is the time of their last change. A caller that writes that field too is not overruled."""
 
-    def update(self, **values: Any) -> int:
+    def update(self, **values: object) -> int:
         """Django's, and so `bulk_update` and what a deleted row leaves behind (SET_NULL), which both end here."""
         return super().update(**{"updated": timezone.now()} | values if values else {})
 
@@ -90,7 +95,7 @@ class TenantModel(models.Model):
 
 
 class ChangingModel(TenantModel):
-    """A tenant's row that says when it last changed, whatever way it is written; its manager is a ChangingQuerySet."""
+    """A tenant's row with the time of its last change, however it is written; its manager is a ChangingQuerySet."""
 
     # A default, not `auto_now`: rows that are copied into the database (mqtt_bridge/bulk.py) must have their value.
     updated = models.DateTimeField(default=timezone.now, editable=False)
@@ -109,12 +114,37 @@ class ChangingModel(TenantModel):
         super().save(*args, update_fields=update_fields, **kwargs)
 
 
+class IssuedModel(TenantModel):
+    """A tenant's row that opens something with a secret, which is shown once and not stored."""
+
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+
+    class Meta:
+        abstract = True
+
+
+class TenantKeyManager(BaseAPIKeyManager.from_queryset(TenantQuerySet)):  # type: ignore[misc]  # made at run time
+    """API keys; `create_key(...)` returns the row and the plain key, which is nowhere else."""
+
+    def assign_key(self, obj: TenantKey) -> str:
+        """As in the base class, but the primary key stays a number."""
+        key, obj.prefix, obj.hashed_key = self.key_generator.generate()
+        return str(key)
+
+    def get_usable_keys(self) -> models.QuerySet[models.Model]:
+        """The keys that are not revoked, with their organizations."""
+        found: models.QuerySet[models.Model] = self.filter(revoked=False).select_related("organization")
+        return found
+
+
 def is_platform_staff(principal: Principal) -> bool:
     """Whether this user runs the platform and so sees and may do everything; no API key does."""
     return bool(getattr(principal, "is_superuser", False) and principal.is_active)
 
 
-def restrict(queryset: Any, principal: Principal) -> Any:
+def restrict(queryset: Rows, principal: Principal) -> Rows:
     """The rows of a queryset that this principal may see; its model names its `organization_path`.
 
     One membership per user and organization, so the join never doubles a row.
@@ -131,12 +161,6 @@ def restrict(queryset: Any, principal: Principal) -> Any:
 
 def organization_of(row: models.Model) -> int | None:
     """The primary key of the organization that this row belongs to."""
-    path = row.organization_path  # type: ignore[attr-defined]
-    if not path:
-        return int(row.pk)
-    *steps, last = path.split("__")
-    value: Any = row
-    for name in steps:
-        value = getattr(value, name)
-    key: int | None = getattr(value, f"{last}_id")
+    path: str = row.organization_path  # type: ignore[attr-defined]  # the journal's rows have it, too
+    key: int | None = attrgetter(f"{path}_id".replace("__", "."))(row) if path else row.pk
     return key

@@ -1,38 +1,58 @@
-"""What a person typed (an organization's id, a binding code, a serial number), as it is compared and stored.
+"""What a person types (an organization's ID, a binding code, a serial number), as it is compared and stored.
 
 docs/protocol.md has the rule. The form field that takes such text is here, too.
 """
 
+import secrets
 import unicodedata
-from typing import Any, Final
+from typing import Final
 
 from django import forms
+from django.utils.crypto import salted_hmac
 
 LONGEST: Final = 1024  # characters; NFKC makes up to 18 of one, and no id, code or serial number is longer than 64
-# Nothing to see, and not of category Cf: spaces that do not break, joiners, fillers, the empty Braille pattern.
-_INVISIBLE: Final = frozenset("\u00a0\u2007\u202f\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# Nothing to see, and not of category Cf: spaces that do not break, joiners, fillers, the empty Braille pattern, and
+# the two ranges of variation selectors.
+_INVISIBLE: Final = frozenset(
+    "\u00a0\u2007\u202f\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+# 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
+CODE_ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+CODE_LENGTH: Final = 12  # 60 bits
 
 
 def typed(text: str) -> str:
     """This text in Unicode NFKC, without invisible characters and outer space; what is too long stays as it is.
 
-    Letters keep their case. What comes back may be longer than what was given, so check its length after this.
+    Letters keep their case. The result may be longer than the text given: check its length afterwards.
     """
     if len(text) > LONGEST:
         return text  # and is refused, or equals nothing
     if text.isascii():
         return text.strip()
-    seen = (character for character in text if not _is_invisible(character))
-    return unicodedata.normalize("NFKC", "".join(seen)).strip()
-
-
-def _is_invisible(character: str) -> bool:
-    is_selector = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
-    return character in _INVISIBLE or is_selector or unicodedata.category(character) == "Cf"
+    visible = (one for one in text if one not in _INVISIBLE and unicodedata.category(one) != "Cf")
+    return unicodedata.normalize("NFKC", "".join(visible)).strip()
 
 
 class TypedField(forms.CharField):
     """A form's field for such text."""
 
-    def to_python(self, value: Any) -> str:
+    def to_python(self, value: object) -> str:
         return typed(super().to_python(value) or "")
+
+
+def generate_code() -> str:
+    """A new binding code as people see it: XXXX-XXXX-XXXX."""
+    letters = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+    return "-".join(letters[start : start + 4] for start in range(0, CODE_LENGTH, 4))
+
+
+def normalise_code(code: str) -> str:
+    """The code as it is compared: separators and case do not count, nor how its characters are written in Unicode."""
+    return "".join(character for character in typed(code) if character.isalnum()).upper()
+
+
+def digest_of(code: str) -> str:
+    """Keyed digest of a binding code, 64 hexadecimal characters: all that is stored of it."""
+    return salted_hmac("organizations.BindingCode", normalise_code(code), algorithm="sha256").hexdigest()

@@ -32,7 +32,8 @@ from mqtt_bridge.lock import FileLock
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
-from organizations.models import BindingCode, Membership, Organization, Role, digest_of
+from organizations.models import BindingCode, Membership, Organization, Role
+from organizations.typed import digest_of
 
 HOST = "127.0.0.1"
 DATA = settings.BASE_DIR / ".demo"

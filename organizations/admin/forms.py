@@ -10,7 +10,7 @@ from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from organizations import members
+from organizations import rights
 from organizations.api_keys import LIFETIME
 from organizations.models import (
     CODE_LIFETIME,
@@ -85,7 +85,7 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
     def clean_role(self) -> str:
         role: str = self.cleaned_data["role"]
         stored = Membership.objects.select_for_update().get(pk=self.instance.pk)
-        if self.keeps_manager and role != stored.role and members.is_last_manager(stored):
+        if self.keeps_manager and role != stored.role and rights.is_last_manager(stored):
             raise ValidationError("An organization keeps its last manager. Name another one first.")
         return role
 

@@ -11,7 +11,8 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from organizations import codes, fleet, members, onboarding_sheet
+from organizations import codes, fleet, rights
+from organizations.admin import onboarding_sheet
 from organizations.admin.forms import BindingCodeForm, OrganizationForm, RoleForm
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.keys import OrganizationAPIKeyAdmin
@@ -160,7 +161,7 @@ class MembershipAdmin(TenantAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
-        kept = obj is not None and not is_platform_staff(request.user) and members.is_last_manager(obj)
+        kept = obj is not None and not is_platform_staff(request.user) and rights.is_last_manager(obj)
         return allowed and not kept
 
     @admin.display(ordering="user__last_login", description="last sign-in")

@@ -16,7 +16,8 @@ from devices.models import Device
 from organizations import codes
 from organizations.audit import Actor
 from organizations.codes import State
-from organizations.models import AuditEvent, BindingCode, Organization, digest_of, normalise_code
+from organizations.models import AuditEvent, BindingCode, Organization
+from organizations.typed import digest_of, normalise_code
 
 LIST = "/admin/organizations/bindingcode/"
 SHEET = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}")

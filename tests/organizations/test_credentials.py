@@ -7,14 +7,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from organizations import credentials
-from organizations.models import (
-    CODE_ALPHABET,
-    BindingCode,
-    BindingFailure,
-    digest_of,
-    generate_code,
-    normalise_code,
-)
+from organizations.models import BindingCode, BindingFailure
+from organizations.typed import CODE_ALPHABET, digest_of, generate_code, normalise_code
 
 pytestmark = pytest.mark.django_db
 

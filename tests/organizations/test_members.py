@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.test import Client
 
-from organizations import members
+from organizations import rights
 from organizations.models import AuditEvent, Membership, Role
 from tests.stack import wait_for
 
@@ -93,7 +93,7 @@ def test_two_managers_who_remove_each_other_leave_one(organization, alice, bob, 
 
     thread = threading.Thread(target=remove)
     with transaction.atomic():
-        assert not members.is_last_manager(membership(alice))
+        assert not rights.is_last_manager(membership(alice))
         thread.start()
         wait_for(lambda: waiting() or not thread.is_alive())
         Membership.objects.filter(user=alice).update(role=Role.VIEWER)

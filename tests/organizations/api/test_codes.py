@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from organizations import codes
-from organizations.models import AuditEvent, BindingCode, Membership, Organization, Role, digest_of, normalise_code
+from organizations.models import AuditEvent, BindingCode, Membership, Organization, Role
+from organizations.typed import digest_of, normalise_code
 from tests.organizations.test_codes import assert_not_in_database
 
 ROUTE = "/api/v1/binding-codes/"

@@ -1,15 +1,11 @@
 """The onboarding sheet and its QR code."""
 
-from organizations import onboarding_sheet
+import segno
 
-
-def test_a_run_of_dark_modules_is_one_bar():
-    assert list(onboarding_sheet._runs(bytearray([0, 1, 1, 0, 1]))) == [(1, 2), (4, 1)]
+from organizations.admin import onboarding_sheet
 
 
 def test_the_path_draws_every_dark_module_once():
-    import segno
-
     text = "Organization ID: 12345678\nDevice binding code: ABCD-EFGH-JKLM"
     code = onboarding_sheet.qr_code(text)
     drawn = set()
@@ -20,6 +16,12 @@ def test_the_path_draws_every_dark_module_once():
     matrix = segno.make(text, error="m", micro=False).matrix
     assert drawn == {(x, y) for y, row in enumerate(matrix) for x, dark in enumerate(row) if dark}
     assert code.size == len(matrix) + 8
+
+
+def test_a_run_of_dark_modules_is_one_bar():
+    matrix = segno.make("A1", error="m", micro=False).matrix
+    runs = sum(len(bytes(row).replace(b"\0", b" ").split()) for row in matrix)
+    assert onboarding_sheet.qr_code("A1").path.count("M") == runs
 
 
 def test_what_is_not_set_is_missing_and_not_in_the_qr_code(code, settings):
