@@ -14,7 +14,7 @@ from django.utils import timezone
 from mqtt_bridge.protocol import model_keys
 from organizations.encryption import EncryptedTextField
 from organizations.models import CLOCK_TOLERANCE, BindingCode, Organization, OrganizationAPIKey
-from organizations.tenancy import ChangingModel, ChangingQuerySet
+from organizations.tenancy import ChangingModel, ChangingQuerySet, WritingQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
@@ -173,6 +173,8 @@ class Pairing(models.Model):
     is_heard = models.BooleanField(default=False, help_text="Whether the aircraft said so, too.")
     changed_at = models.DateTimeField(help_text="What was said before this moment is out of date.")
     remark = models.CharField(max_length=200, blank=True, help_text="Why it does not belong to the dock's owner.")
+
+    objects: ClassVar[WritingQuerySet[Self]] = WritingQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("-since", "-pk")

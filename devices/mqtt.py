@@ -1,21 +1,21 @@
-"""What docks ask and tell about themselves: the handlers named in `cloudapi/mqtt_routes.py`.
+"""What docks ask and report: the handlers named in `cloudapi/mqtt_routes.py`.
 
 A handler takes the messages of one method and returns their replies, in the same order.
-A `Reply` is the answer's data and, for the journal, why it refuses ("" if it does not) and whom it concerns: the key of
-an organization, where the gateway belongs to none.
+A `Reply` is the answer's data and, for the journal, why it refuses ("" if it does not) and the primary key of the
+organization it concerns, where the gateway belongs to none.
 """
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from django.utils import timezone
+from msgspec.structs import replace
 
 from devices import binding, topology
-from devices.binding import BindEntry
 from devices.calls import hearing
 from devices.calls.states import Source
 from devices.configuration import configurations
 from mqtt_bridge.protocol.messages import (
+    BindDevice,
     BindOutput,
     BindReply,
     BindStatusOutput,
@@ -53,45 +53,39 @@ def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
     attempts = [
         Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
     ]
-    findings = binding.find_organizations(attempts, now=timezone.now())
-    return [
-        Reply(_name(finding), finding.reason, finding.organization_id, _cost([finding.reason])) for finding in findings
-    ]
-
-
-def _name(finding: binding.Finding) -> OrganizationGetReply | ResultReply:
-    if finding.organization is None:
-        return failed(Code.ORGANIZATION_GET_FAILED)
-    return OrganizationGetReply(Code.OK, OrganizationGetOutput(finding.organization.name))
+    replies = []
+    for organization, reason, concerned in binding.find_organizations(attempts, now=timezone.now()):
+        answer: OrganizationGetReply | ResultReply = failed(Code.ORGANIZATION_GET_FAILED)
+        if organization is not None:
+            answer = OrganizationGetReply(Code.OK, OrganizationGetOutput(organization.name))
+        replies.append(Reply(answer, reason, concerned, _cost([reason])))
+    return replies
 
 
 def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
     """`airport_organization_bind`: bind a dock and its aircraft; success is per device."""
-    entries = [
-        BindEntry(number, message.sn, msgspec.structs.replace(wanted, sn=_named(wanted.sn, message.sn)))
-        for number, message in enumerate(messages)
-        for wanted in message.data.bind_devices
-    ]
-    results = iter(binding.bind(entries, now=timezone.now()))
+    results = binding.bind([_bind_request(message) for message in messages], now=timezone.now())
     replies = []
-    for message in messages:
-        outcomes = [(wanted, next(results)) for wanted in message.data.bind_devices]
+    for message, of_message in zip(messages, results, strict=True):
+        outcomes = list(zip(message.data.bind_devices, of_message, strict=True))
         errors = [ErrInfo(wanted.sn, result.err_code) for wanted, result in outcomes]
         reasons = [f"{wanted.sn or '?'}: {result.reason}" for wanted, result in outcomes if result.reason]
-        concerned = outcomes[0][1].organization_id
-        cost = _cost(result.reason for _, result in outcomes)
+        concerned, cost = of_message[0].organization_id, _cost(result.reason for result in of_message)
         replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned, cost))
     return replies
+
+
+def _bind_request(message: Message) -> binding.Request:
+    """What the dock asks; an entry that differs from the topic's serial number in case only means the dock itself."""
+    devices: list[BindDevice] = message.data.bind_devices
+    own = message.sn.casefold()
+    renamed = [replace(wanted, sn=message.sn) if wanted.sn.casefold() == own else wanted for wanted in devices]
+    return binding.Request(message.sn, renamed)
 
 
 def _cost(reasons: Iterable[str]) -> int:
     """What the wrong codes among these cost."""
     return WRONG_CODE * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
-
-
-def _named(sn: str, topic_sn: str) -> str:
-    """The serial number that an entry means: the gateway's own, if only the case of letters differs."""
-    return topic_sn if sn.casefold() == topic_sn.casefold() else sn
 
 
 def update_topo(messages: Sequence[Message]) -> list[Reply]:

@@ -13,6 +13,7 @@ from django.conf import settings
 from devices.calls import ending
 from devices.live import broadcast
 from devices.models import UNKNOWN_STATE, Device, DeviceState
+from mqtt_bridge.bulk import append
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
@@ -21,25 +22,20 @@ Claim = Device.Claim
 _FIELDS = ("organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled")
 
 
-def save(devices: Iterable[Device]) -> None:
-    """Save what a change of owner changes, of devices that have a row; one statement, none for none."""
-    Device.objects.bulk_create(devices, update_conflicts=True, unique_fields=["sn"], update_fields=_FIELDS)
-
-
 class Changes:
-    """Changes of owners in one transaction. The devices are locked; the caller saves them before `write`."""
+    """Changes of owners in one transaction, of devices that are locked."""
 
     def __init__(self, actor: Actor, *, now: datetime) -> None:
         self.actor = actor
         self.now = now
         self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
+        self.given: list[tuple[Device, str, dict[str, str]]] = []  # with the action and what else to record of it
         self._events: list[AuditEvent] = []
-        self._given: list[tuple[Device, str, dict[str, str]]] = []
 
     def take(self, device: Device, action: str) -> None:
         """Take a device from its owner; nothing that the owner knew or said of it is left for the next one.
 
-        A device that was only named is free altogether: whoever named it may have disabled it, too.
+        A device that was only named is enabled again: the organization whose dock named it may have disabled it.
         """
         before = {"organization": str(device.organization), "callsign": device.callsign}
         self._events.append(
@@ -62,19 +58,23 @@ class Changes:
         code: BindingCode | None = None,
         **after: str,
     ) -> None:
-        """Give a device to an owner, after it was taken from another one; `after` goes to the audit trail, too."""
+        """Give a device to an owner, after taking it from another one; `after` goes to the audit trail, too."""
         if device.organization is not None:
             self.take(device, "disown")
         if device.pk is not None:
             broadcast.tell_device([device])  # whoever watches it as unclaimed
         device.organization, device.claim, device.bound_at, device.bound_with = owner, claim, self.now, code
-        self._given.append((device, action, after))
+        self.given.append((device, action, after))
 
-    def write(self) -> None:
-        """Forget what the next owner must not see, give up what was asked of the devices, and write the audit trail.
+    def write(self, devices: Iterable[Device]) -> None:
+        """Save these devices, forget what a next owner must not see, abandon open calls, write the audit trail.
 
-        The journal and the audit trail stay with the organization that owned the device.
+        `devices` are all that changed; new ones have their primary keys (`number` in `mqtt_bridge/bulk.py`). The
+        journal and the audit trail stay with the organization that owned the device.
         """
+        changed = list(devices)
+        Device.objects.write_fields((device for device in changed if not device._state.adding), _FIELDS)
+        append(Device, [device for device in changed if device._state.adding])
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             DeviceState.objects.bulk_create(
@@ -86,17 +86,12 @@ class Changes:
             ending.abandon(keys)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
-        given = (
-            audit.event(
-                self.actor,
-                action,
-                device,
-                organization_id=device.organization_id,
-                after={"organization": str(device.organization), "callsign": device.callsign}
-                | ({"code": str(device.bound_with)} if device.bound_with else {})
-                | after,
+        for device, action, more in self.given:
+            after = {"organization": str(device.organization), "callsign": device.callsign}
+            if device.bound_with:
+                after["code"] = str(device.bound_with)
+            self._events.append(
+                audit.event(self.actor, action, device, organization_id=device.organization_id, after=after | more)
             )
-            for device, action, after in self._given
-        )
-        if self._events or self._given:
-            audit.record([*self._events, *given])
+        if self._events:
+            audit.record(self._events)

@@ -1,20 +1,20 @@
-"""Which aircraft belongs to which dock: what witnesses say, and what follows from it.
+"""Which aircraft belongs to which dock: what witnesses report, and what follows from it.
 
 An idle dock's aircraft is switched off and absent from its topology, and that is the normal state: it stays the
-dock's. A pairing ends when a witness names another aircraft in its place or says that there is none, and at a release,
-never because of silence. The witnesses are on DJI's pages "organization", "device management" and "device properties";
-decisions 13 to 16 in docs/protocol.md.
+dock's. A pairing ends when a witness names another aircraft in its place or reports that there is none, and at a
+release, never because of silence. The witnesses are on DJI's pages "organization", "device management" and "device
+properties"; decisions 13 to 16 in docs/protocol.md.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, prefetch_related_objects
 
-from devices.models import Device, Pairing
+from devices.models import Device, DeviceQuerySet, Pairing
 from devices.ownership import Changes
 from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol import model_keys
@@ -33,8 +33,8 @@ INACTIVE = "not adopted: the organization is not active"
 FOREIGN = "belongs to another organization"
 
 
-class Word(NamedTuple):
-    """What one witness says at one moment of the aircraft of one gateway.
+class Testimony(NamedTuple):
+    """What one witness reports at one moment about the aircraft of one gateway.
 
     `named` maps serial numbers to model keys ("" where the witness gives none). `linked` tells whether those are
     switched on and linked through this gateway, None if the witness does not say. With `complete`, an aircraft that is
@@ -52,28 +52,27 @@ class Word(NamedTuple):
     refused: Collection[str] = ()
 
 
-def concerned(gateways: Iterable[str], named: Iterable[str]) -> Q:
-    """The devices to lock before `Pairings` may be told anything: gateways, what they have, what is named."""
+def concerned(gateways: Iterable[str], named: Iterable[str]) -> DeviceQuerySet:
+    """The devices that `Pairings` needs locked: gateways, what they have, and what is named; all by SN."""
     has = Pairing.objects.filter(until=None, dock__sn__in=gateways).order_by().values("aircraft")
     # An OR of the two would read the whole table.
-    return Q(pk__in=Device.objects.filter(sn__in={*gateways, *named}).order_by().values("pk").union(has))
+    keys = Device.objects.filter(sn__in={*gateways, *named}).order_by().values("pk").union(has)
+    return Device.objects.filter(pk__in=keys)
 
 
 class Pairings:
-    """The open pairings of a group of devices while they are being changed; `devices` are locked and by SN.
+    """The open pairings of a group of devices while they change; `devices` are locked and by SN.
 
-    Call `load` with those that were known before, `hear` for each word, `settle`; save `changed`, then call `write`.
+    Call `load`, `apply` for each testimony, `settle`, then `write`.
     """
 
-    def __init__(
-        self, devices: dict[str, Device], ownership: Changes, *, now: datetime, room: dict[int, int] | None = None
-    ) -> None:
+    def __init__(self, devices: dict[str, Device], ownership: Changes, *, room: dict[int, int] | None = None) -> None:
         self.devices = devices
         self.ownership = ownership  # where adoptions go
-        self.now = now
+        self.now = ownership.now
         self.room = room or {}  # as `room_in`, where the caller has counted already
         self.changed: dict[str, Device] = {}  # rows of `devices` to be saved
-        self.switched_off: dict[str, Device] = {}  # no dock of theirs says that it is linked with them any more
+        self.switched_off: dict[str, Device] = {}  # no dock of theirs reports them as linked any more
         self.remarks: dict[str, list[str]] = {}  # by the gateway's SN: why its aircraft is not its owner's
         self.new_remarks: list[tuple[Device, str]] = []  # those among them that did not hold before
         self._of_dock: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)  # open ones, by both SNs
@@ -82,9 +81,10 @@ class Pairings:
         self._unlinked: dict[str, Device] = {}
         self._ended: dict[str, datetime] = {}  # by the gateway's SN: when it last lost one
 
-    def load(self, known: Iterable[Device]) -> None:
-        """Read the pairings of known devices that are open, or ended just now; at most two queries."""
-        devices = {device.pk: device for device in known if device.pk is not None}
+    def load(self) -> None:
+        """Read the owners of the devices, and the pairings that are open or ended just now; at most three queries."""
+        prefetch_related_objects(list(self.devices.values()), "organization")
+        devices = {device.pk: device for device in self.devices.values() if not device._state.adding}
         if not devices:
             return
         rows = list(
@@ -105,48 +105,36 @@ class Pairings:
         self._of_dock[row.dock.sn][row.aircraft.sn] = row
         self._of_aircraft[row.aircraft.sn][row.dock.sn] = row
 
-    # --- what a witness says -----------------------------------------------------------------------
+    # --- what a witness reports --------------------------------------------------------------------
 
-    def hear(self, word: Word) -> list[str]:
-        """Take one word; returns remarks for the journal on what is named and not taken."""
-        dock = self.devices.get(word.gateway_sn)
+    def apply(self, testimony: Testimony) -> list[str]:
+        """Take one testimony; returns remarks for the journal on what is named and not taken."""
+        dock = self.devices.get(testimony.gateway_sn)
         if dock is None or dock.is_aircraft:
             return []
         mine = dict(self._of_dock[dock.sn])
-        changes = [self._ended.get(dock.sn, word.at), *(row.changed_at for row in mine.values())]
-        if any(word.at < moment <= self.now for moment in changes):
-            return []  # said before what we know; the next frame says what holds now
-        # An aircraft comes beside the others; every other witness says what the dock has instead.
-        beside = len(mine.keys() - word.named.keys()) if word.witness == Witness.AIRCRAFT else 0
+        changes = [self._ended.get(dock.sn, testimony.at), *(row.changed_at for row in mine.values())]
+        if any(testimony.at < moment <= self.now for moment in changes):
+            return []  # older than what we know; the next frame reports what holds now
+        # An aircraft comes beside the others; every other witness reports what the dock has instead.
+        by_aircraft = testimony.witness == Witness.AIRCRAFT
+        beside = len(mine.keys() - testimony.named.keys()) if by_aircraft else 0
         reasons = {
             sn: TOO_MANY if place >= MOST else self._why_not(dock, sn, key)
-            for place, (sn, key) in enumerate(word.named.items(), beside)
+            for place, (sn, key) in enumerate(testimony.named.items(), beside)
         }
         refused = {sn: reason for sn, reason in reasons.items() if reason}
-        named = word.named.keys() - refused.keys()
-        # A dock that names another one has that in place of what it had; an aircraft may visit.
-        is_replaced = word.instead or (word.witness != Witness.AIRCRAFT and bool(named - mine.keys()))
+        named = testimony.named.keys() - refused.keys()
         for sn in sorted(named):
-            self._name(mine.get(sn) or self._open(dock, self.devices[sn], word), word)
+            self._name(dock, self.devices[sn], testimony)
+        # A dock that names another one has that in place of what it had; an aircraft may visit.
+        is_replaced = testimony.instead or (not by_aircraft and bool(named - mine.keys()))
         for sn in mine.keys() - named:
-            if is_replaced and sn not in word.refused:
-                self._end(mine[sn], word.witness)
-            elif word.complete or (word.linked is False and not word.named):
+            if is_replaced and sn not in testimony.refused:
+                self._end(mine[sn], testimony.witness)
+            elif testimony.complete or (testimony.linked is False and not testimony.named):
                 self._link(mine[sn], False)
         return [f"{sn}: {reason}" for sn, reason in refused.items()]
-
-    def _name(self, row: Pairing, word: Word) -> None:
-        model_key = word.named[row.aircraft.sn]
-        self.describe(row.aircraft, model_key)
-        if not row.dock.model_key:
-            self.describe(row.dock, model_keys.dock_of(model_key))
-        if row.witness == Witness.AIRCRAFT != word.witness:
-            row.witness = word.witness.value
-            self._touch(row)
-        if word.witness == Witness.AIRCRAFT and not row.is_heard:
-            row.is_heard = True
-            self._touch(row)
-        self._link(row, word.linked)
 
     def _why_not(self, dock: Device, sn: str, model_key: str) -> str:
         if not is_sn(sn):
@@ -163,11 +151,30 @@ class Pairings:
             return "not an aircraft, so it cannot belong to a dock"
         return ""
 
-    def _open(self, dock: Device, aircraft: Device, word: Word) -> Pairing:
-        row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=word.witness.value, changed_at=self.now)
-        self._add(row)
-        self._touch(row)
-        return row
+    def _name(self, dock: Device, aircraft: Device, testimony: Testimony) -> None:
+        """Note that the aircraft belongs to the dock, and what the testimony says of the two."""
+        witness, model_key = testimony.witness, testimony.named[aircraft.sn]
+        row = self._of_dock[dock.sn].get(aircraft.sn)
+        if row is None:
+            row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=witness.value)
+            self._add(row)
+            self._touch(row)
+        self.describe(aircraft, model_key)
+        if not dock.model_key:
+            self.describe(dock, model_keys.dock_of(model_key))
+        if row.witness == Witness.AIRCRAFT != witness:
+            row.witness = witness.value
+            self._touch(row)
+        if witness == Witness.AIRCRAFT and not row.is_heard:
+            row.is_heard = True
+            self._touch(row)
+        self._link(row, testimony.linked)
+
+    def describe(self, device: Device, model_key: str) -> None:
+        """Note the model that a device is said to be."""
+        if model_key and device.model_key != model_key:
+            device.model_key = model_key
+            self.changed[device.sn] = device
 
     def _link(self, row: Pairing, linked: bool | None) -> None:
         """Note whether the dock is linked with the aircraft; the latest link to begin is the one that counts."""
@@ -179,7 +186,7 @@ class Pairings:
         self._touch(row)
 
     def relink(self, dock_sn: str, aircraft_sn: str) -> None:
-        """The aircraft says itself that this is the link it uses now, whatever other docks hear of it."""
+        """The aircraft itself reports that this is the link it uses now, whichever other docks receive it."""
         if (row := self._of_dock[dock_sn].get(aircraft_sn)) is not None:
             row.linked_since = self.now
             self._touch(row)
@@ -206,79 +213,51 @@ class Pairings:
         row = self._of_dock[dock_sn].get(aircraft_sn)
         return row is not None and row.linked_since is not None and _fits(row)
 
-    def describe(self, device: Device, model_key: str) -> None:
-        """Note the model that a device is said to be."""
-        if model_key and device.model_key != model_key:
-            device.model_key = model_key
-            self.changed[device.sn] = device
-
     # --- what follows ------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Give every aircraft concerned its dock, and if nobody owns it the dock's owner."""
         paired = {*self._of_aircraft, *(row.aircraft.sn for row in self._touched.values())}
         for sn in paired & self.devices.keys():
-            self._place(self.devices[sn])
-        self._adopt([row for rows in self._of_dock.values() for row in rows.values()])
+            aircraft = self.devices[sn]
+            known = [row for row in self._of_aircraft[sn].values() if _fits(row)]
+            shown: Pairing | None
+            if linked := [row for row in known if row.linked_since]:
+                shown = max(linked, key=attrgetter("linked_since"))
+            else:  # in the dock it is shown in already, else in the one that changed last
+                known.reverse()
+                shown = max(known, key=lambda row: (row.dock.pk == aircraft.gateway_id, row.changed_at), default=None)
+            dock = shown.dock if shown is not None else None
+            if aircraft.gateway_id != (dock and dock.pk):
+                aircraft.gateway = dock
+                self.changed[sn] = aircraft
+        self._adopt()
         self.switched_off = {
             sn: device
             for sn, device in self._unlinked.items()
             if not any(self.is_linked(dock_sn, sn) for dock_sn in self._of_aircraft[sn])
         }
 
-    def _place(self, aircraft: Device) -> None:
-        dock: Device | None
-        known = [row for row in self._of_aircraft[aircraft.sn].values() if _fits(row)]
-        current = [row for row in known if row.dock.pk == aircraft.gateway_id]
-        if linked := [(row.linked_since, row) for row in known if row.linked_since]:
-            dock = max(linked, key=itemgetter(0))[1].dock
-        elif current or known:
-            dock = (current or sorted(known, key=attrgetter("changed_at")))[-1].dock
-        else:
-            dock = None
-        if aircraft.gateway_id != (dock and dock.pk):
-            aircraft.gateway = dock
-            self.changed[aircraft.sn] = aircraft
-
-    def _adopt(self, rows: Iterable[Pairing]) -> None:
+    def _adopt(self) -> None:
         candidates = []
-        for row in rows:
-            remark = self._why_not_adopted(row)
-            if remark is None:
+        for row in [row for rows in self._of_dock.values() for row in rows.values()]:
+            if (remark := _why_not_adopted(row)) is None:
                 candidates.append(row)
             else:
                 self._remark(row, remark)
         owners = {row.dock.organization for row in candidates if row.dock.organization}
-        room = self.room
-        room |= room_in({owner.pk: owner.device_limit for owner in owners if owner.pk not in room})
+        self.room |= room_in({owner.pk: owner.device_limit for owner in owners if owner.pk not in self.room})
         for row in candidates:
             owner = row.dock.organization
-            assert owner is not None  # noqa: S101  (_why_not_adopted said so)
-            if room.get(owner.pk, 1) < 1:
+            assert owner is not None  # noqa: S101  (_why_not_adopted found it)
+            if self.room.get(owner.pk, 1) < 1:
                 self._remark(row, OVER_LIMIT)
                 continue
-            if owner.pk in room:
-                room[owner.pk] -= 1
+            if owner.pk in self.room:
+                self.room[owner.pk] -= 1
             self._remark(row, "")
             self.ownership.give(row.aircraft, owner, Device.Claim.NAMED, "adopt", dock=str(row.dock))
             self.changed[row.aircraft.sn] = row.aircraft
-
-    def _why_not_adopted(self, row: Pairing) -> str | None:
-        """Why the aircraft does not join the dock's owner, "" if there is nothing to say; None: it may."""
-        dock, aircraft = row.dock, row.aircraft
-        if dock.organization_id == aircraft.organization_id:
-            return ""
-        if aircraft.organization_id is not None:
-            return FOREIGN
-        if dock.organization is None or aircraft.gateway_id != dock.pk:
-            return ""
-        if not dock.organization.is_active:
-            return INACTIVE
-        if not aircraft.is_enabled:
-            return DISABLED
-        if row.witness == Witness.AIRCRAFT:
-            return NOT_NAMED
-        return UNKNOWN_MODEL if model_keys.domain(aircraft.model_key) != model_keys.AIRCRAFT else None
 
     def _remark(self, row: Pairing, remark: str) -> None:
         if remark:
@@ -288,31 +267,48 @@ class Pairings:
             self._touched[id(row)] = row
             self.new_remarks += [(row.dock, f"{row.aircraft.sn}: {remark}")] if remark else []
 
-    @property
-    def docks(self) -> dict[str, Device]:
-        """By SN: the docks whose pairings change, and so their pages."""
-        return {row.dock.sn: row.dock for row in self._touched.values()}
+    def write(self, devices: Mapping[str, Device]) -> dict[str, Device]:
+        """Save these devices, and all that changed here; returns by SN the devices whose pages differ now.
 
-    def write(self) -> None:
-        """Save the pairings, when their devices are saved; at most two statements."""
+        A constant number of statements, none for a kind of row that did not change.
+        """
+        changed = {**devices, **self.changed}
+        self.ownership.write(changed.values())
         rows = list(self._touched.values())
         append(Pairing, [row for row in rows if row.pk is None])
-        Pairing.objects.bulk_create(
+        Pairing.objects.write_fields(
             (row for row in rows if row.pk is not None),
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],
+            ["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],
         )
+        return {row.dock.sn: row.dock for row in rows} | changed
 
 
 def _fits(row: Pairing) -> bool:
-    """Whether the owners allow that the aircraft is shown in this dock: nobody's word moves what another owns."""
+    """Whether the owners allow that the aircraft is shown in this dock: no report moves what another one owns."""
     owner = row.aircraft.organization_id
     return owner is None or owner == row.dock.organization_id
 
 
-def room_in(limits: dict[int, int | None]) -> dict[int, int]:
-    """How many more devices each of these organizations may have; those without a limit are left out."""
+def _why_not_adopted(row: Pairing) -> str | None:
+    """Why the aircraft does not join the dock's owner, "" if there is nothing to say; None: it may."""
+    dock, aircraft = row.dock, row.aircraft
+    if dock.organization_id == aircraft.organization_id:
+        return ""
+    if aircraft.organization_id is not None:
+        return FOREIGN
+    if dock.organization is None or aircraft.gateway_id != dock.pk:
+        return ""
+    if not dock.organization.is_active:
+        return INACTIVE
+    if not aircraft.is_enabled:
+        return DISABLED
+    if row.witness == Witness.AIRCRAFT:
+        return NOT_NAMED
+    return UNKNOWN_MODEL if model_keys.domain(aircraft.model_key) != model_keys.AIRCRAFT else None
+
+
+def room_in(limits: Mapping[int, int | None]) -> dict[int, int]:
+    """How many more devices each of these organizations (by primary key) may have; without a limit: left out."""
     limited = {pk: limit for pk, limit in limits.items() if limit is not None}
     if not limited:
         return {}

@@ -12,7 +12,7 @@ from django.utils import timezone
 from devices import registry, topology
 from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
-from devices.pairing import Word
+from devices.pairing import Testimony
 from devices.topology import Link
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.telemetry import OwnAircraft, Telemetry, extract
@@ -154,7 +154,9 @@ def _learn(witnesses: Sequence[_Witness], *, now: datetime) -> None:
             _learn_unless_locked(witness, words, links, now=now)
 
 
-def _learn_unless_locked(witness: _Witness, words: Sequence[Word], links: Sequence[Link], *, now: datetime) -> None:
+def _learn_unless_locked(
+    witness: _Witness, words: Sequence[Testimony], links: Sequence[Link], *, now: datetime
+) -> None:
     """Hand on what one device says; it is said again with the next frames if somebody has locked what it is about."""
     try:
         with transaction.atomic():
@@ -166,7 +168,7 @@ def _learn_unless_locked(witness: _Witness, words: Sequence[Word], links: Sequen
         _unlearned[witness.frame.sn] = witness
 
 
-def _news(witness: _Witness, known: dict[str, dict[str, _Known]]) -> tuple[list[Word], list[Link]]:
+def _news(witness: _Witness, known: dict[str, dict[str, _Known]]) -> tuple[list[Testimony], list[Link]]:
     """What this frame says that no pairing says yet."""
     words, links = [], []
     word = _word(witness)
@@ -178,7 +180,7 @@ def _news(witness: _Witness, known: dict[str, dict[str, _Known]]) -> tuple[list[
         link = known.get(through, {}).get(frame.sn)
         if link is None or not (link.is_linked and link.is_heard):
             at = frame.data_since or frame.received_at
-            words.append(Word(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
+            words.append(Testimony(through, Pairing.Witness.AIRCRAFT, at, {frame.sn: ""}, linked=True))
         if link is None or not link.is_current:
             links.append(Link(frame.sn, through, is_best=bool(best)))
     return words, links
@@ -199,7 +201,7 @@ def _known(witnesses: Sequence[_Witness]) -> dict[str, dict[str, _Known]]:
     return known
 
 
-def _word(witness: _Witness) -> Word | None:
+def _word(witness: _Witness) -> Testimony | None:
     """What a dock's property `sub_device` says of its aircraft; None if the frame has none that says anything."""
     frame, told = witness.frame, witness.values.sub_device
     if told is None or told == OwnAircraft():
@@ -207,13 +209,13 @@ def _word(witness: _Witness) -> Word | None:
     at = frame.data_since or frame.received_at
     is_unpaired = told.device_paired is False and not told.device_online_status
     if is_unpaired or not told.device_sn:
-        return Word(frame.sn, Pairing.Witness.DOCK, at, {}, told.device_online_status, instead=is_unpaired)
+        return Testimony(frame.sn, Pairing.Witness.DOCK, at, {}, told.device_online_status, instead=is_unpaired)
     named = {told.device_sn: told.model_key}
     instead = witness.before not in ("", told.device_sn)
-    return Word(frame.sn, Pairing.Witness.DOCK, at, named, told.device_online_status, instead=instead)
+    return Testimony(frame.sn, Pairing.Witness.DOCK, at, named, told.device_online_status, instead=instead)
 
 
-def _is_news(word: Word, known: dict[str, dict[str, _Known]]) -> bool:
+def _is_news(word: Testimony, known: dict[str, dict[str, _Known]]) -> bool:
     mine = known.get(word.gateway_sn, {})
     if word.instead and mine.keys() - word.named.keys():
         return True

@@ -1,23 +1,23 @@
-"""What gateways report about themselves and their aircraft, and who is online.
+"""What gateways report about themselves and their aircraft, and which devices are online.
 
-A gateway is online while it speaks; an aircraft while it speaks and its gateway does. The message is on DJI's
+A gateway is online while it speaks; an aircraft while both it and its gateway do. The message is on DJI's
 "device management" page; decisions 14 to 17 in docs/protocol.md.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from devices import ownership, pairing
+from devices import pairing
 from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
-from devices.pairing import Pairings, Word
+from devices.pairing import Pairings, Testimony
 from devices.registry import discover
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
@@ -28,14 +28,14 @@ from organizations.models import AuditEvent
 
 
 class Report(NamedTuple):
-    """What one gateway says about itself and its aircraft."""
+    """What one gateway reports about itself and its aircraft."""
 
     gateway_sn: str
     topology: UpdateTopo
 
 
 class Link(NamedTuple):
-    """Through which gateway an aircraft spoke; `is_best` if it says so itself, among several that hear it."""
+    """Through which gateway an aircraft spoke; `is_best` if it names this one itself, of several that receive it."""
 
     aircraft_sn: str
     gateway_sn: str
@@ -62,27 +62,27 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
 
 
 @transaction.atomic
-def learn(words: Sequence[Word], links: Sequence[Link] = (), *, now: datetime) -> None:
-    """Take what the properties of docks and aircraft say of each other.
+def learn(testimonies: Sequence[Testimony], links: Sequence[Link] = (), *, now: datetime) -> None:
+    """Take what the properties of docks and aircraft report about each other.
 
     What keeps an aircraft from its dock's owner goes to the journal, once.
     """
-    gateways = {word.gateway_sn for word in words} | {link.gateway_sn for link in links}
-    named = {sn for word in words for sn in word.named} | {link.aircraft_sn for link in links}
-    discover(sn for word in words if word.witness != Pairing.Witness.AIRCRAFT for sn in word.named)
+    gateways = {said.gateway_sn for said in testimonies} | {link.gateway_sn for link in links}
+    named = {sn for said in testimonies for sn in said.named} | {link.aircraft_sn for link in links}
+    discover(sn for said in testimonies if said.witness != Pairing.Witness.AIRCRAFT for sn in said.named)
     change = _Change(gateways, named, now)
-    for word in words:
-        change.pairings.hear(word)
+    for testimony in testimonies:
+        change.pairings.apply(testimony)
     spoke = [link.aircraft_sn for link in links if not link.is_best]
     lost = set(Device.objects.filter(sn__in=spoke, gateway__state__online=False).values_list("sn", flat=True))
     for link in links:
-        # Several docks may hear an aircraft: it is shown in its best link, or in who hears it when its dock is gone.
+        # Several docks may receive an aircraft: it is shown in its best link, or in any of them when its dock is gone.
         if link.is_best or link.aircraft_sn in lost:
             change.pairings.relink(link.gateway_sn, link.aircraft_sn)
     change.pairings.settle()
-    for word in words:
-        if word.linked and word.witness == Pairing.Witness.DOCK:
-            change.set_online(word.gateway_sn, word.named)
+    for testimony in testimonies:
+        if testimony.linked and testimony.witness == Pairing.Witness.DOCK:
+            change.set_online(testimony.gateway_sn, testimony.named)
     change.write()
     Exchange.objects.bulk_create(
         Exchange(
@@ -101,49 +101,47 @@ class _Change:
     """The rows of one group of reports while they are being changed."""
 
     def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
-        rows = Device.objects.filter(pairing.concerned(gateways, named)).select_related("state")
-        self.devices = {device.sn: device for device in rows.prefetch_related("organization").lock_in_order()}
+        rows = pairing.concerned(gateways, named).select_related("state").lock_in_order()
+        self.devices = {device.sn: device for device in rows}
         self.now = now
         self.flipped: dict[str, Device] = {}  # came online, or went
         self.states: dict[str, DeviceState] = {}
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
-        self.pairings = Pairings(self.devices, self.ownership, now=now)
-        self.pairings.load(self.devices.values())
+        self.pairings = Pairings(self.devices, self.ownership)
+        self.pairings.load()
 
     def apply(self, report: Report) -> list[str]:
-        gateway = self.devices.get(report.gateway_sn)
+        """Take a report; returns remarks for the journal."""
+        gateway, reported = self.devices.get(report.gateway_sn), report.topology
         if gateway is None:
             return ["not recorded: too many unclaimed devices"]
-        if gateway.is_unproven:
-            self._free(gateway)
+        if gateway.is_unproven:  # a dock falsely named it as its aircraft: aircraft report no topology
+            if gateway.organization is not None:
+                self.ownership.take(gateway, "disown")
+            self.pairings.end_all({gateway.sn}, Pairing.Witness.TOPOLOGY)
+            gateway.gateway, gateway.model_key, gateway.callsign = None, "", ""
+            self.pairings.changed[gateway.sn] = gateway
         remarks = []
-        if model_keys.domain(report.topology.model_key) == model_keys.AIRCRAFT:  # which report no topology
+        if model_keys.domain(reported.model_key) == model_keys.AIRCRAFT:
             remarks.append("it calls itself an aircraft, which is not believed")
         else:
-            self.pairings.describe(gateway, report.topology.model_key)
-        self._set_online(gateway, not report.topology.is_offline)
-        if report.topology.is_offline:  # it says nothing about its aircraft, but they can be reached no more
+            self.pairings.describe(gateway, reported.model_key)
+        self._set_online(gateway, not reported.is_offline)
+        if reported.is_offline:  # it reports nothing about its aircraft, but they can no longer be reached
             for aircraft in self.devices.values():
                 if aircraft.gateway_id == gateway.pk:
                     self._set_online(aircraft, False)
             return remarks
-        named = {sub.sn: sub.model_key for sub in report.topology.sub_devices}
+        named = {sub.sn: sub.model_key for sub in reported.sub_devices}
         witness = Pairing.Witness.TOPOLOGY
-        return remarks + self.pairings.hear(Word(gateway.sn, witness, self.now, named, linked=True, complete=True))
+        testimony = Testimony(gateway.sn, witness, self.now, named, linked=True, complete=True)
+        return remarks + self.pairings.apply(testimony)
 
     def set_online(self, gateway_sn: str, listed: Iterable[str]) -> None:
         """Make online what a gateway lists and its owner may have."""
         for sn in listed:
             if self.pairings.is_linked(gateway_sn, sn):
                 self._set_online(self.devices[sn], True)
-
-    def _free(self, gateway: Device) -> None:
-        """Take a gateway from whoever's dock falsely claimed to carry it: aircraft do not speak here."""
-        if gateway.organization is not None:
-            self.ownership.take(gateway, "disown")
-        self.pairings.end_all({gateway.sn}, Pairing.Witness.TOPOLOGY)
-        gateway.gateway, gateway.model_key, gateway.callsign = None, "", ""
-        self.pairings.changed[gateway.sn] = gateway
 
     def _set_online(self, device: Device, online: bool) -> None:
         # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
@@ -153,16 +151,12 @@ class _Change:
 
     def write(self) -> None:
         """At most two statements per kind of row, none for a kind that did not change."""
-        changed = self.pairings.changed
         for device in self.pairings.switched_off.values():
             if not hasattr(device, "state") or device.state.online:
                 self._set_online(device, False)
-        ownership.save(changed.values())
-        self.ownership.write()
-        self.pairings.write()
-        if self.states:
-            write_presence(self.states.values())
-        broadcast.tell_device((self.pairings.docks | changed | self.flipped).values())
+        changed = self.pairings.write({})
+        write_presence(self.states.values())
+        broadcast.tell_device((changed | self.flipped).values())
 
 
 # --- presence ----------------------------------------------------------------------------------
@@ -189,30 +183,26 @@ def write_presence(states: Iterable[DeviceState]) -> None:
 
 
 def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
-    """Declare offline what was silent too long, and aircraft whose gateway is; returns how many.
+    """Declare offline what was silent too long, and aircraft whose gateway is offline; returns how many.
 
     Only silence the bridge listened to counts: after a restart every device gets its time to speak first. One that was
     last seen in the future, because our clock was set back, was last seen now.
     """
     now = now or timezone.now()
-    _update_unlocked(DeviceState.objects.filter(online=True, last_seen__gt=now), last_seen=now)
+    online = DeviceState.objects.filter(online=True)
+    _update_unlocked(online.filter(last_seen__gt=now), last_seen=now)
     limit = now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER)
     if listening_since > limit:
         return 0
-    online = DeviceState.objects.filter(online=True)
-    silent = _put_offline(online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)))
-    return silent + _put_offline(online.filter(device__gateway__state__online=False))
-
-
-def _put_offline(states: QuerySet[DeviceState]) -> int:
-    gone = _update_unlocked(states, online=False)
+    gone = _update_unlocked(online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)), online=False)
+    gone += _update_unlocked(online.filter(device__gateway__state__online=False), online=False)
     broadcast.tell_device(gone)
     return len(gone)
 
 
 @transaction.atomic
-def _update_unlocked(states: QuerySet[DeviceState], **values: Any) -> list[Device]:
-    """Change these states but those that somebody else is writing: that device has just spoken."""
+def _update_unlocked(states: QuerySet[DeviceState], **values: bool | datetime) -> list[Device]:
+    """Change these states but those that another transaction is writing: that device has just spoken."""
     rows = states.order_by("pk").select_for_update(skip_locked=True, of=("self",)).select_related("device")
     changed = [state.device for state in rows.only("online", "device__sn", "device__organization")]
     if changed:

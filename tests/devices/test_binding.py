@@ -8,7 +8,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import binding
-from devices.binding import BindEntry
 from devices.models import Device, Pairing
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from organizations.audit import Actor
@@ -33,10 +32,9 @@ def wanted(sn, code="", organization_id="12345678", model_key="3-2-0", callsign=
 
 def bind(*requests):
     """Bind requests, each a list of entries whose first is the dock's; the err_codes of each."""
-    entries = [BindEntry(number, request[0].sn, entry) for number, request in enumerate(requests) for entry in request]
+    asked = [binding.Request(entries[0].sn, entries) for entries in requests]
     with transaction.atomic():
-        results = iter(binding.bind(entries, now=timezone.now()))
-    return [[next(results).err_code for _ in request] for request in requests]
+        return [[result.err_code for result in results] for results in binding.bind(asked, now=timezone.now())]
 
 
 def dock_and_aircraft(code, number=1, **fields):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from devices import binding, telemetry, topology
-from devices.binding import BindEntry
 from devices.models import Device, DeviceState, Pairing
 from devices.topology import Report
 from mqtt_bridge.protocol.messages import BindDevice, SubDevice, UpdateTopo
@@ -58,30 +57,26 @@ class Field(RuleBasedStateMachine):
     @rule(dock=docks, aircraft=some, organization=st.sampled_from(["11111111", "22222222"]), with_key=st.booleans())
     def bind(self, dock, aircraft, organization, with_key):
         wanted = [(dock, "3-3-0"), *((sn, M4D) for sn in aircraft)]
-        entries = [
-            BindEntry(
-                0,
-                dock,
-                BindDevice(
-                    sn=sn,
-                    device_model_key=key if with_key else "",
-                    organization_id=organization,
-                    device_binding_code=self.codes[organization],
-                ),
+        devices = [
+            BindDevice(
+                sn=sn,
+                device_model_key=key if with_key else "",
+                organization_id=organization,
+                device_binding_code=self.codes[organization],
             )
             for sn, key in wanted
         ]
-        results = binding.bind(entries, now=self.tick())
-        for entry, result in zip(entries, results, strict=True):
+        request = binding.Request(dock, devices)
+        [results] = binding.bind([request], now=self.tick())
+        for device, result in zip(devices, results, strict=True):
             if result.err_code == 0:
-                assert owner(entry.wanted.sn) == organization
-                if entry.wanted.sn != dock and owner(dock) == organization:
-                    assert is_paired(dock, entry.wanted.sn)
+                assert owner(device.sn) == organization
+                if device.sn != dock and owner(dock) == organization:
+                    assert is_paired(dock, device.sn)
         # The same again is answered the same, and changes nothing.
         before = everything()
-        assert [result.err_code for result in binding.bind(entries, now=self.tick())] == [
-            result.err_code for result in results
-        ]
+        [again] = binding.bind([request], now=self.tick())
+        assert [result.err_code for result in again] == [result.err_code for result in results]
         assert everything() == before
 
     @rule(dock=docks, aircraft=some, domain=st.sampled_from(["0", ""]))

@@ -8,7 +8,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import binding, registry, telemetry, topology
-from devices.binding import BindEntry
 from devices.live import broadcast
 from devices.models import Device, DeviceState, ServiceCall
 from mqtt_bridge.protocol.messages import BindDevice, SubDevice, UpdateTopo
@@ -174,7 +173,7 @@ def test_telemetry_tells_only_who_comes_back(dock, listener):
 def bind(sn, plain):
     wanted = BindDevice(sn=sn, organization_id="12345678", device_binding_code=plain, device_model_key="3-2-0")
     with transaction.atomic():
-        [result] = binding.bind([BindEntry(0, sn, wanted)], now=timezone.now())
+        [[result]] = binding.bind([binding.Request(sn, [wanted])], now=timezone.now())
     assert result.err_code == 0
 
 
