@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 from rest_framework import serializers
 
+from cloudapi.rest.including import Include, IncludingSerializer
 from devices.calls import methods, states
 from devices.models import (
     OPEN_STATUSES,
@@ -19,7 +20,6 @@ from devices.models import (
 )
 from devices.presence import Presence, Watch
 from mqtt_bridge.protocol import mode_codes
-from organizations.serializers import Include, IncludingSerializer
 
 
 class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
@@ -64,7 +64,6 @@ class DeviceSerializer(IncludingSerializer):
         "carried": Include(prefetch=(Prefetch("carried", Device.objects.order_by("sn")),)),
         "properties": Include(is_heavy=True),
     }
-    fleeting: ClassVar = ("presence", "last_seen", "firmware_version")
 
     model_name = serializers.CharField(read_only=True)
     organization = serializers.CharField(

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from cloudapi.rest.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter
 from devices.api.exchanges import OfDeviceMixin
 from devices.live import broadcast
 from licenses import catalog, files, validity, views
@@ -32,7 +33,7 @@ from licenses.serializers import (
     UnlockLicenseSerializer,
     UploadSerializer,
 )
-from organizations.api.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.filters import TypedFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import Role
 

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from cloudapi.rest.fields import StrictSerializer
+from cloudapi.rest.including import Include, IncludingSerializer
 from licenses import geography, validity, wording
 from licenses.models import Inventory, LicenseEvent, LicenseFile, UnlockLicense
-from organizations.fields import StrictSerializer, TypedField
-from organizations.serializers import Include, IncludingSerializer
+from organizations.serializers import TypedField
 from organizations.tenancy import restrict
 
 INVENTORIES = {Inventory.AIRCRAFT.value: "aircraft", Inventory.DOCK.value: "dock"}

@@ -1,15 +1,15 @@
 """Organizations, binding codes and whatever belongs to an organization as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from django.core.validators import RegexValidator
-from django.db.models import Prefetch
 from django.utils import timezone
 from rest_framework import serializers
 
-from organizations.fields import CharField, IntegerField, StrictModelSerializer, StrictSerializer, TypedField
+from cloudapi.rest.fields import CharField, IntegerField, StrictSerializer
+from cloudapi.rest.including import Include, IncludingSerializer
 from organizations.models import BindingCode, Organization
 from organizations.typed import typed
 
@@ -21,24 +21,11 @@ MOST_USES: Final = 2**31 - 1
 USES_HELP: Final = "How many docks may bind with it; each takes its aircraft along. Absent or null: no limit."
 
 
-class Include(NamedTuple):
-    """Data that a serializer shows only when asked, and what the query needs for it."""
+class TypedField(CharField):
+    """Text that a person typed, in its plain form; see `organizations/typed.py`."""
 
-    select: tuple[str, ...] = ()
-    prefetch: "tuple[str | Prefetch[Any], ...]" = ()
-    is_heavy: bool = False  # too much for the rows of a list
-
-
-class IncludingSerializer(StrictModelSerializer):
-    """A serializer whose fields named in `includes` are there only if its context's `include` names them."""
-
-    related: ClassVar[Sequence[str]] = ()  # for select_related, always
-    includes: ClassVar[Mapping[str, Include]] = {}
-    fleeting: ClassVar[Sequence[str]] = ()  # what changes by itself: no reason to refuse a client's change
-
-    def get_fields(self) -> dict[str, Any]:
-        left_out = set(self.includes) - set(self.context.get("include", ()))
-        return {name: field for name, field in super().get_fields().items() if name not in left_out}
+    def to_internal_value(self, data: object) -> str:
+        return typed(super().to_internal_value(data))
 
 
 class OrganizationCountsSerializer(serializers.Serializer[Any]):

@@ -1,1 +1,1 @@
-"""What all REST routes share: errors, pages of lists, rate limits, the schema."""
+"""What all REST routes share: fields, filters, `include`, tags, errors, pages of lists, rate limits, the schema."""

@@ -13,15 +13,16 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cloudapi.rest.fields import BooleanField, IntegerField, StrictSerializer
+from cloudapi.rest.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from devices import binding
 from devices.diagnosis import tracing
 from devices.live import broadcast
 from devices.models import Device
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
-from organizations.api.filters import BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.filters import TypedFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
-from organizations.fields import BooleanField, IntegerField, StrictSerializer
 from organizations.models import Role
 
 SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"

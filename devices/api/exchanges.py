@@ -11,12 +11,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
 
+from cloudapi.rest.filters import BeforeFilter, ChoiceFilter, SinceFilter
+from cloudapi.rest.including import Include, IncludingSerializer
 from devices.diagnosis import attention, exchanges
 from devices.models import Device
 from mqtt_bridge.models import Exchange, PassingEvent
-from organizations.api.filters import BeforeFilter, ChoiceFilter, SinceFilter
 from organizations.api.tenant import TenantViewSet
-from organizations.serializers import Include, IncludingSerializer
 from organizations.tenancy import restrict
 
 OUTCOMES = attention.outcomes()
@@ -39,7 +39,7 @@ class ExchangeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which messages; each is asked for in full."""
 
     method = django_filters.CharFilter(help_text="DJI's name of what was said.")
-    channel = ChoiceFilter(choices=Exchange._meta.get_field("channel").choices)
+    channel = ChoiceFilter(choices=Exchange._meta.get_field("channel").flatchoices)
     outcome = ChoiceFilter(choices=Exchange.Outcome.choices)
     became = ChoiceFilter(choices=[(word, word) for word in OUTCOMES], method="that_became")
     since = SinceFilter("received_at")

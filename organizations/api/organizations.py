@@ -12,8 +12,9 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cloudapi.rest.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations import audit, codes, fleet
-from organizations.api.filters import BooleanFilter, ChoiceFilter, SinceFilter, TypedFilter
+from organizations.api.filters import TypedFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import BindingCode, Organization, Role
 from organizations.serializers import (

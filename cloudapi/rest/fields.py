@@ -1,4 +1,4 @@
-"""Fields and serializers of REST bodies that take JSON as it is: no "yes" for true, no 5 for "5", no misspelt name."""
+"""Fields and serializers of bodies that take JSON as it is: no "yes" for true, no 5 for "5", no misspelt name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 from django.db import models
 from rest_framework import serializers
 
-from organizations.typed import typed
-
 
 class BooleanField(serializers.BooleanField):
     """`true` or `false`."""
 
-    def to_internal_value(self, data: Any) -> bool:
+    def to_internal_value(self, data: object) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
@@ -21,23 +19,16 @@ class BooleanField(serializers.BooleanField):
 class CharField(serializers.CharField):
     """Text."""
 
-    def to_internal_value(self, data: Any) -> str:
+    def to_internal_value(self, data: object) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
-class TypedField(CharField):
-    """Text that a person typed, in its plain form; see `organizations/typed.py`."""
-
-    def to_internal_value(self, data: Any) -> str:
-        return typed(super().to_internal_value(data))
-
-
 class IntegerField(serializers.IntegerField):
     """A whole number, which 5.0 is in JSON, too."""
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         if isinstance(data, float) and data.is_integer():
             data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
@@ -46,27 +37,23 @@ class IntegerField(serializers.IntegerField):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """An object without fields that nobody knows."""
+    """An object that has no unknown field, and none that is only read."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        strange = self._strange(data) if isinstance(data, Mapping) else {}
+    def to_internal_value(self, data: object) -> dict[str, Any]:
+        writable = sorted(name for name, field in self.fields.items() if not field.read_only)
+        unknown = f"No such field here. There is: {', '.join(writable)}."
+        refused = {
+            str(name): ["This cannot be set here." if name in self.fields else unknown]
+            for name in (sorted(set(data) - set(writable)) if isinstance(data, Mapping) else ())
+        }
         try:
-            value = super().to_internal_value(data)
+            value: dict[str, Any] = super().to_internal_value(data)
         except serializers.ValidationError as error:
             found: Any = error.detail  # one entry for each field
-            raise serializers.ValidationError({**strange, **found}) from None
-        if strange:
-            raise serializers.ValidationError(strange)
+            raise serializers.ValidationError({**refused, **found}) from None
+        if refused:
+            raise serializers.ValidationError(refused)
         return value
-
-    def _strange(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
-        """What is wrong with the names in an object."""
-        writable = [name for name, field in self.fields.items() if not field.read_only]
-        unknown = f"No such field here. There is: {', '.join(sorted(writable))}."
-        return {
-            str(name): ["This cannot be set here." if name in self.fields else unknown]
-            for name in sorted(set(data) - set(writable))
-        }
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
