@@ -1,17 +1,49 @@
-"""What Django's error pages and reports do not show: people copy them into tickets."""
+"""Faults of the server: the answer that clients get, and what error reports do not show."""
 
 import re
-from typing import Any
+import sys
+from typing import Final
 
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.views import defaults
 from django.views.debug import SafeExceptionReporterFilter
+
+from cloudapi.rest.problems import MEDIA_TYPE, problem
+from mqtt_bridge.timeouts import is_away
+
+API: Final = "/api/"
+RETRY_AFTER: Final = 5  # seconds
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A fault of the server, for programs below /api/ and for people elsewhere; Django has logged it.
+
+    A database that is away, or keeps a row locked for too long, is no fault: 503, and worth another try.
+    """
+    is_program = request.path.startswith(API)
+    if is_away(sys.exc_info()[1]):
+        text = "The database is away or busy. Try again in a few seconds."
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        if is_program:
+            body = problem(503, "database_unavailable", text)
+            return JsonResponse(body, status=503, content_type=MEDIA_TYPE, headers=headers)
+        return HttpResponse(render_to_string("503.html", {"text": text}), status=503, headers=headers)
+    if not is_program:
+        return defaults.server_error(request)
+    body = problem(500, "server_error", "The server failed. Try again later.")
+    return JsonResponse(body, status=500, content_type=MEDIA_TYPE)
 
 
 class Filter(SafeExceptionReporterFilter):
-    """Hides addresses with passwords in them, and with DEBUG, too, what views and functions call sensitive."""
+    """Hides addresses with passwords in them; with DEBUG, too, what views and functions call sensitive.
+
+    People copy error reports into tickets.
+    """
 
     hidden_settings = re.compile(
         SafeExceptionReporterFilter.hidden_settings.pattern + "|URL|ADDRESS|LICENSE", flags=re.IGNORECASE
     )
 
-    def is_active(self, request: Any) -> bool:
+    def is_active(self, request: HttpRequest | None) -> bool:
         return True

@@ -5,20 +5,19 @@ the handler fails, whether the handler writes (then it runs in a transaction), a
 of one device in a row. A method without a line here gets the fallback of its channel in `mqtt_bridge/router.py`: an
 unknown request is refused at once, an event that wants a reply gets one, the rest is journalled.
 
-Below it, for service calls: what their end means beyond themselves, and what builds their messages.
+Below it, for service calls: what their end means beyond themselves, and what builds their messages, as the rows of
+`devices/calls/methods.py` name them.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from django.utils.module_loading import import_string
 from msgspec import Struct
 
-from devices import accounts
 from devices import mqtt as devices
-from devices.calls import methods
+from devices.calls.methods import METHODS
 from devices.calls.transition import FollowUp
 from devices.models import ServiceCall
-from licenses import catalog, files
 from mqtt_bridge.protocol.messages import (
     BindRequest,
     BindStatusRequest,
@@ -69,21 +68,20 @@ ROUTES = {
     (Channel.REQUESTS, "offline_map_get"): Route(accepted, writes=False, runs=True),
     # answers to service calls; the method may be missing, and the call knows it
     (Channel.SERVICES_REPLY, ANY): Route(devices.services_reply, runs=True),
-    (Channel.EVENTS, "login_dji_account"): Route(devices.account_progress, runs=True),
-    (Channel.EVENTS, "logout_dji_account"): Route(devices.account_progress, runs=True),
+    **{
+        (Channel.EVENTS, method.name): Route(devices.service_progress, runs=True)
+        for method in METHODS.values()
+        if method.event
+    },
 }
 
-# (call, data of the dock's last word or None) in the transaction that closes a call, or corrects it later;
-# returns what is worth asking the dock next, if anything
-OUTCOMES: dict[str, Callable[[ServiceCall, Any], list[FollowUp] | None]] = {
-    methods.LOGIN: accounts.login_ended,
-    methods.LOGOUT: accounts.logout_ended,
-    methods.LIST: catalog.listed,
-    methods.SWITCH: catalog.switched,
-    methods.UPDATE: catalog.updated,
+# (call, data of the dock's last answer or None) in the transaction that closes a call, or corrects it later;
+# returns what to ask the dock next, if anything
+OUTCOMES: dict[str, Callable[[ServiceCall, Struct | None], list[FollowUp] | None]] = {
+    method.name: import_string(method.outcome) for method in METHODS.values() if method.outcome
 }
 
 # call -> `data` of its message, where that is not what the call has stored
 PAYLOADS: dict[str, Callable[[ServiceCall], Struct]] = {
-    methods.UPDATE: files.payload,
+    method.name: import_string(method.payload) for method in METHODS.values() if method.payload
 }

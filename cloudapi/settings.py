@@ -310,12 +310,17 @@ SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "qu
     "": number("SERVICE_CALL_EXPIRES", default=60),
     "queue": number("SERVICE_CALL_QUEUE_EXPIRES", default=600),
 }
-SERVICE_SILENCE = {  # seconds that a dock may say nothing about a call, by method
-    "": number("SERVICE_SILENCE", default=15),
-    "unlock_license_list": number("SERVICE_SILENCE_LIST", default=60),
-    "unlock_license_update": number("SERVICE_SILENCE_UPDATE", default=120),
-    "login_dji_account": number("SERVICE_SILENCE_ACCOUNT", default=180),
-    "logout_dji_account": number("SERVICE_SILENCE_ACCOUNT", default=180),
+# Seconds that a dock may say nothing about a call, by method; else its row in devices/calls/methods.py, else "".
+SERVICE_SILENCE = {
+    method: number(name, default=15)
+    for method, name in (
+        ("", "SERVICE_SILENCE"),
+        ("unlock_license_list", "SERVICE_SILENCE_LIST"),
+        ("unlock_license_update", "SERVICE_SILENCE_UPDATE"),
+        ("login_dji_account", "SERVICE_SILENCE_ACCOUNT"),
+        ("logout_dji_account", "SERVICE_SILENCE_ACCOUNT"),
+    )
+    if not method or text(name)
 }
 
 # --- Celery: workers that publish commands -----------------------------------------------------

@@ -22,7 +22,7 @@ urlpatterns = [
     path("metrics", health.metrics),
 ]
 
-handler500 = "cloudapi.rest.problems.server_error"
+handler500 = "cloudapi.error_reports.server_error"
 
 websocket_urlpatterns = [
     re_path(r"^ws/devices/(?P<sn>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/\Z", DeviceConsumer.as_asgi()),

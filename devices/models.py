@@ -317,14 +317,13 @@ class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
         """Calls whose end is not known yet."""
         return self.filter(status__in=OPEN_STATUSES)
 
-    def overdue(self, now: datetime) -> Self:
-        """Open calls that were not sent or not answered in time.
+    def overdue(self, now: datetime, *, longest: timedelta) -> Self:
+        """Open calls that were not sent or not answered in time; no dock may be silent for longer than `longest`.
 
         Those whose time would be up much later than it may be are among them: our clock was set back since, and they
         would keep their docks from other calls until it is what it was.
         """
         queued = Q(status=ServiceCall.Status.QUEUED)
-        longest = timedelta(seconds=max(settings.SERVICE_SILENCE.values()))
         is_over = Q(expires__lt=now) | Q(created__gt=now + CLOCK_TOLERANCE)
         is_silent = Q(deadline__lt=now) | Q(deadline__gt=now + longest + CLOCK_TOLERANCE)
         return self.open().filter((queued & is_over) | (~queued & is_silent))

@@ -100,8 +100,8 @@ def services_reply(messages: Sequence[Message]) -> list[Reply]:
     return _hear(Source.REPLY, messages)
 
 
-def account_progress(messages: Sequence[Message]) -> list[Reply]:
-    """`login_dji_account` and `logout_dji_account` as events: how far it is, and how it ended."""
+def service_progress(messages: Sequence[Message]) -> list[Reply]:
+    """An event of a service that reports progress: how far it is, and how it ended."""
     return _hear(Source.EVENT, messages)
 
 

@@ -8,7 +8,7 @@ from django.db.models import Prefetch
 from rest_framework import serializers
 
 from cloudapi.rest.including import Include, IncludingSerializer
-from devices.calls import methods, states
+from devices.calls import methods, wording
 from devices.models import (
     OPEN_STATUSES,
     Device,
@@ -158,10 +158,10 @@ class ServiceCallSerializer(IncludingSerializer):
         return methods.label(call.method)
 
     def get_text(self, call: ServiceCall) -> str:
-        return states.describe(call)
+        return wording.describe(call)
 
-    def get_problem(self, call: ServiceCall) -> states.Problem | None:
-        return states.problem(call)
+    def get_problem(self, call: ServiceCall) -> wording.Problem | None:
+        return wording.problem(call)
 
 
 class SkippedSerializer(serializers.Serializer[Any]):

@@ -38,9 +38,13 @@ SIGNER = TimestampSigner(salt="licenses.LicenseFile", sep=".")
 class FileInUseError(Exception):
     """A dock may still fetch this file."""
 
+    problem = (409, "in_use")  # status and type in REST
+
 
 class FileTooLargeError(ValidationError):
     """More than LICENSE_FILE_CAP."""
+
+    problem = (413, "too_large")  # status and type in REST
 
     def __init__(self) -> None:
         super().__init__(f"The file is too large: more than {filesizeformat(settings.LICENSE_FILE_CAP)}.")

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from django.db.models import F, Q
 from django.utils import timezone
 
-from devices.calls import asking, batches, methods, refusal, states
+from devices.calls import asking, batches, methods, refusal, wording
 from devices.calls.batches import Skipped
 from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
 from devices.presence import Watch
@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
     def words(self) -> str:
         """What became of it, in one sentence."""
         side = "on" if self.enable else "off"
-        said = states.describe(self.call)
+        said = wording.describe(self.call)
         if self.is_open:
             return f"switching {side}…"
         if self.call.status == ServiceCall.Status.TIMED_OUT:
@@ -91,7 +91,7 @@ def why_not(
         return f"It is {'on' if enable else 'off'} already."
     if attempt is not None and attempt.is_open:
         return "A switch of it is under way."
-    refused = asking.why_not(license_.device, methods.SWITCH, queue=queue, watch=watch)
+    refused = refusal.why_not(license_.device, methods.METHODS[methods.SWITCH], queue=queue, watch=watch)
     return str(refused) if refused else ""
 
 

@@ -2,19 +2,18 @@
 
 import logging
 import time
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.core.cache import cache
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from organizations.models import OrganizationAPIKey
+from cloudapi.rest.pause import Pause
 
 logger = logging.getLogger(__name__)
 
 WINDOW: Final = 60  # seconds
-PAUSE: Final = 5.0  # seconds for which nothing is counted after the cache has failed
 
 
 class PerMinute(BaseThrottle):
@@ -23,15 +22,16 @@ class PerMinute(BaseThrottle):
     A cache that cannot be reached limits nobody.
     """
 
-    _deaf_until = 0.0  # of this process
+    pause = Pause()  # of this process, after the cache has failed
 
-    def allow_request(self, request: Request, view: Any) -> bool:
+    def allow_request(self, request: Request, view: object) -> bool:
         limit: int = settings.API_REQUESTS_PER_MINUTE
         if not limit:
             return True
         now = time.time()
         is_second_look = getattr(request, "has_waited", False)  # of one request, which is counted already
-        count = self._count(_who(request), int(now // WINDOW), more=0 if is_second_look else 1)
+        who = f"key:{request.auth.pk}" if request.auth is not None else f"user:{request.user.pk}"
+        count = self._count(who, int(now // WINDOW), more=0 if is_second_look else 1)
         if count is None:
             return True
         self.left = WINDOW - now % WINDOW
@@ -48,7 +48,7 @@ class PerMinute(BaseThrottle):
     @classmethod
     def _count(cls, who: str, minute: int, *, more: int) -> int | None:
         """How many requests these are in this minute with so many more; None if nobody can tell."""
-        if time.monotonic() < cls._deaf_until:
+        if cls.pause.is_on():
             return None
         try:
             key = f"requests:{who}:{minute}"
@@ -57,11 +57,5 @@ class PerMinute(BaseThrottle):
         except Exception as error:
             # Whatever a broken Redis raises; or the key went between the two.
             logger.warning("Requests are not counted: %s: %s", type(error).__name__, error)
-            cls._deaf_until = time.monotonic() + PAUSE
+            cls.pause.begin()
             return None
-
-
-def _who(request: Request) -> str:
-    if isinstance(request.auth, OrganizationAPIKey):
-        return f"key:{request.auth.pk}"
-    return f"user:{request.user.pk}"

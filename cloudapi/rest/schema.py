@@ -1,7 +1,6 @@
 """The OpenAPI document: what drf-spectacular reads from the code, with errors, headers and links beside it."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -10,9 +9,6 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
 from cloudapi.rest.problems import MEDIA_TYPE, problem
-from devices.calls import methods
-from devices.calls.methods import METHODS, Method
-from organizations.api.tenant import TenantViewSet
 
 PROBLEM: Final = {
     "type": "object",
@@ -97,7 +93,6 @@ SUMMARIES: Final = {
     "destroy": "Delete one {one}",
 }
 SHARED: Final = ("responses", "headers", "schemas")
-BY_METHOD: Final = ("AskOneRequest", "AskManyRequest")  # the schemas whose `data` depends on their `method`
 TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}  # no database takes NUL
 WORDS: Final = {"type": "string", "pattern": "^[^\\u0000]+$"}
 # Headers of requests: name, type, words.
@@ -167,7 +162,7 @@ class Schema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         found = list(super().get_override_parameters())
-        offered = self.view.offered() if isinstance(self.view, TenantViewSet) else {}
+        offered = self.view.offered() if hasattr(self.view, "offered") else {}
         if offered and self.method in SAFE_METHODS:
             names = {"type": "array", "items": {"type": "string", "enum": list(offered)}}
             found.append(
@@ -220,13 +215,12 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     parts["schemas"]["Problem"] = PROBLEM
     parts["headers"] = HEADERS
     for name, schema in parts["schemas"].items():
-        if name.endswith("Request") and schema.get("type") == "object":
-            schema["additionalProperties"] = False
-            for field in schema.get("properties", {}).values():
-                if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
-                    field |= TEXT
-    for name in BY_METHOD:
-        parts["schemas"][name] = _by_method(parts["schemas"][name], parts["schemas"])
+        for variant in schema.get("oneOf", [schema]):
+            if name.endswith("Request") and variant.get("type") == "object":
+                variant["additionalProperties"] = False
+                for field in variant.get("properties", {}).values():
+                    if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
+                        field |= TEXT
     parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
     _link(result["paths"])
     _drop_unused(result)
@@ -276,27 +270,6 @@ def _drop_unused(result: dict[str, Any]) -> None:
             return
         for kind, name in unused:
             del parts[kind][name]
-
-
-def _by_method(schema: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
-    """A request for a service with one variant for each method, which says what data that takes."""
-    names = schemas[schema["properties"]["method"]["$ref"].rpartition("/")[2]]["enum"]
-    return {"description": schema["description"], "oneOf": [_variant(schema, METHODS[name]) for name in names]}
-
-
-def _variant(schema: dict[str, Any], spec: Method) -> dict[str, Any]:
-    data = methods.schema(spec.name)
-    fields = {**schema["properties"], "method": {"const": spec.name}, "data": data}
-    if spec.secrets:
-        fields["queue"] = {"const": False, "description": "A password does not wait."}
-    required = [*schema["required"], *(["data"] if data.get("required") else [])]
-    return {
-        "title": spec.label,
-        "type": "object",
-        "properties": fields,
-        "required": required,
-        "additionalProperties": False,
-    }
 
 
 def _problem(code: int, words: str) -> dict[str, Any]:

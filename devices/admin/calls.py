@@ -6,7 +6,6 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
@@ -21,9 +20,9 @@ from django.views.decorators.http import require_POST
 
 from devices.admin.commands import row
 from devices.admin.filters import BatchFilter, CallStateFilter, ServiceFilter, WhoAskedFilter
-from devices.calls import asking, batches, ending, states, wording
+from devices.calls import asking, batches, ending, wording
 from devices.calls.methods import METHODS
-from devices.calls.refusal import Refused
+from devices.calls.refusal import Refused, why_not
 from devices.diagnosis import exchanges
 from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
 from devices.presence import watch
@@ -126,7 +125,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description="result")
     def result(self, call: ServiceCall) -> SafeString | str:
-        text = states.describe(call)
+        text = wording.describe(call)
         if call.percent is None or not call.is_open:
             return text
         return format_html('<progress max="100" value="{0}" aria-label="{0} %"></progress> {1}', call.percent, text)
@@ -250,11 +249,9 @@ def _buttons(call: ServiceCall, commands: bool) -> dict[str, str]:
 
 
 def _why_no_retry(call: ServiceCall) -> str:
-    if not settings.COMMANDS_AVAILABLE:
-        return "No worker sends commands here."
     if call.method not in METHODS:
         return "This service is not known any more."
-    refused = asking.why_not(call.device, call.method, queue=call.queue, watch=watch())
+    refused = why_not(call.device, METHODS[call.method], queue=call.queue, watch=watch())
     return str(refused) if refused else ""
 
 

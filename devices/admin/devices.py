@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from devices import pairing
-from devices.admin.commands import CommandPages, panel
+from devices.admin.commands import ACTIONS, CommandPages, panel
 from devices.admin.device_pages import DevicePages
 from devices.admin.filters import (
     AccountFilter,
@@ -159,11 +159,7 @@ class DeviceAdmin(CommandPages, DevicePages):
         "callsign",
         "sn",
     )
-    actions = (
-        "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected",
-        "switch_selected",
-        "release_selected", "enable_selected", "disable_selected",
-    )  # fmt: skip
+    actions = (*ACTIONS, "release_selected", "enable_selected", "disable_selected")
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
     class Media:

@@ -18,9 +18,11 @@ from rest_framework.response import Response
 
 from cloudapi.rest.fields import BooleanField, CharField, IntegerField, StrictSerializer
 from cloudapi.rest.filters import BeforeFilter, BooleanFilter, SinceFilter
+from devices.api import service_data as service_data  # the OpenAPI document finds it once it is imported
 from devices.calls import asking, batches, ending
 from devices.calls.long_poll import LONGEST, Wait, wait_of
-from devices.calls.methods import METHODS, Method
+from devices.calls.method import Method
+from devices.calls.methods import METHODS
 from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, ServiceCallBatch
 from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
 from organizations import rights

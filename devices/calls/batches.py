@@ -1,7 +1,8 @@
 """One command to many docks: who would get it, who would not and why; starting it, stopping it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -9,8 +10,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from devices.calls import asking, ending, wording
-from devices.calls.methods import Method
-from devices.calls.refusal import Refused
+from devices.calls.method import Data
+from devices.calls.refusal import Refused, open_subjects, why_not
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from devices.presence import Watch, watch
 from organizations import audit
@@ -35,124 +36,113 @@ class Plan(NamedTuple):
 def plan(
     devices: Iterable[Device],
     method: str,
-    data: Mapping[str, Any] | None = None,
+    data: Data | None = None,
     *,
     queue: bool = False,
     watched: Watch | None = None,
 ) -> Plan:
     """Sort devices into those that would get the command now and those that would not.
 
-    A forecast: `start` asks again. Without `data` what is open at the dock is left out of account where only the
-    data tell it. The devices come with `organization` and `state`; two queries, one with `watched`.
+    A forecast: `start` decides again. Without `data`, or with too little to tell what the call is about, open calls
+    are left out of account. The devices come with `organization` and `state`; two queries, one with `watched`.
     """
-    watched = watched or watch()
     rows = list(devices)
-    busy = _busy(rows, method, data)
+    try:
+        service = asking.check(method, queue=queue)
+        given = {} if data is None else asking.read(service, data)
+    except Refused as error:
+        return Plan([], [Skipped(device, str(error)) for device in rows])
+    watched = watched or watch()
+    subject = ""
+    busy: set[tuple[int, str]] = set()
+    with contextlib.suppress(KeyError):  # for example because it is not known yet which license
+        subject = service.subject(given)
+        busy = open_subjects(service, [device.pk for device in rows], [subject])
     found = Plan([], [])
     for device in rows:
-        refused = asking.why_not(device, method, data, queue=queue, watch=watched)
-        if refused is None and device.pk in busy:
-            found.skipped.append(Skipped(device, "Such a call is open at this dock already."))
-        elif refused is not None:
-            found.skipped.append(Skipped(device, str(refused)))
-        else:
+        refused = why_not(device, service, watch=watched, queue=queue, subject=subject, busy=busy)
+        if refused is None:
             found.devices.append(device)
+        else:
+            found.skipped.append(Skipped(device, str(refused)))
     return found
 
 
-def _busy(devices: Sequence[Device], method: str, data: Mapping[str, Any] | None) -> set[int]:
-    """Keys of the devices at which a call of the same subject is open."""
-    try:
-        spec = asking.service(method)
-        subject = spec.subject(asking.read(spec, data))
-    except Refused:
-        return set()  # for example because it is not known yet which license
-    calls = ServiceCall.objects.open().filter(subject=subject, device__in=[device.pk for device in devices])
-    return set(calls.values_list("device_id", flat=True))
-
-
-@transaction.atomic
 def start(
     *,
     devices: Iterable[Device],
     method: str,
-    data: Mapping[str, Any] | None = None,
     actor: Actor,
+    data: Data | None = None,
     note: str = "",
     queue: bool = False,
     idempotency_key: str = "",
     skipped: Iterable[Skipped] = (),
 ) -> ServiceCallBatch:
-    """Ask all these docks for the same service, and write down who got no call and why.
-
-    `skipped` are devices that whoever starts it has left out already, each with the reason. The batch belongs to the
-    organization that owns every device named in it, else to none. Every call of it gets the `idempotency_key`. Raises
-    Refused for what no dock could be asked; a constant number of queries.
-    """
-    spec = asking.check(method, note=note, queue=queue, idempotency_key=idempotency_key)
-    given = asking.read(spec, data)
-    rows, left_out = list(devices), list(skipped)
-    batch = _open([*rows, *(left.device for left in left_out)], spec, given, actor=actor, note=note)
-    issued = asking.issue_many(
-        devices=rows,
+    """Ask all these docks for the same service, as `start_each`."""
+    service = asking.check(method, note=note, queue=queue, idempotency_key=idempotency_key)
+    given = asking.read(service, {} if data is None else data)
+    return start_each(
+        requests=[(device, given) for device in {device.pk: device for device in devices}.values()],
         method=method,
+        actor=actor,
         data=given,
+        note=note,
+        queue=queue,
+        idempotency_key=idempotency_key,
+        skipped=skipped,
+    )
+
+
+@transaction.atomic
+def start_each(
+    *,
+    requests: Iterable[tuple[Device, Data]],
+    method: str,
+    actor: Actor,
+    data: Data,
+    note: str = "",
+    queue: bool = False,
+    idempotency_key: str = "",
+    skipped: Iterable[Skipped] = (),
+) -> ServiceCallBatch:
+    """Ask docks for one service, each with its own data, and write down which got no call and why.
+
+    `data` is what all requests have in common. `skipped` are devices that the caller has left out already, each with
+    the reason. The batch belongs to the organization that owns every device named in it, else to none. Every call of
+    it gets the `idempotency_key`. Raises Refused for what no dock could be asked; a constant number of queries.
+    """
+    service = asking.check(method, note=note, queue=queue, idempotency_key=idempotency_key)
+    wanted, left_out = list(requests), list(skipped)
+    batch = ServiceCallBatch.objects.create(
+        organization_id=owner([*(device for device, _ in wanted), *(left.device for left in left_out)]),
+        method=method,
+        data=service.masked(data),
+        requested_by_id=actor.user.pk if actor.user else None,
+        requested_with=actor.key,
+        note=note,
+    )
+    outcomes = asking.issue_each(
+        requests=wanted,
+        method=method,
         actor=actor,
         note=note,
         queue=queue,
         batch=batch,
         idempotency_key=idempotency_key,
     )
-    left_out += [Skipped(device, str(refused)) for device, refused in issued.refused]
-    return _written(batch, len(issued.calls), left_out, actor=actor)
-
-
-@transaction.atomic
-def start_each(
-    *,
-    requests: Iterable[tuple[Device, Mapping[str, Any]]],
-    method: str,
-    data: Mapping[str, Any],
-    actor: Actor,
-    note: str = "",
-    queue: bool = False,
-    skipped: Iterable[Skipped] = (),
-) -> ServiceCallBatch:
-    """Like `start`, but each request has its own data; `data` is what they have in common."""
-    spec = asking.check(method, note=note, queue=queue)
-    wanted, left_out = list(requests), list(skipped)
-    devices = [*(device for device, _ in wanted), *(left.device for left in left_out)]
-    batch = _open(devices, spec, data, actor=actor, note=note)
-    outcomes = asking.issue_each(requests=wanted, method=method, actor=actor, note=note, queue=queue, batch=batch)
-    refused = [
-        Skipped(device, str(made), wording.title(method, given))
+    left_out += [
+        Skipped(device, str(made), wording.title(method, given) if given != data else "")
         for device, given, made in outcomes
         if isinstance(made, Refused)
     ]
-    return _written(batch, len(outcomes) - len(refused), left_out + refused, actor=actor)
-
-
-def _open(
-    devices: Iterable[Device], spec: Method, data: Mapping[str, Any], *, actor: Actor, note: str
-) -> ServiceCallBatch:
-    return ServiceCallBatch.objects.create(
-        organization_id=owner(devices),
-        method=spec.name,
-        data=spec.masked(data),
-        requested_by_id=actor.user.pk if actor.user else None,
-        requested_with=actor.key,
-        note=note,
-    )
-
-
-def _written(batch: ServiceCallBatch, calls: int, left_out: Sequence[Skipped], *, actor: Actor) -> ServiceCallBatch:
-    """The batch with who got no call and why, in the audit trail too."""
     batch.skipped = [
         {"sn": device.sn, "callsign": device.callsign, "reason": reason} | ({"about": about} if about else {})
         for device, reason, about in sorted(left_out, key=lambda left: (left.reason, left.device.sn, left.about))
     ]
     batch.save(update_fields=["skipped"])
-    after = {"method": batch.method, "data": batch.data, "calls": calls, "skipped": len(left_out)}
+    calls = sum(isinstance(outcome.made, ServiceCall) for outcome in outcomes)
+    after = {"method": method, "data": batch.data, "calls": calls, "skipped": len(left_out)}
     audit.record([audit.event(actor, "start batch", batch, organization_id=batch.organization_id, after=after)])
     return batch
 

@@ -8,9 +8,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from devices.calls.methods import Method
+from devices.calls.method import Method
+from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
-from devices.calls.states import Source, Status, Word
+from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, SECRET_LIFE, apply
 from devices.models import ServiceCall, ServiceCallSecret
 from organizations import audit
@@ -50,11 +51,11 @@ def _audit_canceled(calls: Iterable[ServiceCall], *, actor: Actor) -> None:
     )
 
 
-def supersede(spec: Method, calls: Sequence[ServiceCall], *, actor: Actor, now: datetime) -> None:
+def supersede(method: Method, calls: Sequence[ServiceCall], *, actor: Actor, now: datetime) -> None:
     """Close the open calls that these take the place of. A dock's later word on such a call changes nothing."""
     docks = {call.device_id: call.subject for call in calls}
     rows = ServiceCall.objects.open().filter(
-        device__in=docks, subject__in=set(docks.values()), method__in=spec.supersedes
+        device__in=docks, subject__in=set(docks.values()), method__in=method.supersedes
     )
 
     def word(call: ServiceCall) -> Word:
@@ -85,7 +86,8 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
         return 0
     from_future = Q(expires__gt=now + SECRET_LIFE + CLOCK_TOLERANCE)  # our clock was set back
     ServiceCallSecret.objects.filter(Q(expires__lt=now) | from_future).delete()
-    return len(apply(ServiceCall.objects.overdue(now), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
+    longest = max(silence(method) for method in METHODS)
+    return len(apply(ServiceCall.objects.overdue(now, longest=longest), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
 
 
 def _overdue(call: ServiceCall) -> Word:

@@ -1,14 +1,16 @@
-"""What docks say about calls: replies and events, in any order."""
+"""Replies and events of docks about calls, in any order."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Q
+from msgspec import Struct
 
+from devices.calls.method import Method
 from devices.calls.methods import METHODS
-from devices.calls.states import Heard, Source, Word, event_word, hear, reply_word, unreadable_word, with_message
+from devices.calls.states import Heard, Source, Word, answer, hear, unreadable
 from devices.calls.transition import conclude, event_of, save
 from devices.live import broadcast
 from devices.models import ServiceCall, ServiceCallEvent
@@ -17,40 +19,42 @@ from mqtt_bridge.protocol.messages import decode_data
 
 
 class Report(NamedTuple):
-    """What a gateway said on its own topic about a call: a reply or an event, with `data` as it came."""
+    """A gateway's reply or event about a call, on its own topic, with `data` as it came."""
 
     sn: str
     source: Source
     tid: str
     bid: str
-    data: Any
+    data: object
 
 
 def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
-    """Apply what docks said, in order; returns for each why it was not used, "" if it was.
+    """Apply replies and events, in order; returns for each why it was not used, "" if it was.
 
     A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. An event
-    that nobody can read is not the end of a call: the next one, or the clock, will tell. Must run
-    in a transaction; a constant number of statements and what the outcomes of closed calls need.
+    that cannot be read does not end a call: the next one, or the clock, will. Must run in a transaction; a constant
+    number of statements and what the outcomes of closed calls need.
     """
     found = _find(reports)
     heard: dict[uuid.UUID, ServiceCall] = {}
     events: list[ServiceCallEvent] = []
-    closed: list[tuple[ServiceCall, Any]] = []
+    closed: list[tuple[ServiceCall, Struct | None]] = []
     reasons = []
     for report in reports:
         call = found.get((report.sn, report.source, report.tid, report.bid))
         if call is None:
             reasons.append("no call of ours")
             continue
-        word, data = _understand(report, call)
+        word, data = _read(report, METHODS.get(call.method))
         if word.source == Source.EVENT and data is None:
             reasons.append(word.text)
             continue
         change = hear(call, word, now=now)
-        reasons.append("" if change is not Heard.NOTHING else _why_unheard(call))
-        if change is not Heard.NOTHING:
-            heard[call.pk] = call
+        if change is Heard.NOTHING:
+            reasons.append("too many reports of this call" if call.is_open else f"the call had ended: {call.status}")
+            continue
+        reasons.append("")
+        heard[call.pk] = call
         if change is Heard.CHANGE:
             events.append(event_of(call, word.source, now))
             broadcast.tell_calls([call])
@@ -59,10 +63,6 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     save(heard.values(), events)
     conclude(closed)
     return reasons
-
-
-def _why_unheard(call: ServiceCall) -> str:
-    return "too much was said of this call" if call.is_open else f"the call had ended: {call.status}"
 
 
 def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:
@@ -86,15 +86,15 @@ def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], Servi
     return found
 
 
-def _understand(report: Report, call: ServiceCall) -> tuple[Word, Any]:
-    """The word that a report is, and its data, None if unreadable; the call's method decides how it is read."""
-    spec = METHODS.get(call.method)
-    type_ = spec and (spec.reply if report.source == Source.REPLY else spec.event)
-    if spec is None or type_ is None:
-        return unreadable_word(report.source, "unexpected"), None
+def _read(report: Report, method: Method | None) -> tuple[Word, Struct | None]:
+    """What a report means, and its data, None if unreadable; the call's method decides how it is read."""
+    type_ = None
+    if method is not None:
+        type_ = method.reply if report.source == Source.REPLY else method.event
+    if method is None or type_ is None:
+        return unreadable(report.source, "unexpected"), None
     try:
         data = decode_data(type_, report.data)
     except RemoteProtocolError as error:
-        return unreadable_word(report.source, error.detail or error.reason), None
-    word = (reply_word if report.source == Source.REPLY else event_word)(spec, data)
-    return with_message(word, report.data), data
+        return unreadable(report.source, error.detail or error.reason), None
+    return answer(report.source, method, data, report.data), data

@@ -1,18 +1,18 @@
-"""The services that a dock can be asked for: what each is given, answers with, and how long it may be silent.
+"""The services that a dock can be asked for. One row of METHODS holds all that a service is.
 
-Fields and answers are those of DJI's pages "remote unlock" (flysafe) and "DJI account"; what a call of ours is
-given equals the `data` of the message, but for files, which are named by our own row.
+Fields and answers are those of DJI's pages "Custom Flight Area" (flysafe, remote unlock) and "DJI account". The data of
+a call equals the `data` of its message, except for files, which are named by the key of our row.
+See also docs/architecture.md.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from mqtt_bridge.protocol.journal import MASK, Confidential
+from devices.calls.method import Button, Data, Method
+from mqtt_bridge.protocol.journal import Confidential
 from mqtt_bridge.protocol.messages import (
     AccountEvent,
     AccountReply,
@@ -21,13 +21,28 @@ from mqtt_bridge.protocol.messages import (
     LicenseUpdateReply,
 )
 
-# No database takes NUL, and no encoder a lone surrogate.
-_STORABLE: Final = "^[^\\x00\ud800-\udfff]*$"
-_Name = Annotated[str, Meta(min_length=1, max_length=128)]
-_Secret = Annotated[str, Meta(min_length=1, max_length=256)]
-_Code = Annotated[str, Meta(max_length=64)]
-_Key = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-_LicenseId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+# --- what each is given ----------------------------------------------------------------------------
+
+_LicenseId = Annotated[
+    int,
+    Meta(
+        ge=-(2**63),
+        le=2**63 - 1,
+        extra={"label": "License ID", "wrong": "A license ID is a whole number, as in the list of licenses."},
+    ),
+]
+_File = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=2**63 - 1,
+        extra={
+            "label": "License file",
+            "rows": "licenses.LicenseFile",  # of the docks' organization
+            "wrong": "Choose a file of the organization of these docks.",
+        },
+    ),
+]
 
 
 class ListInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,74 +55,44 @@ class SwitchInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One license, and whether it shall be in force."""
 
     license_id: _LicenseId
-    enable: bool
+    enable: Annotated[bool, Meta(extra={"label": "Switch it"})]
 
 
 class UpdateInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """From which of our files (its primary key); none means the newest from FlySafe."""
 
-    license_file: _Key | None = None
+    license_file: _File | None = None
 
 
 class LoginInput(Confidential, frozen=True, forbid_unknown_fields=True):
     """A DJI account; the code is what DJI sent the person after a first attempt."""
 
-    username: _Name
-    password: _Secret
-    verification_code: _Code = ""
+    username: Annotated[str, Meta(min_length=1, max_length=128, extra={"label": "DJI user name"})]
+    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"label": "Password", "widget": "password"})]
+    verification_code: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            extra={
+                "label": "Verification code",
+                "help": "Only after DJI has asked for one.",
+                "widget": "unechoed",
+            },
+        ),
+    ] = ""
 
 
 class LogoutInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing."""
 
 
-class Method(NamedTuple):
-    """One service: its name on the wire, its words for people, and the types of what is said."""
-
-    name: str
-    label: str
-    input: type[msgspec.Struct]
-    reply: type[msgspec.Struct]
-    subject: Callable[[Any], str]  # of what only one call may be open per dock
-    output: Callable[[Any], dict[str, Any]]  # what is worth keeping of an answer beside its result
-    event: type[msgspec.Struct] | None = None  # with events the reply is not the end
-    secrets: tuple[str, ...] = ()  # fields that only the dock may read
-    qos: int = 1
-    supersedes: tuple[str, ...] = ()  # methods of the same subject that do not stand in its way: it ends their calls
-    example: Mapping[str, Any] = {}  # data as in DJI's sample, as far as ours is the same
-
-    def read(self, data: Any) -> dict[str, Any]:
-        """The data of a call, checked; ValueError says what is wrong, and repeats no text that was given."""
-        names = self.input.__struct_fields__
-        if not isinstance(data, Mapping):
-            raise ValueError("data must be an object of names with their values")
-        if not set(data) <= set(names):
-            raise ValueError(f"data may name {', '.join(names) or 'nothing'}, and nothing else")
-        # In JSON 5.0 is a whole number.
-        data = {
-            name: int(value) if isinstance(value, float) and value % 1 == 0 else value for name, value in data.items()
-        }
-        for name, value in data.items():
-            if isinstance(value, str) and not is_storable(value):
-                raise ValueError(f"{name} has characters that cannot be stored")
-            if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name} is a number of more than 64 bits")
-        try:
-            given = msgspec.convert(data, self.input)
-        except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from None
-        checked: dict[str, Any] = msgspec.to_builtins(given)
-        return checked
-
-    def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The same without what only the dock may read."""
-        return {key: MASK if key in self.secrets and value else value for key, value in data.items()}
+# --- what is kept of the answers -------------------------------------------------------------------
 
 
-def _list_output(reply: LicenseListReply) -> dict[str, Any]:
+def _list_output(reply: LicenseListReply) -> dict[str, object]:
     """The list itself becomes rows of its own; a reply without one says nothing about what is there."""
     complete = reply.licenses is not None and not reply.dropped
-    output: dict[str, Any] = {"consistence": reply.consistence, "complete": complete}
+    output: dict[str, object] = {"consistence": reply.consistence, "complete": complete}
     if reply.device_model_domain is not None:
         output["device_model_domain"] = reply.device_model_domain
     if reply.licenses is not None:
@@ -115,8 +100,12 @@ def _list_output(reply: LicenseListReply) -> dict[str, Any]:
     return output
 
 
-def _switch_output(reply: LicenseSwitchReply) -> dict[str, Any]:
-    return {} if reply.license_id is None else {"license_id": reply.license_id}
+def _account_output(answer: AccountReply | AccountEvent) -> dict[str, object]:
+    if isinstance(answer, AccountReply):
+        return {}
+    link = answer.verification_code_url if is_link(answer.verification_code_url) else ""
+    output = {"verification_code_url": link, "sub_device_sn": answer.sub_device_sn}
+    return {name: value for name, value in output.items() if value}
 
 
 def is_link(url: str) -> bool:
@@ -130,15 +119,29 @@ def is_link(url: str) -> bool:
     return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
 
 
-def _account_output(said: AccountReply | AccountEvent) -> dict[str, Any]:
-    output: dict[str, Any] = {}
-    if isinstance(said, AccountEvent):
-        if is_link(said.verification_code_url):
-            output["verification_code_url"] = said.verification_code_url
-        if said.sub_device_sn:
-            output["sub_device_sn"] = said.sub_device_sn
-    return output
+# --- what people read about a call ----------------------------------------------------------------
 
+
+def _list_title(data: Data) -> str:
+    where = {0: " in the aircraft", 3: " at the dock"}.get(data.get("device_model_domain"), "")  # type: ignore[call-overload]
+    return f"Read licenses{where}"
+
+
+def _list_done(output: Data) -> str:
+    count = output.get("licenses")
+    if count is None:
+        return "Done, but the dock sent no list."
+    return f"Done: {count} license{'' if count == 1 else 's'}."
+
+
+def _switch_title(data: Data) -> str:
+    if "enable" not in data:
+        return "Switch a license"
+    which = f"license {data['license_id']}" if "license_id" in data else "licenses"  # many, in a batch
+    return f"Switch {which} {'on' if data['enable'] else 'off'}"
+
+
+# --- the table -------------------------------------------------------------------------------------
 
 LIST: Final = "unlock_license_list"
 SWITCH: Final = "unlock_license_switch"
@@ -151,75 +154,129 @@ METHODS: Final[dict[str, Method]] = {
     method.name: method
     for method in (
         Method(
-            LIST,
-            "Read licenses",
-            ListInput,
-            LicenseListReply,
+            name=LIST,
+            label="Read licenses",
+            input=ListInput,
+            reply=LicenseListReply,
+            panel="Unlock licenses",
+            buttons=(
+                Button(
+                    "read-aircraft",
+                    "Read licenses in the aircraft",
+                    given={"device_model_domain": 0},
+                    help="What is imported in the aircraft and so in force.",
+                    action="Read licenses (aircraft)",
+                ),
+                Button(
+                    "read-dock",
+                    "Read licenses at the dock",
+                    given={"device_model_domain": 3},
+                    help="What FlySafe approved for this dock.",
+                    action="Read licenses (dock)",
+                ),
+            ),
             subject=lambda data: f"{LIST}:{data['device_model_domain']}",
+            title=_list_title,
             output=_list_output,
+            done=_list_done,
+            silence=60,
+            outcome="licenses.catalog.listed",
             example={"device_model_domain": 0},
         ),
         Method(
-            SWITCH,
-            "Switch a license",
-            SwitchInput,
-            LicenseSwitchReply,
+            name=UPDATE,
+            label="Update licenses",
+            input=UpdateInput,
+            reply=LicenseUpdateReply,
+            panel="Unlock licenses",
+            buttons=(
+                Button(
+                    "update",
+                    "Update licenses (newest)",
+                    help="The dock fetches the newest licenses from FlySafe and imports them in the aircraft.",
+                    action="Update licenses (newest)",
+                ),
+                Button(
+                    "update-file",
+                    "Update licenses from a file",
+                    fields=("license_file",),
+                    submit="Update",
+                    action="Update licenses from a file…",
+                ),
+            ),
+            subject=lambda _data: UPDATE,
+            title=lambda data: f"Update licenses {'from a file' if data.get('license_file') else '(newest)'}",
+            silence=120,
+            outcome="licenses.catalog.updated",
+            payload="licenses.files.payload",
+        ),
+        Method(
+            name=SWITCH,
+            label="Switch a license",
+            input=SwitchInput,
+            reply=LicenseSwitchReply,
+            panel="Unlock licenses",
+            buttons=(
+                Button(
+                    "switch",
+                    "Switch a license",
+                    fields=("license_id", "enable"),
+                    submit="Switch",
+                    action="Switch a license…",
+                ),
+            ),
             subject=lambda data: f"{SWITCH}:{data['license_id']}",
-            output=_switch_output,
+            title=_switch_title,
+            output=lambda reply: {} if reply.license_id is None else {"license_id": reply.license_id},
+            outcome="licenses.catalog.switched",
             example={"license_id": 240330, "enable": True},
         ),
         Method(
-            UPDATE,
-            "Update licenses",
-            UpdateInput,
-            LicenseUpdateReply,
-            subject=lambda _data: UPDATE,
-            output=lambda _reply: {},
-        ),
-        Method(
-            LOGIN,
-            "Log in to DJI",
-            LoginInput,
-            AccountReply,
+            name=LOGIN,
+            label="Log in to DJI",
+            input=LoginInput,
+            reply=AccountReply,
+            event=AccountEvent,
+            panel="DJI account",
+            buttons=(
+                Button(
+                    "login",
+                    "Log in to DJI",
+                    fields=("username", "password", "verification_code"),
+                    submit="Log in",
+                ),
+            ),
             subject=lambda _data: ACCOUNT,
             output=_account_output,
-            event=AccountEvent,
             secrets=("password", "verification_code"),
             qos=0,  # a broker stores what it queues, and QoS 0 it never queues
+            silence=180,
+            outcome="devices.accounts.login_ended",
             example={"username": "username", "password": "password", "verification_code": ""},
         ),
         Method(
-            LOGOUT,
-            "Log out of DJI",
-            LogoutInput,
-            AccountReply,
+            name=LOGOUT,
+            label="Log out of DJI",
+            input=LogoutInput,
+            reply=AccountReply,
+            event=AccountEvent,
+            panel="DJI account",
+            buttons=(Button("logout", "Log out of DJI", help="Ends a login that is under way, too."),),
             subject=lambda _data: ACCOUNT,
             output=_account_output,
-            event=AccountEvent,
+            silence=180,
             supersedes=(LOGIN,),
+            outcome="devices.accounts.logout_ended",
         ),
     )
 }
 
-
-def schema(method: str) -> dict[str, Any]:
-    """The data of a service as JSON Schema, complete in itself."""
-    spec = METHODS[method]
-    _, components = msgspec.json.schema_components([spec.input])
-    found: dict[str, Any] = components[spec.input.__name__]
-    for name, field in found["properties"].items():
-        if field.get("type") == "string":
-            field["pattern"] = "^[^\\u0000]*$"  # no database takes NUL
-        if name in spec.secrets:
-            field |= {"format": "password", "writeOnly": True}
-    return found
-
-
-def is_storable(text: str) -> bool:
-    """Whether a database takes this text, and an encoder."""
-    return re.search(_STORABLE, text) is not None
+# Every button with its service, by the button's name.
+BUTTONS: Final[dict[str, tuple[Method, Button]]] = {
+    button.name: (method, button) for method in METHODS.values() for button in method.buttons
+}
 
 
 def label(method: str) -> str:
-    """A service in words; the bare name of one we do not know."""
+    """A service in words; the bare name of an unknown one."""
     return METHODS[method].label if method in METHODS else method

@@ -1,16 +1,23 @@
-"""Why a call is not made, for people and for the doors that read it out."""
+"""Why a dock is not asked for a service: the one place that decides, and the error that says so."""
 
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
-MOVED: Final = "This dock belongs to another organization meanwhile, or to none."
+from django.conf import settings
+
+from devices.calls.method import Method
+from devices.models import Device, ServiceCall
+from devices.presence import Presence, Watch
+
+MOVED: Final = "This dock now belongs to another organization, or to none."
 
 
-class Refused(Exception):  # noqa: N818  (a verdict that every door reads out)
+class Refused(Exception):  # noqa: N818  (a verdict, which pages and REST show to the caller)
     """A call is not made, and the text says to a person why."""
 
     class Kind(Enum):
-        """For whoever has to choose a status code or a page."""
+        """What programs tell refusals apart by."""
 
         INVALID = "invalid"
         UNCLAIMED = "unclaimed"
@@ -23,3 +30,48 @@ class Refused(Exception):  # noqa: N818  (a verdict that every door reads out)
     def __init__(self, kind: Kind, text: str) -> None:
         super().__init__(text)
         self.kind = kind
+
+    @property
+    def problem(self) -> tuple[int, str]:
+        """Status and type in REST: 400 for what can never be granted, 409 for what the present state forbids."""
+        status = {Refused.Kind.INVALID: 400, Refused.Kind.UNAVAILABLE: 503}.get(self.kind, 409)
+        return status, self.kind.value
+
+
+def why_not(
+    device: Device,
+    service: Method,
+    *,
+    watch: Watch,
+    queue: bool = False,
+    subject: str = "",
+    busy: Collection[tuple[int, str]] = (),
+) -> Refused | None:
+    """Why this dock cannot be asked for a service now; None if it can. No query.
+
+    The device comes with its organization and state. `busy` holds (device key, subject) of the open calls that stand
+    in the way (`open_subjects`); without a `subject` it does not count.
+    """
+    kind = Refused.Kind
+    if not settings.COMMANDS_AVAILABLE:
+        return Refused(kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set.")
+    if device.is_aircraft:
+        return Refused(kind.INVALID, "An aircraft takes no commands itself: ask its dock.")
+    if device.organization is None:
+        return Refused(kind.UNCLAIMED, "This dock belongs to no organization.")
+    if not device.is_enabled:
+        return Refused(kind.DISABLED, "This dock is disabled.")
+    presence = watch.presence(getattr(device, "state", None))
+    if service.secrets and presence != Presence.ONLINE:
+        return Refused(kind.OFFLINE, "A password is sent only to a dock that is online.")
+    if presence in (Presence.OFFLINE, Presence.NEVER) and not queue:
+        return Refused(kind.OFFLINE, "This dock is offline.")
+    if (device.pk, subject) in busy:
+        return Refused(kind.BUSY, "This dock is busy: a call of this kind is open.")
+    return None
+
+
+def open_subjects(service: Method, devices: Collection[int], subjects: Collection[str]) -> set[tuple[int, str]]:
+    """Which of these docks (keys) are busy with which of these subjects, so that they cannot be asked; one query."""
+    calls = ServiceCall.objects.open().filter(device__in=devices, subject__in=subjects)
+    return set(calls.exclude(method__in=service.supersedes).values_list("device_id", "subject"))

@@ -1,14 +1,15 @@
-"""Taking calls to send them, once each, and what the broker said of that."""
+"""Claiming calls to send them, once each, and recording how the broker took them."""
 
 import json
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import transaction
 
-from devices.calls.methods import METHODS, Method
+from devices.calls.method import Method
+from devices.calls.methods import METHODS
 from devices.calls.refusal import MOVED, Refused
 from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
@@ -57,7 +58,6 @@ def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Cl
 
     def word(call: ServiceCall) -> Word:
         try:
-            _check_device(call)
             claims.append(_claim(METHODS[call.method], call, now))
         except (Refused, LocalProtocolError) as error:
             return Word(Source.WORKER, Status.EXPIRED, text=str(error))
@@ -68,25 +68,20 @@ def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Cl
     return sorted((taken for taken in claims if taken.call.pk in changed), key=lambda taken: taken.call.created)
 
 
-def _claim(spec: Method, call: ServiceCall, now: datetime) -> Claim:
-    patience = max(1, int(silence(call.method).total_seconds()))
-    expiry = min(LOGIN_EXPIRY, patience) if spec.secrets else patience
-    topic = topics.build(topics.Channel.SERVICES, call.device.sn)
-    return Claim(call, topic, _payload(spec, call, now), spec.qos, expiry)
-
-
-def _check_device(call: ServiceCall) -> None:
-    """Raise Refused for a device that became another's, or was disabled, after it was asked for something."""
+def _claim(method: Method, call: ServiceCall, now: datetime) -> Claim:
+    """The message of a call; raises Refused if its device became another's, or was disabled, since it was made."""
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if not call.device.is_enabled:
         raise Refused(Refused.Kind.DISABLED, "This dock is disabled.")
-
-
-def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
-    build = router.payload(spec.name)
-    data = build(call) if build else call.data | _secrets(spec, call, now)
-    return envelope.encode(
+    build = router.payload(method.name)
+    data = build(call) if build else call.data
+    if method.secrets:
+        row = ServiceCallSecret.objects.filter(call=call, expires__gte=now).first()
+        if row is None:
+            raise Refused(Refused.Kind.CLOSED, "it waited too long, and the password was forgotten.")
+        data = call.data | json.loads(row.sealed)
+    payload = envelope.encode(
         tid=call.tid,
         bid=call.bid,
         method=call.method,
@@ -94,16 +89,9 @@ def _payload(spec: Method, call: ServiceCall, now: datetime) -> bytes:
         gateway=call.device.sn,
         data=data,
     )
-
-
-def _secrets(spec: Method, call: ServiceCall, now: datetime) -> dict[str, Any]:
-    if not spec.secrets:
-        return {}
-    row = ServiceCallSecret.objects.filter(call=call, expires__gte=now).first()
-    if row is None:
-        raise Refused(Refused.Kind.CLOSED, "it waited too long, and the password was forgotten.")
-    secrets: dict[str, Any] = json.loads(row.sealed)
-    return secrets
+    patience = max(1, int(silence(call.method).total_seconds()))
+    expiry = min(LOGIN_EXPIRY, patience) if method.secrets else patience
+    return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, method.qos, expiry)
 
 
 def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
@@ -112,22 +100,21 @@ def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
 
 
 def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
-    """Note how the broker took calls that were just sent. Silence is not news: the deadline decides then."""
-    words = {call.pk: word for call, receipt in receipts if (word := _receipt_word(call, receipt)) is not None}
+    """Note how the broker took calls that were just sent. Without a receipt nothing changes: the deadline decides."""
+    wait = Word(Source.WORKER, Status.QUEUED)
+    words: dict[uuid.UUID, Word] = {}
+    for call, receipt in receipts:
+        match receipt:
+            case Receipt.NO_SUBSCRIBER:
+                words[call.pk] = wait if call.queue else _not_sent("the dock is not connected.")
+            case Receipt.REFUSED:
+                words[call.pk] = _not_sent("the broker refused it: its access list or a quota.")
+            case Receipt.NOT_SENT:
+                words[call.pk] = _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait
     if words:
         with transaction.atomic():
-            # A dock that has answered meanwhile knows better.
+            # Of a dock that has answered by now we know better.
             apply(ServiceCall.objects.filter(pk__in=words, status=Status.SENT), lambda call: words[call.pk])
-
-
-def _receipt_word(call: ServiceCall, receipt: Receipt) -> Word | None:
-    wait = Word(Source.WORKER, Status.QUEUED)
-    words = {
-        Receipt.NO_SUBSCRIBER: wait if call.queue else _not_sent("the dock is not connected."),
-        Receipt.REFUSED: _not_sent("the broker refused it: its access list or a quota."),
-        Receipt.NOT_SENT: _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait,
-    }
-    return words.get(receipt)
 
 
 def _not_sent(why: str) -> Word:

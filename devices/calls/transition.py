@@ -3,17 +3,20 @@
 Every change raises the version of the call by one, leaves an event behind, and is broadcast after the commit.
 """
 
+import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from msgspec import Struct
 
+from devices.calls.method import Data
 from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
 from devices.calls.states import Heard, Source, Word, hear
@@ -26,7 +29,7 @@ from organizations.models import AuditEvent
 
 logger = logging.getLogger(__name__)
 
-ASK: Final = "devices.calls.asking.issue_many"  # by name, for that changes calls, too: a logout ends a login
+ASK: Final = "devices.calls.asking.issue_many"  # by name, since it changes calls, too: a logout ends a login
 SECRET_LIFE: Final = timedelta(seconds=120)
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
 _CHANGING: Final = (
@@ -36,10 +39,10 @@ _CHANGING: Final = (
 
 
 class FollowUp(NamedTuple):
-    """What the end of a call makes worth asking the same dock next."""
+    """What to ask the same dock next, after the end of a call."""
 
     method: str
-    data: Mapping[str, Any]
+    data: Data
 
 
 def apply(
@@ -72,21 +75,25 @@ def apply(
 
 def save(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEvent]) -> None:
     """Save calls that are locked, and their events, in two statements."""
-    rows = list(calls)
-    if rows:
-        ServiceCall.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=_CHANGING)
+    ServiceCall.objects.write_fields(calls, _CHANGING)
     ServiceCallEvent.objects.bulk_create(events)
 
 
-def conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
-    """What the end of a call means beyond itself; `data` is what the dock said, None if it was not the dock."""
+def conclude(closed: Sequence[tuple[ServiceCall, Struct | None]]) -> None:
+    """Apply what the end of each call means beyond itself; the data are the dock's last, None if it did not end it."""
     wanted: list[tuple[ServiceCall, FollowUp]] = []
     for call, data in closed:
         outcome = router.outcome(call.method)
-        if outcome is not None and data is not None:
-            wanted += [(call, following) for following in outcome(call, data) or ()]
-        elif outcome is not None:
-            _conclude_silent(outcome, call)
+        if outcome is None:
+            continue
+        try:
+            with transaction.atomic() if data is None else contextlib.nullcontext():
+                wanted += [(call, following) for following in outcome(call, data) or ()]
+        except Exception as error:
+            if data is not None or is_away(error):
+                raise
+            # The dock did not end it: a fault here must not keep all other calls open, again and again.
+            logger.exception("The end of service call %s has no effect", call.pk)
     forget_secrets([call for call, _ in closed])
     if wanted:
         # After the commit: asking locks docks, which must not come after the lock on a call.
@@ -94,20 +101,19 @@ def conclude(closed: Sequence[tuple[ServiceCall, Any]]) -> None:
 
 
 def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
-    """Ask on behalf of whoever asked before; docks that are asked the same for the same person together."""
-    groups: defaultdict[tuple[Any, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
+    """Ask on behalf of who asked before; docks that are asked the same for the same person together."""
+    groups: defaultdict[tuple[object, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
     for call, following in wanted:
-        whose = (call.requested_by_id, call.requested_with_id)
-        groups[whose, call.method, following.method, repr(following.data)].append((call, following))
+        actor = (call.requested_by_id, call.requested_with_id)
+        groups[actor, call.method, following.method, repr(following.data)].append((call, following))
     for group in groups.values():
         call, following = group[0]
-        actor = Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with)
         try:
             issued = import_string(ASK)(
                 devices=[ended.device for ended, _ in group],
                 method=following.method,
                 data=following.data,
-                actor=actor,
+                actor=Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with),
                 note=f"after {call.method}",
             )
         except Refused as refused:
@@ -115,17 +121,6 @@ def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
             continue
         for device, reason in issued.refused:  # one is under way already, or the dock has gone
             logger.info("No %s after %s of %s: %s", following.method, call.method, device.sn, reason)
-
-
-def _conclude_silent(outcome: Callable[[Any, Any], Any], call: ServiceCall) -> None:
-    """Of a call that the dock did not end; a fault here must not keep all other calls open, again and again."""
-    try:
-        with transaction.atomic():
-            outcome(call, None)
-    except Exception as error:
-        if is_away(error):
-            raise
-        logger.exception("The end of service call %s has no effect", call.pk)
 
 
 def forget_secrets(calls: Iterable[ServiceCall]) -> None:

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from devices import accounts
 from devices.calls import ending, refusal, sending
-from devices.calls.states import describe
+from devices.calls.wording import describe
 from devices.models import Device, DeviceAccount, ServiceCall
 from devices.serializers import DeviceAccountSerializer
 from mqtt_bridge.line.publisher import Receipt

@@ -161,7 +161,11 @@ def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch)
 
 def test_batch_is_published_whole(fleet, connected, organization):
     batch = ServiceCallBatch.objects.create(organization=organization, method=LIST["method"])
-    calls = asking.issue_many(devices=fleet, batch=batch, **LIST).calls
+    requests = [(device, LIST["data"]) for device in fleet]
+    calls = [
+        outcome.made
+        for outcome in asking.issue_each(requests=requests, batch=batch, method=LIST["method"], actor=LIST["actor"])
+    ]
     publish_service_calls(str(batch.pk))
     assert set(arrived(connected, 3)) == {call.tid for call in calls}
     assert statuses(*calls) == ["sent"] * 3

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.binding import release
-from devices.calls import states
+from devices.calls import wording
 from devices.models import Device, ServiceCall
 from licenses.catalog import ENABLED, EXTRA, MISSING, WINDOW, compare
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
@@ -251,7 +251,7 @@ def test_refused_switch_changes_nothing(dock, django_capture_on_commit_callbacks
         hear(call, {"result": 325012})
     assert UnlockLicense.objects.get().enabled is False
     assert open_calls() == []
-    assert states.describe(call) == "Failed: the aircraft is not connected (325012)."
+    assert wording.describe(call) == "Failed: the aircraft is not connected (325012)."
 
 
 def test_update_is_followed_by_both_lists(dock, django_capture_on_commit_callbacks):

@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from rest_framework.test import APIRequestFactory
 
+from cloudapi.rest.pause import Pause
 from cloudapi.rest.rate_limit import PerMinute
 from devices.api.devices import DeviceViewSet
 
@@ -27,7 +28,7 @@ def at():
 @pytest.fixture(autouse=True)
 def _three_a_minute(settings, monkeypatch):
     settings.API_REQUESTS_PER_MINUTE = 3
-    monkeypatch.setattr(PerMinute, "_deaf_until", 0.0)
+    monkeypatch.setattr(PerMinute, "pause", Pause())
 
 
 @pytest.fixture
@@ -106,9 +107,9 @@ def test_a_cache_that_cannot_be_reached_limits_nobody(api, viewer_key, settings,
 
 
 def test_counting_begins_again_after_a_pause(api, viewer_key, settings, monkeypatch):
-    monkeypatch.setattr(PerMinute, "_deaf_until", float("inf"))
+    PerMinute.pause.begin()
     assert "RateLimit-Limit" not in api(viewer_key).get(ROUTE)
-    monkeypatch.setattr(PerMinute, "_deaf_until", 0.0)
+    monkeypatch.setattr(PerMinute, "pause", Pause())
     assert "RateLimit-Limit" in api(viewer_key).get(ROUTE)
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from devices import binding
 from devices.calls import asking, ending, sending
+from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
 from devices.calls.states import MAY
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallSecret
@@ -40,7 +41,7 @@ published: Counter = Counter()
 
 @pytest.fixture
 def _fleet(organization, settings):
-    settings.SERVICE_SILENCE = {"": 0.2, "login_dji_account": 0.4}
+    settings.SERVICE_SILENCE = {"": 0.2, **dict.fromkeys(METHODS, 0.2), "login_dji_account": 0.4}
     settings.SERVICE_CALL_EXPIRES = {"": 0.5, "queue": 1.0}
     docks = Device.objects.bulk_create(Device(sn=sn, model_key="3-2-0", organization=organization) for sn in SNS)
     DeviceState.objects.bulk_create(DeviceState(device=dock, online=True, last_seen=timezone.now()) for dock in docks)

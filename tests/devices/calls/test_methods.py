@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from devices.calls.methods import LOGIN, METHODS, UPDATE, schema
+from devices.calls.methods import LOGIN, METHODS, UPDATE
 from tests.stack import ROOT
 
 SAMPLES = ROOT / "tests/samples"
@@ -13,14 +13,14 @@ SAMPLES = ROOT / "tests/samples"
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_schema_of_a_service_names_what_it_takes_and_nothing_else(method):
-    told = msgspec.json.decode(msgspec.json.encode(schema(method)))
+    told = msgspec.json.decode(msgspec.json.encode(METHODS[method].schema()))
     assert (told["type"], told["additionalProperties"]) == ("object", False)
     assert set(told["properties"]) == set(METHODS[method].input.__struct_fields__)
     assert "$ref" not in str(told)
 
 
 def test_secrets_are_only_written():
-    fields = schema(LOGIN)["properties"]
+    fields = METHODS[LOGIN].schema()["properties"]
     assert {name for name, field in fields.items() if field.get("writeOnly")} == set(METHODS[LOGIN].secrets)
 
 

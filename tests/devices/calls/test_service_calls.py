@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from cloudapi import mqtt_routes
 from devices.binding import release
-from devices.calls import asking, ending, hearing, sending, states
+from devices.calls import asking, batches, ending, hearing, sending, states, wording
 from devices.calls.refusal import Refused
-from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import dispatch
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.line.publisher import Receipt
@@ -318,14 +318,14 @@ def test_claims_come_in_the_order_in_which_they_were_asked_for(dock):
 
 def test_call_that_cannot_be_sent_expires_and_the_others_go(dock, monkeypatch):
     good, bad = (issue(dock, data={"license_id": number, "enable": True}) for number in (1, 2))
-    honest = sending._payload
+    honest = sending.envelope.encode
 
-    def fail_for_one(spec, call, now):
-        if call.pk == bad.pk:
+    def fail_for_one(*, tid, **message):
+        if tid == str(bad.tid):
             raise LocalProtocolError("too long")
-        return honest(spec, call, now)
+        return honest(tid=tid, **message)
 
-    monkeypatch.setattr(sending, "_payload", fail_for_one)
+    monkeypatch.setattr(sending.envelope, "encode", fail_for_one)
     assert [claim.call for claim in sending.claim_many([good.pk, bad.pk], now=timezone.now())] == [good]
     assert (history(good), history(bad)) == (["queued", "sent"], ["queued", "expired"])
 
@@ -360,9 +360,8 @@ def test_sweep_leaves_new_calls_to_their_own_task(dock):
 
 
 def test_waiting_calls_of_a_batch_are_all_of_it(dock, organization, actor):
-    batch = ServiceCallBatch.objects.create(organization=organization, method=SWITCH)
-    call = issue(dock, batch=batch)
-    assert sending.waiting(timezone.now(), batch=batch.pk) == [call.pk]
+    batch = batches.start(devices=[dock], method=UPDATE, actor=actor)
+    assert sending.waiting(timezone.now(), batch=batch.pk) == [batch.calls.get().pk]
 
 
 @pytest.mark.parametrize(
@@ -487,7 +486,7 @@ def test_flood_of_news_about_one_call_makes_a_bounded_history(dock, monkeypatch)
     monkeypatch.setattr(states, "MOST_VERSIONS", 20)
     call = sent(dock, LOGIN, CREDENTIALS)
     reasons = [event(call, "in_progress", output={"verification_code_url": f"https://x/{n}"}).reason for n in range(30)]
-    assert reasons == [""] * 18 + ["too much was said of this call"] * 12
+    assert reasons == [""] * 18 + ["too many reports of this call"] * 12
     assert len(history(call)) == 20
 
 
@@ -606,7 +605,7 @@ def test_call_that_nobody_sent_expires(dock):
     call = issue(dock)
     close_overdue(seconds=61)
     call.refresh_from_db()
-    assert (call.status, states.describe(call)) == ("expired", "Not sent: no worker sent it in time.")
+    assert (call.status, wording.describe(call)) == ("expired", "Not sent: no worker sent it in time.")
 
 
 def test_bridge_that_has_just_come_back_waits_for_what_was_kept_for_it(dock):

@@ -16,13 +16,10 @@ from devices.calls.states import (
     Source,
     Status,
     Word,
-    describe,
-    event_word,
+    answer,
     hear,
-    problem,
-    reply_word,
-    with_message,
 )
+from devices.calls.wording import describe, problem
 from devices.models import OPEN_STATUSES, ServiceCall
 from mqtt_bridge.protocol.messages import AccountEvent, decode_data
 
@@ -146,11 +143,11 @@ def test_every_history_is_a_path_of_the_table(words):
 
 
 def read_reply(method, data):
-    return reply_word(METHODS[method], decode_data(METHODS[method].reply, data))
+    return answer(Source.REPLY, METHODS[method], decode_data(METHODS[method].reply, data), data)
 
 
 def read_event(data):
-    return event_word(METHODS[LOGIN], decode_data(AccountEvent, data))
+    return answer(Source.EVENT, METHODS[LOGIN], decode_data(AccountEvent, data), data)
 
 
 @pytest.mark.parametrize(
@@ -204,14 +201,11 @@ def test_only_an_https_link_is_kept(link, kept):
 
 
 def test_an_unknown_code_keeps_its_message_without_secrets_and_not_for_ever():
-    unknown = Word(Source.REPLY, Status.FAILED, result_code=1)
-    assert with_message(unknown, {"result": 1, "why": "舱", "nonce": "x"}).text == (
-        '{"result": 1, "why": "舱", "nonce": "***"}'
-    )
-    assert len(with_message(unknown, {"result": 1, "why": "x" * 10_000}).text) == LONGEST_MESSAGE + 1
-    for code in (None, 0, 325012):
-        word = Word(Source.REPLY, Status.FAILED, result_code=code, text="why")
-        assert with_message(word, {"result": code}) == word
+    told = read_reply(SWITCH, {"result": 1, "why": "舱", "nonce": "x"})
+    assert told.text == '{"result": 1, "why": "舱", "nonce": "***"}'
+    assert len(read_reply(SWITCH, {"result": 1, "why": "x" * 10_000}).text) == LONGEST_MESSAGE + 1
+    for code in (0, 325012):
+        assert read_reply(SWITCH, {"result": code, "why": "舱"}).text == ""
 
 
 @pytest.mark.parametrize(

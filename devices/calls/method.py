@@ -1,0 +1,94 @@
+"""What a service is: the fields of one row of METHODS (`devices/calls/methods.py`), and how its data are checked."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mqtt_bridge.protocol.journal import MASK
+
+Data = Mapping[str, object]  # of a call, by name of its field
+
+
+class Button(NamedTuple):
+    """One way to ask for a service from the admin: on a dock's page, and for many docks from the list."""
+
+    name: str  # in addresses and element ids
+    title: str
+    given: Data = {}  # data that nobody has to fill in
+    fields: tuple[str, ...] = ()  # names of the input's fields, as a form
+    help: str = ""
+    submit: str = "Send"  # on the form's button
+    action: str = ""  # in the list of docks; "" for one dock at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One service: its name on the wire, its types, its words for people, and what its end means."""
+
+    name: str
+    label: str
+    input: type[msgspec.Struct]  # a field's `Meta(extra=...)` holds its label, help and error in a form
+    reply: type[msgspec.Struct]
+    event: type[msgspec.Struct] | None = None  # with events the reply is not the end
+    panel: str  # where a dock's page shows the buttons
+    buttons: tuple[Button, ...]
+
+    subject: Callable[[Data], str]  # at most one call of a subject may be open per dock; KeyError: the data decide
+    title: Callable[[Data], str] | None = None  # what was asked, as a call's title; None: the label
+    output: Callable[[Any], dict[str, object]] = lambda _answer: {}  # what is kept of an answer beside its result
+    done: Callable[[Data], str] = lambda _output: "Done."  # the output of a call that succeeded, in words
+    secrets: tuple[str, ...] = ()  # fields that only the dock may read
+    qos: int = 1
+    silence: float | None = None  # seconds the dock may say nothing, if not settings.SERVICE_SILENCE
+    supersedes: tuple[str, ...] = ()  # methods of the same subject whose open calls this one ends
+    # Names of functions, since the app of licenses stands above this one: (call, data of the dock's last word or None)
+    # -> what to ask the dock next, run in the transaction that closes a call; and call -> `data` of its message.
+    outcome: str = ""
+    payload: str = ""
+    example: Data = field(default_factory=dict)  # data as in DJI's sample
+
+    def read(self, data: object) -> dict[str, Any]:
+        """The data of a call, checked; ValueError says what is wrong, without repeating any text that was given."""
+        names = self.input.__struct_fields__
+        if not isinstance(data, Mapping):
+            raise ValueError("data must be an object of names with their values")
+        if not set(data) <= set(names):
+            raise ValueError(f"data may name {', '.join(names) or 'nothing'}, and nothing else")
+        # In JSON 5.0 is a whole number.
+        data = {
+            name: int(value) if isinstance(value, float) and value % 1 == 0 else value for name, value in data.items()
+        }
+        for name, value in data.items():
+            if isinstance(value, str) and not is_storable(value):
+                raise ValueError(f"{name} has characters that cannot be stored")
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{name} is a number of more than 64 bits")
+        try:
+            given = msgspec.convert(data, self.input)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None
+        checked: dict[str, Any] = msgspec.to_builtins(given)
+        return checked
+
+    def masked(self, data: Data) -> dict[str, object]:
+        """The data without what only the dock may read."""
+        return {key: MASK if key in self.secrets and value else value for key, value in data.items()}
+
+    def schema(self) -> dict[str, Any]:
+        """The data as JSON Schema, complete in itself."""
+        _, components = msgspec.json.schema_components([self.input])
+        found: dict[str, Any] = components[self.input.__name__]
+        for name, field_ in found["properties"].items():
+            if field_.get("type") == "string":
+                field_["pattern"] = "^[^\\u0000]*$"  # no database takes NUL
+            if name in self.secrets:
+                field_ |= {"format": "password", "writeOnly": True}
+        return found
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database and an encoder take this text: no NUL, no lone surrogate."""
+    return re.search("[\x00\ud800-\udfff]", text) is None
