@@ -21,7 +21,7 @@ from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
-from mqtt_bridge.protocol.envelope import Envelope
+from mqtt_bridge.protocol.envelope import Envelope, RefusedMessageError
 from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.result_codes import Code
@@ -201,7 +201,8 @@ def _decode(delivery: Delivery) -> Handled | None:
 
 def _quarantine(item: Handled, error: RemoteProtocolError) -> None:
     """Refuse what cannot be read, with the answer its method has for that."""
-    item.envelope = item.envelope or error.envelope
+    if isinstance(error, RefusedMessageError):
+        item.envelope = error.envelope
     if item.envelope is not None:
         item.parsed = item.parsed or not item.envelope.tid  # only a tid is missing: all else was read
         item.method = item.envelope.method
