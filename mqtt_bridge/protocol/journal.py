@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -10,18 +10,20 @@ from mqtt_bridge.protocol.conversion import Shaped
 
 MASK: Final = "***"
 
+# Parts of keys, in lower case and without separators.
 _SECRET_WORDS: Final = (
-    "password",
+    "password",  # login_dji_account
     "passwd",
     "passphrase",
     "pwd",
-    "verificationcode",
-    "secret",
-    "nonce",
-    "appkey",
-    "applicense",
-    "bindingcode",
+    "verificationcode",  # login_dji_account
+    "secret",  # device_secret of update_topo
+    "nonce",  # of update_topo: what it is for is not public, so it counts as a secret
+    "appkey",  # config
+    "applicense",  # config
+    "bindingcode",  # airport_organization_get and _bind
     "bindcode",
+    # In no message of ours; other services on the same broker may send them (decision 37).
     "token",
     "credential",
     "accesskey",
@@ -30,17 +32,24 @@ _SECRET_WORDS: Final = (
     "authorization",
 )
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
-_CACHED_KEY: Final = 64  # longer keys are a stranger's doing and not worth the memory
+_CACHED_KEY: Final = 64  # characters; longer keys are a stranger's doing and not worth the memory
 
 
-def redact(data: Any) -> Any:
+def redact(data: object, key: str = "") -> object:
     """Copy JSON, or a typed message, with "***" for every secret at any depth.
 
-    A value counts as secret by its key (password, app_license, device_binding_code and the like, in any
-    spelling). Of a URL only the part before the query is kept, for signatures live there.
+    A value counts as secret by its `key` (password, app_license, device_binding_code and the like, in any
+    spelling). Of a URL only the part before the query is kept.
     """
+    if key:
+        if isinstance(data, str) and key.lower().endswith("url"):
+            # A signature is in the query: DJI: flysafe shows one with `Signature` and `OSSAccessKeyId`.
+            address, query, _ = data.partition("?")
+            return f"{address}?{MASK}" if query else data
+        if is_secret(key):
+            return MASK
     if isinstance(data, dict):
-        return {key: _redact_value(str(key), value) for key, value in data.items()}
+        return {name: redact(value, str(name)) for name, value in data.items()}
     if isinstance(data, list | tuple):
         return [redact(item) for item in data]
     if isinstance(data, msgspec.Struct):
@@ -60,15 +69,8 @@ class Confidential(msgspec.Struct, frozen=True):
         fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"{type(self).__name__}({fields})"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
+    def __rich_repr__(self) -> list[tuple[str, object]]:
         return [(name, MASK if is_secret(name) else getattr(self, name)) for name in self.__struct_fields__]
-
-
-def _redact_value(key: str, value: Any) -> Any:
-    if isinstance(value, str) and key.lower().endswith("url"):
-        address, query, _ = value.partition("?")
-        return f"{address}?{MASK}" if query else value
-    return MASK if is_secret(key) else redact(value)
 
 
 def _looks_secret(key: str) -> bool:

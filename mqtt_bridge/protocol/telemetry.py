@@ -1,6 +1,6 @@
 """What the device's state keeps of osd and state frames (DJI: device properties)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -9,17 +9,17 @@ from mqtt_bridge.protocol.conversion import Entry, Latitude, Longitude, ModelKey
 
 
 class OwnAircraft(Entry, frozen=True):
-    """Property `sub_device` of a dock: the aircraft that belongs to it, also while that is switched off.
+    """Property `sub_device` of a dock (DJI: device properties, dock).
 
-    `model_key` is called `device_model_key` by Dock 2 and 3 and `product_type` by the page of Dock 1. A flag that is
-    left out is None.
+    The aircraft that belongs to it, also while that is switched off.
     """
 
     device_sn: Sn = ""
+    # The same thing twice: the table of Dock 1 has the second name, its sample and the pages of Dock 2 and 3 the first.
     device_model_key: ModelKey = ""
     product_type: ModelKey = ""
-    device_online_status: bool | None = None
-    device_paired: bool | None = None
+    device_online_status: bool | None = None  # 0 or 1; None if left out
+    device_paired: bool | None = None  # 0 or 1; 0 ends the pairing
 
     @property
     def model_key(self) -> str:
@@ -27,27 +27,24 @@ class OwnAircraft(Entry, frozen=True):
 
 
 class Telemetry(Entry, frozen=True):
-    """Values of one frame, None where it has none: frames are partial, and are merged, not replaced.
+    """Values of one frame, None where it has none (DJI: device properties).
 
-    Degrees, north and east positive.
+    Frames are partial, and are merged, not replaced: a dock sends its osd in several, about every two seconds.
     """
 
-    latitude: Latitude | None = None
+    latitude: Latitude | None = None  # of a dock or of an aircraft, whichever the topic names
     longitude: Longitude | None = None
-    mode_code: SmallInt | None = None
-    firmware_version: Annotated[str, Meta(max_length=64)] | None = None
-    sub_device: OwnAircraft | None = None
+    mode_code: SmallInt | None = None  # in words: `mode_codes`
+    firmware_version: Annotated[str, Meta(max_length=64)] | None = None  # in state frames, on change
+    sub_device: OwnAircraft | None = None  # a dock's
     best_link_gateway: Sn = ""  # of an aircraft that several docks hear: the one it is linked through
 
 
-def extract(data: Any) -> Telemetry:
-    """Read one frame's `data`; never raises.
-
-    A position is whole or absent. Exactly 0, 0 is what a receiver without a fix reports, not a place where
-    anybody keeps a dock, and counts as absent.
-    """
+def extract(data: object) -> Telemetry:
+    """Read one frame's `data`; never raises. A position is whole or absent."""
     frame = decode_part(Telemetry, data)
     known = frame.latitude is not None and frame.longitude is not None
+    # Exactly 0, 0 is what a receiver without a fix reports, not a place where anybody keeps a dock.
     if known and (frame.latitude, frame.longitude) != (0, 0):
         return frame
     return msgspec.structs.replace(frame, latitude=None, longitude=None)
