@@ -3,63 +3,69 @@
 import re
 from typing import Final
 
+# Domains
 AIRCRAFT: Final = 0
 PAYLOAD: Final = 1
 REMOTE_CONTROLLER: Final = 2
 DOCK: Final = 3
 
 # Types repeat across domains (67, 89 and 99 are aircraft and cameras), so the key is always the whole triple.
+# "Site only": on DJI's site, not in its repository of pages, which ends with V1.11.
 PRODUCTS: Final[dict[str, str]] = {
+    # docks
     "3-1-0": "DJI Dock",
     "3-2-0": "DJI Dock 2",
-    "3-3-0": "DJI Dock 3",
+    "3-3-0": "DJI Dock 3",  # site only
+    # aircraft
     "0-60-0": "Matrice 300 RTK",
     "0-67-0": "Matrice 30",
     "0-67-1": "Matrice 30T",
     "0-77-0": "Mavic 3E",
     "0-77-1": "Mavic 3T",
-    "0-77-2": "Mavic 3M",
-    "0-77-3": "Mavic 3TA",
+    "0-77-2": "Mavic 3M",  # on no page, only in DJI's demo server
+    "0-77-3": "Mavic 3TA",  # site only
     "0-89-0": "Matrice 350 RTK",
     "0-91-0": "Matrice 3D",
     "0-91-1": "Matrice 3TD",
-    "0-99-0": "Matrice 4E",
+    "0-99-0": "Matrice 4E",  # site only, as all that follow here
     "0-99-1": "Matrice 4T",
     "0-100-0": "Matrice 4D",
     "0-100-1": "Matrice 4TD",
     "0-103-0": "Matrice 400",
-    "2-56-0": "DJI Smart Controller Enterprise",
-    "2-119-0": "DJI RC Plus",
-    "2-144-0": "DJI RC Pro Enterprise",
-    "2-174-0": "DJI RC Plus 2",
+    # remote controllers
+    "2-56-0": "DJI Smart Controller Enterprise",  # of M300
+    "2-119-0": "DJI RC Plus",  # of M300, M350 and M30
+    "2-144-0": "DJI RC Pro Enterprise",  # of Mavic 3 Enterprise and M3D
+    "2-174-0": "DJI RC Plus 2",  # of Matrice 4 and M400; site only
+    # payloads; the pages give type-sub_type-gimbalindex, where 0 is the main gimbal, 1 starboard, 2 top, 7 FPV
     "1-20-0": "Z30",
     "1-26-0": "XT2",
-    "1-39-0": "FPV camera",
+    "1-39-0": "FPV camera",  # index 7
     "1-41-0": "XTS",
     "1-42-0": "H20",
     "1-43-0": "H20T",
-    "1-50-65535": "P1",
+    "1-50-65535": "P1",  # 65535: with any of its lenses (24, 35, 50 mm)
     "1-52-0": "M30 camera",
     "1-53-0": "M30T camera",
     "1-61-0": "H20N",
     "1-66-0": "Mavic 3E camera",
     "1-67-0": "Mavic 3T camera",
-    "1-68-0": "Mavic 3M camera",
+    "1-68-0": "Mavic 3M camera",  # on no page, only in DJI's demo server
     "1-80-0": "M3D camera",
     "1-81-0": "M3TD camera",
     "1-82-0": "H30",
     "1-83-0": "H30T",
-    "1-88-0": "M4E camera",
+    "1-88-0": "M4E camera",  # site only, as the next four
     "1-89-0": "M4T camera",
     "1-98-0": "M4D camera",
     "1-99-0": "M4TD camera",
     "1-129-0": "M3TA camera",
-    "1-165-0": "Dock camera",
+    "1-165-0": "Dock camera",  # index 7; inside and outside the dock alike
     "1-176-0": "Vision assist camera",
     "1-90742-0": "L1",
 }
 
-# Which dock an aircraft is made for.
+# Which dock an aircraft is made for: M30, M3D and M4D, with all their sub_types.
 _DOCKS = {"0-67-": "3-1-0", "0-91-": "3-2-0", "0-100-": "3-3-0"}
 # For a topology without domains: what may stand in one has types that do not repeat, unlike payloads.
 _DOMAINS: Final[dict[int, int]] = {
@@ -75,13 +81,13 @@ def name(model_key: str) -> str:
 
 
 def domain(model_key: str) -> int | None:
-    """Read the domain, also of an unknown product; None if this is no triple of numbers."""
+    """Read the domain, also of an unknown product; None if the key is not three numbers."""
     triple = _TRIPLE.fullmatch(model_key)
     return int(triple[1]) if triple else None
 
 
 def dock_of(aircraft_key: str) -> str:
-    """Name the dock that an aircraft of this model is made for; "" if there is none."""
+    """Name the dock that an aircraft of this model is made for, by its key; "" if no dock is."""
     return next((dock for prefix, dock in _DOCKS.items() if aircraft_key.startswith(prefix)), "")
 
 

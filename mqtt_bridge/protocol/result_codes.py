@@ -13,11 +13,13 @@ class Code(IntEnum):
     """The codes that we send."""
 
     OK = 0
-    ILLEGAL_ARGUMENT = 200001
-    METHOD_NOT_SUPPORTED = 210003
-    ORGANIZATION_GET_FAILED = 210230
-    BIND_FAILED = 210231
-    BOUND_ELSEWHERE = 210232
+    # From DJI's demo server.
+    ILLEGAL_ARGUMENT = 200001  # also: no app license to give to a dock (decision 2)
+    METHOD_NOT_SUPPORTED = 210003  # an unknown request is refused at once (decision 18)
+    # From the page of DJI Pilot's error codes, which only V1.1 has; DJI's demo server still names them.
+    ORGANIZATION_GET_FAILED = 210230  # never says whether the id or the code was wrong (decision 4)
+    BIND_FAILED = 210231  # also the example of DJI: organization
+    BOUND_ELSEWHERE = 210232  # only to a dock with a valid id and code (decision 5)
     BIND_STATUS_FAILED = 210233
 
 
@@ -35,14 +37,14 @@ def describe(code: int, language: str = "en") -> str:
 
 
 def known(code: int, language: str = "en") -> str | None:
-    """The same; None for an unknown code."""
+    """Say what a code means, in the language as `describe`; None for an unknown code."""
     texts = _texts().get(code)
     return texts and texts[_is_chinese(language)]
 
 
 @cache
 def _texts() -> dict[int, tuple[str, str]]:
-    """Every file of `data/`: a code or first-last, English and Chinese in each line, parted by tabs."""
+    """Read `data/`: a code or first-last, English and Chinese in each line, separated by tabs."""
     texts = {}
     for file in (Path(__file__).parent / "data").glob("*.tsv"):
         for line in file.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""MQTT topics of docks: which device, which channel."""
+"""MQTT topics of docks: which device, which channel (DJI: topic definition)."""
 
 import re
 from enum import StrEnum
@@ -6,25 +6,28 @@ from typing import Final, NamedTuple
 
 from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
 
+# Real serial numbers are letters and digits; those in DJI's examples have a hyphen ("dock-sn"). 64 is our own limit.
+# Old pages write {pid} in its place in a topic, which is the same number.
 SN_PATTERN: Final = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 _SN = re.compile(SN_PATTERN)
 
 
 class Channel(StrEnum):
-    """The part of a topic after the serial number."""
+    """The part of a topic after the serial number; up is from the device, down from the cloud."""
 
-    OSD = "osd"
-    STATE = "state"
-    SERVICES = "services"
-    SERVICES_REPLY = "services_reply"
-    EVENTS = "events"
-    EVENTS_REPLY = "events_reply"
-    REQUESTS = "requests"
-    REQUESTS_REPLY = "requests_reply"
-    PROPERTY_SET = "property/set"
-    PROPERTY_SET_REPLY = "property/set_reply"
-    STATUS = "status"
-    STATUS_REPLY = "status_reply"
+    # Not here: `drc/up` and `drc/down` (live flight, without tid), and `state_reply` and `network/probe` of V1.1.
+    OSD = "osd"  # up, properties at a fixed rate, 0.5 Hz; of a dock or of an aircraft
+    STATE = "state"  # up, properties that changed; of a dock or of an aircraft
+    SERVICES = "services"  # down, commands
+    SERVICES_REPLY = "services_reply"  # up, with tid and bid of the command; about 3 s later from real docks
+    EVENTS = "events"  # up, notices and the progress of commands; may overtake the reply
+    EVENTS_REPLY = "events_reply"  # down, if the event has `need_reply`
+    REQUESTS = "requests"  # up, what the dock asks of the cloud
+    REQUESTS_REPLY = "requests_reply"  # down, with tid, bid and method of the request
+    PROPERTY_SET = "property/set"  # down, one property, without a method
+    PROPERTY_SET_REPLY = "property/set_reply"  # up, `{property: {result}}`: 0 done, 1 failed, 2 timed out
+    STATUS = "status"  # up, the topology (`update_topo`)
+    STATUS_REPLY = "status_reply"  # down; the gateway repeats its topology until it has one
 
 
 class Topic(NamedTuple):
@@ -34,7 +37,7 @@ class Topic(NamedTuple):
     channel: Channel
 
 
-# The topology lives under "sys", everything else under "thing"; some send the topology there, too.
+# The topology lives under "sys", everything else under "thing"; some send the topology there, too (decision 36).
 _PREFIXES: Final[dict[Channel, str]] = {
     channel: "sys/product/" if channel in (Channel.STATUS, Channel.STATUS_REPLY) else "thing/product/"
     for channel in Channel
@@ -52,6 +55,7 @@ _REPLIES: Final[dict[Channel, Channel]] = {
     Channel.STATUS: Channel.STATUS_REPLY,
 }
 
+# What the bridge subscribes to, at QoS 1: a lost request would leave a dock waiting.
 CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "sys/product/+/status",
     "thing/product/+/status",
@@ -60,7 +64,9 @@ CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "thing/product/+/services_reply",
     "thing/product/+/property/set_reply",
 )
+# What other services on the same broker answer to the methods that are left to them (decision 37).
 ANSWER_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/requests_reply", "thing/product/+/events_reply")
+# At QoS 0: the next frame comes within two seconds.
 TELEMETRY_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/osd", "thing/product/+/state")
 
 
@@ -81,7 +87,7 @@ def parse(topic: str) -> Topic:
 
 
 def build(channel: Channel, sn: str) -> str:
-    """Name the topic of a device's channel; LocalProtocolError if the serial number is none."""
+    """Name the topic of a device's channel; LocalProtocolError if `sn` is not a serial number."""
     if not is_sn(sn):
         raise LocalProtocolError("no topic for this: not a serial number")
     return f"{_PREFIXES[channel]}{sn}/{channel.value}"
