@@ -11,7 +11,8 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from devices.diagnosis.attention import BINDING, LICENSE, has_wrong_clock, in_trouble, refusing, unsent
+from devices.diagnosis.exchanges import refusing
+from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, unsent
 from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from licenses.models import LicenseList, UnlockLicense

@@ -1,4 +1,4 @@
-"""WebSockets of browsers and programs: a snapshot, then a frame for each change. What they say: docs/live.md."""
+"""WebSockets of browsers and programs: a snapshot, then a frame for each change. The frames: docs/live.md."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from devices.live import frame_sender, subscription
-from devices.live.subscription import View, Who
+from devices.live.subscription import View
 from devices.live.websocket import (
     AWAY,
     BAD_REQUEST,
@@ -28,19 +28,19 @@ from organizations.tenancy import Principal
 logger = logging.getLogger(__name__)
 
 LONGEST_REQUEST = 1024  # characters
-HANDSHAKES: Final = 100  # of people and programs that are not known yet, at a time in one process
-_open: Counter[str] = Counter()  # the sockets of this process, by whose they are; "" while that is not known
+HANDSHAKES: Final = 100  # at a time in one process, of users who are not known yet
+_open: Counter[str] = Counter()  # the sockets of this process, by user or key; "" while that is not known
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """What both sockets do: learn who it is, accept, let a stream send, close with its code."""
+    """What both sockets do: identify the user, accept, let a stream send, close with its code."""
 
     stream: Stream
     task: asyncio.Task[None] | None = None
-    whose: str | None = None  # as it is counted
+    whose: str | None = None  # the key under which `_open` counts it
 
     def look(self, user: Principal) -> View | None:
-        """What this user may see here; reads the database."""
+        """What this user may see here, None for nothing; reads the database."""
         raise NotImplementedError
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -59,34 +59,27 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await asyncio.wait([self.task])
 
     async def connect(self) -> None:
-        """Learn who it is; accept them in any case, for only then a browser learns why it is closed."""
+        """Accept in any case, for only then does a browser learn the code with which it is closed."""
+        # The holder of an API key (cloudapi/origins.py), else of a session.
+        who = self.scope.get("who") or functools.partial(subscription.user_of, self.scope["session"].session_key)
         self.stream = Stream(
-            send=self.send,
-            layer=self.channel_layer,
-            channel=self.channel_name,
-            who=self._who(),
-            look=self.look,
+            send=self.send, layer=self.channel_layer, channel=self.channel_name, who=who, look=self.look
         )
-        code = await self._refusal()
+        code: int | None = TRY_AGAIN
+        if _open.total() < settings.SOCKETS and _open[""] < HANDSHAKES:
+            self._count("")
+            code, whose = await self.stream.begin()
+            if code is None and _open[whose] >= settings.SOCKETS_PER_CLIENT:
+                code = TOO_MANY
+            self._count(whose if code is None else None)
         await self.accept()
         if code is None:
             self.task = asyncio.create_task(self._run())
         else:
             await self.close(code)
 
-    async def _refusal(self) -> int | None:
-        """The code for who may see nothing here, or has too many sockets, or comes when all are taken."""
-        if _open.total() >= settings.SOCKETS or _open[""] >= HANDSHAKES:
-            return TRY_AGAIN
-        self._count("")
-        code, whose = await self.stream.begin()
-        if code is None and _open[whose] >= settings.SOCKETS_PER_CLIENT:
-            code = TOO_MANY
-        self._count(whose if code is None else None)
-        return code
-
     def _count(self, whose: str | None) -> None:
-        """Count this socket as one of theirs, and no longer as it was counted; None: not at all."""
+        """Count this socket under this key instead of the one before; None: no longer."""
         before, self.whose = self.whose, whose
         if before is not None:
             _open[before] -= 1
@@ -95,17 +88,11 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if whose is not None:
             _open[whose] += 1
 
-    def _who(self) -> Who:
-        if "who" in self.scope:  # with an API key (cloudapi/origins.py)
-            shown: Who = self.scope["who"]
-            return shown
-        return functools.partial(subscription.user_of, self.scope["session"].session_key)
-
     async def _run(self) -> None:
         try:
             code = await self.stream.run()
         except Exception:
-            # A task that died in silence would leave a browser with a page that looks live.
+            # If the task died silently, the browser would keep a page that looks live.
             logger.exception("A WebSocket fails")
             code = INTERNAL_ERROR
         with contextlib.suppress(*AWAY, RuntimeError):  # the browser has gone first
@@ -118,13 +105,13 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         else:
             self.stream.outbox.close(BAD_REQUEST)
 
-    async def frames(self, message: dict[str, Any]) -> None:
-        """What `devices/live/frame_sender.py` sent to a group."""
+    async def frames(self, message: dict[str, list[tuple[str, str]]]) -> None:
+        """Take the frames that `devices/live/frame_sender.py` sent to a group."""
         self.stream.hear(message["frames"])
 
 
 def is_refetch(text: str | None) -> bool:
-    """Whether this is the one thing that a browser may say."""
+    """Whether this is the one message that a browser may send."""
     if text is None or len(text) > LONGEST_REQUEST:
         return False
     try:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from django.conf import settings
 from django.db.models import Q
 
-from devices.diagnosis.attention import duration
+from devices.templatetags.moments import duration
 from licenses import wording
 from licenses.models import Inventory, UnlockLicense, UnlockLicenseQuerySet
 from licenses.wording import State

@@ -1,5 +1,5 @@
-"""The admin of devices and of what they are asked to do. Django imports this package, which registers its pages."""
+"""The admin of devices and of the commands to them. Django imports this package, which registers its pages."""
 
-from devices.admin import calls, devices, journal
+from devices.admin import batches, calls, devices, exchanges
 
-__all__ = ["calls", "devices", "journal"]
+__all__ = ["batches", "calls", "devices", "exchanges"]

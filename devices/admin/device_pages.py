@@ -1,7 +1,7 @@
-"""Pages of the device admin that are no forms of one row: release, enable and disable, clear out."""
+"""What the admin does with devices besides editing one: release, enable and disable, clear out, trace."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from devices import binding, registry
 from devices.diagnosis import tracing
-from devices.models import Device
+from devices.models import Device, DeviceQuerySet
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff
@@ -27,17 +27,17 @@ NAMED = 20  # devices that a message lists by name
 
 
 class KeyList(forms.Field):
-    """Primary keys in one hidden field, so that any number fits Django's limit on fields."""
+    """Primary keys in one hidden field, so that any number of them stays below Django's limit on fields."""
 
     widget = forms.HiddenInput
 
-    def to_python(self, value: Any) -> list[int]:
+    def to_python(self, value: object) -> list[int]:
         keys = str(value or "").split(",")
         if not all(key.isdecimal() and len(key) < 19 for key in keys):
             raise forms.ValidationError("Choose devices from the list.")
         return [int(key) for key in keys]
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> object:
         return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -52,7 +52,7 @@ class ClearOutForm(forms.Form):
     """How long a device must have been silent."""
 
     days = forms.IntegerField(
-        label="Not heard of for (days)", initial=7, min_value=1, max_value=3650, error_messages={"invalid": "Days."}
+        label="Silent for (days)", initial=7, min_value=1, max_value=3650, error_messages={"invalid": "Days."}
     )
 
 
@@ -70,7 +70,7 @@ class Choice(NamedTuple):
 
 
 def choose(request: HttpRequest, devices: Iterable[Device], *, bound: bool = False) -> Choice:
-    """Sort devices into those that the user manages, and with `bound` that somebody owns, and the others."""
+    """Sort devices into those that the user manages, with `bound` only those that are bound, and the others."""
     choice = Choice([], [])
     for device in devices:
         if bound and device.organization_id is None:
@@ -83,7 +83,7 @@ def choose(request: HttpRequest, devices: Iterable[Device], *, bound: bool = Fal
 
 
 def named(devices: Sequence[Device]) -> str:
-    """The devices' names for a message; of many only the first."""
+    """The devices' names for a message; of many devices only the first."""
     names = ", ".join(str(device) for device in devices[:NAMED])
     return f"{names} and {len(devices) - NAMED} more" if len(devices) > NAMED else names
 
@@ -121,13 +121,15 @@ class DevicePages(TenantAdmin):
         if request.method != "POST":
             return self._confirm_release(request, form.cleaned_data["devices"])
         with transaction.atomic():
-            devices = self._releasable(request, form.cleaned_data["devices"], **_aircraft(form))
+            devices = self._releasable(
+                request, form.cleaned_data["devices"], with_aircraft=form.cleaned_data["with_aircraft"]
+            )
             choice = choose(request, devices.lock_in_order(), bound=True)
             released = binding.release(choice.taken, actor=actor(request))
         self._report(request, "Released", released, choice.skipped)
         return self._to_list()
 
-    def _releasable(self, request: HttpRequest, keys: list[int], *, with_aircraft: bool) -> Any:
+    def _releasable(self, request: HttpRequest, keys: list[int], *, with_aircraft: bool) -> DeviceQuerySet:
         """The visible devices with these keys, and the bound aircraft of the docks among them."""
         chosen = Q(pk__in=keys)
         if with_aircraft:
@@ -175,7 +177,7 @@ class DevicePages(TenantAdmin):
     # --- clear out -----------------------------------------------------------------------------
 
     def clear_out_view(self, request: HttpRequest) -> HttpResponse:
-        """Platform staff: count, then delete, unclaimed devices nobody heard of for some days."""
+        """Platform staff: count, then delete, unclaimed devices that have been silent for some days."""
         if not is_platform_staff(request.user):
             raise PermissionDenied
         confirmed = request.method == "POST"
@@ -199,7 +201,7 @@ class DevicePages(TenantAdmin):
     # --- trace -----------------------------------------------------------------------------------
 
     def trace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """POST keeps every event of a device for some minutes, or ends that."""
+        """POST keeps every event of a device for some minutes, or stops doing so."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         device = self.get_object(request, unquote(object_id))
@@ -212,7 +214,7 @@ class DevicePages(TenantAdmin):
             tracing.trace(device, minutes=form.cleaned_data["minutes"], actor=actor(request))
         return HttpResponseRedirect(f"{reverse('admin:devices_device_change', args=[device.pk])}#passing")
 
-    # --- how it went -----------------------------------------------------------------------------
+    # --- the outcome -----------------------------------------------------------------------------
 
     def _report(
         self, request: HttpRequest, done: str, devices: Sequence[Device], skipped: Sequence[tuple[Device, str]]
@@ -227,7 +229,3 @@ class DevicePages(TenantAdmin):
 
     def _to_list(self) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:devices_device_changelist"))
-
-
-def _aircraft(form: ReleaseForm) -> dict[str, bool]:
-    return {"with_aircraft": form.cleaned_data["with_aircraft"]}

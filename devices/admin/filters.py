@@ -1,20 +1,28 @@
-"""What the lists of devices and of the journal can be narrowed by."""
+"""The filters of the lists of devices, journal entries and service calls."""
 
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
 
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from devices.calls import methods, wording
-from devices.diagnosis import attention
-from devices.models import Device, DeviceAccount, ServiceCall, ServiceCallBatch
+from devices.diagnosis import exchanges, needs
+from devices.models import (
+    OPEN_STATUSES,
+    Device,
+    DeviceAccount,
+    DeviceQuerySet,
+    ServiceCall,
+    ServiceCallBatch,
+    ServiceCallQuerySet,
+)
 from devices.presence import Presence, watch
 from mqtt_bridge.dispatch import CONTROL_CHANNELS
 from mqtt_bridge.models import ONBOARDING, Exchange
@@ -26,87 +34,87 @@ MAX_BATCHES = 20  # the newest, as choices
 MAX_PEOPLE = 100
 
 Lookups = list[tuple[str, str]]
+Row = TypeVar("Row", bound=Model)
 
 
-class PresenceFilter(admin.SimpleListFilter):
+class OptionFilter(admin.SimpleListFilter, Generic[Row]):
+    """A filter with fixed options. Any other value in the address leaves the list as it is."""
+
+    options: Mapping[str, str]  # what the address says: what people read
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        return list(self.options.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:
+        value = self.value() or ""
+        return self.chosen(queryset, value) if value in self.options else queryset
+
+    def chosen(self, rows: QuerySet[Row], value: str) -> QuerySet[Row]:
+        """The rows for this option."""
+        raise NotImplementedError
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+class PresenceFilter(OptionFilter[Device]):
     title = "presence"
     parameter_name = "presence"
+    options = {str(value): str(label) for value, label in Presence.choices}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(str(value), str(label)) for value, label in Presence.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in Presence.values:
-            return queryset
-        return queryset.filter(watch().matching(str(self.value())))
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return rows.filter(watch().matching(value))
 
 
-class AttentionFilter(admin.SimpleListFilter):
+class AttentionFilter(OptionFilter[Device]):
     title = "attention"
     parameter_name = "attention"
+    options = {"yes": "needs attention"}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [("yes", "needs attention")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() != "yes":
-            return queryset
-        seen = restrict(Exchange.objects.all(), request.user)
-        needing: QuerySet[Any] = attention.needing(queryset, seen, timezone.now())  # type: ignore[arg-type]
-        return needing
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return needs.needing(rows, restrict(Exchange.objects.all(), self.request.user), timezone.now())
 
 
-class ClockFilter(admin.SimpleListFilter):
+class ClockFilter(OptionFilter[Device]):
     title = "clock"
     parameter_name = "clock"
+    options = {"wrong": "wrong"}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [("wrong", "wrong")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(attention.has_wrong_clock()) if self.value() == "wrong" else queryset
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return rows.filter(needs.has_wrong_clock())
 
 
-class KindFilter(admin.SimpleListFilter):
+class KindFilter(OptionFilter[Device]):
     title = "kind"
     parameter_name = "kind"
-
-    KINDS = {
-        "dock": ("dock", model_keys.DOCK),
-        "aircraft": ("aircraft", model_keys.AIRCRAFT),
-        "remote-controller": ("remote controller", model_keys.REMOTE_CONTROLLER),
+    options = {
+        "dock": "dock",
+        "aircraft": "aircraft",
+        "remote-controller": "remote controller",
+        "unknown": "unknown",
     }
+    AIRCRAFT = Q(model_key__startswith=f"{model_keys.AIRCRAFT}-")
+    CONTROLLER = Q(model_key__startswith=f"{model_keys.REMOTE_CONTROLLER}-")
+    KNOWN = AIRCRAFT | CONTROLLER | Q(model_key__startswith=f"{model_keys.DOCK}-")
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(value, label) for value, (label, _) in self.KINDS.items()] + [("unknown", "unknown")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         if value == "dock":
-            return queryset.docks()  # type: ignore[attr-defined,no-any-return]
-        if value in self.KINDS:
-            return queryset.filter(model_key__startswith=f"{self.KINDS[str(value)][1]}-")
-        if value == "unknown":
-            known = Q()
-            for _, domain in self.KINDS.values():
-                known |= Q(model_key__startswith=f"{domain}-")
-            return queryset.exclude(known)
-        return queryset
+            return cast("DeviceQuerySet", rows).docks()
+        return rows.filter({"aircraft": self.AIRCRAFT, "remote-controller": self.CONTROLLER}.get(value, ~self.KNOWN))
 
 
-class ClaimedFilter(admin.SimpleListFilter):
+class ClaimedFilter(OptionFilter[Device]):
     """For platform staff: nobody else sees unclaimed devices."""
 
     title = "claimed"
     parameter_name = "claimed"
+    options = {"yes": "yes", "no": "no"}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [("yes", "yes"), ("no", "no")] if is_platform_staff(request.user) else []
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        return super().lookups(request, model_admin) if is_platform_staff(request.user) else []
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() in ("yes", "no"):
-            return queryset.filter(organization__isnull=self.value() == "no")
-        return queryset
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return rows.filter(organization__isnull=value == "no")
 
 
 class FirmwareFilter(admin.SimpleListFilter):
@@ -115,51 +123,75 @@ class FirmwareFilter(admin.SimpleListFilter):
     title = "firmware"
     parameter_name = "firmware"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         versions = restrict(Device.objects.all(), request.user).exclude(state__firmware_version="")
         names = versions.order_by("-state__firmware_version").values_list("state__firmware_version", flat=True)
         return [(name, name) for name in names.distinct()[:MAX_FIRMWARES] if name]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
         return queryset.filter(state__firmware_version=self.value()) if self.value() else queryset
+
+
+class AccountFilter(OptionFilter[Device]):
+    """Docks by the state of their DJI account."""
+
+    title = "DJI account"
+    parameter_name = "account"
+    options = {str(value): str(label) for value, label in DeviceAccount.Status.choices}
+
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return rows.filter(account__status=value)
+
+
+class LicenseListFilter(OptionFilter[Device]):
+    """Docks by what is known of their unlock licenses."""
+
+    title = "unlock licenses"
+    parameter_name = "licenses"
+    options = {"never": "never read", "inconsistent": "not consistent, says the dock"}
+
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        # Found by name, for the app `licenses` is above this one.
+        lists: Any = apps.get_model("licenses", "LicenseList")
+        return cast("DeviceQuerySet", rows).docks().filter(lists.conditions_on_docks()[value])
+
+
+# --- the journal ---------------------------------------------------------------------------------
 
 
 class ChannelFilter(admin.SimpleListFilter):
     title = "channel"
     parameter_name = "channel"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         return [(channel.value, channel.value) for channel in sorted(CONTROL_CHANNELS)]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
         return queryset.filter(channel=self.value()) if self.value() else queryset
 
 
-class OutcomeFilter(admin.SimpleListFilter):
-    """What became of a message, in the words of the list: a refusal is not among the answers."""
+class OutcomeFilter(OptionFilter[Exchange]):
+    """The outcome of a message, in the words of the list: a refusal does not count as an answer."""
 
     title = "outcome"
     parameter_name = "outcome"
+    options = {word: word for word in exchanges.outcomes()}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(word, word) for word in attention.outcomes()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        condition = attention.outcomes().get(self.value() or "")
-        return queryset if condition is None else queryset.filter(condition)
+    def chosen(self, rows: QuerySet[Exchange], value: str) -> QuerySet[Exchange]:
+        return rows.filter(exchanges.outcomes()[value])
 
 
 class MethodFilter(admin.SimpleListFilter):
-    """A method that is typed, for docks send more of them than anybody lists."""
+    """A text field, for docks send more methods than a list could offer."""
 
     title = "method"
     parameter_name = "method"
     template = "admin/mqtt_bridge/exchange/method_filter.html"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         return [(method, method) for method in ONBOARDING]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
         return queryset.filter(method=self.value().strip()) if self.value() else queryset
 
     def value(self) -> str:
@@ -179,113 +211,75 @@ class MethodFilter(admin.SimpleListFilter):
         }
 
 
-class AccountFilter(admin.SimpleListFilter):
-    """Docks by the state of their DJI account."""
-
-    title = "DJI account"
-    parameter_name = "account"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(str(value), str(label)) for value, label in DeviceAccount.Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in DeviceAccount.Status.values:
-            return queryset
-        return queryset.filter(account__status=self.value())
-
-
-class LicenseListFilter(admin.SimpleListFilter):
-    """Docks by what was read of their unlock licenses."""
-
-    title = "unlock licenses"
-    parameter_name = "licenses"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [("never", "never read"), ("inconsistent", "not consistent, says the dock")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # By its name, for the app of licenses stands above this one.
-        lists: Any = apps.get_model("licenses", "LicenseList")
-        condition = lists.conditions_on_docks().get(self.value() or "")
-        return queryset if condition is None else queryset.docks().filter(condition)  # type: ignore[attr-defined]
-
-
 # --- service calls -------------------------------------------------------------------------------
 
 
-class CallStateFilter(admin.SimpleListFilter):
-    """Calls by what people ask first, then by each state."""
+class CallStateFilter(OptionFilter[ServiceCall]):
+    """Calls by what people look for most, then by each state."""
 
     title = "state"
     parameter_name = "state"
+    options = {
+        "open": "open",
+        "trouble": "did not succeed, last 24 h",
+        "unsent": "waits for a worker",
+        **wording.WORDS,
+    }
 
-    OPEN, TROUBLE, UNSENT = "open", "trouble", "unsent"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [
-            (self.OPEN, "open"),
-            (self.TROUBLE, "did not succeed, last 24 h"),
-            (self.UNSENT, "waits for a worker"),
-            *wording.WORDS.items(),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = str(self.value() or "")
-        if value == self.OPEN:
-            return queryset.open()  # type: ignore[attr-defined,no-any-return]
-        if value == self.TROUBLE:
-            return queryset.filter(attention.in_trouble(timezone.now()))
-        if value == self.UNSENT:
-            return attention.unsent(queryset, timezone.now())  # type: ignore[arg-type]
-        return queryset.filter(status=value) if value in wording.WORDS else queryset
+    def chosen(self, rows: QuerySet[ServiceCall], value: str) -> QuerySet[ServiceCall]:
+        if value == "open":
+            return rows.filter(status__in=OPEN_STATUSES)
+        if value == "trouble":
+            return rows.filter(needs.in_trouble(timezone.now()))
+        if value == "unsent":
+            return needs.unsent(cast("ServiceCallQuerySet", rows), timezone.now())
+        return rows.filter(status=value)
 
 
-class ServiceFilter(admin.SimpleListFilter):
+class ServiceFilter(OptionFilter[ServiceCall]):
     title = "service"
     parameter_name = "service"
+    options = {name: method.label for name, method in methods.METHODS.items()}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [(name, method.label) for name, method in methods.METHODS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(method=self.value()) if self.value() in methods.METHODS else queryset
+    def chosen(self, rows: QuerySet[ServiceCall], value: str) -> QuerySet[ServiceCall]:
+        return rows.filter(method=value)
 
 
 class WhoAskedFilter(admin.SimpleListFilter):
-    """People who asked for calls that the user may see."""
+    """The users who asked for calls that the user may see."""
 
     title = "who asked"
     parameter_name = "by"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         calls = restrict(ServiceCall.objects.order_by(), request.user)
         people = get_user_model().objects.filter(pk__in=calls.values("requested_by"))
         return [(str(user.pk), str(user)) for user in people.order_by("username")[:MAX_PEOPLE]]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = str(self.value() or "")
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ServiceCall]) -> QuerySet[ServiceCall]:
+        value = self.value() or ""
         return queryset.filter(requested_by=int(value)) if value.isdecimal() and len(value) < 10 else queryset
 
 
 class BatchFilter(admin.SimpleListFilter):
-    """The newest batches; an older one is reached from its own page."""
+    """The newest batches; an older one is linked from its own page."""
 
     title = "batch"
     parameter_name = "batch"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         batches = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
         return [
             (str(batch.pk), f"{wording.title(batch.method, batch.data)}, {batch.created:%Y-%m-%d %H:%M}")
             for batch in batches
         ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ServiceCall]) -> QuerySet[ServiceCall]:
         try:
-            return queryset.filter(batch=uuid.UUID(str(self.value()))) if self.value() else queryset
+            return queryset.filter(batch=uuid.UUID(self.value())) if self.value() else queryset
         except ValueError:
             return queryset.none()
 
     def has_output(self) -> bool:
-        """Active for a batch of any age, also when there are no newer ones to offer."""
+        """Shown for a batch of any age, even if there are no newer ones to offer."""
         return bool(self.lookup_choices) or self.value() is not None

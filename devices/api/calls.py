@@ -1,12 +1,12 @@
-"""REST: what docks are asked to do, one by one and many at once."""
+"""REST: service calls to one dock, and batches of them to many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 import django_filters
 from django.core.validators import RegexValidator
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -37,10 +37,8 @@ MOST_DEVICES: Final = 1000  # of one batch
 LONGEST_EXPIRY: Final = timedelta(days=7)
 SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, "Not a serial number.")
 WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
-WAIT: Final = f"How many seconds at most, 0 to {LONGEST:g}, to wait for the end of a call that is open."
-
-
-# What is asked in DJI's samples, as requests of ours.
+WAIT: Final = f"How many seconds to wait at most for an open call to end, 0 to {LONGEST:g}."
+# DJI's samples as requests to us.
 ONE: Final = [
     OpenApiExample(spec.label, {"device": "dock-sn", "method": name, "data": dict(spec.example)}, request_only=True)
     for name, spec in METHODS.items()
@@ -70,13 +68,13 @@ class ServiceCallFilter(AskingFilter):
     status = django_filters.MultipleChoiceFilter(
         choices=ServiceCall.Status.choices, distinct=False, help_text="One or several."
     )
-    open = BooleanFilter(method="whether_open", help_text="Whether their end is not known yet.")
+    open = BooleanFilter(method="is_open", help_text="Whether they have not ended yet.")
     batch = django_filters.UUIDFilter(help_text="The `id` of a batch.")
-    retry_of = django_filters.UUIDFilter(help_text="The `id` of the call that they repeat.")
-    idempotency_key = django_filters.CharFilter(help_text="With which they were asked for.")
+    retry_of = django_filters.UUIDFilter(help_text="The `id` of the call that they retry.")
+    idempotency_key = django_filters.CharFilter(help_text="The `Idempotency-Key` of their request.")
 
-    def whether_open(self, rows: QuerySet[Any], _name: str, value: bool) -> QuerySet[Any]:
-        """Open ones, or those that have ended."""
+    def is_open(self, rows: QuerySet[ServiceCall], _name: str, value: bool) -> QuerySet[ServiceCall]:
+        """Open calls, or those that have ended."""
         return rows.filter(status__in=OPEN_STATUSES) if value else rows.exclude(status__in=OPEN_STATUSES)
 
 
@@ -90,17 +88,17 @@ def services(specs: Iterable[Method]) -> serializers.ChoiceField:
     """A field for the name of one of these services."""
     choices = [(spec.name, spec.label) for spec in specs]
     names = ", ".join(name for name, _ in choices)
-    # REST framework's own words repeat what was sent, however long.
+    # REST framework's own message repeats the value, however long.
     return serializers.ChoiceField(
         choices=choices, error_messages={"invalid_choice": f"No such service here. There is: {names}."}
     )
 
 
 class AskSerializer(StrictSerializer):
-    """What goes with every request for a service."""
+    """The fields of every request for a service."""
 
     method = services(METHODS.values())
-    data = serializers.DictField(required=False, help_text="What the service is given, by its method.")  # type: ignore[assignment]
+    data = serializers.DictField(required=False, help_text="The data of the service, by its method.")  # type: ignore[assignment]
     note = CharField(required=False, allow_blank=True, max_length=asking.MOST_NOTE, help_text="For people.")
     queue = BooleanField(required=False, help_text="Wait for a dock that is offline.")
 
@@ -113,7 +111,7 @@ class AskOneSerializer(AskSerializer):
         required=False,
         min_value=1,
         max_value=int(LONGEST_EXPIRY.total_seconds()),
-        help_text="Seconds after which it is not sent any more; if not given: 60, or 600 with `queue`.",
+        help_text="Seconds after which it is no longer sent; if not given: 60, or 600 with `queue`.",
     )
 
     def validate_expires_in(self, seconds: int) -> timedelta:
@@ -121,10 +119,10 @@ class AskOneSerializer(AskSerializer):
 
 
 class RetrySerializer(StrictSerializer):
-    """What goes with another attempt."""
+    """The body of a retry."""
 
     data = serializers.DictField(  # type: ignore[assignment]
-        required=False, help_text="In place of what was given before; a login needs it, with the password."
+        required=False, help_text="Replaces the data of the first call; a login needs it, with the password."
     )
 
 
@@ -136,7 +134,7 @@ class AskManySerializer(AskSerializer):
         child=TypedField(validators=[SERIAL_NUMBER]),
         min_length=1,
         max_length=MOST_DEVICES,
-        help_text="Serial numbers of docks of one organization; who is named twice is asked once.",
+        help_text="Serial numbers of docks of one organization; a repeated one counts once.",
     )
 
 
@@ -145,13 +143,21 @@ class AskingViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
 
     orderings = ("-created", "updated")
 
-    def now(self, row: Any) -> Any:
-        """The row as the database has it after what was done, whose `If-Match` was met before."""
-        return self.get_queryset().get(pk=row.pk)
+    def answer_anew(self, row: Model) -> Response:
+        """Answer with the row as an action left it; the action's `If-Match` was met before."""
+        return self.answer(self.get_queryset().get(pk=row.pk))
+
+
+class WaitingResponse(Response):
+    """What a call is now, to be sent if nobody waits: `cloudapi/asgi.py` waits for its end and answers anew."""
+
+    def __init__(self, now: Response, waits_for: Wait) -> None:
+        super().__init__(now.data, now.status_code, headers=dict(now.items()))
+        self.waits_for = waits_for
 
 
 class ServiceCallViewSet(AskingViewSet):
-    """Services asked of docks, and what became of them."""
+    """Services asked of docks, and their outcome."""
 
     queryset = ServiceCall.objects.all()
     serializer_class = ServiceCallSerializer
@@ -160,18 +166,16 @@ class ServiceCallViewSet(AskingViewSet):
 
     @property
     def parameters(self) -> frozenset[str]:  # type: ignore[override]
-        """`wait`, where there is something to wait for."""
+        """`wait`, for one call."""
         return frozenset({"wait"}) if self.action == "retrieve" else frozenset()
 
     @extend_schema(parameters=[OpenApiParameter("wait", WAITING, description=WAIT)])
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def retrieve(self, request: Request, *args: object, **kwargs: object) -> Response:
         """One call, at once or when it has ended."""
         seconds = wait_of(request)
         call = self.get_object()
         answer = self.answer(call)
-        if seconds and call.is_open:
-            answer.waits_for = Wait(call.pk, seconds)  # type: ignore[attr-defined]
-        return answer
+        return WaitingResponse(answer, Wait(call.pk, seconds)) if seconds and call.is_open else answer
 
     @extend_schema(request=AskOneSerializer, responses={201: ServiceCallSerializer}, examples=ONE)
     @once
@@ -189,17 +193,17 @@ class ServiceCallViewSet(AskingViewSet):
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Call it off before it is sent."""
+        """Cancel a call before it is sent."""
         call = self.get_object()
         ending.cancel(call, actor=actor(request))
-        return self.answer(self.now(call))
+        return self.answer_anew(call)
 
     @extend_schema(request=RetrySerializer, responses={201: ServiceCallSerializer})
     @action(detail=True, methods=["post"])
     @once
     @sensitive_variables()
     def retry(self, request: Request, pk: str) -> Response:
-        """Ask again, as a new call, for what was not done."""
+        """Ask again, as a new call."""
         call = self.get_object()
         given = RetrySerializer(data=request.data)
         given.is_valid(raise_exception=True)
@@ -215,9 +219,9 @@ class ServiceCallBatchViewSet(AskingViewSet):
     filterset_class = BatchFilter
     roles: ClassVar = {"create": Role.OPERATOR, "stop": Role.OPERATOR}
 
-    def version(self, row: Any) -> str:
-        """With its calls: a client that stops a batch knows how far it is."""
-        latest = row.calls.aggregate(latest=Max("updated"))["latest"]
+    def version(self, row: Model) -> str:
+        """With its calls: a client that stops a batch knows its progress."""
+        latest = ServiceCall.objects.filter(batch=row.pk).aggregate(latest=Max("updated"))["latest"]
         return f"{super().version(row)}-{latest.isoformat() if latest else ''}"
 
     def get_serializer(self, *rows: Any, **options: Any) -> Any:
@@ -228,30 +232,26 @@ class ServiceCallBatchViewSet(AskingViewSet):
     @extend_schema(request=AskManySerializer, responses={201: ServiceCallBatchSerializer}, examples=MANY)
     @once
     def create(self, request: Request) -> Response:
-        """Ask many docks for the same service; those that cannot get it are told in `skipped`."""
+        """Ask many docks for the same service; those that cannot get it are listed in `skipped`."""
         given = AskManySerializer(data=request.data)
         given.is_valid(raise_exception=True)
         wanted = given.validated_data
-        devices = self._devices(wanted.pop("devices"))
-        batch = batches.start(devices=devices, actor=actor(request), idempotency_key=key_of(request), **wanted)
-        return self.created(batch)
-
-    def _devices(self, sns: Sequence[str]) -> list[Device]:
-        """The devices with these serial numbers, which whoever asks may command as one batch."""
-        rows = {row.sn: row for row in restrict(Device.objects.filter(sn__in=sns), self.request.user)}
+        sns = wanted.pop("devices")
+        rows = {row.sn: row for row in restrict(Device.objects.filter(sn__in=sns), request.user)}
         if strange := {str(place): [NONE_LIKE_THIS] for place, sn in enumerate(sns) if sn not in rows}:
             raise NotFound({"devices": strange})
         devices = list(rows.values())
         for organization_id in {device.organization_id for device in devices}:
             self.require(Role.OPERATOR, organization_id)
-        if (mixed := batches.why_mixed(devices)) and not rights.in_request(self.request).may(None):
+        if (mixed := batches.why_mixed(devices)) and not rights.in_request(request).may(None):
             raise serializers.ValidationError({"devices": [mixed]})
-        return devices
+        batch = batches.start(devices=devices, actor=actor(request), idempotency_key=key_of(request), **wanted)
+        return self.created(batch)
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Call off what is not sent yet; what is sent runs on."""
+        """Cancel what is not sent yet; what is sent runs on."""
         batch = self.get_object()
         batches.stop(batch, actor=actor(request))
-        return self.answer(self.now(batch))
+        return self.answer_anew(batch)

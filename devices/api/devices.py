@@ -1,4 +1,4 @@
-"""REST: devices and what they are asked to do."""
+"""REST: devices, releasing them, and keeping their events."""
 
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )
-    presence = ChoiceFilter(choices=Presence.choices, method="there")
+    presence = ChoiceFilter(choices=Presence.choices, method="with_presence")
     gateway = TypedFilter(method="carried_by", help_text="The aircraft of this dock.")
     model_key = django_filters.CharFilter(help_text="DJI's key of a model, as `3-2-0`.")
     is_enabled = BooleanFilter(help_text="Those that are disabled get no commands.")
@@ -45,27 +45,27 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = Device
         fields = ()
 
-    def of_kind(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+    def of_kind(self, rows: QuerySet[Device], _name: str, value: str) -> QuerySet[Device]:
         """Docks or aircraft."""
         return rows & Device.objects.docks() if value == "dock" else rows & Device.objects.aircraft()
 
-    def carried_by(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
-        """The aircraft of this dock that belong to its owner: as in the answer, another owner's is not named."""
+    def carried_by(self, rows: QuerySet[Device], _name: str, value: str) -> QuerySet[Device]:
+        """The aircraft of this dock that belong to its owner: as in the answer, another owner's are not named."""
         return rows.filter(gateway__sn=value, gateway__organization=F("organization"))
 
-    def there(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
-        """What may be said of their connection now."""
+    def with_presence(self, rows: QuerySet[Device], _name: str, value: str) -> QuerySet[Device]:
+        """By what is known of their connection now."""
         return rows.filter(watch().matching(value))
 
 
 class ReleaseSerializer(StrictSerializer):
-    """What goes with a device that is released."""
+    """The body of a release."""
 
     with_aircraft = BooleanField(default=True, help_text="The aircraft in this dock too.")
 
 
 class ReleasedSerializer(serializers.Serializer[Any]):
-    """What was released."""
+    """The answer to a release."""
 
     released = serializers.ListField(child=serializers.CharField(), help_text="Serial numbers.")
 
@@ -96,15 +96,16 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     field_roles: ClassVar = {"is_enabled": Role.MANAGER}
     deferred: ClassVar = {"state__properties": "properties"}
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "watch": watch()}
 
-    def get_object(self) -> Any:
-        """As usual; 404 names the device whose serial number differs only in the case of its letters."""
+    def get_object(self) -> Device:
+        """As usual; the 404 names a device whose serial number differs only in the case of its letters."""
         try:
-            return super().get_object()
+            device: Device = super().get_object()
         except Http404:
-            return self.find(Device.objects.all(), sn=self.kwargs["sn"])  # which raises, as it did before
+            device = self.find(Device.objects.all(), sn=self.kwargs["sn"])  # raises a 404 that names it
+        return device
 
     def changed(self, row: Device) -> None:
         broadcast.tell_device([row])
@@ -125,7 +126,7 @@ class DeviceViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
     # Under the name `trace` it would answer the HTTP method of that name.
     @action(detail=True, methods=["post"], url_path="trace")
     def keep_events(self, request: Request, sn: str) -> Response:
-        """Keep every event of a device in its journal for a while; else only the latest of each kind is kept."""
+        """Keep every event of a device in its journal for a while; otherwise only the latest of each kind is kept."""
         given = TraceSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         until = tracing.trace(self.get_object(), minutes=given.validated_data["minutes"], actor=actor(request))

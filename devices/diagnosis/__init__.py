@@ -1,1 +1,1 @@
-"""Why a device does what it does: its onboarding, its journal, what about it needs a person."""
+"""Why a device does what it does: its onboarding, its journal, its needs."""

@@ -1,13 +1,39 @@
-"""Reading journal rows for people: their JSON, and the codes in it in words."""
+"""Journal rows for people: which had which outcome, their JSON, and the codes in it in words."""
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
+from django.db.models import Q
+
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.result_codes import known
+from mqtt_bridge.protocol.topics import Channel
 
 CODE_KEYS = ("result", "err_code")
 MAX_CODES = 50  # as many as a message has devices
+
+
+def outcomes() -> dict[str, Q]:
+    """The rows of each outcome, by the words of `Exchange.became`."""
+    outcome = Exchange.Outcome
+    no_answer = Q(outcome=outcome.IGNORED)
+    return {
+        "answered": Q(outcome=outcome.ANSWERED) & ~refusing(),
+        "refused": refusing(),
+        "noted": no_answer & Q(reason=""),
+        "ignored": no_answer & ~Q(reason=""),
+        "quarantined": Q(outcome=outcome.QUARANTINED),
+        "error": Q(outcome=outcome.ERROR),
+        "left": Q(outcome=outcome.LEFT) & ~Q(reason=Exchange.UNANSWERED),
+        "unanswered": Q(outcome=outcome.LEFT, reason=Exchange.UNANSWERED),
+    }
+
+
+def refusing() -> Q:
+    """Answers that refuse something, as `Exchange.is_refusal`."""
+    return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="") & ~Q(channel=Channel.STATUS)
 
 
 class CodeInWords(NamedTuple):
@@ -18,16 +44,8 @@ class CodeInWords(NamedTuple):
     words: str
 
 
-def parse(text: str) -> Any:
-    """The JSON of a journal row; None for what is no JSON, as a payload that was cut off."""
-    try:
-        return _read(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def shown(text: str) -> Any:
-    """The JSON of a journal row; other text as it is."""
+def shown(text: str) -> object:
+    """The JSON of a journal row; other text, such as a payload that was cut off, unchanged."""
     try:
         return _read(text)
     except (ValueError, RecursionError):
@@ -35,26 +53,21 @@ def shown(text: str) -> Any:
 
 
 def pretty(text: str) -> str:
-    """The JSON of a journal row, indented; other text as it is."""
+    """The JSON of a journal row, indented; other text unchanged."""
     try:
         return indented(_read(text))
     except (ValueError, RecursionError):
         return text
 
 
-def indented(data: Any) -> str:
+def indented(data: object) -> str:
     """JSON for people."""
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def codes(text: str) -> list[CodeInWords]:
-    """Every result code in a message, in the order of the message."""
-    found = []
-    for sn, code in _find(parse(text)):
-        found.append(CodeInWords(sn, code, in_words(code)))
-        if len(found) == MAX_CODES:
-            break
-    return found
+    """The result codes in a message, in the order of the message; of many only the first."""
+    return [CodeInWords(sn, code, in_words(code)) for sn, code in islice(_find(shown(text)), MAX_CODES)]
 
 
 def in_words(code: int) -> str:
@@ -62,17 +75,17 @@ def in_words(code: int) -> str:
     return known(code) or "not documented by DJI"
 
 
-def _read(text: str) -> Any:
-    """The JSON in a text; ValueError for what could not be sent on: NaN, what is beyond every number, half characters.
+def _read(text: str) -> object:
+    """The JSON in a text; ValueError for NaN, numbers beyond a float and lone surrogates, which no encoder takes.
 
-    Docks may say such things, and Python reads them.
+    Docks may send them, and Python reads them.
     """
-    data = json.loads(text)
+    data: object = json.loads(text)
     json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
     return data
 
 
-def _find(data: Any) -> Iterator[tuple[str, int]]:
+def _find(data: object) -> Iterator[tuple[str, int]]:
     if isinstance(data, dict):
         for key, value in data.items():
             if key in CODE_KEYS and isinstance(value, int) and not isinstance(value, bool):

@@ -1,11 +1,12 @@
-"""How far a gateway came with its onboarding, and at which step it stopped and why.
+"""How far the onboarding of a gateway got: each step, and where it stopped and why.
 
 The steps are those of DJI's "dock access to cloud" page: connect, `config`, the binding, the topology. They are
 read from the journal, so that an administrator can tell the technician beside the dock what is wrong.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import models
@@ -14,8 +15,8 @@ from django.utils import timezone
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.configuration import DISABLED, NOT_CONFIGURED
-from devices.diagnosis import exchanges as journal
-from devices.diagnosis.attention import is_foreign_attempt
+from devices.diagnosis import exchanges
+from devices.diagnosis.needs import is_foreign_attempt
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
@@ -29,11 +30,11 @@ _TITLES = {
     "airport_organization_bind": "Binding",
     "update_topo": "Aircraft reported",
 }
-PATIENCE = timedelta(seconds=60)  # a dock goes on by itself within seconds; people take longer
+PATIENCE = timedelta(seconds=60)  # a dock takes its next step within seconds; people take longer
 
 
 class Status(models.TextChoices):
-    """What became of a step."""
+    """The outcome of a step."""
 
     DONE = "done", "done"
     FAILED = "failed", "failed"
@@ -43,7 +44,7 @@ class Status(models.TextChoices):
 
 
 class Step(NamedTuple):
-    """One step: when it was last tried, what came of it, the journal row that shows it."""
+    """One step: its outcome, when it was last tried, and the journal row of that attempt."""
 
     title: str
     method: str
@@ -54,7 +55,7 @@ class Step(NamedTuple):
 
 
 class Onboarding(NamedTuple):
-    """The steps in their order and where the gateway stands, in words; `status` colours those."""
+    """The steps in their order, and where the gateway stands in words, which `status` colours."""
 
     steps: list[Step]
     status: str  # "ok", "notice", "failed" or "waiting"
@@ -64,161 +65,108 @@ class Onboarding(NamedTuple):
 def onboarding(
     gateway_sn: str, *, device: Device | None, visible: QuerySet[Exchange], now: datetime | None = None
 ) -> Onboarding:
-    """Read the onboarding of this gateway from the exchanges that may be seen; at most seven queries.
+    """Read the onboarding of this gateway from the `visible` exchanges; at most seven queries.
 
-    `device` is None where the gateway itself may not be seen, only what it tried with one's organization.
+    `device` is None if the user may not see the gateway itself, only its attempts with their organization.
     """
     now = now or timezone.now()
     rows = visible.filter(gateway_sn=gateway_sn).defer("payload")
     tried = {method: row for method in ONBOARDING if (row := rows.filter(method=method).first()) is not None}
-    bound = device is not None and device.is_bound
-    hidden = _hidden(gateway_sn, [method for method in ONBOARDING if method not in tried])
-    steps = [_connected(device, rows.first())]
+    untried = [method for method in ONBOARDING if method not in tried]
+    sent = Exchange.objects.filter(gateway_sn=gateway_sn, method__in=untried).order_by()
+    hidden = set(sent.values_list("method", flat=True).distinct())
+    state, last = getattr(device, "state", None), rows.first()
+    contacts = [moment for moment in (state and state.seen, last and last.received_at) if moment]
+    if contacts:
+        words = "It reached our broker; this is the time of its latest message."
+        steps = [Step("Connected", "", Status.DONE, words, max(contacts))]
+    else:
+        steps = [Step("Connected", "", Status.MISSING, "This gateway has never sent a message.")]
     for method in ONBOARDING:
-        row = tried.get(method)
-        steps.append(_step(row, bound=bound) if row else _untried(method, device, hidden=method in hidden, now=now))
+        if row := tried.get(method):
+            status, words = _outcome(row, is_bound=device is not None and device.is_bound)
+            steps.append(Step(_TITLES[method], method, status, words, row.received_at, row))
+        else:
+            status, words = _untried(method, device, is_hidden=method in hidden, now=now)
+            steps.append(Step(_TITLES[method], method, status, words))
     return Onboarding(steps, *_verdict(device, steps, now))
 
 
 # --- one step ----------------------------------------------------------------------------------
 
 
-def _connected(device: Device | None, last: Exchange | None) -> Step:
-    state = getattr(device, "state", None)
-    times = [moment for moment in (state and state.seen, last and last.received_at) if moment]
-    if not times:
-        words = "Nothing was ever heard of this gateway."
-        return Step("Connected", "", Status.MISSING, words)
-    return Step("Connected", "", Status.DONE, "It spoke to our broker; this is when it last did.", max(times))
-
-
-def _hidden(gateway_sn: str, missing: list[str]) -> set[str]:
-    """Which of the methods that are missing among the visible messages the gateway did send."""
-    if not missing:
-        return set()
-    rows = Exchange.objects.filter(gateway_sn=gateway_sn, method__in=missing)
-    return set(rows.order_by().values_list("method", flat=True).distinct())
-
-
-def _untried(method: str, device: Device | None, *, hidden: bool, now: datetime) -> Step:
-    title = _TITLES[method]
+def _untried(method: str, device: Device | None, *, is_hidden: bool, now: datetime) -> tuple[Status, str]:
     if device is None:
-        return Step(title, method, Status.MISSING, "Not shown: the gateway is not yours.")
+        return Status.MISSING, "Not shown: the gateway is not yours."
     if device.is_bound and method in ("airport_organization_get", "airport_organization_bind"):
-        return Step(title, method, Status.SKIPPED, "Bound already.")
-    if hidden:
-        return Step(title, method, Status.MISSING, "Before it was yours; not shown.")
+        return Status.SKIPPED, "Bound already."
+    if is_hidden:
+        return Status.MISSING, "Before it was yours; not shown."
     if device.created < now - timedelta(days=settings.JOURNAL_DAYS):
-        return Step(title, method, Status.MISSING, f"Not in the last {settings.JOURNAL_DAYS} days.")
-    return Step(title, method, Status.MISSING, "Not yet.")
+        return Status.MISSING, f"Not in the last {settings.JOURNAL_DAYS} days."
+    return Status.MISSING, "Not yet."
 
 
-def _step(exchange: Exchange, *, bound: bool) -> Step:
-    method, title = exchange.method, _TITLES[exchange.method]
-    if bound and is_foreign_attempt(exchange):
-        return Step(title, method, Status.REFUSED, _FOREIGN, exchange.received_at, exchange)
-    failed, words = _outcome(exchange)
-    status = Status.FAILED if failed else Status.DONE
-    return Step(title, method, status, words, exchange.received_at, exchange)
-
-
-def _outcome(exchange: Exchange) -> tuple[bool, str]:
-    """Whether this step failed, and in words what came of it."""
+def _outcome(exchange: Exchange, *, is_bound: bool) -> tuple[Status, str]:
+    """What our answer to this message means for the step."""
+    method, reason = exchange.method, exchange.reason
+    if is_bound and is_foreign_attempt(exchange):
+        return Status.REFUSED, _FOREIGN
     if exchange.outcome == Exchange.Outcome.QUARANTINED:
-        return True, f"We could not read the message: {exchange.reason}."
+        return Status.FAILED, f"We could not read the message: {reason}."
     if exchange.outcome == Exchange.Outcome.ERROR:
-        return True, f"We failed to handle the message: {exchange.reason}. Look at the log of the bridge."
-    reply = journal.parse(exchange.reply)
-    reply = reply if isinstance(reply, dict) else {}
-    return _READERS[exchange.method](exchange, reply)
+        return Status.FAILED, f"We failed to handle the message: {reason}. See the log of the bridge."
+    reply = _fields(exchanges.shown(exchange.reply))
+    output = _fields(reply.get("output"))
+    results = [(str(entry.get("sn") or "?"), entry.get("err_code")) for entry in _entries(output, "err_infos")]
+    bound = ", ".join(sn for sn, code in results if not code)
+    answers = [f"{sn} {code}, {describe(code)}" for sn, code in results if isinstance(code, int) and code]
+    code = reply.get("result")
+    if not answers and isinstance(code, int) and code:
+        answers = [f"{code}, {describe(code)}"]
+    # Of these two methods a reason alone is a remark.
+    if answers or (reason and method not in ("airport_bind_status", "update_topo")):
+        # The reason, which only we know, what to do about it, and what the dock knows.
+        words = f"Refused: {reason}." if reason else "Refused."
+        words += next((advice for cause, advice in _ADVICE.items() if cause in reason), "")
+        words += f" Our answer: {'; '.join(answers)}." if answers else ""
+        return Status.FAILED, words + (f" Bound: {bound}." if bound else "")
+    if method == "airport_organization_bind":
+        return Status.DONE, f"Bound: {bound}."
+    return Status.DONE, _success(method, output, reason)
 
 
-def _config(exchange: Exchange, _reply: dict[str, Any]) -> tuple[bool, str]:
-    if exchange.reason == DISABLED:
-        return True, "Refused: this device is disabled here. Enable it, then connect again."
-    if exchange.reason == NOT_CONFIGURED:
-        return True, "Refused: neither the organization nor the platform has a DJI license (app ID, key and license)."
-    if exchange.reason:
-        return True, f"Refused: {exchange.reason}."
-    return False, "The license and the time server were sent; the dock checks the license itself."
-
-
-def _bind_status(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
-    if _result(reply):
-        return True, _refusal(exchange, _result(reply))
-    bound = {bool(entry.get("is_device_bind_organization")) for entry in _entries(reply, "bind_status")}
+def _success(method: str, output: Mapping[str, object], reason: str) -> str:
+    if method == "config":
+        return "The license and the time server were sent; the dock checks the license itself."
+    if method == "airport_organization_get":
+        return f"ID and code are right; Pilot 2 shows “{output.get('organization_name')}” for confirmation."
+    if method == "update_topo":
+        return f"Recorded, but {reason}." if reason else "Recorded."
+    bound = {bool(entry.get("is_device_bind_organization")) for entry in _entries(output, "bind_status")}
     if bound == {True}:
-        return False, "We said: all bound. The dock needs no code."
-    if bound == {True, False}:
-        return False, "We said: some are bound, others not. Pilot 2 asks for organization ID and code."
-    return False, "We said: not bound. Pilot 2 asks for organization ID and code."
+        return "Our answer: all bound. The dock needs no code."
+    answer = "some are bound, others are not" if True in bound else "not bound"
+    return f"Our answer: {answer}. Pilot 2 asks for organization ID and code."
 
 
-def _organization_get(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
-    if exchange.reason or _result(reply):
-        return True, _refusal(exchange, _result(reply))
-    output = reply.get("output")
-    name = output.get("organization_name") if isinstance(output, dict) else ""
-    return False, f"ID and code are right; Pilot 2 shows “{name}” for confirmation."
+def _fields(data: object) -> Mapping[str, object]:
+    """The fields of a JSON object; none of anything else."""
+    return data if isinstance(data, dict) else {}
 
 
-def _bind(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
-    entries = [(str(entry.get("sn") or "?"), entry.get("err_code")) for entry in _entries(reply, "err_infos")]
-    refused = [(sn, code) for sn, code in entries if code]
-    if refused:
-        told = "; ".join(f"{sn} {code}, {describe(code)}" for sn, code in refused if isinstance(code, int))
-        bound = ", ".join(sn for sn, code in entries if not code)
-        return True, f"{_why(exchange)} The dock was told: {told}." + (f" Bound: {bound}." if bound else "")
-    if exchange.reason or _result(reply):
-        return True, _refusal(exchange, _result(reply))
-    return False, f"Bound: {', '.join(sn for sn, _ in entries)}."
-
-
-def _update_topo(exchange: Exchange, reply: dict[str, Any]) -> tuple[bool, str]:
-    if _result(reply):
-        return True, _refusal(exchange, _result(reply))
-    return False, f"Taken note of, but {exchange.reason}." if exchange.reason else "Taken note of."
-
-
-_READERS = {
-    "config": _config,
-    "airport_bind_status": _bind_status,
-    "airport_organization_get": _organization_get,
-    "airport_organization_bind": _bind,
-    "update_topo": _update_topo,
-}
-
-
-def _result(reply: dict[str, Any]) -> int:
-    result = reply.get("result", 0)
-    return result if isinstance(result, int) else 0
-
-
-def _entries(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    output = reply.get("output")
-    entries = output.get(name) if isinstance(output, dict) else None
+def _entries(output: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """The objects in this list of the output."""
+    entries = output.get(name)
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _refusal(exchange: Exchange, code: int) -> str:
-    """The reason, which only we know, what to do about it, and what the dock was told."""
-    told = f" The dock was told: {code}, {describe(code)}." if code else ""
-    return _why(exchange) + told
-
-
-def _why(exchange: Exchange) -> str:
-    """Why it was refused, and what to do about it where we know."""
-    if not exchange.reason:
-        return "Refused."
-    advice = next((advice for reason, advice in _ADVICE.items() if reason in exchange.reason), "")
-    return f"Refused: {exchange.reason}.{advice}"
 
 
 _FOREIGN = (
     "Another organization's code was tried here and refused; nothing changed."
-    " Should the dock go to that organization, release it first."
+    " If the dock should go to that organization, release it first."
 )
 _ADVICE = {
+    NOT_CONFIGURED: " Set app ID, key and license of the organization, or of the platform.",
     WRONG: " Check both letter by letter; in the ID upper and lower case count.",
     LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
     "code expired": " Issue a new code.",
@@ -226,7 +174,7 @@ _ADVICE = {
     "code revoked": " Issue a new code.",
     "organization inactive": " Activate the organization.",
     BOUND_ELSEWHERE: " Its owner has to release it first.",
-    "device disabled": " Enable the device.",
+    DISABLED: " Enable it, then connect it again.",
     "device limit": " Raise the limit of the organization, or release a device.",
 }
 
@@ -235,22 +183,24 @@ _ADVICE = {
 
 
 def _verdict(device: Device | None, steps: list[Step], now: datetime) -> tuple[str, str]:
-    # The topology is told at every connection, bound or not: it says nothing about how far the binding came.
+    # A topology is sent at every connection, bound or not: it does not show how far the binding got.
     tried = [step for step in steps[1:-1] if step.at is not None]
     last = max(tried, key=lambda step: (step.at, steps.index(step)), default=None)
     if device is not None and device.organization is not None:
-        since = last is not None and last.at is not None and last.at > (device.bound_at or last.at)
-        if last is not None and since and last.status == Status.REFUSED:
-            return "notice", f"Bound to {device.organization.name}. {last.words}"
-        if last is not None and since and last.status == Status.FAILED:
-            return "failed", f"Bound to {device.organization.name}, but step “{last.title}” failed since: {last.words}"
-        return "ok", f"Bound to {device.organization.name}."
+        words = f"Bound to {device.organization.name}"
+        if last is not None and last.at is not None and last.at > (device.bound_at or last.at):
+            if last.status == Status.REFUSED:
+                return "notice", f"{words}. {last.words}"
+            if last.status == Status.FAILED:
+                return "failed", f"{words}, but step “{last.title}” has failed since: {last.words}"
+        return "ok", f"{words}."
     if last is None:
         return "waiting", _NOT_BEGUN if steps[0].status == Status.DONE else _NEVER_CONNECTED
     if last.status == Status.FAILED:
         return "failed", f"Stopped at step “{last.title}”: {last.words}"
-    waiting_since = now - (last.at or now)
-    return "waiting", _NEXT[last.method, waiting_since > PATIENCE]
+    if last.method == "config" and last.at is not None and now - last.at <= PATIENCE:
+        return "waiting", "The dock is checking the DJI license."
+    return "waiting", _NEXT[last.method]
 
 
 _NEVER_CONNECTED = (
@@ -258,14 +208,10 @@ _NEVER_CONNECTED = (
 )
 _NOT_BEGUN = "Connected, but it never asked for the DJI license: in Pilot 2 start the cloud service of the dock again."
 _NEXT = {
-    ("config", False): "The dock is checking the DJI license.",
-    ("config", True): (
+    "config": (
         "Stopped after the DJI license was sent: if the dock disconnected, it did not accept app ID, key or license."
     ),
-    ("airport_bind_status", False): "Waiting for organization ID and binding code in Pilot 2.",
-    ("airport_bind_status", True): "Waiting for organization ID and binding code in Pilot 2.",
-    ("airport_organization_get", False): "Waiting for the technician to confirm the organization in Pilot 2.",
-    ("airport_organization_get", True): "Waiting for the technician to confirm the organization in Pilot 2.",
-    ("airport_organization_bind", False): "Its last binding went through, but it is not bound now: it was released.",
-    ("airport_organization_bind", True): "Its last binding went through, but it is not bound now: it was released.",
+    "airport_bind_status": "Waiting for organization ID and binding code in Pilot 2.",
+    "airport_organization_get": "Waiting for the technician to confirm the organization in Pilot 2.",
+    "airport_organization_bind": "Its last binding succeeded, but it has been released since.",
 }

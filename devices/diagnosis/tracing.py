@@ -1,4 +1,4 @@
-"""Keeping every event of one device for a while, because a person wants to see them."""
+"""Keeping every event of one device for a while, so that a person can see them."""
 
 from datetime import datetime, timedelta
 
@@ -28,7 +28,7 @@ def trace(device: Device, *, minutes: int, actor: Actor) -> datetime | None:
 
 
 def traced_until(device: Device) -> datetime | None:
-    """Until when every event of this device is journalled for its owner; None if no trace runs."""
+    """When the running trace of this device for its owner ends; None if no trace runs."""
     running = Trace.objects.filter(gateway_sn=device.sn, organization=device.organization_id, until__gt=timezone.now())
     until: datetime | None = running.values_list("until", flat=True).first()
     return until

@@ -372,7 +372,7 @@ def test_a_malformed_serial_number_is_refused(client, staff, sn):
 
 def test_the_device_limit_holds_when_adding_by_hand(client, staff, organization, dock):
     Organization.objects.update(device_limit=1)
-    assert "as many devices as it may have" in add(client, staff, organization=organization.pk).content.decode()
+    assert "reached its limit of devices" in add(client, staff, organization=organization.pk).content.decode()
     Organization.objects.update(device_limit=2)
     assert add(client, staff, organization=organization.pk).status_code == 302
 
@@ -455,7 +455,7 @@ def test_platform_staff_clear_out_old_unclaimed_devices(client, staff, dock):
     url = reverse("admin:devices_device_clear_out")
     client.force_login(staff)
     assert "OLD" in client.get(url).content.decode()
-    assert "There are none" in client.get(url, {"days": 10}).content.decode()
+    assert "No such devices" in client.get(url, {"days": 10}).content.decode()
     assert client.get(url, {"days": "x"}).status_code == 200
     assert Device.objects.filter(sn="OLD").exists()
     client.post(url, {"days": 7})

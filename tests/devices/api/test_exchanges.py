@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from tests.api import client_of
-from tests.devices.admin.test_journal import exchange
+from tests.devices.admin.test_exchanges import exchange
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/v1/devices/DOCK0001/exchanges/"

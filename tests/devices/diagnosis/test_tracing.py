@@ -1,4 +1,4 @@
-"""Events that pass by, and their trace, as people see and switch them."""
+"""Events that this server does not act on, and their trace, as people see and switch them."""
 
 from datetime import timedelta
 

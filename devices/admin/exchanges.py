@@ -1,7 +1,6 @@
-"""The journal, and the heartbeat of the bridge, as people see them."""
+"""The journal and the heartbeat of the bridge in the admin."""
 
 from datetime import UTC
-from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -10,12 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from devices.admin.devices import NOTHING, device_link
-from devices.admin.filters import (
-    ChannelFilter,
-    MethodFilter,
-    OutcomeFilter,
-)
+from devices.admin.filters import ChannelFilter, MethodFilter, OutcomeFilter
+from devices.admin.panels import device_link
 from devices.diagnosis import exchanges
 from devices.diagnosis.onboarding import onboarding
 from devices.models import Device
@@ -26,23 +21,11 @@ from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
 
 
-class ExchangeChangeList(ChangeList):
-    """One page of the journal with the devices its gateways are now, where the user may see them."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = rows = list(self.result_list)
-        devices = restrict(Device.objects.filter(sn__in={row.gateway_sn for row in rows}), request.user)
-        by_sn = {device.sn: device for device in devices}
-        for row in rows:
-            row.device = by_sn.get(row.gateway_sn)
-
-
 @admin.register(Exchange)
 class ExchangeAdmin(ReadOnlyAdmin):
-    """The journal: what docks said and what we answered, for the organization it concerned."""
+    """The journal: messages of docks and our answers, for the organization they concerned."""
 
-    list_display = ("received_at_shown", "gateway", "said", "became", "owner")
+    list_display = ("received_at_shown", "said", "became", "owner")  # and the gateway
     list_display_links = ("received_at_shown",)
     list_filter = (
         OutcomeFilter, MethodFilter, ChannelFilter, ("received_at", admin.DateFieldListFilter),
@@ -62,22 +45,30 @@ class ExchangeAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["devices/devices.css"]}
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
-        listed = (
-            request.resolver_match is not None and request.resolver_match.url_name == "mqtt_bridge_exchange_changelist"
-        )
-        return rows.defer("payload", "reply") if listed else rows
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Exchange]:
+        rows: QuerySet[Exchange] = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and match.url_name == "mqtt_bridge_exchange_changelist"
+        return rows.defer("payload", "reply") if is_list else rows
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ExchangeChangeList
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with each gateway linked to its device if the user may see it: one query for the page."""
+        page = super().get_changelist_instance(request)
+        page.title = "Journal"
+        sns = {exchange.gateway_sn for exchange in page.result_list}
+        links = {row.sn: device_link(row) for row in restrict(Device.objects.filter(sn__in=sns), request.user)}
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Journal", **(extra_context or {})})
+        @admin.display(description="gateway")
+        def gateway(exchange: Exchange) -> SafeString | str:
+            return links.get(exchange.gateway_sn, exchange.gateway_sn)
+
+        first, *others = page.list_display
+        page.list_display = [first, gateway, *others]
+        return page
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
+        self, request: HttpRequest, queryset: QuerySet[Exchange], search_term: str
+    ) -> tuple[QuerySet[Exchange], bool]:
         """Exact values, which an index finds: a search for a part would read millions of rows."""
         term = typed(search_term)
         if term:
@@ -99,10 +90,6 @@ class ExchangeAdmin(ReadOnlyAdmin):
     def device_clock(self, exchange: Exchange) -> str:
         return exact(exchange.device_time)
 
-    @admin.display(description="gateway")
-    def gateway(self, exchange: Any) -> SafeString | str:
-        return device_link(exchange.device) if exchange.device else exchange.gateway_sn
-
     @admin.display(description="method")
     def said(self, exchange: Exchange) -> SafeString | str:
         return exchange.method or format_html("<em>{}</em>", exchange.channel)
@@ -113,34 +100,36 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="organization")
     def owner(self, exchange: Exchange) -> str:
-        return exchange.organization.name if exchange.organization else NOTHING
+        return exchange.organization.name if exchange.organization else "–"
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        if context.get("original") is not None:
-            context.update(exchange_page(request, context["original"]))
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object
+    ) -> HttpResponse:
+        if isinstance(exchange := context.get("original"), Exchange):
+            context.update(exchange_page(request, exchange))
         return super().render_change_form(request, context, *args, **kwargs)
 
 
 def outcome_word(exchange: Exchange) -> SafeString:
-    """What became of the message, as a coloured word."""
+    """The outcome of the message, as a coloured word."""
     return format_html('<span class="outcome outcome-{0}">{0}</span>', exchange.became)
 
 
-def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, Any]:
-    """What the page of one journal row shows."""
-    device = restrict(Device.objects.select_related("state", "organization"), request.user)
-    found = device.filter(sn=exchange.gateway_sn).first()
+def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]:
+    """What the page of one journal entry shows beside its fields."""
+    devices = restrict(Device.objects.select_related("state", "organization"), request.user)
+    device = devices.filter(sn=exchange.gateway_sn).first()
     visible = restrict(Exchange.objects.all(), request.user)
     return {
         "title": f"{exchange.method or exchange.channel} from {exchange.gateway_sn}",
         "outcome": outcome_word(exchange),
-        "gateway": device_link(found) if found else exchange.gateway_sn,
+        "gateway": device_link(device) if device else exchange.gateway_sn,
         "said": exchanges.pretty(exchange.payload),
         "answered": exchanges.pretty(exchange.reply),
         "said_codes": exchanges.codes(exchange.payload),
         "answered_codes": exchanges.codes(exchange.reply),
-        # Where the gateway itself may not be seen, this is the only place that tells how far it came.
-        "onboarding": None if found else onboarding(exchange.gateway_sn, device=None, visible=visible),
+        # If the user may not see the gateway itself, this is the only page that shows how far it got.
+        "onboarding": None if device else onboarding(exchange.gateway_sn, device=None, visible=visible),
     }
 
 

@@ -1,11 +1,11 @@
-"""What about a device needs a person."""
+"""What a device needs a person for."""
 
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from devices.diagnosis import attention
+from devices.diagnosis import needs
 from devices.models import Device, DeviceState
 from mqtt_bridge.models import Exchange
 
@@ -27,9 +27,9 @@ def words(device):
     """What is said of the device; asserts that the filter agrees."""
     device = Device.objects.select_related("state").get(pk=device.pk)
     exchanges = Exchange.objects.all()
-    found = attention.refusals([device], exchanges, timezone.now())
-    said = [need.words for need in attention.needs(device, found.get(device.sn, ()))]
-    needing = attention.needing(Device.objects.all(), exchanges, timezone.now())
+    found = needs.refusals([device], exchanges, timezone.now())
+    said = [need.words for need in needs.needs(device, found.get(device.sn, ()))]
+    needing = needs.needing(Device.objects.all(), exchanges, timezone.now())
     assert needing.filter(pk=device.pk).exists() is bool(said)
     return said
 
@@ -131,11 +131,3 @@ def test_a_refusal_of_last_month_concerns_nobody():
     device = Device.objects.create(sn="NEWDOCK")
     attempt(device.sn, reason="code expired", minutes=60 * 24 * 8)
     assert words(device) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3_600, "1 h"), (47 * 3_600, "47 h"), (172_800, "2 days"), (-3, "0 s")],
-)
-def test_a_length_of_time_is_said_in_its_largest_unit(seconds, said):
-    assert attention.duration(seconds) == said
