@@ -64,7 +64,7 @@ class RefusedMessageError(RemoteProtocolError):
     """A payload that cannot be used.
 
     `envelope` holds what an answer needs (tid, bid, method; its `data` is empty) and is None where an answer is
-    impossible. Only of a message that lacks nothing but a tid it is the whole message, which cannot be answered.
+    impossible. If only the tid is missing, it is the whole message, which cannot be answered either.
     """
 
     def __init__(self, reason: str, detail: str, envelope: Envelope | None) -> None:

@@ -19,4 +19,4 @@ class RemoteProtocolError(ProtocolError):
 
 
 class LocalProtocolError(ProtocolError):
-    """Our own fault: we tried to say something that may not be said."""
+    """Our own fault: we tried to send what must not be sent."""

@@ -37,7 +37,7 @@ def describe(code: int, language: str = "en") -> str:
 
 
 def known(code: int, language: str = "en") -> str | None:
-    """Say what a code means, in the language as `describe`; None for an unknown code."""
+    """Say what a code means, in the same languages as `describe`; None for an unknown code."""
     texts = _texts().get(code)
     return texts and texts[_is_chinese(language)]
 

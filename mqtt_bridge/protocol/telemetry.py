@@ -19,7 +19,7 @@ class OwnAircraft(Entry, frozen=True):
     device_model_key: ModelKey = ""
     product_type: ModelKey = ""
     device_online_status: bool | None = None  # 0 or 1; None if left out
-    device_paired: bool | None = None  # 0 or 1; 0 ends the pairing
+    device_paired: bool | None = None  # 0 or 1; 0 and not online: the dock has no aircraft any more
 
     @property
     def model_key(self) -> str:
