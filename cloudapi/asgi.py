@@ -73,7 +73,7 @@ class Handler(ASGIHandler):
             return response
         await self.watcher.ended(*wait)
         again = self.request_class(request.scope, BytesIO())
-        again.has_waited = True  # type: ignore[attr-defined]
+        again.META[HAS_WAITED] = True
         return await self._in_thread(again)
 
     async def _pieces(self, content: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -105,6 +105,7 @@ django.setup(set_prefix=False)  # loads the apps that the imports below need
 
 from cloudapi.checks import AtHome, check_all  # noqa: E402
 from cloudapi.origins import KeyElseSession, SameOriginOnly  # noqa: E402
+from cloudapi.rest.rate_limit import HAS_WAITED  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
 from devices.calls.long_poll import Watcher  # noqa: E402
 from mqtt_bridge import timeouts  # noqa: E402

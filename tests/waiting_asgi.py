@@ -8,6 +8,7 @@ from cloudapi.asgi import application, protocols  # first: it sets Django up
 
 # isort: split
 from cloudapi import urls
+from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.calls.long_poll import Wait, wait_of
 from devices.models import ServiceCall
 
@@ -20,7 +21,7 @@ def call(request, pk):
     if not request.user.is_authenticated:
         return JsonResponse({}, status=401)
     found = ServiceCall.objects.get(pk=pk)
-    response = JsonResponse({"status": found.status, "has_waited": getattr(request, "has_waited", False)})
+    response = JsonResponse({"status": found.status, "has_waited": HAS_WAITED in request.META})
     if found.is_open and (seconds := wait_of(request)):
         response.waits_for = Wait(found.pk, seconds)
     return response

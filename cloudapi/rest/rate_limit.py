@@ -14,6 +14,7 @@ from cloudapi.rest.pause import Pause
 logger = logging.getLogger(__name__)
 
 WINDOW: Final = 60  # seconds
+HAS_WAITED: Final = "dock_cloud.has_waited"  # in META of a request that is answered again (devices/calls/long_poll.py)
 
 
 class PerMinute(BaseThrottle):
@@ -29,7 +30,7 @@ class PerMinute(BaseThrottle):
         if not limit:
             return True
         now = time.time()
-        is_second_look = getattr(request, "has_waited", False)  # of one request, which is counted already
+        is_second_look = HAS_WAITED in request.META  # of one request, which is counted already
         who = f"key:{request.auth.pk}" if request.auth is not None else f"user:{request.user.pk}"
         count = self._count(who, int(now // WINDOW), more=0 if is_second_look else 1)
         if count is None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import Error, close_old_connections
 
+from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.models import ServiceCall
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def wait_of(request: Any) -> float:
     0 if it does not say so, when it has waited already, and for what is no GET: a request that waits is carried out
     twice. Raises ValidationError, for "wait", if that is no plain number of seconds.
     """
-    if request.method not in ("GET", "HEAD") or getattr(request, "has_waited", False):
+    if request.method not in ("GET", "HEAD") or HAS_WAITED in request.META:
         return 0.0
     text = request.GET.get("wait", "0")
     if not PLAIN_NUMBER.fullmatch(text) or float(text) > LONGEST:
@@ -44,7 +45,7 @@ def wait_of(request: Any) -> float:
 
 
 class Watcher:
-    """Asks the database for all who wait on one event loop, as long as there are any.
+    """Asks the database on behalf of all clients that wait on one event loop, as long as there are any.
 
     `threads` is where it asks, one query at a time. Once `is_ending` says that the process is to end, nobody waits.
     """
@@ -75,10 +76,13 @@ class Watcher:
         while True:
             await asyncio.sleep(ASK_EVERY)
             asked = set(self._waiters.values())
-            self._wake(asked if self._is_ending() else asked - await self._open(asked))
+            ended = asked if self._is_ending() else asked - await self._open(asked)
+            for waiter, call_id in self._waiters.items():
+                if call_id in ended and not waiter.done():
+                    waiter.set_result(None)
 
     async def _open(self, asked: set[UUID]) -> set[UUID]:
-        """Those that are open; all of them while the database does not tell."""
+        """Those that are open; all of them while the database cannot be asked."""
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._threads, still_open, asked)
         except Error as error:
@@ -88,11 +92,6 @@ class Watcher:
             return asked
         self._is_failing = False
         return found
-
-    def _wake(self, call_ids: set[UUID]) -> None:
-        for waiter, call_id in self._waiters.items():
-            if call_id in call_ids and not waiter.done():
-                waiter.set_result(None)
 
 
 def still_open(call_ids: Collection[UUID]) -> set[UUID]:

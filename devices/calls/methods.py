@@ -1,6 +1,6 @@
 """The services that a dock can be asked for. One row of METHODS holds all that a service is.
 
-Fields and answers are those of DJI's pages "Custom Flight Area" (flysafe, remote unlock) and "DJI account". The data of
+Fields and answers are those of DJI's pages on remote unlocking (flysafe) and on the DJI account. The data of
 a call equals the `data` of its message, except for files, which are named by the key of our row.
 See also docs/architecture.md.
 """

@@ -12,6 +12,7 @@ from django.db import OperationalError, connections
 from django.http import HttpRequest, QueryDict
 from rest_framework.request import Request
 
+from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.calls import long_poll
 from devices.calls.long_poll import Watcher, wait_of
 from devices.models import ServiceCall
@@ -63,7 +64,7 @@ def test_anything_else_is_refused(text):
 
 def test_nobody_waits_twice():
     waited = request("wait=10")
-    waited.has_waited = True
+    waited.META[HAS_WAITED] = True
     assert wait_of(waited) == wait_of(Request(waited)) == 0
 
 
