@@ -4,7 +4,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -28,17 +28,65 @@ class Question(NamedTuple):
     data: Any
 
 
+class Rule(NamedTuple):
+    """What one value must be, and the complaint if it is not."""
+
+    is_kept: Callable[[Any], bool]
+    complaint: str
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+INTEGER = Rule(_is_int, "is not an integer.")
+BOOLEAN = Rule(lambda value: isinstance(value, bool), "is not a boolean.")
+TEXT = Rule(lambda value: isinstance(value, str) and value != "", "is not a text.")
+STRING = Rule(lambda value: isinstance(value, str), "is not a text.")  # may be ""
+DOMAIN = Rule(lambda value: _is_int(value) and value in (0, 3), "is neither 0 nor 3.")
+URL = Rule(
+    lambda value: isinstance(value, str) and value.startswith(("https://", "http://")), "is not an HTTP address."
+)
+FINGERPRINT = Rule(
+    lambda value: isinstance(value, str) and bool(MD5.fullmatch(value)), "is not an MD5 in lower-case hex."
+)
+
+# Method of a command -> the rules of its data. Only an object, which has rules of its own, may be left out.
+INSTRUCTIONS: dict[str, dict[str, Rule | dict[str, Rule]]] = {
+    "unlock_license_list": {"device_model_domain": DOMAIN},
+    "unlock_license_switch": {"license_id": INTEGER, "enable": BOOLEAN},
+    "unlock_license_update": {"file": {"url": URL, "fingerprint": FINGERPRINT}},
+    # The code is "" the first time (docs/protocol.md, decision 23).
+    "login_dji_account": {"username": TEXT, "password": TEXT, "verification_code": STRING},
+    "logout_dji_account": {},
+}
+
+CONFIG = {**dict.fromkeys(("app_id", "app_key", "app_license", "ntp_server_host"), TEXT), "ntp_server_port": INTEGER}
+# Method of a request -> list in the answer's output, list in the question, rules of an entry of the answer.
+LISTS: dict[str, tuple[str, str, dict[str, Rule]]] = {
+    "airport_bind_status": (
+        "bind_status",
+        "devices",
+        {
+            "is_device_bind_organization": BOOLEAN,
+            **dict.fromkeys(("organization_id", "organization_name", "device_callsign"), STRING),
+        },
+    ),
+    "airport_organization_bind": ("err_infos", "bind_devices", {"err_code": INTEGER}),
+}
+
+
 def parse(payload: bytes) -> tuple[Json | None, list[str]]:
     """Read a payload as strict JSON; returns the object (None if it is none) and the complaints."""
     doubled: list[str] = []
 
-    def pairs(items: list[tuple[str, Any]]) -> Json:
+    def pairs(items: list[tuple[str, object]]) -> Json:
         found = dict(items)
         if len(found) < len(items):
             doubled.append("A key occurs twice in one object.")
         return found
 
-    def constant(name: str) -> Any:
+    def constant(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
 
     try:
@@ -70,13 +118,28 @@ def reply_complaints(question: Question, reply: Json) -> list[str]:
     data = reply.get("data")
     if not isinstance(data, dict):
         return [*found, "data is not an object."]
-    result = data.get("result")
+    result, output = data.get("result"), data.get("output", {})
     if not _is_int(result) and not (question.method == "config" and "result" not in data):
         return [*found, "result is not an integer."]
-    if "output" in data and not isinstance(data["output"], dict):
+    if not isinstance(output, dict):
         return [*found, "output is not an object."]
-    if not result and question.method in CONTENT:
-        found += CONTENT[question.method](question.data, data)
+    return found if result else found + _content_complaints(question, data, output)
+
+
+def _content_complaints(question: Question, data: Json, output: Json) -> list[str]:
+    if question.method == "config":
+        return _broken({"ntp_server_port": 123, **data}, CONFIG)
+    if question.method == "airport_organization_get":
+        return [f"output.{complaint}" for complaint in _broken(output, {"organization_name": TEXT})]
+    if question.method not in LISTS:
+        return []
+    name, asked, rules = LISTS[question.method]
+    entries = output.get(name)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return [f"output.{name} is not a list of objects."]
+    found = [complaint for entry in entries for complaint in _broken(entry, rules)]
+    if [entry.get("sn") for entry in entries] != [entry.get("sn", "") for entry in question.data[asked]]:
+        found.insert(0, f"{name} does not hold one entry for each device asked, in order.")
     return found
 
 
@@ -98,25 +161,23 @@ def envelope_complaints(sn: str, message: Json) -> list[str]:
 
 def command_complaints(sn: str, message: Json) -> list[str]:
     """What is wrong with a command (`services`); [] if nothing."""
-    found = envelope_complaints(sn, message)
-    found += [f"{key} is not a text." for key in ("tid", "bid", "method") if not _is_text(message.get(key))]
+    found = envelope_complaints(sn, message) + _broken(message, {"tid": TEXT, "bid": TEXT, "method": TEXT})
     if not isinstance(message.get("data"), dict):
         return [*found, "data is not an object."]
     return found + instruction_complaints(message.get("method"), message["data"])
 
 
-def instruction_complaints(method: Any, data: Json) -> list[str]:
+def instruction_complaints(method: object, data: Json) -> list[str]:
     """What is wrong with the `data` of a command; [] also for a method that we do not know.
 
     Never says what a value is: it may be a password.
     """
-    return INSTRUCTIONS[method](data) if isinstance(method, str) and method in INSTRUCTIONS else []
+    return _misfits(data, INSTRUCTIONS[method]) if isinstance(method, str) and method in INSTRUCTIONS else []
 
 
 def property_complaints(sn: str, message: Json) -> list[str]:
     """What is wrong with a `property/set`, which has no method and sets one property."""
-    found = envelope_complaints(sn, message)
-    found += [f"{key} is not a text." for key in ("tid", "bid") if not _is_text(message.get(key))]
+    found = envelope_complaints(sn, message) + _broken(message, {"tid": TEXT, "bid": TEXT})
     if "method" in message:
         found.append("property/set has a method.")
     data = message.get("data")
@@ -125,126 +186,18 @@ def property_complaints(sn: str, message: Json) -> list[str]:
     return found
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _entries(data: Json, name: str) -> list[Json] | None:
-    listed = data.get("output", {}).get(name)
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        return None
-    return listed
-
-
-def _asked_sns(asked: Any, name: str) -> list[str]:
-    return [entry.get("sn", "") for entry in asked[name]]
-
-
-def _config(_asked: Any, data: Json) -> list[str]:
-    texts = ("app_id", "app_key", "app_license", "ntp_server_host")
-    found = [f"{key} is not a text." for key in texts if not _is_text(data.get(key))]
-    if not _is_int(data.get("ntp_server_port", 123)):
-        found.append("ntp_server_port is not an integer.")
+def _misfits(data: Json, rules: Mapping[str, Rule | dict[str, Rule]]) -> list[str]:
+    strange = sorted(set(data) - set(rules))
+    found = [f"Unknown keys in data: {', '.join(strange)}."] if strange else []
+    for name, rule in rules.items():
+        if isinstance(rule, Rule):
+            found += _broken(data, {name: rule})
+        elif isinstance(data.get(name), dict):
+            found += _misfits(data[name], rule)
+        elif name in data:
+            found.append(f"{name} is {'null instead of left out' if data[name] is None else 'not an object'}.")
     return found
 
 
-def _bind_status(asked: Any, data: Json) -> list[str]:
-    entries = _entries(data, "bind_status")
-    if entries is None:
-        return ["output.bind_status is not a list of objects."]
-    found = []
-    if [entry.get("sn") for entry in entries] != _asked_sns(asked, "devices"):
-        found.append("bind_status does not hold one entry for each device asked, in order.")
-    for entry in entries:
-        if not isinstance(entry.get("is_device_bind_organization"), bool):
-            found.append("is_device_bind_organization is not a boolean.")
-        texts = ("organization_id", "organization_name", "device_callsign")
-        found += [f"{key} is not a text." for key in texts if not isinstance(entry.get(key), str)]
-    return found
-
-
-def _organization_get(_asked: Any, data: Json) -> list[str]:
-    if _is_text(data.get("output", {}).get("organization_name")):
-        return []
-    return ["output.organization_name is not a text."]
-
-
-def _organization_bind(asked: Any, data: Json) -> list[str]:
-    entries = _entries(data, "err_infos")
-    if entries is None:
-        return ["output.err_infos is not a list of objects."]
-    found = []
-    if [entry.get("sn") for entry in entries] != _asked_sns(asked, "bind_devices"):
-        found.append("err_infos does not hold one entry for each device, in order.")
-    if not all(_is_int(entry.get("err_code")) for entry in entries):
-        found.append("err_code is not an integer.")
-    return found
-
-
-CONTENT: dict[str, Callable[[Any, Json], list[str]]] = {
-    "config": _config,
-    "airport_bind_status": _bind_status,
-    "airport_organization_get": _organization_get,
-    "airport_organization_bind": _organization_bind,
-}
-
-
-def _unknown(data: Json, *known: str) -> list[str]:
-    strange = sorted(set(data) - set(known))
-    return [f"Unknown keys in data: {', '.join(strange)}."] if strange else []
-
-
-def _license_list(data: Json) -> list[str]:
-    found = _unknown(data, "device_model_domain")
-    domain = data.get("device_model_domain")
-    if not _is_int(domain) or domain not in (0, 3):
-        found.append("device_model_domain is neither 0 nor 3.")
-    return found
-
-
-def _license_switch(data: Json) -> list[str]:
-    found = _unknown(data, "license_id", "enable")
-    if not _is_int(data.get("license_id")):
-        found.append("license_id is not an integer.")
-    if not isinstance(data.get("enable"), bool):
-        found.append("enable is not a boolean.")
-    return found
-
-
-def _license_update(data: Json) -> list[str]:
-    found = _unknown(data, "file")
-    if "file" not in data:
-        return found
-    file = data["file"]
-    if file is None:
-        return [*found, "file is null instead of left out."]
-    if not isinstance(file, dict):
-        return [*found, "file is not an object."]
-    found += _unknown(file, "url", "fingerprint")
-    url, fingerprint = file.get("url"), file.get("fingerprint")
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        found.append("url is not an HTTP address.")
-    if not isinstance(fingerprint, str) or not MD5.fullmatch(fingerprint):
-        found.append("fingerprint is not an MD5 in lower-case hex.")
-    return found
-
-
-def _login(data: Json) -> list[str]:
-    found = _unknown(data, "username", "password", "verification_code")
-    found += [f"{key} is not a text." for key in ("username", "password") if not _is_text(data.get(key))]
-    if not isinstance(data.get("verification_code"), str):  # "" the first time (docs/protocol.md, decision 23)
-        found.append("verification_code is not a text.")
-    return found
-
-
-INSTRUCTIONS: dict[str, Callable[[Json], list[str]]] = {
-    "unlock_license_list": _license_list,
-    "unlock_license_switch": _license_switch,
-    "unlock_license_update": _license_update,
-    "login_dji_account": _login,
-    "logout_dji_account": _unknown,
-}
+def _broken(data: Json, rules: Mapping[str, Rule]) -> list[str]:
+    return [f"{name} {rule.complaint}" for name, rule in rules.items() if not rule.is_kept(data.get(name))]

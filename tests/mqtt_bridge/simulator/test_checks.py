@@ -106,7 +106,7 @@ AIR, DOCK = {"sn": "AIR1", "err_code": 0}, {"sn": "DOCK1", "err_code": 0}
         (
             "airport_organization_bind",
             err_infos(AIR, DOCK),
-            ["err_infos does not hold one entry for each device, in order."],
+            ["err_infos does not hold one entry for each device asked, in order."],
         ),
         (
             "airport_organization_bind",
