@@ -5,10 +5,13 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from mqtt_bridge.line.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
+
+T = TypeVar("T")
 
 PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 RECEIVE_MAXIMUM = 512
@@ -79,34 +82,57 @@ class Link:
 
     async def open(self, topics: Iterable[str]) -> None:
         """Connect and subscribe; raises RefusedError, OSError or another ConnectionError."""
-        await asyncio.to_thread(self._dial)
+        client = self._client
+        dial = partial(client.connect, self._address.host, self._address.port, KEEPALIVE)
+        if self._version == PROTOCOLS["5"]:
+            properties = connect_properties(session_expiry=self._session_expiry, receive_maximum=RECEIVE_MAXIMUM)
+            dial = partial(dial, clean_start=not self._session_expiry, properties=properties)
+        # Blocks on DNS, TCP and TLS, so it runs in a thread; the CONNECT packet leaves from there too.
+        await asyncio.to_thread(dial)
+
+        # paho holds locks while it calls these: they only note what happened.
+
+        def receive(_client: object, _data: object, message: Any) -> None:
+            incoming = Incoming(message.topic, message.payload, message.qos, message.mid, message.retain)
+            # Later, so that a fault in a handler cannot leave paho in the middle of a packet.
+            self._loop.call_soon(self._on_message, incoming)
+
+        client.on_connect = lambda _client, _data, _flags, reason, _props: _settle(
+            self._connack, str(reason) if reason.is_failure else ""
+        )
+        client.on_subscribe = lambda _client, _data, _mid, codes, _props: _settle(
+            self._suback, [code.value for code in codes]
+        )
+        client.on_publish = lambda _client, _data, mid, reason, _props: _settle(
+            self._pubacks.pop(mid, None), reason.value
+        )
+        client.on_message = receive
+        client.on_disconnect = lambda _client, _data, _flags, reason, _props: self._end(str(reason))
         self._attach()
+
         refusal = await self._connack
         if refusal:
             raise RefusedError(f"The broker refused the connection: {refusal}.")
         wanted = list(topics)
-        self._client.subscribe([(topic, 1) for topic in wanted])
+        client.subscribe([(topic, 1) for topic in wanted])
         granted = await self._suback
         denied = [topic for topic, code in zip(wanted, granted, strict=True) if code >= FAILURE]
         if denied:
             raise RefusedError(f"The broker denied the subscription to {', '.join(denied)}.")
 
-    def _dial(self) -> None:
-        # Blocks on DNS, TCP and TLS, so it runs in a thread; the CONNECT packet leaves from there too.
-        host, port = self._address.host, self._address.port
-        if self._version == PROTOCOLS["3.1.1"]:
-            self._client.connect(host, port, KEEPALIVE)
-            return
-        properties = connect_properties(session_expiry=self._session_expiry, receive_maximum=RECEIVE_MAXIMUM)
-        clean = not self._session_expiry
-        self._client.connect(host, port, KEEPALIVE, clean_start=clean, properties=properties)
-
     def _attach(self) -> None:
+        """Let the loop read and write the socket."""
         client, loop = self._client, self._loop
         sock = client.socket()
         if sock is None:
             raise ConnectionError("The broker closed the connection at once.")
         descriptor = sock.fileno()  # kept: a closed socket no longer knows its own
+
+        def read() -> None:
+            client.loop_read()
+            # A TLS socket may hold decrypted bytes that the selector cannot see.
+            while isinstance(sock := client.socket(), ssl.SSLSocket) and sock.pending():
+                client.loop_read()
 
         def forget(_client: object, _data: object, _sock: object) -> None:
             loop.remove_reader(descriptor)
@@ -117,58 +143,23 @@ class Link:
         def stop_writing(_client: object, _data: object, _sock: object) -> None:
             loop.remove_writer(descriptor)
 
-        client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_publish = self._published
-        client.on_message = self._received
-        client.on_disconnect = self._disconnected
         client.on_socket_close = forget
         client.on_socket_register_write = start_writing
         client.on_socket_unregister_write = stop_writing
-        loop.add_reader(descriptor, self._read)
+        loop.add_reader(descriptor, read)
         if client.want_write():
             loop.add_writer(descriptor, client.loop_write)
         self._tick()
-
-    def _read(self) -> None:
-        self._client.loop_read()
-        # A TLS socket may hold decrypted bytes that the selector cannot see.
-        while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
-            self._client.loop_read()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(KEEPALIVE / 4, self._tick)
         self._client.loop_misc()
 
-    # paho holds locks while it calls these: they only note what happened.
-
-    def _connected(self, _client: object, _data: object, _flags: object, reason: Any, _props: object) -> None:
-        if not self._connack.done():
-            self._connack.set_result(str(reason) if reason.is_failure else "")
-
-    def _subscribed(self, _client: object, _data: object, _mid: int, codes: Any, _props: object) -> None:
-        if not self._suback.done():
-            self._suback.set_result([code.value for code in codes])
-
-    def _published(self, _client: object, _data: object, mid: int, reason: Any, _props: object) -> None:
-        puback = self._pubacks.pop(mid, None)
-        if puback is not None and not puback.done():
-            puback.set_result(reason.value)
-
-    def _received(self, _client: object, _data: object, message: Any) -> None:
-        incoming = Incoming(message.topic, message.payload, message.qos, message.mid, message.retain)
-        # Later, so that a fault in a handler cannot leave paho in the middle of a packet.
-        self._loop.call_soon(self._on_message, incoming)
-
-    def _disconnected(self, _client: object, _data: object, _flags: object, reason: Any, _props: object) -> None:
-        self._end(str(reason))
-
     def _end(self, reason: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
         for puback in self._pubacks.values():
-            if not puback.done():
-                puback.set_result(None)
+            _settle(puback, None)
         self._pubacks.clear()
         lost = ConnectionError(f"The connection ended: {reason}.")
         for waiting in (self._connack, self._suback):
@@ -211,6 +202,11 @@ class Link:
             self.drop()
 
 
+def _settle(future: "asyncio.Future[T] | None", result: T) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)
+
+
 class Connection:
     """A connection to the broker that can be opened again and again, each time with a new client.
 
@@ -237,16 +233,21 @@ class Connection:
         if mqtt not in PROTOCOLS:
             raise ValueError(f"Unknown MQTT version {mqtt!r}: expected one of {', '.join(PROTOCOLS)}.")
         self.url = url
-        self.client_id = client_id
         self.topics = list(topics)
-        self._on_message = on_message
-        self._mqtt = mqtt
-        self._session_expiry = session_expiry
         self._timeout = timeout
         self._backoff = backoff
-        self._will = will
         self._link: Link | None = None
         self._opened = asyncio.Event()
+        self._build_link = partial(
+            Link,
+            url,
+            client_id=client_id,
+            mqtt=mqtt,
+            session_expiry=session_expiry,
+            on_message=on_message,
+            on_end=self._opened.clear,
+            will=will,
+        )
 
     @property
     def is_open(self) -> bool:
@@ -255,16 +256,7 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and subscribe once; raises RefusedError, OSError (no broker there) or TimeoutError."""
-        link = Link(
-            self.url,
-            client_id=self.client_id,
-            mqtt=self._mqtt,
-            session_expiry=self._session_expiry,
-            on_message=self._on_message,
-            on_end=self._opened.clear,
-            will=self._will,
-        )
-        self._link = link
+        link = self._link = self._build_link()
         try:
             async with asyncio.timeout(self._timeout):
                 await link.open(self.topics)
@@ -291,6 +283,20 @@ class Connection:
     async def wait_lost(self) -> str:
         """Wait until the connection ends, and return why (at once when there is none)."""
         return await asyncio.shield(self._link.ended) if self._link else "never opened"
+
+    async def while_open(self, work: Coroutine[object, None, None]) -> str | None:
+        """Do the work until it or the connection ends; returns why the connection did, None if the work did.
+
+        Raises what the work raises.
+        """
+        doing = asyncio.ensure_future(work)
+        lost = asyncio.ensure_future(self.wait_lost())
+        try:
+            await asyncio.wait([doing, lost], return_when=asyncio.FIRST_COMPLETED)
+            return lost.result() if lost.done() else doing.result()
+        finally:
+            doing.cancel()
+            lost.cancel()
 
     def send(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> Sent:
         """Hand a message to the socket; raises ConnectionError when not connected."""

@@ -35,7 +35,7 @@ async def connection(broker: Mosquitto) -> AsyncIterator[Connect]:
     def make(url: str = broker.url, **changes: Any) -> Connection:
         heard: list[Incoming] = []
         given: dict[str, Any] = {"client_id": f"c{len(made)}", "topics": ["echo/#"], "timeout": 10}
-        one = Connection(url, on_message=heard.append, **{**given, **changes})
+        one = Connection(url, **{**given, "on_message": heard.append, **changes})
         one.heard = heard  # type: ignore[attr-defined]
         made.append(one)
         return one
@@ -231,8 +231,7 @@ async def test_fault_in_a_handler_does_not_break_the_connection(connection: Conn
     def fail(_incoming: Incoming) -> None:
         raise ZeroDivisionError
 
-    one = connection()
-    one._on_message = fail
+    one = connection(on_message=fail)
     await one.open()
     await one.publish("echo/a", b"")
     await one.publish("echo/b", b"")
@@ -254,3 +253,23 @@ async def test_bad_address_and_version_are_refused_at_once(connection: Connect) 
         connection("http://x")
     with pytest.raises(ValueError, match="Unknown MQTT version '4'"):
         connection(mqtt="4")
+
+
+async def test_work_goes_on_until_it_ends_or_the_connection_does(connection: Connect) -> None:
+    one = connection()
+    await one.open()
+    assert await one.while_open(asyncio.sleep(0)) is None
+    endless = asyncio.ensure_future(one.while_open(asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    one.drop()
+    assert await endless
+
+
+async def test_work_that_fails_says_so(connection: Connect) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    one = connection()
+    await one.open()
+    with pytest.raises(ZeroDivisionError):
+        await one.while_open(fail())
