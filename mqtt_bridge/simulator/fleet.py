@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mqtt_bridge.simulator import onboarding
 from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
-from mqtt_bridge.simulator.ledger import Ledger
+from mqtt_bridge.simulator.ledger import Ledger, percentiles
 
 SN_DIGITS = 5
 
@@ -87,10 +87,7 @@ class Fleet:
 
     def dock(self, sn: str) -> Dock:
         """The dock with this serial number; raises KeyError."""
-        for dock in self.docks:
-            if dock.sn == sn:
-                return dock
-        raise KeyError(sn)
+        return {dock.sn: dock for dock in self.docks}[sn]
 
     def start(self) -> None:
         """Start all docks on the running loop."""
@@ -103,14 +100,6 @@ class Fleet:
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Start, live until `stop` is set, end."""
-        self.start()
-        try:
-            await stop.wait()
-        finally:
-            await self.stop()
 
     async def onboarded(self, seconds: float) -> None:
         """Wait until all docks are onboarded; raises TimeoutError naming the first that is not."""
@@ -147,41 +136,37 @@ class Fleet:
 
         `rate` is per second over the whole fleet; `repeat_after` (seconds) repeats what is unanswered, None
         never does. Ends when all are answered, or `seconds` after the start. A request that finds no
-        connection waits for one. Docks built with `Options(onboard=False)` say nothing else meanwhile.
+        connection waits for one. Docks built with `Options(onboard=False)` send nothing else.
         """
         start = time.monotonic()
         latencies: list[float] = []
         pending: set[asyncio.Task[None]] = set()
+
+        async def ask(place: int) -> None:
+            # Each dock takes its turn; in every other round they bind.
+            round_number, number = divmod(place, len(self.docks))
+            dock = self.docks[number]
+            asked = time.monotonic()
+            if round_number % 2:
+                method, data = "airport_organization_bind", onboarding.bind_data(dock)
+            else:
+                method, data = "airport_bind_status", onboarding.status_data(dock)
+            await dock.request(method, data, patience=Patience(None, repeat_after))
+            latencies.append(time.monotonic() - asked)
+
         try:
             async with asyncio.timeout(seconds):
                 for place in range(requests):
                     await asyncio.sleep(max(0.0, start + place / rate - time.monotonic()))
-                    task = asyncio.ensure_future(self._load(place, repeat_after, latencies))
+                    task = asyncio.ensure_future(ask(place))
                     pending.add(task)
                     task.add_done_callback(pending.discard)
                 await asyncio.gather(*pending)
         except TimeoutError:
             for task in list(pending):
                 task.cancel()
-        return _report(requests, latencies, time.monotonic() - start)
-
-    async def _load(self, place: int, repeat_after: float | None, latencies: list[float]) -> None:
-        # Each dock takes its turn; in every other round they bind.
-        dock = self.docks[place % len(self.docks)]
-        asked = time.monotonic()
-        if place // len(self.docks) % 2:
-            method, data = "airport_organization_bind", onboarding.bind_data(dock)
-        else:
-            method, data = "airport_bind_status", onboarding.status_data(dock)
-        await dock.request(method, data, patience=Patience(None, repeat_after))
-        latencies.append(time.monotonic() - asked)
-
-
-def _report(requests: int, latencies: list[float], seconds: float) -> LoadReport:
-    ordered = sorted(latencies) or [0.0]
-    last = len(ordered) - 1
-    p50, p95 = ordered[round(last * 0.5)], ordered[round(last * 0.95)]
-    return LoadReport(requests, len(latencies), seconds, p50, p95, ordered[-1])
+        taken = time.monotonic() - start
+        return LoadReport(requests, len(latencies), taken, *percentiles(latencies or [0.0], 50, 95, 100))
 
 
 async def run_until_signal(fleet: Fleet, *, onboarded_within: float | None = None) -> bool:
@@ -220,7 +205,11 @@ def run_in_thread(fleet: Fleet) -> Iterator[asyncio.AbstractEventLoop]:
     async def main() -> None:
         stop = asyncio.Event()
         started.set_result((asyncio.get_running_loop(), stop))
-        await fleet.run(stop)
+        fleet.start()
+        try:
+            await stop.wait()
+        finally:
+            await fleet.stop()
 
     with ThreadPoolExecutor(1, thread_name_prefix="docks") as pool:
         ended = pool.submit(asyncio.run, main())

@@ -150,11 +150,8 @@ class Ledger:
         """
         if not all(0 <= percent <= 100 for percent in percents):
             raise ValueError(f"Percentiles go from 0 to 100, not {percents}.")
-        latencies = sorted(one.latency for one in self.transactions(method) if one.answers)
-        if not latencies:
-            return []
-        last = len(latencies) - 1
-        return [latencies[round(last * percent / 100)] for percent in percents]
+        latencies = [one.latency for one in self.transactions(method) if one.answers]
+        return percentiles(latencies, *percents) if latencies else []
 
     def summary(self) -> str:
         """One line for people."""
@@ -167,3 +164,9 @@ class Ledger:
         if times:
             line += ", latency p50 {:.0f} ms, p95 {:.0f} ms, max {:.0f} ms".format(*(t * 1000 for t in times))
         return line
+
+
+def percentiles(values: Iterable[float], *percents: float) -> list[float]:
+    """The given percentiles (0 to 100) of at least one value, nearest rank."""
+    ordered = sorted(values)
+    return [ordered[round((len(ordered) - 1) * percent / 100)] for percent in percents]

@@ -4,9 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-Json = dict[str, Any]
+from mqtt_bridge.simulator.checks import Json
 
 FOREIGN_SN = "FOREIGNDOCK1"
 WRONG_CODE = "WRONGCODE2345"
@@ -41,18 +40,6 @@ def _without(key: str) -> Callable[[Json], Json]:
     return lambda message: {name: value for name, value in message.items() if name != key}
 
 
-def _colon_timestamp(message: Json) -> Json:
-    return {"timestamp:" if name == "timestamp" else name: value for name, value in message.items()}
-
-
-def _string_timestamp(message: Json) -> Json:
-    return {**message, "timestamp": str(message["timestamp"])}
-
-
-def _foreign_gateway(message: Json) -> Json:
-    return {**message, "gateway": FOREIGN_SN}
-
-
 def _bind_entries(change: Callable[[list[Json]], list[Json]]) -> Callable[[Json], Json]:
     def apply(message: Json) -> Json:
         if message.get("method") != "airport_organization_bind":
@@ -67,34 +54,39 @@ def _set_in_entries(key: str, value: str) -> Callable[[Json], Json]:
     return _bind_entries(lambda entries: [{**entry, key: value} for entry in entries])
 
 
-def _wrong_code(message: Json) -> Json:
-    if message.get("method") == "airport_organization_get":
-        return {**message, "data": {**message["data"], "device_binding_code": WRONG_CODE}}
-    return _set_in_entries("device_binding_code", WRONG_CODE)(message)
-
-
-def _add_foreign_dock(entries: list[Json]) -> list[Json]:
-    return [*entries, {**entries[0], "sn": FOREIGN_SN}]
-
-
-def _drop_last_sn(entries: list[Json]) -> list[Json]:
-    return [*entries[:-1], _without("sn")(entries[-1])]
-
-
 MISBEHAVIOURS: dict[str, Misbehaviour] = {
-    "wrong-code": Misbehaviour("a binding code that nobody issued", _wrong_code),
+    "wrong-code": Misbehaviour(
+        "a binding code that nobody issued",
+        lambda message: (
+            {**message, "data": {**message["data"], "device_binding_code": WRONG_CODE}}
+            if message.get("method") == "airport_organization_get"
+            else _set_in_entries("device_binding_code", WRONG_CODE)(message)
+        ),
+    ),
     "duplicate": Misbehaviour("every message goes out twice, with the same tid", copies=2),
     "silence": Misbehaviour("connects, then says nothing", silent=True),
     "trailing-commas": Misbehaviour("JSON with commas too many", encode=encode_with_trailing_commas),
-    "colon-timestamp": Misbehaviour('the key "timestamp:" of tests/samples/003*', _colon_timestamp),
-    "string-timestamp": Misbehaviour("the timestamp as a text", _string_timestamp),
+    "colon-timestamp": Misbehaviour(
+        'the key "timestamp:" of tests/samples/003*',
+        lambda message: {"timestamp:" if name == "timestamp" else name: value for name, value in message.items()},
+    ),
+    "string-timestamp": Misbehaviour(
+        "the timestamp as a text", lambda message: {**message, "timestamp": str(message["timestamp"])}
+    ),
     "no-method": Misbehaviour("no method, as in the examples of tests/samples/002*", _without("method")),
     "odd-model-key": Misbehaviour("a product nobody knows", _set_in_entries("device_model_key", "3-9999-7")),
     "bad-model-key": Misbehaviour("a model key that is none", _set_in_entries("device_model_key", "dock")),
     "no-bid": Misbehaviour("no bid", _without("bid")),
-    "wrong-gateway": Misbehaviour("the SN of another dock as gateway", _foreign_gateway),
-    "foreign-sn": Misbehaviour("another dock in the bind list", _bind_entries(_add_foreign_dock)),
-    "missing-sn": Misbehaviour("a bind entry without SN", _bind_entries(_drop_last_sn)),
+    "wrong-gateway": Misbehaviour(
+        "the SN of another dock as gateway", lambda message: {**message, "gateway": FOREIGN_SN}
+    ),
+    "foreign-sn": Misbehaviour(
+        "another dock in the bind list",
+        _bind_entries(lambda entries: [*entries, {**entries[0], "sn": FOREIGN_SN}]),
+    ),
+    "missing-sn": Misbehaviour(
+        "a bind entry without SN", _bind_entries(lambda entries: [*entries[:-1], _without("sn")(entries[-1])])
+    ),
 }
 
 

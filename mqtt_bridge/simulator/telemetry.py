@@ -3,9 +3,8 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
-Json = dict[str, Any]
+from mqtt_bridge.simulator.checks import Json
 
 METRES_PER_DEGREE = 111_320
 BATTERY_PER_FRAME = 0.02  # % that an aircraft in its dock gains per frame
