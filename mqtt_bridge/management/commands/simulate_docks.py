@@ -2,7 +2,6 @@
 
 import asyncio
 from argparse import ArgumentParser, BooleanOptionalAction
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -11,18 +10,6 @@ from mqtt_bridge.simulator.faults import FAULTS
 from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
 from mqtt_bridge.simulator.habits import HABITS
 from mqtt_bridge.simulator.misbehaviour import MISBEHAVIOURS
-
-BUILT_WITH = (
-    "count",
-    "mqtt_url",
-    "organization_id",
-    "binding_code",
-    "sn_prefix",
-    "aircraft_on",
-    "misbehave",
-    "faults",
-    "habits",
-)
 
 
 class Command(BaseCommand):
@@ -58,17 +45,44 @@ class Command(BaseCommand):
         add("--exit-when-onboarded", action="store_true", help="fail if a dock does not get there")
         add("--timeout", type=float, default=60.0, help="seconds, for --exit-when-onboarded")
 
-    def handle(self, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        count: int,
+        mqtt_url: str,
+        organization_id: str,
+        binding_code: str,
+        sn_prefix: str,
+        aircraft_on: bool | None,
+        rate: float,
+        misbehave: list[str],
+        faults: list[str],
+        habits: list[str],
+        exit_when_onboarded: bool,
+        timeout: float,
+        **_options: object,
+    ) -> None:
         def print_step(dock: Dock, step: Step) -> None:
             self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
             self.stdout.flush()  # a pipe would get it in blocks
 
         try:
-            chosen = {name: options[name] for name in BUILT_WITH}
-            fleet = Fleet(**chosen, options=Options(osd_rate=options["rate"]), on_step=print_step)
+            fleet = Fleet(
+                count=count,
+                mqtt_url=mqtt_url,
+                organization_id=organization_id,
+                binding_code=binding_code,
+                sn_prefix=sn_prefix,
+                aircraft_on=aircraft_on,
+                misbehave=misbehave,
+                faults=faults,
+                habits=habits,
+                options=Options(osd_rate=rate),
+                on_step=print_step,
+            )
         except ValueError as error:
             raise CommandError(str(error)) from error
-        within = options["timeout"] if options["exit_when_onboarded"] else None
+        within = timeout if exit_when_onboarded else None
         onboarded = asyncio.run(run_until_signal(fleet, onboarded_within=within))
         self.stdout.write("\n".join(fleet.report()))
         if within is not None and not onboarded:
