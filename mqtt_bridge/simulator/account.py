@@ -2,12 +2,10 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from mqtt_bridge.simulator.command import FAILED, Answer, Command, Json
-
-if TYPE_CHECKING:
-    from mqtt_bridge.simulator.dock import Dock
+from mqtt_bridge.simulator.checks import Json
+from mqtt_bridge.simulator.dialogue import FAILED, Answer, Command
+from mqtt_bridge.simulator.hardware import Hardware
 
 STEPS = (10, 30, 50, 70, 90)  # percent
 
@@ -27,7 +25,7 @@ class Account:
     verification_code_url: str = ""
     pause: float = 0.2  # seconds before each event
 
-    async def log_in(self, dock: "Dock", command: Command) -> Answer:
+    async def log_in(self, dock: Hardware, command: Command) -> Answer:
         """`login_dji_account`."""
         if command.data["password"] == self.wrong_password:
             return self._answer([progress(dock, "failed", 0, result=FAILED)])
@@ -40,7 +38,7 @@ class Account:
         self.verification_code_url = ""
         return self._answer(success(dock))
 
-    async def log_out(self, dock: "Dock", _command: Command) -> Answer:
+    async def log_out(self, dock: Hardware, _command: Command) -> Answer:
         """`logout_dji_account`; succeeds also when nobody was logged in."""
         self.username = self.verification_code_url = ""
         return self._answer(success(dock))
@@ -49,12 +47,12 @@ class Account:
         return Answer({"result": 0, "output": {"status": "in_progress"}}, events, self.pause)
 
 
-def success(dock: "Dock") -> list[Json]:
+def success(dock: Hardware) -> list[Json]:
     """Events from the first step to the good end."""
     return [*(progress(dock, "in_progress", percent) for percent in STEPS), progress(dock, "ok", 100)]
 
 
-def progress(dock: "Dock", status: str, percent: int, *, result: int = 0) -> Json:
+def progress(dock: Hardware, status: str, percent: int, *, result: int = 0) -> Json:
     """The `data` of a progress event."""
     aircraft = {"sub_device_sn": dock.aircraft.sn} if dock.aircraft else {}
     return {"result": result, **aircraft, "output": {"status": status, "progress": {"percent": percent}}}

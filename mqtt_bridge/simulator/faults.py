@@ -3,14 +3,12 @@
 # Misbehaviours spoil the form of whatever a dock says; faults spoil when and what it answers to a command.
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from mqtt_bridge.simulator.command import FAILED, UNSUPPORTED, Answer, Command, Json
-
-if TYPE_CHECKING:
-    from mqtt_bridge.simulator.dock import Dock
+from mqtt_bridge.simulator.checks import Json
+from mqtt_bridge.simulator.dialogue import FAILED, Answer, Command, Dialogue
 
 SLOW = 5.0  # seconds
 LAST_PERCENT = 50
@@ -53,7 +51,11 @@ class Faults:
                 raise ValueError(f"Unknown fault {text!r}: expected one of {', '.join(FAULTS)}.")
             self.names.add(name)
             if name == "slow":
-                self.delay = _seconds(seconds) if colon else SLOW
+                self.delay = -1.0
+                with contextlib.suppress(ValueError):
+                    self.delay = float(seconds) if colon else SLOW
+                if not 0 <= self.delay < float("inf"):
+                    raise ValueError(f"Not a number of seconds: {seconds!r} (in slow:SECONDS).")
         for name, others in EXCLUDED.items():
             clash = sorted(self.names & others) if name in self.names else []
             if clash:
@@ -67,9 +69,13 @@ class Faults:
         """The answer as this dock words it."""
         reply, events = answer.data, list(answer.events)
         if "no-terminal" in self.names and events:
-            events = [_at(events[0], percent) for percent in range(10, LAST_PERCENT + 1, 20)]
+            events = [
+                {**events[0], "result": 0, "output": {"status": "in_progress", "progress": {"percent": percent}}}
+                for percent in range(10, LAST_PERCENT + 1, 20)
+            ]
         if "percent-backwards" in self.names:
-            events = _backwards(events)
+            running = [event for event in events if _is_running(event)]
+            events = [running.pop() if _is_running(event) else event for event in events]
         if "ok-with-error" in self.names:
             if events:
                 events[-1] = _with_error(events[-1])
@@ -79,7 +85,7 @@ class Faults:
             reply = {"result": 0}
         return Answer(reply, events, answer.pause)
 
-    async def deliver(self, dock: "Dock", command: Command, answer: Answer) -> None:
+    async def deliver(self, dock: Dialogue, command: Command, answer: Answer) -> None:
         """Send reply and events, or what this dock makes of them."""
         if "silent" in self.names:
             return
@@ -94,11 +100,11 @@ class Faults:
             await self._send_reply(dock, command, spoilt)
             await self._send_events(dock, command, spoilt)
 
-    async def _send_reply(self, dock: "Dock", command: Command, answer: Answer) -> None:
+    async def _send_reply(self, dock: Dialogue, command: Command, answer: Answer) -> None:
         tid = str(uuid.uuid4()) if "foreign-tid" in self.names else command.tid
         await dock.send_reply(command._replace(tid=tid), answer.data, copies=self._copies)
 
-    async def _send_events(self, dock: "Dock", command: Command, answer: Answer) -> None:
+    async def _send_events(self, dock: Dialogue, command: Command, answer: Answer) -> None:
         for event in answer.events:
             await asyncio.sleep(answer.pause)
             await dock.send_event(command.method, event, bid=command.bid, need_reply=False, copies=self._copies)
@@ -108,34 +114,8 @@ class Faults:
         return 2 if "duplicate" in self.names else 1
 
 
-def rejection(method: str) -> Answer:
-    """How a dock refuses: by status where the method has one, else by result."""
-    if method in ("login_dji_account", "logout_dji_account"):
-        return Answer({"result": 0, "output": {"status": "rejected"}})
-    return Answer({"result": UNSUPPORTED})
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"Not a number of seconds: {text!r} (in slow:SECONDS).")
-    return seconds
-
-
-def _at(event: Json, percent: int) -> Json:
-    return {**event, "result": 0, "output": {"status": "in_progress", "progress": {"percent": percent}}}
-
-
 def _is_running(event: Json) -> bool:
     return bool(event.get("output", {}).get("status") == "in_progress")
-
-
-def _backwards(events: list[Json]) -> list[Json]:
-    running = [event for event in events if _is_running(event)]
-    return [running.pop() if _is_running(event) else event for event in events]
 
 
 def _with_error(data: Json) -> Json:

@@ -6,13 +6,13 @@ import hashlib
 import math
 import time
 import urllib.request
+from functools import cached_property
 from http.client import HTTPException
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from mqtt_bridge.simulator.command import FAILED, NO_AIRCRAFT, Answer, Command, Json
-
-if TYPE_CHECKING:
-    from mqtt_bridge.simulator.dock import Dock
+from mqtt_bridge.simulator.checks import Json
+from mqtt_bridge.simulator.dialogue import FAILED, NO_AIRCRAFT, Answer, Command
+from mqtt_bridge.simulator.hardware import Hardware
 
 AIRCRAFT, DOCK = 0, 3  # device_model_domain
 BEGIN, END = 1696948115, 2145916800  # seconds since 1970; those of DJI's sample, until 2038
@@ -40,39 +40,25 @@ class Licenses:
     `file_limit` (bytes) and `file_timeout` (seconds) bound a download.
     """
 
-    def __init__(self, dock: "Dock") -> None:
+    def __init__(self, dock: Hardware) -> None:
         self._dock = dock
-        self._imported: list[Json] | None = None
-        self._approved: list[Json] | None = None
         self.downloads: list[Download] = []
         self.file_limit = FILE_LIMIT
         self.file_timeout = FILE_TIMEOUT
 
-    # Made when somebody looks: a load test has thousands of docks.
+    # Made at the first look: a load test has thousands of docks.
 
-    @property
+    @cached_property
     def approved(self) -> list[Json]:
         """What FlySafe's web site approved for the devices of this dock."""
-        if self._approved is None:
-            holder = (self._dock.aircraft or self._dock.devices[0]).sn
-            place = self._dock.telemetry
-            self._approved = sample(self._dock.sn, holder, place.latitude, place.longitude)
-        return self._approved
+        holder = (self._dock.aircraft or self._dock.devices[0]).sn
+        place = self._dock.telemetry
+        return sample(self._dock.sn, holder, place.latitude, place.longitude)
 
-    @approved.setter
-    def approved(self, licenses: list[Json]) -> None:
-        self._approved = licenses
-
-    @property
+    @cached_property
     def imported(self) -> list[Json]:
         """What the aircraft has."""
-        if self._imported is None:
-            self._imported = copy.deepcopy(self.approved[:-1]) if self._dock.aircraft else []
-        return self._imported
-
-    @imported.setter
-    def imported(self, licenses: list[Json]) -> None:
-        self._imported = licenses
+        return copy.deepcopy(self.approved[:-1]) if self._dock.aircraft else []
 
     @property
     def consistence(self) -> bool:
@@ -88,7 +74,7 @@ class Licenses:
 
     # --- the services
 
-    async def inventory(self, dock: "Dock", command: Command) -> Answer:
+    async def inventory(self, dock: Hardware, command: Command) -> Answer:
         """`unlock_license_list`; 325012 for the aircraft's licenses while it is off."""
         domain = command.data["device_model_domain"]
         if domain == AIRCRAFT and not dock.aircraft_on:
@@ -97,7 +83,7 @@ class Licenses:
         state = {"device_model_domain": domain, "consistence": self.consistence, "licenses": licenses}
         return Answer({"result": 0, **state})
 
-    async def switch(self, dock: "Dock", command: Command) -> Answer:
+    async def switch(self, dock: Hardware, command: Command) -> Answer:
         """`unlock_license_switch`: switches a license of the aircraft; 325012 while it is off."""
         license_id = command.data["license_id"]
         found = [one for one in self.imported if _id(one) == license_id]
@@ -110,7 +96,7 @@ class Licenses:
             found[0]["common_fields"]["enabled"] = command.data["enable"]
         return Answer({"result": result, "license_id": license_id})
 
-    async def update(self, _dock: "Dock", command: Command) -> Answer:
+    async def update(self, _dock: Hardware, command: Command) -> Answer:
         """`unlock_license_update`: imports what was approved, with `file` only if the file is good.
 
         What is in the file does not matter: its format is not public.
@@ -168,27 +154,6 @@ def sample(dock_sn: str, device_sn: str, latitude: float, longitude: float) -> l
     The same dock always gets the same; `license_id` and `group_id` differ from dock to dock.
     """
     group = int.from_bytes(hashlib.blake2b(dock_sn.encode(), digest_size=5).digest())
-    return [
-        {
-            "common_fields": {
-                "license_id": group * 16 + place,
-                "name": name,
-                "type": kind,
-                "group_id": group,
-                "user_id": f"flysafe-{dock_sn}",
-                "device_sn": device_sn,
-                "begin_time": BEGIN,
-                "end_time": END,
-                "user_only": False,
-                "enabled": place == 0,
-            },
-            key: content,
-        }
-        for place, (kind, name, key, content) in enumerate(_contents(latitude, longitude))
-    ]
-
-
-def _contents(latitude: float, longitude: float) -> list[tuple[int, str, str, Json]]:
     centre = {"latitude": round(latitude, 6), "longitude": round(longitude, 6)}
     points = [
         {
@@ -197,7 +162,7 @@ def _contents(latitude: float, longitude: float) -> list[tuple[int, str, str, Js
         }
         for angle in (0.3, 1.5, 2.9, 4.2)
     ]
-    return [
+    contents: list[tuple[int, str, str, Json]] = [
         (0, "Authorization zone", "area_unlock", {"area_ids": [115001769, 8724]}),
         (1, "Circle around the dock", "circle_unlock", {"radius": 1581, **centre, "height": 500}),
         (2, "Country", "country_unlock", {"country_number": 156, "height": 500}),
@@ -206,6 +171,27 @@ def _contents(latitude: float, longitude: float) -> list[tuple[int, str, str, Js
         (5, "Power", "power_unlock", {}),
         (6, "Remote ID", "rid_unlock", {"level": 1}),
         (0, "Second authorization zone", "area_unlock", {"area_ids": [115001770]}),
+    ]
+    common = {
+        "group_id": group,
+        "user_id": f"flysafe-{dock_sn}",
+        "device_sn": device_sn,
+        "begin_time": BEGIN,
+        "end_time": END,
+        "user_only": False,
+    }
+    return [
+        {
+            "common_fields": {
+                "license_id": group * 16 + place,
+                "name": name,
+                "type": kind,
+                **common,
+                "enabled": place == 0,
+            },
+            key: content,
+        }
+        for place, (kind, name, key, content) in enumerate(contents)
     ]
 
 

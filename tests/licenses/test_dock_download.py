@@ -14,7 +14,7 @@ from django.db import connection
 from cloudapi.asgi import application
 from licenses import files
 from licenses.models import LicenseFile, LicenseFileDownload
-from mqtt_bridge.simulator.command import Command
+from mqtt_bridge.simulator.dialogue import Command
 from mqtt_bridge.simulator.dock import Dock
 from tests.licenses.conftest import CONTENT, MD5
 

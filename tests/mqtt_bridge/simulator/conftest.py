@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from cloudapi.embedded.servers import Mosquitto
 from mqtt_bridge.simulator.dock import Dock, Options
-from tests.mqtt_bridge.simulator.cloud import CODE, ORGANIZATION, Cloud
+from tests.mqtt_bridge.simulator.cloud import CODE, ORGANIZATION, Cloud, until
 
 QUICK = Options(reply_timeout=0.5, retry_delay=0.1, osd_rate=20, backoff=(0.05, 0.2), connect_timeout=10)
 
@@ -55,3 +55,13 @@ async def make_dock(broker: Mosquitto) -> AsyncIterator[Callable[..., Dock]]:
 
     yield make
     await asyncio.gather(*(dock.stop() for dock in docks))
+
+
+async def step(dock: Dock, name: str, outcome: str) -> str:
+    """Wait for a step and return its detail."""
+
+    def found() -> list[str]:
+        return [one.detail for one in dock.steps if (one.name, one.outcome) == (name, outcome)]
+
+    await until(lambda: bool(found()))
+    return found()[0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mqtt_bridge.simulator.account import Account
-from mqtt_bridge.simulator.command import Answer
+from mqtt_bridge.simulator.dialogue import Answer
 from mqtt_bridge.simulator.dock import Dock, Options
 from mqtt_bridge.simulator.faults import FAULTS, Faults
 from mqtt_bridge.simulator.fleet import Fleet
