@@ -77,7 +77,7 @@ LISTS: dict[str, tuple[str, str, dict[str, Rule]]] = {
 
 
 def parse(payload: bytes) -> tuple[Json | None, list[str]]:
-    """Read a payload as strict JSON; returns the object (None if it is none) and the complaints."""
+    """Read a payload as strict JSON; returns the object (None if it is not one) and the complaints."""
     doubled: list[str] = []
 
     def pairs(items: list[tuple[str, object]]) -> Json:
@@ -168,9 +168,9 @@ def command_complaints(sn: str, message: Json) -> list[str]:
 
 
 def instruction_complaints(method: object, data: Json) -> list[str]:
-    """What is wrong with the `data` of a command; [] also for a method that we do not know.
+    """What is wrong with the `data` of a command; [] also for an unknown method.
 
-    Never says what a value is: it may be a password.
+    Never repeats a value: it may be a password.
     """
     return _misfits(data, INSTRUCTIONS[method]) if isinstance(method, str) and method in INSTRUCTIONS else []
 

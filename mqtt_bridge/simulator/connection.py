@@ -29,7 +29,7 @@ class Incoming(NamedTuple):
 
 
 class RefusedError(ConnectionError):
-    """The broker answered and said no: wrong password, or a subscription that its access list denies."""
+    """The broker refused: wrong password, or a subscription that its access list denies."""
 
 
 class Sent(NamedTuple):
@@ -162,10 +162,10 @@ class Link:
             _settle(puback, None)
         self._pubacks.clear()
         lost = ConnectionError(f"The connection ended: {reason}.")
-        for waiting in (self._connack, self._suback):
-            if not waiting.done():
-                waiting.set_exception(lost)
-                waiting.exception()  # nobody need be waiting for it
+        for answer in (self._connack, self._suback):
+            if not answer.done():
+                answer.set_exception(lost)
+                answer.exception()  # counts as read: open() may have given up
         if not self.ended.done():
             self.ended.set_result(reason)
             self._on_end()
@@ -193,7 +193,7 @@ class Link:
         self._end("dropped")
 
     async def close(self, *, within: float) -> None:
-        """Say DISCONNECT and wait for the socket to close."""
+        """Send DISCONNECT and wait for the socket to close."""
         if self.ended.done():
             return
         self._client.disconnect()
@@ -211,7 +211,7 @@ class Connection:
     """A connection to the broker that can be opened again and again, each time with a new client.
 
     `topics` are subscribed at QoS 1 at each opening. `session_expiry` (seconds) above 0 keeps the session
-    on the broker, so that messages sent meanwhile are delivered at the next opening. `on_message` is called
+    on the broker, so that messages sent in between are delivered at the next opening. `on_message` is called
     on the loop with each `Incoming`. `backoff` is (first, longest) pause between attempts, in seconds. `will` is
     (topic, payload) of what the broker publishes when it loses the connection.
     """
@@ -266,7 +266,7 @@ class Connection:
         self._opened.set()
 
     async def open_patiently(self, on_failure: Callable[[Exception], object]) -> None:
-        """Try until connected, with growing pauses; `on_failure` hears of each failed attempt."""
+        """Try until connected, with growing pauses; `on_failure` gets the error of each failed attempt."""
         pause, longest = self._backoff
         while True:
             try:
@@ -309,7 +309,7 @@ class Connection:
         return await self.send(topic, payload, qos, retain=retain).acknowledged()
 
     def drop(self) -> None:
-        """Cut the connection without a word, as a lost network does."""
+        """Cut the connection without a DISCONNECT, as a lost network does."""
         if self._link is not None:
             self._link.drop()
 

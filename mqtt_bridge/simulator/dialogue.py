@@ -46,7 +46,7 @@ class Options:
     session_expiry: int = 0  # above 0 the broker keeps what it could not deliver
     connect_timeout: float = 10.0
     backoff: tuple[float, float] = (0.5, 30.0)  # first and longest pause between connection attempts
-    onboard: bool = True  # False: connect, then send only what a test makes it send (load tests)
+    onboard: bool = True  # False: connect, then send only what a test asks for
     aircraft_stays_on: float = 0.0  # in an idle dock, from the end of the onboarding until it is switched off
     aircraft_off_for: float = 540.0  # after that, off and on in turn; the first time shorter, by chance
     aircraft_on_for: float = 60.0
@@ -99,14 +99,14 @@ class _Open(NamedTuple):
 
 
 class Dialogue(Hardware):
-    """A dock as far as it talks: what it asks gets its answer, what it is sent is checked, all is in the ledger.
+    """The part of a dock that talks: it repeats questions, checks what it receives, and enters all in the ledger.
 
     An unanswered message is repeated with the *same* tid and bid and a new timestamp: a repeat is a new publish of
     the same transaction (the V1.1 pages say so of `status`; for requests it is our reading). `update_topo` and
     events that want a reply are repeated until answered, requests `options.attempts` times.
 
     `organization_id` and `binding_code` are what a technician types into Pilot 2, `steps` is the dock's history, of
-    which each step goes to `on_step`, and `properties` are those that the cloud set.
+    which each step goes to `on_step`, and `properties` is what the cloud set (`property/set`).
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Dialogue(Hardware):
         return f"{'sys' if is_sys else 'thing'}/product/{self.sn}/{channel}"
 
     def spawn(self, work: Coroutine[object, None, object]) -> None:
-        """Let something happen at the same time; it ends with the dock."""
+        """Run something in the background; it ends with the dock."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -326,7 +326,7 @@ class Dialogue(Hardware):
         return found
 
     async def carry_out(self, command: Command) -> None:
-        """Do what a command says and answer it; a dock that only talks supports none."""
+        """Carry out a command and answer it; a dock that only talks supports none."""
         await self.send_reply(command, {"result": UNSUPPORTED})
 
 

@@ -1,7 +1,7 @@
 """A simulated DJI dock and its life: power, connection, onboarding, aircraft, telemetry.
 
 Four layers, each of which can be read alone: `hardware.py` is what it consists of, `dialogue.py` how it talks,
-`services.py` how it obeys, and this module what it does by itself.
+`services.py` how it obeys commands, and this module what it does by itself.
 """
 
 import asyncio
@@ -88,8 +88,8 @@ class Dock(Services):
         self._aircraft_model_key = aircraft_model_key  # of the last aircraft, or of the first to come
         self._is_idle = aircraft_on is None
         self._running: asyncio.Task[None] | None = None
-        # What it does at the same time as its visit; ends with the connection.
-        self._beside: list[asyncio.Task[None] | asyncio.TimerHandle] = []
+        # Ends with the connection.
+        self._background: list[asyncio.Task[None] | asyncio.TimerHandle] = []
         self._is_known = False  # its topology was answered since it last connected
         self._entered = asyncio.Event()
         self._onboarded = asyncio.Event()
@@ -181,7 +181,7 @@ class Dock(Services):
                     self.note("disconnect", "ok")
                 else:
                     self.note("connect", "lost", lost)
-                self._stop_beside()
+                self._stop_background()
                 self._is_known = False
                 self._onboarded.clear()
                 self._settled.clear()
@@ -190,15 +190,15 @@ class Dock(Services):
             log.exception("%s: a fault in the simulator itself", self.sn)
             raise
         finally:
-            self._stop_beside()
+            self._stop_background()
             for task in self._tasks:
                 task.cancel()
             await self.connection.close()
 
-    def _stop_beside(self) -> None:
-        for work in self._beside:
+    def _stop_background(self) -> None:
+        for work in self._background:
             work.cancel()
-        self._beside.clear()
+        self._background.clear()
 
     async def _visit(self) -> None:
         """From the first message to the end of the connection; returns to make the dock disconnect."""
@@ -233,10 +233,10 @@ class Dock(Services):
             await self.switch_aircraft(False)
         self._onboarded.set()
         if self._is_idle and self.is_paired:
-            self._beside.append(asyncio.ensure_future(self._switch_in_turn()))
+            self._background.append(asyncio.ensure_future(self._switch_in_turn()))
         if "reconnects" in self.habits:
             loop = asyncio.get_running_loop()
-            self._beside.append(loop.call_later(self.options.reconnect_every, self.connection.drop))
+            self._background.append(loop.call_later(self.options.reconnect_every, self.connection.drop))
 
     async def _switch_in_turn(self) -> None:
         options = self.options
@@ -255,7 +255,7 @@ class Dock(Services):
 
     def _report(self) -> None:
         """Report for the first time since it connected, and go on with it until the connection ends."""
-        if self._beside:
+        if self._background:
             return
         rate = self.options.osd_rate
 
@@ -272,10 +272,10 @@ class Dock(Services):
             self._send_aircraft_state()
             if rate > 0:
                 self._send_osd()
-        self._beside.append(asyncio.ensure_future(go_on()))
+        self._background.append(asyncio.ensure_future(go_on()))
 
     async def _report_aircraft(self) -> None:
-        """Tell the cloud what became of the aircraft, if it knows the dock."""
+        """Send topology and state after a change of the aircraft, if the cloud knows the dock."""
         if self._is_known:
             await self.announce()
             with contextlib.suppress(ConnectionError):  # it starts anew with the next connection

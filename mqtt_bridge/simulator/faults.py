@@ -1,6 +1,6 @@
 """Docks that answer commands badly, by script: each entry is one way to go wrong."""
 
-# Misbehaviours spoil the form of whatever a dock says; faults spoil when and what it answers to a command.
+# Misbehaviours spoil the form of everything a dock sends; faults spoil when and what it answers to a command.
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ LAST_PERCENT = 50
 
 FAULTS = {
     "slow": f"does it at once, but answers {SLOW:.0f} s later; slow:20 answers 20 s later",
-    "silent": "does it and never says so",
+    "silent": "does it and never answers",
     "duplicate": "reply and events go out twice",
     "foreign-tid": "the reply has a tid that nobody sent",
     "event-before-reply": "the events come first, the reply last",

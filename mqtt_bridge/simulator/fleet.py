@@ -17,7 +17,7 @@ SN_DIGITS = 5
 
 
 class LoadReport(NamedTuple):
-    """What became of a load; times in seconds."""
+    """The result of a load; times in seconds."""
 
     requests: int
     answered: int
@@ -121,7 +121,7 @@ class Fleet:
         return found
 
     def report(self) -> list[str]:
-        """The summary and the ledger as lines for people."""
+        """The summary and the ledger as readable lines."""
         lines = [
             f"{name}: {', '.join(f'{times} {outcome}' for outcome, times in outcomes.most_common())}"
             for name, outcomes in self.summary().items()

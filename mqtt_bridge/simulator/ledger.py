@@ -24,7 +24,7 @@ class Message(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """Something the server said that a strict dock objects to."""
+    """What a strict dock objects to in a message of the server."""
 
     at: float
     sn: str
@@ -154,7 +154,7 @@ class Ledger:
         return percentiles(latencies, *percents) if latencies else []
 
     def summary(self) -> str:
-        """One line for people."""
+        """All of it in one readable line."""
         times = self.latency(50, 95, 100)
         asked = len(self._transactions)
         line = (

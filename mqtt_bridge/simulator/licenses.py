@@ -22,7 +22,7 @@ CHUNK = 64 * 2**10
 
 
 class Download(NamedTuple):
-    """A license file that the dock was told to fetch; `at` in seconds since 1970, `error` "" if it was good."""
+    """A license file that the dock fetched for a command; `at` in seconds since 1970, `error` "" if it was good."""
 
     at: float
     size: int  # bytes

@@ -64,7 +64,7 @@ MISBEHAVIOURS: dict[str, Misbehaviour] = {
         ),
     ),
     "duplicate": Misbehaviour("every message goes out twice, with the same tid", copies=2),
-    "silence": Misbehaviour("connects, then says nothing", silent=True),
+    "silence": Misbehaviour("connects, then sends nothing", silent=True),
     "trailing-commas": Misbehaviour("JSON with commas too many", encode=encode_with_trailing_commas),
     "colon-timestamp": Misbehaviour(
         'the key "timestamp:" of tests/samples/003*',
@@ -74,8 +74,8 @@ MISBEHAVIOURS: dict[str, Misbehaviour] = {
         "the timestamp as a text", lambda message: {**message, "timestamp": str(message["timestamp"])}
     ),
     "no-method": Misbehaviour("no method, as in the examples of tests/samples/002*", _without("method")),
-    "odd-model-key": Misbehaviour("a product nobody knows", _set_in_entries("device_model_key", "3-9999-7")),
-    "bad-model-key": Misbehaviour("a model key that is none", _set_in_entries("device_model_key", "dock")),
+    "odd-model-key": Misbehaviour("an unknown product", _set_in_entries("device_model_key", "3-9999-7")),
+    "bad-model-key": Misbehaviour("a text that is no model key", _set_in_entries("device_model_key", "dock")),
     "no-bid": Misbehaviour("no bid", _without("bid")),
     "wrong-gateway": Misbehaviour(
         "the SN of another dock as gateway", lambda message: {**message, "gateway": FOREIGN_SN}

@@ -64,7 +64,7 @@ SERVICES = {
 
 
 class Services(Dialogue):
-    """A dock as far as it obeys; its attributes are set by `Dock` and may be exchanged at any time.
+    """The part of a dock that obeys; `Dock` sets its attributes, which may be exchanged at any time.
 
     `handlers` says what it does on a command, a copy of SERVICES at first; all others are answered as unsupported.
     """
@@ -75,7 +75,7 @@ class Services(Dialogue):
     handlers: dict[str, Handler]
 
     async def carry_out(self, command: Command) -> None:
-        """Do what a command says, or refuse it, and send reply and events as the dock's faults have it."""
+        """Carry out a command or refuse it, then send reply and events as the faults want them."""
         faults, handler = self.faults, self.handlers.get(command.method)
         answer: Mapping[str, object] | Answer | None
         if faults.refuses():
