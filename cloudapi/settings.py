@@ -52,7 +52,7 @@ INSTALLED_APPS = [
     "devices",
     "organizations",
     "mqtt_bridge",
-    "cloudapi.admin_app.DockCloudAdminConfig",  # django.contrib.admin with our site
+    "cloudapi.admin.app.DockCloudAdminConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

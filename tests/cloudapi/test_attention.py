@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from cloudapi import attention
+from cloudapi.admin import start_page
 from cloudapi.attention import Level
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
 from licenses.models import LicenseList, UnlockLicense
@@ -44,7 +44,7 @@ def add_dock(organization, sn, **state):
 
 
 def overview(user):
-    return attention.overview(user, bridge=attention.bridge_status())
+    return start_page.overview(user, bridge=start_page.bridge_status())
 
 
 def texts(items):
@@ -180,7 +180,7 @@ def test_the_link_to_refused_binds_lists_them_and_no_others(client, alice, organ
     ("method", "reason", "success", "said"),
     [
         ("config", "no DJI license configured", "config", "1 gateway was refused the DJI license"),
-        ("airport_organization_get", "code expired", "airport_organization_bind", "1 gateway was refused its code"),
+        ("airport_organization_get", "code expired", "airport_organization_bind", "1 gateway had its code refused"),
     ],
 )
 def test_a_gateway_refused_before_it_could_bind_is_a_problem_until_it_succeeds(staff, method, reason, success, said):
@@ -363,7 +363,7 @@ def test_the_ends_of_licenses_are_counted_as_their_lists_count_them(client, alic
     overview = client.get("/admin/").context["attention"]
     items = {item.query: item.text for item in (*overview.problems, *overview.notices) if "state=exp" in item.query}
     assert items == {
-        "state=expired-enabled": "1 unlock license is over but still on",
+        "state=expired-enabled": "1 unlock license has expired but is still on",
         "state=expiring-7": "1 unlock license ends within 7 days",
         "state=expiring-30": "2 unlock licenses end within 30 days",
     }
@@ -397,6 +397,6 @@ def test_platform_staff_learn_that_there_is_no_room_for_strangers(staff, setting
     settings.UNCLAIMED_DEVICE_CAP = 10
     for number in range(count):
         Device.objects.create(sn=f"STRANGER{number}")
-    problems = attention.overview(staff, bridge=attention.bridge_status()).problems
+    problems = start_page.overview(staff, bridge=start_page.bridge_status()).problems
     told = [item for item in problems if "unknown devices" in item.text]
     assert [item.text.startswith(words) for item in told] == ([True] if words else [])

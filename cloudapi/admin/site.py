@@ -1,20 +1,22 @@
-"""The admin's front: its name, the bridge's banner on every page, and the dashboard."""
+"""The admin site: its name, the bridge's banner on every page, and the start page."""
 
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TypeVar, cast
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
-from cloudapi import attention
-from cloudapi.attention import BridgeStatus
+from cloudapi.admin import start_page
+from cloudapi.admin.start_page import BridgeStatus
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 PRODUCT = "Dock Cloud"
-# What is used all day comes first; apps that are not named here come last, under their own names.
+# What is used all day comes first; apps that are not listed here come last, under their own names.
 APPS = {
     "devices": "Devices",
     "licenses": "Unlock licenses",
@@ -36,45 +38,45 @@ class DockCloudAdminSite(AdminSite):
     empty_value_display = "–"
     enable_nav_sidebar = False  # busy lists need its room; the menu at the top has what is used all day
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
-        """Every page of the admin; NUL, which PostgreSQL refuses, and huge numbers, which SQLite does, get a 400."""
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """Answer 400 for NUL, which PostgreSQL refuses, and for huge numbers, which SQLite refuses, on every page."""
 
         @wraps(view)
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def checked(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
             if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
                 raise BadRequest("NUL in the query string.")
             try:
                 return view(request, *args, **kwargs)
             except OverflowError:
-                # SQLite's driver takes no number of more than 64 bits; nothing but an address has one.
+                # SQLite's driver takes no number of more than 64 bits, and only an address holds one.
                 if not re.search(r"\d{19}", request.get_full_path()):
                     raise
                 raise BadRequest("A number in the address is too large.") from None
 
-        return super().admin_view(checked, cacheable)
+        return super().admin_view(cast(View, checked), cacheable)
 
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+    def each_context(self, request: HttpRequest) -> dict[str, object]:
         context = super().each_context(request)
         if context["has_permission"]:
             context["bridge"] = _bridge(request)
             context["all_day"] = ALL_DAY
         return context
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        overview = attention.overview(request.user, bridge=_bridge(request))
+    def index(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> TemplateResponse:
+        overview = start_page.overview(request.user, bridge=_bridge(request))
         return super().index(request, {"attention": overview, **(extra_context or {})})
 
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
+        order = list(APPS)
         apps = super().get_app_list(request, app_label)
         for app in apps:
             app["name"] = APPS.get(app["app_label"], app["name"])
-        order = list(APPS)
         return sorted(apps, key=lambda app: order.index(app["app_label"]) if app["app_label"] in APPS else len(order))
 
 
 def _bridge(request: HttpRequest) -> BridgeStatus:
-    """The bridge's status, asked once per request."""
+    """The bridge's status, read once per request."""
     if not hasattr(request, "_bridge"):
-        request._bridge = attention.bridge_status()  # type: ignore[attr-defined]
+        request._bridge = start_page.bridge_status()  # type: ignore[attr-defined]
     found: BridgeStatus = request._bridge  # type: ignore[attr-defined]
     return found

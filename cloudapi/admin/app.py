@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class DockCloudAdminConfig(AdminConfig):
-    default_site = "cloudapi.admin_site.DockCloudAdminSite"
+    default_site = "cloudapi.admin.site.DockCloudAdminSite"

@@ -1,0 +1,98 @@
+"""The start page of the admin: the problems of cloudapi/attention.py, and the docks in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from cloudapi.attention import DOCKS, Item, Level, Visit, docks, items
+from devices.models import Device
+from devices.presence import Presence, Watch
+from mqtt_bridge.models import Heartbeat
+from organizations.models import Organization
+from organizations.tenancy import Principal, is_platform_staff
+
+TABLE_ROWS: Final = 10
+SEVERAL: Final = 2  # docks offline in one organization point to a site or a network, not to a dock
+# CSS class and words of each tile; the last two are left out if they would say 0.
+TILES: Final = {
+    Presence.OFFLINE: ("bad", "docks offline"),
+    Presence.ONLINE: ("good", "docks online"),
+    Presence.UNKNOWN: ("unknown", "docks not seen yet"),
+    Presence.NEVER: ("", "never connected"),
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A count of docks, and the filter of the device list that shows them."""
+
+    kind: str
+    count: int
+    text: str
+    query: str
+
+
+class BridgeStatus(NamedTuple):
+    """Whether the bridge's last ping is too old; if so, the state of no device is known."""
+
+    is_stale: bool
+    beat_at: datetime | None
+
+
+class Overview(NamedTuple):
+    """The start page: problems with the most urgent first, notices, tiles and tables."""
+
+    is_stale: bool
+    tiles: list[Tile]
+    problems: list[Item]
+    notices: list[Item]
+    offline: Sequence[Device]
+    organizations: Sequence[Organization]  # with their numbers of `docks` and of those `offline`
+
+
+def bridge_status() -> BridgeStatus:
+    """How the bridge is. One query."""
+    heartbeat = Heartbeat.objects.current()
+    return BridgeStatus(heartbeat is None or heartbeat.is_stale(), heartbeat.beat_at if heartbeat else None)
+
+
+def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
+    """What this user should know now; a constant number of queries, whatever the number of devices."""
+    now = timezone.now()
+    visit = Visit(user, is_platform_staff(user), now, Watch(now, bridge_alive=not bridge.is_stale))
+    found = sorted(items(visit), key=lambda item: -item.level)
+    offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE)).select_related("organization", "state")
+    return Overview(
+        bridge.is_stale,
+        _tiles(visit),
+        [item for item in found if item.level > Level.NOTICE],
+        [item for item in found if item.level == Level.NOTICE],
+        list(offline.order_by("-state__last_seen")[:TABLE_ROWS]),
+        list(_with_several_offline()[:TABLE_ROWS]) if visit.is_staff and not bridge.is_stale else [],
+    )
+
+
+def _tiles(visit: Visit) -> list[Tile]:
+    by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
+    counts = docks(visit).aggregate(total=Count("pk"), **by_presence)
+    if not visit.watch.bridge_alive:
+        return [Tile("unknown", counts["total"], "docks, states unknown", DOCKS)]
+    tiles = [
+        Tile("" if presence == Presence.OFFLINE and not count else kind, count, text, f"{DOCKS}&presence={presence}")
+        for presence, (kind, text) in TILES.items()
+        if (count := counts[presence]) or presence in (Presence.OFFLINE, Presence.ONLINE)
+    ]
+    return [*tiles, Tile("", counts["total"], "docks in all", DOCKS)]
+
+
+def _with_several_offline() -> QuerySet[Organization]:
+    is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
+    is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
+    counted = Organization.objects.annotate(
+        docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
+    )
+    return counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")
