@@ -1,5 +1,5 @@
-"""The project: settings, URLs, the MQTT routing table, Celery, embedded servers. Wiring only."""
+"""The project: settings, URLs, the MQTT routing table, Celery, the web process, the start page, private servers."""
 
-from cloudapi.celery import app as celery_app  # whoever sends a task needs to know to whom
+from cloudapi.celery import app as celery_app  # the sender of a task needs to know its broker
 
 __all__ = ["celery_app"]

@@ -1,6 +1,6 @@
-"""Reading settings from the environment: what is wrong is refused by its name, and by every process.
+"""Reads settings from the environment. Every process refuses a wrong value, and names its variable.
 
-All readers raise ImproperlyConfigured, with the variable's name and what is right.
+All functions raise ImproperlyConfigured with the name of the variable and what would be right.
 """
 
 import os
@@ -11,17 +11,8 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-SHORTEST_SECRET: Final = 50  # characters, as Django's own check wants
-_FLAGS: Final = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
+SHORTEST_SECRET: Final = 50  # characters, as in Django's own check
+_FLAGS: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -31,8 +22,23 @@ def refuse(name: str, why: str) -> NoReturn:
 
 
 def text(name: str, *, default: str = "") -> str:
-    """A value as it is; the default if it is missing or empty."""
+    """The value unchanged; the default if it is missing or empty."""
     return os.environ.get(name) or default
+
+
+def required(name: str, *, development: str) -> str:
+    """A value that production must set; only with DEBUG may the value for development replace it."""
+    value = text(name)
+    if not value and not flag("DEBUG", default=False):
+        refuse(name, "must be set when DEBUG is off; DEBUG=true is for development.")
+    return value or development
+
+
+def secret_key(name: str, value: str) -> str:
+    """The value, if it is hard to guess or DEBUG is on."""
+    if (len(value) < SHORTEST_SECRET or len(set(value)) < 5) and not flag("DEBUG", default=False):
+        refuse(name, f"can be guessed: make one of {SHORTEST_SECRET} or more random characters.")
+    return value
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -44,7 +50,7 @@ def flag(name: str, *, default: bool) -> bool:
 
 
 def number(name: str, *, default: int, least: int = 1) -> int:
-    """A whole number that is not below the least."""
+    """A whole number, `least` or more."""
     value = text(name, default=str(default)).strip()
     if not re.fullmatch(r"[0-9]{1,18}", value) or int(value) < least:
         refuse(name, f"is {value!r}: write a whole number, {least} or more.")
@@ -52,7 +58,7 @@ def number(name: str, *, default: int, least: int = 1) -> int:
 
 
 def address(name: str, value: str, *, schemes: str) -> str:
-    """The value, if it is empty or an address with one of these schemes, a host and, if any, a port that can be."""
+    """The value, if it is empty or an address with one of these schemes, a host and, if any, a possible port."""
     if not value:
         return value
     allowed = schemes.split()
@@ -62,8 +68,8 @@ def address(name: str, value: str, *, schemes: str) -> str:
     except ValueError:
         is_right = False
     if not is_right or re.search(r"\s", value):
-        # Not the value: there may be a password in it.
-        refuse(name, f"is no address of the form {allowed[0]}://host:port (or {', '.join(allowed[1:])}).")
+        # The value is not shown: it may hold a password.
+        refuse(name, f"is not an address like {allowed[0]}://host:port (or {', '.join(allowed[1:])}).")
     return value
 
 
@@ -83,5 +89,15 @@ def fernet_keys(name: str, value: str) -> list[str]:
         try:
             Fernet(key)
         except ValueError as error:
-            refuse(name, f"holds something that is no Fernet key, number {place}: {error}")
+            refuse(name, f"holds a wrong key: number {place} is not a Fernet key ({error}).")
     return keys
+
+
+def tile_origins(name: str, template: str) -> list[str]:
+    """Where browsers load map tiles from, as a content security policy has it; empty if that is this server."""
+    if not template or (template.startswith("/") and not template.startswith("//")):
+        return []
+    found = urlsplit(re.sub(r"^(https?://)[^/.]*\{s\}[^/.]*", r"\1*", template))
+    if found.scheme not in ("http", "https") or not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+(:\d+)?", found.netloc):
+        refuse(name, "is not an address like https://tile.example.org/{z}/{x}/{y}.png.")
+    return [f"{found.scheme}://{found.netloc}"]

@@ -1,17 +1,17 @@
 """How long rows are kept that nothing else would ever delete.
 
-A Celery task prunes them, not the bridge, whose docks would wait for it. It works in short pieces, each
-in a transaction of its own, and takes turns, so that one large table keeps no other from its turn.
+A Celery task prunes them, not the bridge, whose docks would wait for it. It deletes a few rows of one table in one
+transaction, then of the next table, so that a large table does not hold up the others.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import ServiceCall, ServiceCallBatch
@@ -26,30 +26,21 @@ SECONDS: Final = 2.0  # of one run: the worker that prunes also sends commands
 
 
 class Kept(NamedTuple):
-    """Rows that go once they are older than this; `field` says when they came."""
+    """Rows that are deleted once they are older than `age`."""
 
-    model: Any
-    field: str
+    model: type[Model]
+    field: str  # when the row came
     age: Callable[[], timedelta]
-    only: Callable[[], QuerySet[Any]] | None = None  # the rows that may go at all
-    most: int | None = None  # of which the newest stay, however young the others are
+    only: Callable[[], QuerySet[Model]] | None = None  # the rows that may be deleted at all
+    most: int | None = None  # no more than this many stay, the newest, even if the others are younger than `age`
 
 
 def _days(setting: str) -> Callable[[], timedelta]:
     return lambda: timedelta(days=getattr(settings, setting))
 
 
-def _ended_calls() -> QuerySet[Any]:
-    """Lists, license events and a later try of a call stay, and lose their link to it."""
-    return ServiceCall.objects.exclude(closed=None)
-
-
-def _empty_batches() -> QuerySet[Any]:
-    return ServiceCallBatch.objects.filter(~Exists(ServiceCall.objects.filter(batch=OuterRef("pk"))))
-
-
-def _superseded_lists() -> QuerySet[Any]:
-    """Not the last word about an inventory, nor the last about whether both are the same: pages show these."""
+def _superseded_lists() -> QuerySet[LicenseList]:
+    """All but the last list of an inventory and the last that says whether both are the same: pages show these."""
     later = LicenseList.objects.filter(
         device=OuterRef("device"),
         device_model_domain=OuterRef("device_model_domain"),
@@ -65,20 +56,26 @@ TABLES: Final = (
     Kept(PassingEvent, "last_at", _days("JOURNAL_DAYS")),
     Kept(Trace, "until", timedelta),
     Kept(LicenseFileDownload, "at", _days("JOURNAL_DAYS")),
-    Kept(ServiceCall, "created", _days("SERVICE_CALL_DAYS"), _ended_calls),
-    Kept(ServiceCallBatch, "created", _days("SERVICE_CALL_DAYS"), _empty_batches),
+    # Lists, license events and a later try of a call stay, and lose their link to it.
+    Kept(ServiceCall, "created", _days("SERVICE_CALL_DAYS"), lambda: ServiceCall.objects.exclude(closed=None)),
+    Kept(
+        ServiceCallBatch,
+        "created",
+        _days("SERVICE_CALL_DAYS"),
+        lambda: ServiceCallBatch.objects.filter(~Exists(ServiceCall.objects.filter(batch=OuterRef("pk")))),
+    ),
     Kept(LicenseList, "asked_at", _days("LICENSE_LIST_DAYS"), _superseded_lists),
     Kept(LicenseEvent, "at", _days("LICENSE_EVENT_DAYS")),
     Kept(AuditEvent, "at", _days("AUDIT_DAYS")),
     Kept(Invitation, "expires_at", _days("AUDIT_DAYS")),
-    # Anybody makes one under each serial number that they think of.
+    # Anybody can make one for every serial number that they think of.
     Kept(BindingFailure, "last_at", lambda: credentials.KEPT, most=100_000),
     Kept(IdempotentAnswer, "created", lambda: idempotency.KEPT),
 )
 
 
 def prune(*, now: datetime | None = None, seconds: float = SECONDS) -> Counter[str]:
-    """Delete what is too old, for at most about so many seconds; returns how many rows of each model went."""
+    """Delete what is too old, for about `seconds` at most; returns the number of deleted rows by model name."""
     now = now or timezone.now()
     end = monotonic() + seconds
     deleted: Counter[str] = Counter()
@@ -95,7 +92,7 @@ def prune(*, now: datetime | None = None, seconds: float = SECONDS) -> Counter[s
 
 
 def _prune_piece(kept: Kept, now: datetime) -> int:
-    rows = kept.only() if kept.only else kept.model.objects.all()
+    rows = kept.only() if kept.only else kept.model._default_manager.all()
     limit = now - kept.age()
     if kept.most is not None:
         newest = rows.order_by(f"-{kept.field}").values_list(kept.field, flat=True)
@@ -103,5 +100,5 @@ def _prune_piece(kept: Kept, now: datetime) -> int:
     old = rows.filter(**{f"{kept.field}__lte": limit}).order_by(kept.field)
     keys = list(old.values_list("pk", flat=True)[:PIECE])
     if keys:
-        kept.model.objects.filter(pk__in=keys).delete()
+        kept.model._default_manager.filter(pk__in=keys).delete()
     return len(keys)

@@ -2,46 +2,27 @@
 
 import base64
 import hashlib
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import environ
 from csp.constants import SELF
 
-from cloudapi.environment import SHORTEST_SECRET, address, fernet_keys, flag, hosts, number, refuse, text
+from cloudapi.environment import address, fernet_keys, flag, hosts, number, required, secret_key, text, tile_origins
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- secrets and hosts -------------------------------------------------------------------------
 
 DEBUG = flag("DEBUG", default=False)
-
-
-def secret(name: str, *, development: str) -> str:
-    """A value that production must set: only with DEBUG may the value for development stand in."""
-    value = text(name)
-    if not value and not DEBUG:
-        refuse(name, "must be set when DEBUG is off; DEBUG=true is for development.")
-    return value or development
-
-
-SECRET_KEY = secret("SECRET_KEY", development="for development only, never in production")
-if not DEBUG and (len(SECRET_KEY) < SHORTEST_SECRET or len(set(SECRET_KEY)) < 5):
-    refuse("SECRET_KEY", f"can be guessed: make one of {SHORTEST_SECRET} or more random characters.")
+SECRET_KEY = secret_key("SECRET_KEY", required("SECRET_KEY", development="for development only, never in production"))
 # Fernet keys, newest first: the first encrypts, all decrypt. Made with
 # `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
-FIELD_ENCRYPTION_KEYS = fernet_keys(
-    "FIELD_ENCRYPTION_KEYS",
-    secret(
-        "FIELD_ENCRYPTION_KEYS",
-        development=base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode(),
-    ),
-)
+_key = base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode()
+FIELD_ENCRYPTION_KEYS = fernet_keys("FIELD_ENCRYPTION_KEYS", required("FIELD_ENCRYPTION_KEYS", development=_key))
 PUBLIC_URL = address(
-    "PUBLIC_URL", secret("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/"), schemes="https http"
+    "PUBLIC_URL", required("PUBLIC_URL", development="http://127.0.0.1:8000").rstrip("/"), schemes="https http"
 )
-ALLOWED_HOSTS = hosts("ALLOWED_HOSTS", secret("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]"))
+ALLOWED_HOSTS = hosts("ALLOWED_HOSTS", required("ALLOWED_HOSTS", development="127.0.0.1,localhost,[::1]"))
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- applications ------------------------------------------------------------------------------
@@ -102,7 +83,7 @@ TEMPLATES = [
 
 # --- database and Redis ----------------------------------------------------------------------------------
 
-DATABASE_URL = secret("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+DATABASE_URL = required("DATABASE_URL", development=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 if not DATABASE_URL.startswith("sqlite:///"):
     address("DATABASE_URL", DATABASE_URL, schemes="postgres postgresql")
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
@@ -147,27 +128,16 @@ LOGIN_URL = "admin:login"
 
 # --- maps ------------------------------------------------------------------------------------------
 
-# Empty: the world outline alone, which needs no internet. Else "https://{s}.example.org/{z}/{x}/{y}.png".
+# Empty: only the world outline, which needs no internet. Else "https://{s}.example.org/{z}/{x}/{y}.png".
 MAP_TILE_URL = text("MAP_TILE_URL")
 MAP_TILE_ATTRIBUTION = text("MAP_TILE_ATTRIBUTION")
-
-
-def tile_origins(template: str) -> list[str]:
-    """From where browsers will load tiles, as a content security policy names it; none if that is this server."""
-    if not template or (template.startswith("/") and not template.startswith("//")):
-        return []
-    found = urlsplit(re.sub(r"^(https?://)[^/.]*\{s\}[^/.]*", r"\1*", template))
-    if found.scheme not in ("http", "https") or not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+(:\d+)?", found.netloc):
-        refuse("MAP_TILE_URL", "is no address like https://tile.example.org/{z}/{x}/{y}.png.")
-    return [f"{found.scheme}://{found.netloc}"]
-
 
 # --- browser security --------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        "img-src": [SELF, "data:", *tile_origins(MAP_TILE_URL)],  # "data:" are the stock admin's icons
+        "img-src": [SELF, "data:", *tile_origins("MAP_TILE_URL", MAP_TILE_URL)],  # "data:" are the stock admin's icons
         "object-src": ["'none'"],
         "base-uri": [SELF],
         "form-action": [SELF],
@@ -186,7 +156,7 @@ if not DEBUG:
     CSRF_COOKIE_SECURE = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     if PUBLIC_URL.startswith("http://"):
-        SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # docks are given an address that must not redirect them
+        SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # the address that docks get must not redirect them
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 
@@ -216,13 +186,13 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Dock cloud",
     "DESCRIPTION": (
-        "Docks, their unlock licenses, and what they are asked to do.\n\n"
-        "A manager makes a key in the admin, under *API keys*; each request has it as `Authorization: Api-Key ...`. "
-        "A command is a `POST` to `service-calls/`, with an `Idempotency-Key` if it may have to be sent again; what "
-        "becomes of it is read at its address, with `?wait=10`, or followed over WebSocket. "
+        "Docks, their unlock licenses, and commands to them.\n\n"
+        "A manager makes a key in the admin, under *API keys*; send it with each request as "
+        "`Authorization: Api-Key ...`. A command is a `POST` to `service-calls/`; give it an `Idempotency-Key` if you "
+        "may have to send it again. Read its progress at its address, with `?wait=10`, or follow it over WebSocket. "
         "Errors are problems of RFC 9457. Each address ends with a slash.\n\n"
-        "The way from a key to the first command, with what `data` each service takes, is `docs/integrators.md` of the "
-        "sources; what the sockets say, `docs/live.md`."
+        "In the sources, `docs/integrators.md` leads from a key to the first command and lists the `data` of each "
+        "service; `docs/live.md` describes the frames of the sockets."
     ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
@@ -267,12 +237,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "filters": {"first_line": {"()": "cloudapi.workers.FirstLine"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
         "celery.app.trace": {"level": "WARNING"},  # failures, not every task
         "celery.worker.strategy": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING", "filters": ["first_line"]},
     },
     "root": {"handlers": ["console"], "level": text("LOG_LEVEL", default="INFO")},
 }
@@ -282,7 +253,7 @@ LOGGING = {
 MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883"), schemes="mqtt mqtts tcp ssl")
 MQTT_CLIENT_ID = text("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
-# Methods that another service on the same broker answers: docs/configuration.md has the usual list.
+# Methods that another service on the same broker answers; docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))
 BRIDGE_TICKS = {  # seconds between two calls
     "devices.calls.ending.close_overdue": 5.0,
@@ -306,11 +277,11 @@ JOURNAL_ENABLED = flag("JOURNAL_ENABLED", default=True)
 # --- commands to docks -------------------------------------------------------------------------
 
 COMMANDS_AVAILABLE = bool(REDIS_URL)  # a worker sends them; the demo has its own
-SERVICE_CALL_EXPIRES = {  # seconds after which a call is not sent any more; "queue": one that waits for its dock
+SERVICE_CALL_EXPIRES = {  # seconds after which a call is no longer sent; "queue": one that waits for its dock
     "": number("SERVICE_CALL_EXPIRES", default=60),
     "queue": number("SERVICE_CALL_QUEUE_EXPIRES", default=600),
 }
-# Seconds that a dock may say nothing about a call, by method; else its row in devices/calls/methods.py, else "".
+# Seconds that a dock may be silent about a call, by method; else its row in devices/calls/methods.py, else "".
 SERVICE_SILENCE = {
     method: number(name, default=15)
     for method, name in (
@@ -326,8 +297,8 @@ SERVICE_SILENCE = {
 # --- Celery: workers that publish commands -----------------------------------------------------
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost"
-# A Redis that hangs must hold nobody who enqueues a task for long, and what fails is not tried again there: the row in
-# the database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
+# A Redis that hangs must not hold up the sender of a task for long, and a failed task is not sent again: the row in the
+# database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 2.0,  # seconds
     "socket_connect_timeout": 2.0,
@@ -343,30 +314,26 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# Tasks are hints and take milliseconds; with room for one alone, one that was lost with Redis would block a worker.
+# Tasks are hints and take milliseconds; with room for only one, a task that was lost with Redis would block a worker.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 8
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_DB_REUSE_MAX = 2**31  # cloudapi/celery.py looks after connections
-CELERY_BEAT_SCHEDULER = "cloudapi.beat:Scheduler"
+CELERY_DB_REUSE_MAX = 2**31  # cloudapi/workers.py looks after connections
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file
 CELERY_BEAT_SCHEDULE = {
     "sweep_service_calls": {
         "task": "devices.tasks.sweep_service_calls",
         "schedule": 5.0,
-        "options": {"expires": 5},  # so that none pile up while no worker runs
+        "options": {"expires": 5},  # so that they do not pile up while no worker runs
     },
     "synchronize_licenses": {
         "task": "licenses.tasks.synchronize_licenses",
         "schedule": 60.0,
         "options": {"expires": 60},
     },
-    "prune": {
-        "task": "cloudapi.tasks.prune",
-        "schedule": 10.0,
-        "options": {"expires": 10},
-    },
+    "prune": {"task": "cloudapi.tasks.prune", "schedule": 10.0, "options": {"expires": 10}},
 }
 
 # --- live in the browser -----------------------------------------------------------------------
@@ -375,8 +342,8 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
-            # Groups are named after primary keys, and Redis hands a message to all its databases: two servers that
-            # share one would show each other's frames.
+            # Groups are named after primary keys, and Redis publishes a message in all its databases: two servers on
+            # one Redis would show each other's frames.
             "prefix": PUBLIC_URL,
             # Without the timeouts a Redis that hangs would hold a new WebSocket for ever.
             "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 3, "socket_timeout": 5}],
@@ -386,7 +353,7 @@ CHANNEL_LAYERS = {
     else {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}
 }
 
-# --- what a dock is told -----------------------------------------------------------------------
+# --- what docks receive ------------------------------------------------------------------------
 
 DOCK_MQTT_URL = address("DOCK_MQTT_URL", text("DOCK_MQTT_URL"), schemes="ssl tcp mqtts mqtt")
 DOCK_MQTT_USERNAME = text("DOCK_MQTT_USERNAME")
@@ -409,5 +376,5 @@ LICENSE_FILE_CAP = number("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
 LICENSE_FILES_CAP = number("LICENSE_FILES_CAP", default=2**30)  # bytes of one organization
 LICENSE_FILE_URL_SECONDS = number("LICENSE_FILE_URL_SECONDS", default=3600)
 
-# A device's new owner must not see these: their rows go when a device is released.
+# A device's next owner must not see these: releasing a device deletes their rows.
 FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]

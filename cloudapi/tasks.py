@@ -7,5 +7,5 @@ from cloudapi import retention
 
 @shared_task  # type: ignore[untyped-decorator]
 def prune() -> None:
-    """Delete what was kept long enough."""
+    """Delete rows that were kept long enough."""
     retention.prune()

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from cloudapi import health
+from cloudapi.web import health
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
 from licenses import views as licenses
 from organizations.views import welcome

@@ -60,7 +60,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         """Accept in any case, for only then does a browser learn the code with which it is closed."""
-        # The holder of an API key (cloudapi/origins.py), else of a session.
+        # The holder of an API key (cloudapi/web/origins.py), else of a session.
         who = self.scope.get("who") or functools.partial(subscription.user_of, self.scope["session"].session_key)
         self.stream = Stream(
             send=self.send, layer=self.channel_layer, channel=self.channel_name, who=who, look=self.look

@@ -1,4 +1,4 @@
-"""A Celery worker, and the sweep, in threads of this process: what the demo has instead of Redis and `celery`."""
+"""A Celery worker and beat in threads of this process: what the demo has instead of Redis and `celery`."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,7 @@ from celery.beat import EmbeddedService
 from celery.worker import WorkController, state
 from django.conf import settings
 
-from cloudapi.beat import Scheduler
-from cloudapi.celery import QUIET, app
+from cloudapi.celery import app
 from mqtt_bridge.line.publisher import publisher
 
 START_TIMEOUT = 30.0  # seconds
@@ -22,28 +21,28 @@ class WorkerError(RuntimeError):
 
 @contextmanager
 def running_worker(mqtt_url: str) -> Iterator[None]:
-    """While the body lasts, run the tasks of this process, which publish to this broker.
+    """While the body lasts, run the tasks of this process, which publish to this broker. Raises WorkerError.
 
     Must come before the process sends its first task: from then on no Redis is used, even if there is one.
     """
     app.conf.update(IN_MEMORY)
     settings.MQTT_URL = mqtt_url
     ready = threading.Event()
-    worker = WorkController(app=app, pool="solo", concurrency=1, ready_callback=lambda _consumer: ready.set(), **QUIET)
+    worker = WorkController(app=app, pool="solo", concurrency=1, ready_callback=lambda _consumer: ready.set())
     thread = threading.Thread(target=worker.start, name="worker")
-    sweep = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)  # it takes no notice of our setting
+    beat = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)  # it ignores the setting itself
     thread.start()
     try:
         if not ready.wait(START_TIMEOUT):
             raise WorkerError("The worker that sends commands did not start.")
-        sweep.start()
         settings.COMMANDS_AVAILABLE = True
+        beat.start()
         yield
     finally:
+        if beat.is_alive():
+            beat.stop()
         settings.COMMANDS_AVAILABLE = False
-        state.should_stop = 0  # asks the thread, as SIGTERM would, to finish what it does and to end with 0
-        if sweep.is_alive():
-            sweep.stop()
+        state.should_stop = 0  # asks the thread, as SIGTERM would, to finish its task and to end with 0
         thread.join()
         state.should_stop = None
         publisher().close()

@@ -23,7 +23,7 @@ PLAIN_NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?")  # float() would take "n
 
 class Wait(NamedTuple):
     """What a view sets as its response's `waits_for`: then the client is answered anew when the call has ended or the
-    time is up (`cloudapi/asgi.py`).
+    time is up (`cloudapi/web/handler.py`).
     """
 
     call_id: UUID

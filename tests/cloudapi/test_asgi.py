@@ -12,7 +12,7 @@ from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from cloudapi import asgi
+from cloudapi.web.handler import PIECE, Handler
 from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,9 +50,9 @@ async def test_what_is_streamed_is_read_in_pieces_and_not_before_the_first_is_se
     def content():
         for number in range(100):
             read.append(number)
-            yield bytes(asgi.PIECE // 4)
+            yield bytes(PIECE // 4)
 
-    handler = asgi.Handler()
+    handler = Handler()
     monkeypatch.setattr(handler, "get_response", lambda _request: StreamingHttpResponse(content()))
 
     async def send(message):
@@ -61,7 +61,7 @@ async def test_what_is_streamed_is_read_in_pieces_and_not_before_the_first_is_se
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "http_version": "1.1"}
     await handler(scope, iter_once({"type": "http.request"}), send)
     bodies = [(size, done) for size, done in sent if size]
-    assert [size for size, _ in bodies] == [asgi.PIECE] * 25
+    assert [size for size, _ in bodies] == [PIECE] * 25
     assert [done for _, done in bodies] == list(range(4, 101, 4))
 
 

@@ -90,6 +90,14 @@ def test_worker_ends_with_0_on_sigterm(stack, pool):
     assert stack.stop_worker(worker, signal.SIGTERM) == 0  # within a minute
 
 
+def test_workers_have_nothing_to_say_to_each_other(stack):
+    worker = stack.start_worker(beat=False)
+    listeners = redis.Redis.from_url(stack.redis.url).keys("_kombu.binding.celeryev*")
+    stack.stop_worker(worker)
+    assert listeners == []
+    assert "mingle" not in stack.worker_log.read_text()
+
+
 def test_beat_makes_workers_sweep_and_ends_with_0(stack):
     worker = stack.start_worker()
     beat = stack.workers[-1]

@@ -6,8 +6,7 @@ import os
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from cloudapi import checks
-from cloudapi.settings import tile_origins
+from cloudapi.environment import tile_origins
 from tests import fork_server
 
 PRODUCTION = {
@@ -47,9 +46,9 @@ WRONG = [
     ("DEBUG", "ture", "write true or false"),
     ("SECRET_KEY", "short", "can be guessed"),
     ("SECRET_KEY", "ab" * 40, "can be guessed"),
-    ("FIELD_ENCRYPTION_KEYS", "abc", "no Fernet key, number 1"),
-    ("FIELD_ENCRYPTION_KEYS", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", "no Fernet key, number 2"),
-    ("FIELD_ENCRYPTION_KEYS", ",", "no Fernet key, number 1"),
+    ("FIELD_ENCRYPTION_KEYS", "abc", "number 1 is not a Fernet key"),
+    ("FIELD_ENCRYPTION_KEYS", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", "number 2 is not a Fernet key"),
+    ("FIELD_ENCRYPTION_KEYS", ",", "number 1 is not a Fernet key"),
     ("PUBLIC_URL", "docks.example.com", "https://host:port"),
     ("PUBLIC_URL", "https://", "https://host:port"),
     ("PUBLIC_URL", "https://docks.example.com:port", "https://host:port"),
@@ -67,7 +66,7 @@ WRONG = [
     ("AUDIT_DAYS", "two years", "a whole number, 1 or more"),
     ("WEB_THREADS", "0", "a whole number, 1 or more"),
     ("SECURE_SSL_REDIRECT", "maybe", "write true or false"),
-    ("MAP_TILE_URL", "tile.example.org", "no address like https://tile.example.org/"),
+    ("MAP_TILE_URL", "tile.example.org", "not an address like https://tile.example.org/"),
 ]
 LOAD = """
 import importlib, json, os, sys
@@ -124,45 +123,6 @@ def test_every_process_refuses(program, name, value, words):
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize(
-    ("server", "is_served"),
-    [
-        (("127.0.0.1", 80), True),
-        (("::1", 80), True),
-        (("::ffff:127.0.0.1", 80), True),
-        (None, True),
-        (("192.0.2.1", 80), False),
-        (("fe80::1", 80), False),
-    ],
-)
-@pytest.mark.asyncio
-@pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_debug_mode_answers_on_loopback_only(kind, server, is_served):
-    sent = []
-
-    async def application(_scope, _receive, send):
-        await send({"served": True})
-
-    async def send(message):
-        sent.append(message)
-
-    await checks.AtHome(application)({"type": kind, "server": server}, None, send)
-    if is_served:
-        assert sent == [{"served": True}]
-    elif kind == "http":
-        assert sent[0]["status"] == 403
-        assert b"DEBUG is on" in sent[1]["body"]
-    else:
-        assert sent == [{"type": "websocket.close", "code": 4403}]
-
-
-@pytest.mark.parametrize(("debug", "is_wrapped"), [("true", True), ("false", False)])
-def test_the_web_process_is_kept_at_home_in_debug_mode(debug, is_wrapped):
-    script = "from cloudapi import asgi, checks; print(isinstance(asgi.application, checks.AtHome))"
-    done = fork_server.run(["-c", script], env=os.environ | PRODUCTION | {"DEBUG": debug})
-    assert done.stdout.strip() == str(is_wrapped), done.stderr
-
-
 def test_two_servers_on_one_redis_have_a_queue_each():
     script = "from cloudapi.celery import app; print(app.conf.task_default_queue)"
     names = {
@@ -207,13 +167,13 @@ print(any(re.search(pattern, "license-files/token/a.kmz") for pattern in setting
     ],
 )
 def test_only_the_origin_of_map_tiles_is_let_in(address, origins):
-    assert tile_origins(address) == origins
+    assert tile_origins("MAP_TILE_URL", address) == origins
 
 
 @pytest.mark.parametrize("address", ["ftp://tile.example.org/", "https://x; script-src *", "//x/"])
 def test_what_is_no_address_of_tiles_is_refused(address):
-    with pytest.raises(ImproperlyConfigured, match="MAP_TILE_URL is no address like"):
-        tile_origins(address)
+    with pytest.raises(ImproperlyConfigured, match="MAP_TILE_URL is not an address like"):
+        tile_origins("MAP_TILE_URL", address)
 
 
 def test_the_policy_lets_in_the_tiles_of_the_settings():

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -20,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--docks", type=int, default=3, help="simulated docks; the last one is left unbound")
         parser.add_argument("--data", type=Path, default=demo.DATA, help="folder of its data, made if missing")
 
-    def handle(self, *_args: Any, port: int, docks: int, data: Path, **_options: Any) -> None:
+    def handle(self, *_args: object, port: int, docks: int, data: Path, **_options: object) -> None:
         try:
             demo.run(port=port, docks=docks, say=self.stdout.write, data=data)
         except (demo.DemoError, ProgramMissingError, ServerError, WorkerError, ValueError) as error:

@@ -114,7 +114,7 @@ def test_counting_begins_again_after_a_pause(api, viewer_key, settings, monkeypa
 
 
 def test_the_second_look_of_a_request_that_waited_is_not_counted_and_told_the_limit(viewer_key, at):
-    """As the web process does it, see cloudapi/asgi.py."""
+    """As the web process does it, see cloudapi/web/handler.py."""
     answers = []
     with at(0):
         for has_waited in (False, True, False, False, True, False):

@@ -4,7 +4,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
 
-from cloudapi.origins import KeyElseSession, is_own
+from cloudapi.web.origins import KeyElseSession, is_own
 
 HOST = "docks.example.com"
 

@@ -1,4 +1,4 @@
-"""For load balancers and Prometheus: is the web process alive, can it work, how is the bridge."""
+"""For load balancers and Prometheus: whether the web process is alive and can work, and how the bridge is."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """200 if requests can be served: the database answers. The bridge is reported, not waited for."""
+    """200 if requests can be served, which needs the database; the bridge is only reported."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -32,14 +32,14 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(_request: HttpRequest) -> HttpResponse:
-    """The bridge's heartbeat and counters in Prometheus' text format; nothing of any organization."""
+    """The bridge's heartbeat and counters in Prometheus' text format; nothing about organizations."""
     registry = CollectorRegistry()
     registry.register(BridgeCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 class BridgeCollector:
-    """Reads the heartbeat row at each scrape, so that every web process tells the same."""
+    """Reads the heartbeat row at each scrape, so that every web process reports the same."""
 
     def collect(self) -> Iterator[Metric]:
         heartbeat = Heartbeat.objects.current()

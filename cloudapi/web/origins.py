@@ -1,43 +1,46 @@
-"""Who may open a WebSocket: programs with an API key, and our own pages, for cookies go along from any page."""
+"""Who may open a WebSocket: programs with an API key, and our own pages. Browsers send cookies from any page."""
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, cast
 from urllib.parse import urlsplit
 
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, WebSocketScope
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from devices.live.subscription import KeyHolder
 
-# What browsers send by themselves once people have signed in at a proxy before us: it tells us nothing.
+# What browsers send by themselves to us too, once people have signed in at a proxy before us: no key of ours.
 OF_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
+
+WebSocketApplication = Callable[[WebSocketScope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
 
 class KeyElseSession:
-    """A handshake with an `Authorization` header is judged by it alone, whatever its cookies; all others by session.
+    """Hands a handshake with an `Authorization` header to `by_key`, whatever its cookies, and others to `by_session`.
 
-    No page can set that header, so no origin is asked for. `by_key` finds who shows the key as `who` in the scope.
-    The key itself is in no variable here: they live as long as the socket.
+    No page can set that header, so its origin does not matter. `by_key` finds the holder of the key as `who` in the
+    scope. No variable here holds the key itself: they live as long as the socket.
     """
 
-    def __init__(self, *, by_key: Any, by_session: Any) -> None:
+    def __init__(self, *, by_key: WebSocketApplication, by_session: WebSocketApplication) -> None:
         self.by_key = by_key
         self.by_session = by_session
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         who = key_holder(scope["headers"])
         if who is None:
             await self.by_session(scope, receive, send)
         else:
             others = [header for header in scope["headers"] if header[0] != b"authorization"]
-            await self.by_key({**scope, "headers": others, "who": who}, receive, send)
+            await self.by_key(cast(WebSocketScope, {**scope, "headers": others, "who": who}), receive, send)
 
 
 def key_holder(headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
-    """Who these headers say it is, perhaps with a key that is none; None if they leave it to the session."""
+    """The holder of the key in these headers, even of a wrong key; None if the session decides."""
     shown = [value.decode("latin1") for name, value in headers if name == b"authorization"]
-    scheme, _, key = ",".join(shown).partition(" ")  # of two headers comes nothing that is a key
+    scheme, _, key = ",".join(shown).partition(" ")  # two headers make no valid key
     if not shown or scheme.lower() in OF_BROWSERS:
         return None
     return KeyHolder(key if scheme.lower() == "api-key" else "")
@@ -46,14 +49,14 @@ def key_holder(headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
 class SameOriginOnly:
     """Refuses handshakes, with HTTP 403, whose `Origin` is missing, foreign or malformed.
 
-    Stricter than channels' OriginValidator, which lets in every page where ALLOWED_HOSTS is `*`, and pages of
-    other ports and schemes of an allowed host.
+    Stricter than channels' OriginValidator, which lets in every page if ALLOWED_HOSTS is `*`, and pages at other ports
+    and schemes of an allowed host.
     """
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: WebSocketApplication) -> None:
         self.application = application
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         headers = {name: value.decode("latin1") for name, value in scope["headers"]}
         is_ours = is_own(headers.get(b"origin", ""), host=headers.get(b"host", ""))
         await (self.application if is_ours else WebsocketDenier())(scope, receive, send)
