@@ -4,30 +4,32 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import BindingCode, BindingCodeQuerySet, Organization
+from organizations.models import BindingCode, Organization
 
 State = BindingCode.State
 
 
-def in_state(codes: BindingCodeQuerySet, state: str, now: datetime | None = None) -> BindingCodeQuerySet:
+def in_state(codes: QuerySet[BindingCode], state: str, now: datetime | None = None) -> QuerySet[BindingCode]:
     """The codes in this state, as `BindingCode.state_at` has it, but `USABLE` finds those that expire soon, too."""
     now = now or timezone.now()
     live = codes.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+    unused = live.filter(Q(max_uses=None) | Q(uses__lt=F("max_uses")))
+    usable = unused.filter(organization__is_active=True)
     if state == State.USABLE:
-        return codes.usable(now)
+        return usable
     if state == State.EXPIRING:
-        return codes.usable(now).filter(expires_at__lte=now + BindingCode.SOON)
+        return usable.filter(expires_at__lte=now + BindingCode.SOON)
     if state == State.USED_UP:
         return live.filter(uses__gte=F("max_uses"))
     if state == State.EXPIRED:
         return codes.filter(expires_at__lte=now, revoked_at=None)
     if state == State.INACTIVE:
-        return live.filter(Q(max_uses=None) | Q(uses__lt=F("max_uses")), organization__is_active=False)
+        return unused.filter(organization__is_active=False)
     return codes.exclude(revoked_at=None)
 
 

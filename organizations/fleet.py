@@ -1,28 +1,38 @@
 """How many devices organizations have, counted by the database."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 from django.apps import apps
 from django.conf import settings
-from django.db.models import Count, Exists, Q, QuerySet
+from django.db.models import Count, Exists, Q
 from django.utils import timezone
 
 from mqtt_bridge.models import Heartbeat
 from organizations.models import Organization
+from organizations.tenancy import Rows
 
-SWEEP_SLACK = timedelta(seconds=15)  # the sweep for silent devices comes every five seconds; it may be late
+SWEEP_SLACK = timedelta(seconds=15)  # the sweep for silent devices runs every five seconds; it may be late
+
+
+class Counted(Protocol):
+    """An organization from `with_counts`."""
+
+    docks: int
+    docks_online: int
+    aircraft: int
+    is_bridge_alive: bool
 
 
 def silent_before(now: datetime) -> datetime:
-    """Of a device last seen before this moment nobody knows whether it is online, though it counts as such."""
+    """Nobody knows whether a device last seen before this moment is online, though its row may say so."""
     return now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER) - SWEEP_SLACK
 
 
-def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Any]:
-    """Add `docks`, `docks_online`, `aircraft`, and `is_bridge_alive`: if not, nobody knows who is online.
+def with_counts(organizations: Rows) -> Rows:
+    """Organizations as `Counted`; if `is_bridge_alive` is false, nobody knows which docks are online.
 
-    Online as the list of devices says it; a dock that somebody switched off is not counted among them.
+    Online as the list of devices shows it; disabled docks are not counted among them.
     """
     now = timezone.now()
     devices = apps.get_model("devices", "Device").objects

@@ -11,7 +11,6 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
 from django.utils import timezone
 
 from organizations.encryption import EncryptedTextField
@@ -163,16 +162,6 @@ class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
         fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
         row = self.create(organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields)
         return row, plain
-
-    def usable(self, now: datetime | None = None) -> Self:
-        """Codes that would bind a new device now."""
-        now = now or timezone.now()
-        return self.filter(
-            Q(expires_at=None) | Q(expires_at__gt=now),
-            Q(max_uses=None) | Q(uses__lt=F("max_uses")),
-            revoked_at=None,
-            organization__is_active=True,
-        )
 
 
 def check_own_code(code: str, organization: Organization) -> None:

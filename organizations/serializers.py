@@ -1,4 +1,4 @@
-"""Organizations, binding codes and whatever belongs to an organization as JSON."""
+"""Organizations and binding codes as JSON."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from cloudapi.rest.fields import CharField, IntegerField, StrictSerializer
 from cloudapi.rest.including import Include, IncludingSerializer
+from organizations.fleet import Counted
 from organizations.models import BindingCode, Organization
 from organizations.typed import typed
 
@@ -35,8 +36,8 @@ class OrganizationCountsSerializer(serializers.Serializer[Any]):
     docks_online = serializers.SerializerMethodField(help_text="Null while the bridge is silent: nobody knows.")
     aircraft = serializers.IntegerField()
 
-    def get_docks_online(self, organization: Any) -> int | None:
-        return int(organization.docks_online) if organization.is_bridge_alive else None
+    def get_docks_online(self, organization: Counted) -> int | None:
+        return organization.docks_online if organization.is_bridge_alive else None
 
 
 LICENSE = ("app_id", "app_key", "app_license")
@@ -65,29 +66,30 @@ class OrganizationSerializer(IncludingSerializer):
             },
         }
 
-    def to_internal_value(self, data: Any) -> Any:
-        """The id in its plain form, before it is checked."""
-        given = data.get("organization_id") if isinstance(data, Mapping) else None
-        return super().to_internal_value({**data, "organization_id": typed(given)} if isinstance(given, str) else data)
+    def to_internal_value(self, data: object) -> dict[str, object]:
+        """The ID in its plain form, before it is checked."""
+        if isinstance(data, Mapping) and isinstance(given := data.get("organization_id"), str):
+            data = {**data, "organization_id": typed(given)}
+        return super().to_internal_value(data)
 
     def get_has_own_license(self, organization: Organization) -> bool:
         return bool(organization.app_license)
 
     def validate_organization_id(self, value: str) -> str:
-        """Docks were told the one that there is."""
+        """The present ID, for docks were bound with it."""
         if self.instance is not None and value != self.instance.organization_id:
             raise serializers.ValidationError("It cannot be changed.")
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """As `Organization.clean`, of what would be stored."""
+    def validate(self, attrs: dict[str, object]) -> dict[str, object]:
+        """Check what would be stored by `Organization.clean`."""
         stored = {name: getattr(self.instance, name, "") for name in LICENSE}
         Organization(**{name: attrs.get(name, stored[name]) for name in LICENSE}).clean()
         return attrs
 
 
 class BindingCodeSerializer(IncludingSerializer):
-    """A binding code as it stands, without the code itself, which is stored nowhere."""
+    """A binding code without the code itself, which is stored nowhere."""
 
     related: ClassVar = ("organization", "created_by")
 
@@ -133,10 +135,10 @@ class IssuedBindingCodeSerializer(BindingCodeSerializer):
 
 
 class NewBindingCodeSerializer(StrictSerializer):
-    """What a new binding code shall be."""
+    """What a new binding code is to be."""
 
     organization = TypedField(
-        required=False, help_text="Its `organization_id`; not needed by an API key or by whoever manages just one."
+        required=False, help_text="Its `organization_id`; not needed by an API key or by a user who manages just one."
     )
     label = CharField(  # type: ignore[assignment]  # the stubs' Field has a label, too
         required=False, allow_blank=True, max_length=100

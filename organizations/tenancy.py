@@ -4,6 +4,7 @@ The one rule of who sees what is `restrict`; the admin, REST and WebSocket share
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -120,9 +121,14 @@ class IssuedModel(TenantModel):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
+    plain: str = ""  # the secret, in the request that issues it
 
     class Meta:
         abstract = True
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why it opens nothing now, in words; empty if it does."""
+        raise NotImplementedError
 
 
 class TenantKeyManager(BaseAPIKeyManager.from_queryset(TenantQuerySet)):  # type: ignore[misc]  # made at run time

@@ -1,7 +1,5 @@
 """What the link of an invitation opens."""
 
-from typing import Any
-
 from django.contrib import messages
 from django.contrib.admin import site
 from django.contrib.auth.forms import SetPasswordForm
@@ -24,7 +22,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     Answers 410 for a link that is used up, over, or was never made.
     """
     invitation = invitations.find(token)
-    page: dict[str, Any] = {"site_header": site.site_header, "site_title": site.site_title, "invitation": invitation}
+    page: dict[str, object] = {"site_header": site.site_header, "site_title": site.site_title, "invitation": invitation}
     if invitation is None:
         return _answer(request, page | {"title": "This invitation is not valid any more"}, status=410)
     page |= {"title": f"Invitation to {invitation.organization.name}"}
@@ -47,5 +45,5 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     return redirect("admin:index")  # a new user signs in on the way
 
 
-def _answer(request: HttpRequest, page: dict[str, Any], *, status: int = 200) -> HttpResponse:
+def _answer(request: HttpRequest, page: dict[str, object], *, status: int = 200) -> HttpResponse:
     return TemplateResponse(request, "admin/organizations/invitation/welcome.html", page, status=status)

@@ -1,8 +1,7 @@
-"""Forms of the admin: write-only secrets, people by name, codes with an own wording."""
+"""Forms of the admin: organizations with write-only secrets, roles, invitations, binding codes, API keys."""
 
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, cast
 from uuid import uuid4
 
 from django import forms
@@ -27,19 +26,20 @@ from organizations.typed import TypedField
 class WriteOnlyField(forms.CharField):
     """A secret that is typed and never shown; left empty it stays as it is."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, label: str) -> None:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
-        super().__init__(required=False, widget=widget, **kwargs)
+        help_text = "Never shown. Leave empty to keep what is stored."
+        super().__init__(required=False, widget=widget, label=label, help_text=help_text)
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
+    def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
 
 
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """Platform staff's form of an organization."""
 
-    app_key = WriteOnlyField(label="DJI app key", help_text="Never shown. Leave empty to keep what is stored.")
-    app_license = WriteOnlyField(label="DJI app license", help_text="Never shown. Leave empty to keep what is stored.")
+    app_key = WriteOnlyField(label="DJI app key")
+    app_license = WriteOnlyField(label="DJI app license")
     clear_license = forms.BooleanField(
         label="Remove the own DJI license",
         required=False,
@@ -66,7 +66,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
     def clean_app_license(self) -> str:
         return str(self.cleaned_data["app_license"] or self.instance.app_license)
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("clear_license"):
             cleaned |= {"app_id": "", "app_key": "", "app_license": ""}
@@ -74,7 +74,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """A member's role; `keeps_manager` is set by the admin for everybody but platform staff."""
+    """A member's role; the admin clears `keeps_manager` for platform staff."""
 
     keeps_manager = True
 
@@ -91,21 +91,21 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
 
 
 class IssuingForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """What is issued once. `form_id` is another one each time the form is shown, so that a reload is recognised."""
+    """Something to issue. `form_id` is new each time the form is shown, so that a reload is recognised."""
 
     form_id = forms.CharField(widget=forms.HiddenInput, initial=uuid4, required=False, max_length=64)
 
 
 class InvitationForm(IssuingForm):
-    """A new invitation. The person is named and not picked: nobody sees a list of the platform's users."""
+    """A new invitation. The username is typed, not picked: nobody sees a list of the platform's users."""
 
     class Meta:
         model = Invitation
         fields = ["form_id", "organization", "username", "role"]
         widgets = {"username": forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"})}
-        help_texts = {"username": "The name that she signs in with here, or will."}
+        help_texts = {"username": "The name this person signs in with here, now or later."}
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
         name, organization = cleaned.get("username"), cleaned.get("organization")
         if name and Membership.objects.filter(user__username__iexact=name, organization=organization).exists():
@@ -121,7 +121,7 @@ def in_future(moment: datetime | None) -> datetime | None:
 
 
 def from_now(lifetime: timedelta) -> datetime:
-    """When something new expires unless somebody says otherwise."""
+    """When something new expires by default, to the minute."""
     return (timezone.now() + lifetime).replace(second=0, microsecond=0)
 
 
@@ -155,11 +155,12 @@ class BindingCodeForm(IssuingForm):
         model = BindingCode
         fields = ["form_id", "organization", "label", "code", "expires_at", "max_uses"]
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("code") and cleaned.get("organization"):
+        code, organization = cleaned.get("code"), cleaned.get("organization")
+        if code and isinstance(organization, Organization):
             try:
-                check_own_code(cleaned["code"], cast("Organization", cleaned["organization"]))
+                check_own_code(code, organization)
             except ValidationError as error:
                 self.add_error(None, error)
         return cleaned
@@ -180,14 +181,14 @@ class ApiKeyForm(IssuingForm):
     never_expires = forms.BooleanField(
         label="It never expires",
         required=False,
-        help_text="Whatever time is given above. Such a key works until somebody revokes it.",
+        help_text="Whatever the time above. Such a key works until somebody revokes it.",
     )
 
     class Meta:
         model = OrganizationAPIKey
         fields = ["form_id", "organization", "name", "role", "expiry_date"]
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("never_expires"):
             self.errors.pop("expiry_date", None)

@@ -1,9 +1,8 @@
-"""The admin of invitations: made once with their link, ended when they are not wanted any more."""
-
-from typing import Any, ClassVar
+"""The admin of invitations: issued with their link, revoked when they are not wanted any more."""
 
 from django.conf import settings
 from django.contrib import admin
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -15,10 +14,10 @@ from organizations.models import Invitation, Role
 
 
 @admin.register(Invitation)
-class InvitationAdmin(IssuingAdmin):
+class InvitationAdmin(IssuingAdmin[Invitation]):
     """Who was asked to become a member; nobody becomes one without saying yes."""
 
-    steps: ClassVar = invitations
+    steps = invitations
     sheet_template = "admin/organizations/invitation/sheet.html"
     add_hint = "The link is shown once, on the page that follows. It is for this person alone and works for 72 hours."
     revoked_means = "its link opens nothing any more."
@@ -29,30 +28,34 @@ class InvitationAdmin(IssuingAdmin):
     list_select_related = ("organization", "created_by")
     search_fields = ("username", "organization__name")
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Invitation | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[Invitation]]":
         if not change:
             kwargs["form"] = InvitationForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Invitation | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("form_id", "organization", "username", "role")
         return ("organization", "username", "role", "state", "created_by", "created", "expires_at", "accepted_at")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object
+    ) -> HttpResponse:
         if not kwargs.get("add"):  # nothing of it can be changed
             context |= {"show_save": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def issue(self, request: HttpRequest, obj: Invitation, wanted: dict[str, Any]) -> tuple[Invitation, str]:
+    def issue(self, request: HttpRequest, obj: Invitation, wanted: dict[str, object]) -> tuple[Invitation, str]:
         return invitations.issue(
             actor=actor(request), organization=obj.organization, username=obj.username, role=Role(obj.role)
         )
 
-    def sheet(self, obj: Invitation, plain: str) -> dict[str, Any]:
+    def sheet(self, obj: Invitation, plain: str) -> dict[str, object]:
         link = f"{settings.PUBLIC_URL}{reverse('welcome', args=[plain])}"
         return {"title": "New invitation", "invitation": obj, "link": link}
 

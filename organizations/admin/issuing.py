@@ -1,10 +1,11 @@
 """The admin of what is issued with a secret that is shown once, and revoked later."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet, TextChoices
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -15,10 +16,24 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from organizations.admin.tenant import TenantAdmin, actor
+from organizations.admin.tenant import TenantAdmin, actor, readable
+from organizations.audit import Actor
 from organizations.models import Organization, Role
+from organizations.tenancy import IssuedModel
 
 REMEMBERED = 20  # forms whose rows a session knows
+Issued = TypeVar("Issued", bound=IssuedModel)
+
+
+class Steps(Protocol[Issued]):
+    """What the modules `codes`, `api_keys` and `invitations` have in common."""
+
+    @property
+    def State(self) -> type[TextChoices]: ...  # noqa: N802  # a class in each of them
+
+    def in_state(self, rows: QuerySet[Issued], state: str, /) -> QuerySet[Issued]: ...
+
+    def revoke(self, rows: Iterable[Issued], /, *, actor: Actor) -> int: ...
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -27,24 +42,28 @@ class StateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
-    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        params: dict[str, list[str]],
+        model: type[Model],
+        model_admin: "IssuingAdmin[IssuedModel]",
+    ) -> None:
         self.steps = model_admin.steps
         super().__init__(request, params, model, model_admin)
 
-    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[IssuedModel]") -> list[tuple[str, str]]:
         return self.steps.State.choices
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.steps.State.values:
-            return queryset
-        found: QuerySet[Any] = self.steps.in_state(queryset, self.value())
-        return found
+    def queryset(self, request: HttpRequest, queryset: QuerySet[IssuedModel]) -> QuerySet[IssuedModel]:
+        state = self.value()
+        return self.steps.in_state(queryset, state) if state and state in self.steps.State.values else queryset
 
 
-class IssuingAdmin(TenantAdmin):
+class IssuingAdmin(TenantAdmin, Generic[Issued]):
     """Rows of one organization that managers issue and revoke; their forms are `forms.IssuingForm`."""
 
-    steps: ClassVar[Any]  # the module that issues and revokes: `revoke`, `State` and `in_state`
+    steps: Steps[Issued]
     sheet_template: ClassVar[str]  # the page that shows the secret
     add_hint: ClassVar[str]
     revoked_means: ClassVar[str]  # what follows "... is revoked: "
@@ -53,28 +72,25 @@ class IssuingAdmin(TenantAdmin):
     actions = ("revoke_selected",)
     change_form_template = "admin/organizations/issued_change_form.html"
 
-    def issue(self, request: HttpRequest, obj: Any, wanted: dict[str, Any]) -> tuple[Any, str]:
+    def issue(self, request: HttpRequest, obj: Issued, wanted: dict[str, object]) -> tuple[Issued, str]:
         """Issue what a valid form asks for; returns the row and its secret."""
         raise NotImplementedError
 
-    def sheet(self, obj: Any, plain: str) -> dict[str, Any]:
-        """What the page that shows the secret needs, with its `title`."""
+    def sheet(self, obj: Issued, plain: str) -> dict[str, object]:
+        """The context of the page that shows the secret, with its `title`."""
         raise NotImplementedError
 
     # --- a new one -------------------------------------------------------------------------
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> Any:
-        """With the only organization that there is to choose, unless the address names one."""
-        keys = list(self._organizations(request).values_list("pk", flat=True)[:2])
-        only = {"organization": keys[0]} if len(keys) == 1 else {}
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str | list[str]]:
+        """With the organization, if there is only one to choose, unless the address names one."""
+        keys = readable(Organization.objects.all(), request, self.add_role).values_list("pk", flat=True)[:2]
+        only = {"organization": str(keys[0])} if len(keys) == 1 else {}
         return {**only, **super().get_changeform_initial_data(request)}
 
-    def _organizations(self, request: HttpRequest) -> QuerySet[Organization]:
-        field: Any = self.formfield_for_foreignkey(self.model._meta.get_field("organization"), request)
-        choices: QuerySet[Organization] = field.queryset
-        return choices
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         """A sheet that is reloaded posts its form again: it gets no second secret."""
         issued = request.session.get(self._remembered, {}).get(request.POST.get("form_id"))
         if issued is None or not self.model._default_manager.filter(pk=issued).exists():
@@ -84,23 +100,24 @@ class IssuingAdmin(TenantAdmin):
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(self._page("change", issued))
 
-    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Issued, form: "ModelForm[Issued]", change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
             return
-        row, plain = self.issue(request, obj, form.cleaned_data)
+        row, obj.plain = self.issue(request, obj, form.cleaned_data)
         obj.pk = row.pk
         obj.refresh_from_db()
         if form_id := form.cleaned_data["form_id"]:
             issued = {**request.session.get(self._remembered, {}), form_id: row.pk}
             request.session[self._remembered] = dict(list(issued.items())[-REMEMBERED:])
-        obj.plain = plain  # for the sheet that answers this request, and nowhere else
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+    def response_add(self, request: HttpRequest, obj: Issued, post_url_continue: str | None = None) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, **self.sheet(obj, obj.plain)}
         return TemplateResponse(request, self.sheet_template, context)
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object
+    ) -> HttpResponse:
         context |= {"show_save_and_add_another": False, "add_hint": self.add_hint}
         if kwargs.get("add"):
             context |= {"show_save_and_continue": False}
@@ -108,7 +125,7 @@ class IssuingAdmin(TenantAdmin):
 
     # --- revoking --------------------------------------------------------------------------
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., str], str, str] | None]:
         """Revoking is offered, deleting many at once is not: these rows are the history of who did what."""
         found = super().get_actions(request)
         found.pop("delete_selected", None)
@@ -120,7 +137,7 @@ class IssuingAdmin(TenantAdmin):
         return [path("<int:pk>/revoke/", view, name=name), *super().get_urls()]
 
     @admin.action(description="Revoke selected %(verbose_name_plural)s", permissions=["change"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Issued]) -> None:
         allowed = [row for row in queryset if self.has_change_permission(request, row)]
         self.message_user(request, f"{self.steps.revoke(allowed, actor=actor(request))} revoked.")
 
@@ -128,7 +145,7 @@ class IssuingAdmin(TenantAdmin):
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Revoke one and go back to its page."""
         row = self.get_object(request, str(pk))
-        if row is None:  # or not hers to see
+        if row is None:  # or not the user's to see
             raise Http404
         if not self.has_change_permission(request, row):
             raise PermissionDenied
@@ -139,7 +156,7 @@ class IssuingAdmin(TenantAdmin):
     # --- columns ---------------------------------------------------------------------------
 
     @admin.display
-    def state(self, obj: Any) -> SafeString:
+    def state(self, obj: Issued) -> SafeString:
         why = obj.why_unusable(timezone.now())
         return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or "usable")
 
@@ -148,5 +165,5 @@ class IssuingAdmin(TenantAdmin):
         """Where the session keeps which row each form has issued."""
         return f"issued_{self.opts.model_name}"
 
-    def _page(self, page: str, *args: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
+    def _page(self, page: str, pk: int) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=[pk])

@@ -1,6 +1,4 @@
-"""The admin of API keys: made once with their sheet, then looked after or revoked."""
-
-from typing import Any, ClassVar
+"""The admin of API keys: issued with their sheet, then renamed or revoked."""
 
 # Before ours, for it registers the library's own kind of key, which opens nothing here.
 import rest_framework_api_key.admin  # noqa: F401
@@ -19,22 +17,22 @@ from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.tenant import TenantFilter, actor
 from organizations.models import AuditEvent, OrganizationAPIKey, Role
 
-RECENT = 10  # rows of what a key did lately
+RECENT = 10  # rows of a key's latest actions
 
 admin.site.unregister(APIKey)
 
 
 @admin.register(OrganizationAPIKey)
-class OrganizationAPIKeyAdmin(IssuingAdmin):
+class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
     """API keys, for managers: a key keeps its role when its maker leaves, so `last_used` and revoking are theirs."""
 
-    steps: ClassVar = api_keys
+    steps = api_keys
     sheet_template = "admin/organizations/organizationapikey/sheet.html"
     add_hint = (
-        "The key is shown once, on the page that follows. It belongs to the organization: it keeps working when "
-        "whoever made it leaves, until it expires or somebody revokes it."
+        "The key is shown once, on the next page. It belongs to the organization: it keeps working when its maker "
+        "leaves, until it expires or somebody revokes it."
     )
-    revoked_means = "whoever uses it is refused from now on."
+    revoked_means = "requests with it are refused from now on."
     view_role = Role.MANAGER
 
     list_display = ("name", "prefix", "state", "role_name", "organization__name", "used", "expires")
@@ -42,32 +40,34 @@ class OrganizationAPIKeyAdmin(IssuingAdmin):
     list_select_related = ("organization",)
     search_fields = ("name", "prefix")
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: OrganizationAPIKey | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[OrganizationAPIKey]]":
         return super().get_form(request, obj, change, form=ModelForm if change else ApiKeyForm, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("form_id", "organization", "name", "role", "expiry_date", "never_expires")
         return ("name", *self.get_readonly_fields(request, obj))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> Any:
-        """Once it is made, a key keeps what it may and how long; whoever needs another makes another."""
+    def get_readonly_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> tuple[str, ...]:
+        """A key keeps its role and its lifetime: who needs others issues another key."""
         if obj is None:
             return ()
         return ("organization", "prefix", "role", "state", "used", "expires", "created_by", "created", "lately")
 
     def issue(
-        self, request: HttpRequest, obj: OrganizationAPIKey, wanted: dict[str, Any]
+        self, request: HttpRequest, obj: OrganizationAPIKey, wanted: dict[str, object]
     ) -> tuple[OrganizationAPIKey, str]:
         return api_keys.issue(
             actor=actor(request),
             organization=obj.organization,
             name=obj.name,
             role=Role(obj.role),
-            expires=wanted["expiry_date"],
+            expires=obj.expiry_date,
         )
 
-    def sheet(self, obj: OrganizationAPIKey, plain: str) -> dict[str, Any]:
+    def sheet(self, obj: OrganizationAPIKey, plain: str) -> dict[str, object]:
         return {"title": "New API key", "key": obj, "plain": plain, "server": settings.PUBLIC_URL}
 
     @admin.display(ordering="role", description="role")

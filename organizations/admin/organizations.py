@@ -1,10 +1,11 @@
-"""The admin of organizations, members and binding codes; `admin_records` has the rest."""
+"""The admin of organizations, members and binding codes."""
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -29,10 +30,10 @@ class LicenseFilter(admin.SimpleListFilter):
     title = "DJI license"
     parameter_name = "license"
 
-    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Organization]") -> list[tuple[str, str]]:
         return [("own", "its own"), ("missing", "none of its own")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Organization]) -> QuerySet[Organization]:
         missing = Q(app_id="") | Q(app_key="") | Q(app_license="")
         if self.value() == "own":
             return queryset.exclude(missing)
@@ -41,61 +42,57 @@ class LicenseFilter(admin.SimpleListFilter):
 
 @admin.register(Organization)
 class OrganizationAdmin(TenantAdmin):
-    """Customers: platform staff may everything, a manager the name and how often licenses are read."""
+    """Customers: platform staff may change everything, a manager the name and how often licenses are read."""
 
     change_role = Role.MANAGER
 
     list_display = ("name", "organization_id", "is_active", "docks", "docks_online", "aircraft", "limit")
     list_filter = ("is_active", LicenseFilter)
     search_fields = ("name", "organization_id")
-    staff_fieldsets = (
-        (None, {"fields": ("name", "organization_id", "is_active", "device_limit", "license_sync_hours")}),
-        (
-            "Own DJI license",
-            {
-                "description": "Only if this organization has its own app at DJI; else leave all three empty.",
-                "fields": ("license_state", "app_id", "app_key", "app_license", "clear_license"),
-            },
-        ),
-    )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         return fleet.with_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        shown = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours")
         if is_platform_staff(request.user):
-            return (*self.staff_fieldsets, *([self._overview(request, obj)] if obj else []))
-        fields = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "license_state")
-        return ((None, {"fields": fields}), *([self._overview(request, obj)] if obj else []))
+            text = "Only if this organization has its own app at DJI; else leave all three empty."
+            license_ = ("license_state", "app_id", "app_key", "app_license", "clear_license")
+            fieldsets = [(None, {"fields": shown}), ("Own DJI license", {"description": text, "fields": license_})]
+        else:
+            fieldsets = [(None, {"fields": (*shown, "license_state")})]
+        if obj and may(request, OrganizationAPIKeyAdmin.view_role, obj.pk):
+            overview = ("members", "binding_codes", "api_keys")
+            fieldsets.append(("Members, binding codes and API keys", {"fields": overview}))
+        elif obj:
+            fieldsets.append(("Members and binding codes", {"fields": ("members", "binding_codes")}))
+        return fieldsets
 
-    def _overview(self, request: HttpRequest, obj: Organization) -> Any:
-        if may(request, OrganizationAPIKeyAdmin.view_role, obj.pk):
-            return "Members, binding codes and API keys", {"fields": ("members", "binding_codes", "api_keys")}
-        return "Members and binding codes", {"fields": ("members", "binding_codes")}
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
         computed = ("license_state", "members", "binding_codes", "api_keys")
         if not is_platform_staff(request.user):
             return (*computed, "organization_id", "is_active", "device_limit")
         return (*computed, "organization_id") if obj else computed
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[Organization]]":
         # The secrets are fields of staff's form only, so that nobody else can post them.
         if is_platform_staff(request.user):
             kwargs["form"] = OrganizationForm
         return super().get_form(request, obj, change, **kwargs)
 
     @admin.display(ordering="docks")
-    def docks(self, obj: Any) -> int:
-        return int(obj.docks)
+    def docks(self, obj: fleet.Counted) -> int:
+        return obj.docks
 
     @admin.display(ordering="docks_online", description="online")
-    def docks_online(self, obj: Any) -> str:
+    def docks_online(self, obj: fleet.Counted) -> str:
         return str(obj.docks_online) if obj.is_bridge_alive else "unknown"
 
     @admin.display(ordering="aircraft")
-    def aircraft(self, obj: Any) -> int:
-        return int(obj.aircraft)
+    def aircraft(self, obj: fleet.Counted) -> int:
+        return obj.aircraft
 
     @admin.display(ordering="device_limit", description="device limit")
     def limit(self, obj: Organization) -> str:
@@ -130,7 +127,7 @@ class OrganizationAdmin(TenantAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(TenantAdmin):
-    """Who belongs to an organization, by an invitation. A manager keeps the last manager; platform staff need not."""
+    """Members of organizations, by invitation. Only platform staff may take the last manager away."""
 
     change_role = delete_role = Role.MANAGER
     actions = None  # a bulk deletion could take all managers at once
@@ -140,40 +137,42 @@ class MembershipAdmin(TenantAdmin):
     search_fields = ("user__username", "organization__name")
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """A user may be a member elsewhere: when she signs in is for platform staff to know."""
+        """Without the last sign-in for managers: the user may be a member elsewhere."""
         shown = ("user", "organization", "role")
         return (*shown, "last_sign_in") if is_platform_staff(request.user) else shown
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change, form=RoleForm, **kwargs)
-        form.keeps_manager = not is_platform_staff(request.user)
+    def get_form(
+        self, request: HttpRequest, obj: Membership | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[Membership]]":
+        form = super().get_form(request, obj, change, form=RoleForm, **kwargs)
+        form.keeps_manager = not is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every RoleForm
         return form
 
-    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return self.get_list_display(request)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return ("user", "organization", "last_sign_in")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: who is invited says yes, or does not."""
+        """Nobody: a person who is invited says yes, or does not."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        allowed = super().has_delete_permission(request, obj)
-        kept = obj is not None and not is_platform_staff(request.user) and rights.is_last_manager(obj)
-        return allowed and not kept
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        if not super().has_delete_permission(request, obj):
+            return False
+        return not isinstance(obj, Membership) or is_platform_staff(request.user) or not rights.is_last_manager(obj)
 
     @admin.display(ordering="user__last_login", description="last sign-in")
-    def last_sign_in(self, obj: Membership) -> Any:
+    def last_sign_in(self, obj: Membership) -> datetime | str:
         return obj.user.last_login or "never"
 
 
 @admin.register(BindingCode)
-class BindingCodeAdmin(IssuingAdmin):
-    """Binding codes: made once with their onboarding sheet, then edited or revoked."""
+class BindingCodeAdmin(IssuingAdmin[BindingCode]):
+    """Binding codes: issued with their onboarding sheet, then edited or revoked."""
 
-    steps: ClassVar = codes
+    steps = codes
     sheet_template = "admin/organizations/bindingcode/sheet.html"
     add_hint = "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
     revoked_means = "it binds nothing any more. Bound devices stay bound."
@@ -185,36 +184,39 @@ class BindingCodeAdmin(IssuingAdmin):
     search_fields = ("label", "hint", "organization__name")
     form = BindingCodeForm
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[BindingCode]]":
         if change:
             kwargs |= {"form": ModelForm, "labels": {"expires_at": "Expires at (UTC)"}}
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("form_id", "organization", "label", "code", "expires_at", "max_uses")
         shown = ("organization", "label", "hint", "state", "expires_at", "max_uses", "uses")
         return (*shown, "revoked_at", "created_by", "created", "devices")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> tuple[str, ...]:
         if obj is None:
             return ()
         return ("organization", "hint", "state", "uses", "revoked_at", "created_by", "created", "devices")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or not obj.devices.exists())
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        has_devices = isinstance(obj, BindingCode) and obj.devices.exists()
+        return super().has_delete_permission(request, obj) and not has_devices
 
-    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, Any]) -> tuple[BindingCode, str]:
+    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, object]) -> tuple[BindingCode, str]:
         return codes.issue(
             actor=actor(request),
             organization=obj.organization,
-            code=wanted["code"] or None,
+            code=str(wanted["code"]) or None,
             label=obj.label,
-            expires_at=wanted["expires_at"],
-            max_uses=wanted["max_uses"],
+            expires_at=obj.expires_at,
+            max_uses=obj.max_uses,
         )
 
-    def sheet(self, obj: BindingCode, plain: str) -> dict[str, Any]:
+    def sheet(self, obj: BindingCode, plain: str) -> dict[str, object]:
         return {"title": "Onboarding sheet", "sheet": onboarding_sheet.sheet(obj, plain)}
 
     @admin.display(ordering="label", description="label")

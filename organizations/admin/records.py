@@ -1,8 +1,7 @@
-"""The admin of what is only looked at (wrong codes, the audit trail) and of the platform's users."""
-
-from typing import Any
+"""The admin of wrong codes, of the audit trail and of the platform's users."""
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Q, QuerySet
@@ -25,11 +24,11 @@ class LockedOutFilter(admin.SimpleListFilter):
     title = "lock-out"
     parameter_name = "locked"
 
-    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[BindingFailure]") -> list[tuple[str, str]]:
         return [("yes", "locked out now")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(gateway_sn__in=_locked_out()) if self.value() == "yes" else queryset
+    def queryset(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> QuerySet[BindingFailure]:
+        return queryset.filter(Q(is_locked=True)) if self.value() == "yes" else queryset
 
 
 @admin.register(BindingFailure)
@@ -43,11 +42,12 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
         rows: QuerySet[BindingFailure] = super().get_queryset(request)
-        return rows.annotate(is_locked=Q(gateway_sn__in=_locked_out()))
+        locked_out = BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
+        return rows.annotate(is_locked=Q(gateway_sn__in=locked_out))
 
     @admin.display(boolean=True, ordering="is_locked", description="gateway locked out")
-    def is_locked_out(self, obj: Any) -> bool:
-        return bool(obj.is_locked)
+    def is_locked_out(self, obj: BindingFailure) -> bool:
+        return bool(obj.is_locked)  # type: ignore[attr-defined]  # of `get_queryset`
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)
@@ -134,28 +134,23 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("memberships__organization")
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: User, message: object) -> LogEntry:
         self._audit(request, "add", obj)
         return super().log_addition(request, obj, message)
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_change(self, request: HttpRequest, obj: User, message: object) -> LogEntry:
         self._audit(request, "change", obj, message)
         return super().log_change(request, obj, message)
 
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> list[LogEntry]:
         for user in queryset:
             self._audit(request, "delete", user)
         return super().log_deletions(request, queryset)
 
-    def _audit(self, request: HttpRequest, action: str, user: User, message: Any = None) -> None:
+    def _audit(self, request: HttpRequest, action: str, user: User, message: object = None) -> None:
         after = {"changed": message} if message else {}
         audit.record([audit.event(actor(request), action, user, organization_id=None, after=after)])
 
     @admin.display(description="member of")
     def organizations(self, obj: User) -> str:
         return ", ".join(membership.organization.name for membership in obj.memberships.all())
-
-
-def _locked_out() -> QuerySet[Any, Any]:
-    """Serial numbers of the gateways that must wait now."""
-    return BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")

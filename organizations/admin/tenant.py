@@ -9,13 +9,14 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models, transaction
+from django.db.models.fields.related import RelatedField
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
 
 from organizations import audit, rights
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization, Role
-from organizations.tenancy import is_platform_staff, organization_of, restrict
+from organizations.tenancy import Rows, is_platform_staff, organization_of, restrict
 from organizations.typed import typed
 
 HISTORY_ROLE = Role.MANAGER  # from which on a member may read who did what
@@ -40,7 +41,7 @@ def may(request: HttpRequest, role: Role | None, organization_id: int | None = N
     return rights.in_request(request).may(role, organization_id, anywhere=anywhere)
 
 
-def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | None) -> models.QuerySet[Any]:
+def readable(queryset: Rows, request: HttpRequest, role: Role | None) -> Rows:
     """As `Rights.readable`, of the user who sent the request."""
     return rights.in_request(request).readable(queryset, role)
 
@@ -48,16 +49,17 @@ def readable(queryset: models.QuerySet[Any], request: HttpRequest, role: Role | 
 class TenantFilter(admin.RelatedFieldListFilter):
     """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
 
-    def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        self._sees_unowned = is_platform_staff(request.user)
-        super().__init__(field, request, *args, **kwargs)
-
     @property
     def include_empty_choice(self) -> bool:
         """Whether to offer rows without owner, which only platform staff see."""
-        return self._sees_unowned and super().include_empty_choice
+        return is_platform_staff(self.request.user) and super().include_empty_choice
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
+    def field_choices(
+        self,
+        field: "RelatedField[object, object]",
+        request: HttpRequest,
+        model_admin: "admin.ModelAdmin[models.Model]",
+    ) -> Any:
         rows = restrict(field.remote_field.model._default_manager.all(), request.user)
         return [(str(row.pk), str(row)) for row in rows]
 
@@ -65,8 +67,8 @@ class TenantFilter(admin.RelatedFieldListFilter):
 class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Lists, choices and permissions of a model with an `organization_path`, by `Membership.role`.
 
-    The four roles say from which role on a member may do a thing; None leaves it to platform staff. Every
-    change made in a form is audited.
+    The four roles say which role a member needs for a thing; None leaves it to platform staff. Every change made in a
+    form is audited.
     """
 
     view_role: Role | None = Role.VIEWER
@@ -85,14 +87,12 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         return super().get_search_results(request, queryset, typed(search_term))
 
     def formfield_for_foreignkey(
-        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> "ModelChoiceField[Any] | None":
+        self, db_field: "models.ForeignKey[object, object]", request: HttpRequest, **kwargs: object
+    ) -> "ModelChoiceField[models.Model] | None":
         related = db_field.remote_field.model
         if "queryset" not in kwargs and hasattr(related, "organization_path"):
-            kwargs["queryset"] = restrict(related._default_manager.all(), request.user)
-            if related is Organization and not is_platform_staff(request.user):
-                held = [pk for pk in roles(request) if may(request, self.add_role, pk)]
-                kwargs["queryset"] = kwargs["queryset"].filter(pk__in=held)
+            role = self.add_role if related is Organization else Role.VIEWER
+            kwargs["queryset"] = readable(related._default_manager.all(), request, role)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -132,46 +132,60 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         """Whether the user may know who did what to this row."""
         return self._may(request, HISTORY_ROLE, obj)
 
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """The stock page, or 403 for whoever may not read the audit trail of the row's organization."""
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The stock page; 403 for a user who may not read the audit trail of the row's organization."""
         obj = self.get_object(request, unquote(object_id))
         if obj is not None and not self.may_read_history(request, obj):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         original = context.get("original")
         context["hide_history"] = original is not None and not self.may_read_history(request, original)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: models.Model, form: "ModelForm[Any]", change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[Any]", change: bool) -> None:
         if change and not form.changed_data:
             return  # not written, so that the row does not count as changed
         super().save_model(request, obj, form, change)
         before = {name: form.initial.get(name) for name in form.changed_data} if change else {}
         after = {name: form.cleaned_data.get(name) for name in form.changed_data}
-        self._audit(request, "change" if change else "add", obj, audit.writable(before), audit.writable(after))
+        self._audit(request, "change" if change else "add", obj, before, after)
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
-        self._audit(request, "delete", obj, {}, {})
+        self._audit(request, "delete", obj)
         super().delete_model(request, obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[models.Model]) -> None:
         for obj in queryset:
-            self._audit(request, "delete", obj, {}, {})
+            self._audit(request, "delete", obj)
         super().delete_queryset(request, queryset)
 
     def _audit(
-        self, request: HttpRequest, action: str, obj: models.Model, before: dict[str, Any], after: dict[str, Any]
+        self,
+        request: HttpRequest,
+        action: str,
+        obj: models.Model,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
     ) -> None:
-        organization_id = organization_of(obj)
-        if action == "delete" and isinstance(obj, Organization):
-            organization_id = None  # its row is about to go
-        event = audit.event(actor(request), action, obj, organization_id=organization_id, before=before, after=after)
-        audit.record([event])
+        is_going = action == "delete" and isinstance(obj, Organization)
+        row = audit.event(
+            actor(request),
+            action,
+            obj,
+            organization_id=None if is_going else organization_of(obj),
+            before=audit.writable(before or {}),
+            after=audit.writable(after or {}),
+        )
+        audit.record([row])
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run time
     """Counts no further than people page, for tables of millions of rows.
 
     Nor does it count for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
@@ -179,17 +193,18 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
     CAP = 10_000
 
-    def __init__(self, rows: models.QuerySet[Any], per_page: int, request: HttpRequest) -> None:
+    def __init__(self, rows: models.QuerySet[models.Model], per_page: int, request: HttpRequest) -> None:
         super().__init__(rows, per_page)
+        self.rows = rows
         self.is_refresh = "X-Refresh" in request.headers
 
     @cached_property
     def count(self) -> int:
-        return self.CAP if self.is_refresh else self.count_of(self.object_list)
+        return self.CAP if self.is_refresh else self.count_of(self.rows)
 
-    def count_of(self, rows: Any) -> int:
+    def count_of(self, rows: models.QuerySet[models.Model]) -> int:
         """How many rows there are, no further than to the cap."""
-        return int(rows.order_by()[: self.CAP].count())
+        return rows.order_by()[: self.CAP].count()
 
     @property
     def is_capped(self) -> bool:
@@ -197,7 +212,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(TenantAdmin):
-    """History: nobody changes it, platform staff neither. It grows for long, so it is not counted to its end."""
+    """History: nobody changes it, not even platform staff. It grows for long, so it is not counted to its end."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count all rows
@@ -212,6 +227,11 @@ class ReadOnlyAdmin(TenantAdmin):
         return False
 
     def get_paginator(
-        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
+        self,
+        request: HttpRequest,
+        queryset: models.QuerySet[models.Model],
+        per_page: int,
+        *args: object,
+        **kwargs: object,
     ) -> CappedPaginator:
         return CappedPaginator(queryset, per_page, request)

@@ -1,6 +1,4 @@
-"""Who sends a REST request: an API key, or the user of a session."""
-
-from typing import Any
+"""Who sends a REST request, if it is no user with a session: an API key."""
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -14,7 +12,7 @@ from organizations.models import OrganizationAPIKey
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key ...`; the key is `request.user` and `request.auth`."""
 
-    def authenticate(self, request: Request) -> tuple[Any, OrganizationAPIKey] | None:
+    def authenticate(self, request: Request) -> tuple[OrganizationAPIKey, OrganizationAPIKey] | None:
         plain = KeyParser().get(request)
         if plain is None:
             return None

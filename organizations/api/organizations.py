@@ -1,10 +1,10 @@
 """REST: organizations and their binding codes."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import django_filters
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -26,7 +26,7 @@ from organizations.serializers import (
 
 
 class OrganizationFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """Which organizations."""
+    """Filters of organizations."""
 
     is_active = BooleanFilter(help_text="Whether its codes bind docks.")
     updated_since = SinceFilter("updated")
@@ -37,7 +37,7 @@ class OrganizationFilter(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSet):
-    """Customers: platform staff make them, their managers name them."""
+    """Customers: platform staff add them, their managers may rename them."""
 
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
@@ -49,8 +49,8 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
     roles: ClassVar = {"partial_update": Role.MANAGER}
     field_roles: ClassVar = dict.fromkeys(("is_active", "device_limit", "app_id", "app_key", "app_license"))
 
-    def get_queryset(self) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset()
+    def get_queryset(self) -> QuerySet[Model]:
+        rows = super().get_queryset()
         return fleet.with_counts(rows) if "counts" in self.included() else rows
 
     @transaction.atomic
@@ -66,7 +66,7 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
 
 
 class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """Which binding codes."""
+    """Filters of binding codes."""
 
     organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
     state = ChoiceFilter(
@@ -79,7 +79,7 @@ class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = BindingCode
         fields = ()
 
-    def in_state(self, rows: Any, _name: str, value: str) -> QuerySet[Any]:
+    def in_state(self, rows: QuerySet[BindingCode], _name: str, value: str) -> QuerySet[BindingCode]:
         """Codes by what became of them."""
         return codes.in_state(rows, value)
 
@@ -113,7 +113,7 @@ class BindingCodeViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewSe
     @action(detail=True, methods=["post"])
     @transaction.atomic
     def revoke(self, request: Request, pk: str) -> Response:
-        """Let a code bind nothing any more; what it has bound stays bound. Again changes nothing."""
+        """End a code: it binds nothing any more, what it has bound stays bound. Once more changes nothing."""
         row = self.get_object()
         codes.revoke([row], actor=actor(request))
         return self.answer(self.get_queryset().get(pk=row.pk))
