@@ -18,14 +18,19 @@ from mqtt_bridge.protocol.messages import (
     BindDevice,
     BindOutput,
     BindReply,
+    BindRequest,
     BindStatusOutput,
     BindStatusReply,
+    BindStatusRequest,
+    ConfigRequest,
     ErrInfo,
     EventAck,
     OrganizationGetOutput,
     OrganizationGetReply,
+    OrganizationGetRequest,
     ResultReply,
     TopoReply,
+    UpdateTopo,
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.router import Message, Reply, failed
@@ -34,13 +39,13 @@ from organizations.credentials import LOCKED_OUT, WRONG, Credentials
 WRONG_CODE = 20  # tokens: a guess is looked up, counted and kept
 
 
-def config(messages: Sequence[Message]) -> list[Reply]:
+def config(messages: Sequence[Message[ConfigRequest]]) -> list[Reply]:
     """`config`: the DJI license and the time server."""
     answers = configurations([message.sn for message in messages])
     return [Reply(answer.reply or failed(Code.ILLEGAL_ARGUMENT), answer.reason) for answer in answers]
 
 
-def airport_bind_status(messages: Sequence[Message]) -> list[Reply]:
+def airport_bind_status(messages: Sequence[Message[BindStatusRequest]]) -> list[Reply]:
     """`airport_bind_status`: which of these devices are bound, and where."""
     answers = binding.bind_status(
         [(message.sn, [device.sn for device in message.data.devices]) for message in messages]
@@ -48,7 +53,7 @@ def airport_bind_status(messages: Sequence[Message]) -> list[Reply]:
     return [Reply(BindStatusReply(Code.OK, BindStatusOutput(entries))) for entries in answers]
 
 
-def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
+def airport_organization_get(messages: Sequence[Message[OrganizationGetRequest]]) -> list[Reply]:
     """`airport_organization_get`: the name of the organization that an id and a code open."""
     attempts = [
         Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
@@ -62,7 +67,7 @@ def airport_organization_get(messages: Sequence[Message]) -> list[Reply]:
     return replies
 
 
-def airport_organization_bind(messages: Sequence[Message]) -> list[Reply]:
+def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[Reply]:
     """`airport_organization_bind`: bind a dock and its aircraft; success is per device."""
     results = binding.bind([_bind_request(message) for message in messages], now=timezone.now())
     replies = []
@@ -88,24 +93,24 @@ def _cost(reasons: Iterable[str]) -> int:
     return WRONG_CODE * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
 
 
-def update_topo(messages: Sequence[Message]) -> list[Reply]:
+def update_topo(messages: Sequence[Message[UpdateTopo]]) -> list[Reply]:
     """`update_topo`: what a gateway is, and which aircraft it is linked with now."""
     reports = [topology.Report(message.sn, message.data) for message in messages]
     remarks = topology.update(reports, now=timezone.now())
     return [Reply(TopoReply(), remark) for remark in remarks]
 
 
-def services_reply(messages: Sequence[Message]) -> list[Reply]:
+def services_reply(messages: Sequence[Message[object]]) -> list[Reply]:
     """The answer to a service call, of any method: the call that its `tid` names knows what was asked."""
     return _hear(Source.REPLY, messages)
 
 
-def service_progress(messages: Sequence[Message]) -> list[Reply]:
+def service_progress(messages: Sequence[Message[object]]) -> list[Reply]:
     """An event of a service that reports progress: how far it is, and how it ended."""
     return _hear(Source.EVENT, messages)
 
 
-def _hear(source: Source, messages: Sequence[Message]) -> list[Reply]:
+def _hear(source: Source, messages: Sequence[Message[object]]) -> list[Reply]:
     reports = [hearing.Report(message.sn, source, message.tid, message.bid, message.data) for message in messages]
     reasons = hearing.hear_docks(reports, now=timezone.now())
     return [Reply(EventAck(), reason) for reason in reasons]

@@ -2,6 +2,21 @@
 
 It fails by stopping to serve: whatever breaks (broker, database, lock), both connections are closed, nothing
 unfinished is acknowledged, and `run` begins anew. The broker's session is the inbox, the rows are the dedupe.
+
+Four threads, and how work passes from one to the next:
+
+* The *control network thread* (paho's, `ControlConnection._on_...`) receives requests, events, replies and topologies.
+  It asks `Bridge._admit` about each, puts a `Delivery` into the `Inbox`, and acknowledges in the order of arrival.
+* The *main thread* (`Bridge.run`) takes a batch from the inbox, handles it wave by wave, publishes the replies, writes
+  the journal, and only then reports the batch as handled, which lets it be acknowledged. It alone uses the database
+  connection, the lock of the active bridge, the timer and the journal.
+* The *telemetry network thread* (paho's) hands osd and state messages to `TelemetryBuffer.add`, unparsed.
+* The *telemetry thread* (`TelemetryBuffer`) parses and merges them once a second and writes them to the database, by a
+  connection of its own. The main thread tells it by `note_seen` which gateways sent something.
+
+Each hand-over locks for itself: `Inbox`, `RateLimiter`, the acknowledgements in `ControlConnection`, and the deques of
+`TelemetryBuffer`. `counters` are shared without a lock: a lost increment harms nobody. What browsers are sent leaves
+after the commit through the thread of `devices/live/frame_sender.py`, which this module knows nothing of.
 """
 
 import hmac
@@ -10,7 +25,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import cast
@@ -21,7 +36,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge import dispatch, journal
-from mqtt_bridge.dispatch import DatabaseUnavailableError, Handled
+from mqtt_bridge.dispatch import DatabaseUnavailableError, Result
 from mqtt_bridge.line.client import PUBLISH_WINDOW, parse_url, redact_url
 from mqtt_bridge.line.connection import (
     BrokerUnavailableError,
@@ -29,11 +44,11 @@ from mqtt_bridge.line.connection import (
     ControlConnection,
     TelemetryConnection,
 )
-from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, sender
+from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, gateway_of
 from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.protocol import topics
-from mqtt_bridge.rate_limit import RateLimiter, cost
+from mqtt_bridge.rate_limit import RateLimiter
 from mqtt_bridge.telemetry import TelemetryBuffer
 from mqtt_bridge.timeouts import is_locked
 
@@ -136,11 +151,15 @@ class Bridge:
             filters=topics.TELEMETRY_FILTERS,
             sink=buffer.add,
         )
-        control.prefer(_known_gateways())
-        control.open()
+        known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
         try:
+            control.prefer(list(known(MAX_PREFERRED)))  # before strangers, from the first moment on
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailableError(str(error)) from error
+        control.open()
+        with closing(control):
             if control.broker_window < self._window:
-                # The broker cuts off who publishes more than it said it would take.
+                # The broker cuts off a client that publishes more than it said it would take.
                 self._window = control.broker_window
                 raise BrokerUnavailableError(f"the broker takes {self._window} publishes at a time: adapting")
             telemetry.open()
@@ -150,68 +169,61 @@ class Bridge:
             finally:
                 telemetry.close()
                 buffer.stop()
-        finally:
-            control.close()
 
     def _handle(self, control: ControlConnection, buffer: TelemetryBuffer, deliveries: Sequence[Delivery]) -> None:
         """Handle, commit, publish, journal; only then may the batch be acknowledged.
 
         What came across a locked row goes back to the inbox.
         """
-        handled: list[Handled] = []
+        results: list[Result] = []
         held: list[Delivery] = []
         try:
-            wanted = [item for item in deliveries if not self._is_ping(item) and not self._is_overdrawn(item)]
-            for wave in dispatch.handle(wanted):
-                for item in wave:
-                    if item.is_held:
-                        held.append(item.delivery)
-                        continue
-                    handled.append(item)
-                    if item.cost:
-                        self._limiter.charge(item.sn, item.cost)
-                    if item.reply:
-                        control.publish(item.reply_topic, item.reply, answers=item.delivery)
+            for wave in dispatch.handle(self._filter(deliveries)):
+                results += wave.results
+                held += wave.held
+                for result in wave.results:
+                    if result.cost:
+                        self._limiter.charge(result.decoded.sn, result.cost)
+                    if result.reply:
+                        control.publish(result.reply_topic, result.reply, answers=result.decoded.delivery)
             if held:
-                self._put_back(control, held)
+                if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:
+                    logger.warning("These wait for a locked database row: %s", ", ".join(sorted(gateways)))
+                self.counters["held"] += len(held)
+                control.put_back(held)
                 deliveries = [delivery for delivery in deliveries if delivery not in held]
-            owners = self._write_journal(handled, deliveries)
+            owners = self._write_journal(results, deliveries)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
         control.handled(deliveries)
         control.prefer(sn for sn, owner in owners.items() if owner is not None)
-        spoken = [(item.sn, item.refused_why) for item in handled if item.is_sign_of_life]
-        if spoken:
-            buffer.note_seen(spoken, max(item.delivery.received_at for item in handled))
-        self._count(control, deliveries, handled)
+        alive = [(result.decoded.sn, result.refused_why) for result in results if result.decoded.is_sign_of_life]
+        if alive:
+            buffer.note_seen(alive, max(result.decoded.delivery.received_at for result in results))
+        self.counters["received"] += len(deliveries)
+        self.counters.update(result.outcome for result in results)
+        self.counters["replies_refused"] += control.take_refused()
 
-    def _put_back(self, control: ControlConnection, held: Sequence[Delivery]) -> None:
-        news = {sender(delivery.topic) for delivery in held if not delivery.was_held}
-        if news:
-            logger.warning("A row of the database is locked; these wait for it: %s", ", ".join(sorted(news)))
-        self.counters["held"] += len(held)
-        control.put_back(held)
-
-    def _write_journal(self, handled: Sequence[Handled], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
+    def _write_journal(self, results: Sequence[Result], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
         """Returns who owns the gateways, as far as the journal had to know."""
         owners: dict[str, int | None] = {}
         try:
-            owners = journal.write(handled)
+            owners = journal.write(results)
             journal.note_answers(deliveries)
         except (DatabaseError, InterfaceError) as error:
             if not is_locked(error):
                 raise
-            logger.warning("%d journal rows are lost, what they change is locked", len(handled))
+            logger.warning("%d journal rows are lost: a row that they change is locked", len(results))
         except Exception:
-            # A fault of ours: the broker would send the batch again and again if it stopped the bridge.
-            logger.exception("%d journal rows are lost", len(handled))
+            # Our own fault: the broker would send the batch again and again if it stopped the bridge.
+            logger.exception("%d journal rows are lost", len(results))
         return owners
 
     def _admit(self, delivery: Delivery) -> bool:
         """Whether a message is to be handled; judged by topic and bytes, before anything is parsed.
 
-        Runs in the network thread. Of what comes as a ping only the last one we sent is, and once: anybody may guess
-        the topic, and each ping writes to the database.
+        Runs in the control network thread. Of pings only the last one that we sent is admitted, and once: anybody may
+        guess the topic, and each ping writes to the database.
         """
         if delivery.topic == self._ping_topic:
             expected, is_ours = self._ping, hmac.compare_digest(delivery.payload, self._ping)
@@ -220,48 +232,40 @@ class Bridge:
                 return True
             self.counters["forged_pings"] += 1
             return False
-        delivery.cost = cost(delivery.topic, delivery.payload)
-        allowed = self._limiter.allow(sender(delivery.topic), cost=delivery.cost)
+        allowed = self._limiter.allow(delivery.gateway, cost=delivery.cost)
         if not allowed:
             self.counters["rate_limited"] += 1
         return allowed
 
-    def _is_overdrawn(self, delivery: Delivery) -> bool:
-        """Whether its sender has made more work than it may since this message was admitted."""
-        owes = self._limiter.owes(sender(delivery.topic))
-        if owes:
-            self.counters["overdrawn"] += 1
-        return owes
+    def _filter(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Those that handlers get: not our own ping, which writes the heartbeat, nor what its gateway cannot pay.
 
-    def _count(self, control: ControlConnection, deliveries: Sequence[Delivery], handled: Sequence[Handled]) -> None:
-        self.counters["received"] += len(deliveries)
-        self.counters.update(item.outcome for item in handled)
-        self.counters["replies_refused"] += control.take_refused()
-
-    def _is_ping(self, delivery: Delivery) -> bool:
-        """Whether this is our own ping; if so the heartbeat is written."""
-        if delivery.topic != self._ping_topic:
-            return False
-        _, sent = delivery.payload.split()
-        self._beat(round_trip_ms=(monotonic() - float(sent)) * 1000)
-        return True
-
-    def _beat(self, *, round_trip_ms: float) -> None:
-        values = {
-            "started_at": self._serving_since,
-            "beat_at": timezone.now(),
-            "round_trip_ms": round_trip_ms,
-            "counters": dict(self.counters),
-        }
-        try:
-            Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
-        except OperationalError as error:
-            if not is_locked(error):
-                raise
+        A gateway may have made more work than it may since its message was admitted.
+        """
+        wanted = []
+        for delivery in deliveries:
+            if delivery.topic == self._ping_topic:
+                _, sent = delivery.payload.split()
+                values = {
+                    "started_at": self._serving_since,
+                    "beat_at": timezone.now(),
+                    "round_trip_ms": (monotonic() - float(sent)) * 1000,
+                    "counters": dict(self.counters),
+                }
+                try:
+                    Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
+                except OperationalError as error:
+                    if not is_locked(error):
+                        raise
+            elif self._limiter.owes(delivery.gateway):
+                self.counters["overdrawn"] += 1
+            else:
+                wanted.append(delivery)
+        return wanted
 
     def ping(self, control: ControlConnection) -> None:
         """Send ourselves a message: that it comes back is the only proof that the bridge works."""
-        control.prefer([sender(self._ping_topic)])
+        control.prefer([gateway_of(self._ping_topic)])
         self._ping = f"{secrets.token_hex(16)} {monotonic()}".encode()
         control.publish(self._ping_topic, self._ping)
 
@@ -269,15 +273,6 @@ class Bridge:
         """Raise LockLostError if another bridge may have become the active one."""
         if not self._lock.is_held():
             raise LockLostError("the lock of the active bridge is gone")
-
-
-def _known_gateways() -> Iterable[str]:
-    """Whom to serve before strangers from the first moment on."""
-    known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
-    try:
-        return list(known(MAX_PREFERRED))
-    except (DatabaseError, InterfaceError) as error:
-        raise DatabaseUnavailableError(str(error)) from error
 
 
 class Timer:
@@ -297,14 +292,11 @@ class Timer:
             self._bridge.ping(self._control)
         for path, interval in settings.BRIDGE_TICKS.items():
             if self._is_due(path, interval):
-                self._tick(path)
-
-    def _tick(self, path: str) -> None:
-        try:
-            import_string(path)(listening_since=timezone.now() - timedelta(seconds=monotonic() - self._began))
-        except Exception as error:
-            if not dispatch.is_transient(error):  # raises if the database is gone
-                logger.exception("%s failed; docks are answered all the same", path)
+                try:
+                    import_string(path)(listening_since=timezone.now() - timedelta(seconds=monotonic() - self._began))
+                except Exception as error:
+                    if not dispatch.is_transient(error):  # raises if the database is gone
+                        logger.exception("%s failed; docks are answered all the same", path)
 
     def _is_due(self, name: str, interval: float) -> bool:
         now = monotonic()

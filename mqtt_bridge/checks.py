@@ -1,7 +1,6 @@
-"""What Django checks at the start: whether MQTT_LEAVE_METHODS makes sense."""
+"""What Django checks at the start: whether `settings.MQTT_LEAVE_METHODS` makes sense."""
 
 import re
-from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -14,8 +13,8 @@ _OTHERS_SPEAK = (Channel.REQUESTS, Channel.EVENTS)
 
 
 @register
-def left_methods(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
-    """Refuse what is no method; warn of what this server needs itself, and of what cannot be left."""
+def left_methods(app_configs: object, **_options: object) -> list[CheckMessage]:
+    """Refuse what is no method; warn of methods that this server needs itself, or that cannot be left to others."""
     table: router.Routes = router.tables(settings.MQTT_ROUTES).ROUTES
     ours = {method for (channel, method), route in table.items() if route.handler is not router.accepted and method}
     leavable = {method for channel, method in table if channel in _OTHERS_SPEAK}

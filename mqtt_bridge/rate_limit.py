@@ -1,4 +1,4 @@
-"""A token bucket per sender: how much work one device may make before it is ignored."""
+"""A token bucket per gateway: how much work one device may make before it is ignored."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ RATE = 50.0  # tokens per second, in the long run; a plain message costs one
 BURST = 1000.0  # tokens at once
 BYTES = 8192  # of a message are worth a message: a megabyte of small values costs the bridge half a second
 ENVELOPE = 2  # JSON objects that any message has: itself and its data
-MAX_SENDERS = 100_000
+MAX_GATEWAYS = 100_000
 
 
 def cost(topic: str, payload: bytes) -> int:
@@ -23,7 +23,7 @@ def cost(topic: str, payload: bytes) -> int:
 
 
 class RateLimiter:
-    """Token buckets by serial number; a sender that was quiet long enough is forgotten."""
+    """Token buckets by serial number; a gateway that was quiet long enough is forgotten. For many threads."""
 
     def __init__(
         self, *, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic
@@ -34,35 +34,32 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, at what time
 
-    def allow(self, sender: str, *, cost: int = 1) -> bool:
+    def allow(self, gateway: str, *, cost: int = 1) -> bool:
         """Take the tokens that a message costs; False, and none is taken, if there are not that many."""
         with self._lock:
-            tokens, now = self._tokens(sender)
+            tokens, now = self._tokens(gateway)
             allowed = tokens >= cost
-            self._buckets[sender] = (tokens - cost if allowed else tokens, now)
-            if len(self._buckets) > MAX_SENDERS:
-                self._forget_full(now)
+            self._buckets[gateway] = (tokens - cost if allowed else tokens, now)
+            if len(self._buckets) > MAX_GATEWAYS:
+                full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
+                self._buckets = {name: bucket for name, bucket in self._buckets.items() if now - bucket[1] < full}
+                if len(self._buckets) > MAX_GATEWAYS // 2:
+                    self._buckets = {}  # else the next message would look through all of them again
         return allowed
 
-    def charge(self, sender: str, cost: int) -> None:
-        """Take tokens for work that showed only when it was done; who lacks them owes them, at most a burst."""
+    def charge(self, gateway: str, cost: int) -> None:
+        """Take tokens for work that showed only when it was done; a gateway without them owes them, at most a burst."""
         with self._lock:
-            tokens, now = self._tokens(sender)
-            self._buckets[sender] = (max(tokens - cost, -self.burst), now)
+            tokens, now = self._tokens(gateway)
+            self._buckets[gateway] = (max(tokens - cost, -self.burst), now)
 
-    def owes(self, sender: str) -> bool:
-        """Whether this sender has used more than it has."""
+    def owes(self, gateway: str) -> bool:
+        """Whether this gateway has used more than it had."""
         with self._lock:
-            return self._tokens(sender)[0] < 0
+            return self._tokens(gateway)[0] < 0
 
-    def _tokens(self, sender: str) -> tuple[float, float]:
+    def _tokens(self, gateway: str) -> tuple[float, float]:
         """What it has now, and the time."""
         now = self._clock()
-        tokens, since = self._buckets.get(sender, (self.burst, now))
+        tokens, since = self._buckets.get(gateway, (self.burst, now))
         return min(self.burst, tokens + (now - since) * self.rate), now
-
-    def _forget_full(self, now: float) -> None:
-        full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
-        self._buckets = {sender: bucket for sender, bucket in self._buckets.items() if now - bucket[1] < full}
-        if len(self._buckets) > MAX_SENDERS // 2:
-            self._buckets = {}  # else the next message would look through all of them again

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from django.conf import settings
@@ -14,73 +15,76 @@ from mqtt_bridge.protocol.messages import EventAck, ResultReply
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
 
+Data = TypeVar("Data", covariant=True)
+ReplyData = msgspec.Struct | Mapping[str, object]
 
-class Message(NamedTuple):
-    """One decoded message of a device: `sn` is the topic's, the only identity that is believed."""
 
-    sn: str
+class Message(NamedTuple, Generic[Data]):
+    """One decoded message of a device, as a handler gets it."""
+
+    sn: str  # the topic's, the only identity that is believed
     channel: Channel
     method: str
     tid: str
     bid: str
-    data: Any
+    data: Data  # of the type that the route names; plain JSON if it names none
     received_at: datetime
 
 
 class Reply(NamedTuple):
-    """What goes back to the device, and what only the journal learns."""
+    """What goes back to the device, and what only the journal and the rate limit learn."""
 
-    data: Any
-    reason: str = ""
+    data: ReplyData
+    reason: str = ""  # why it refuses something
     organization_id: int | None = None  # whom the exchange concerns if nobody owns the gateway
     cost: int = 0  # tokens that it costs the device beside those of the message (`mqtt_bridge/rate_limit.py`)
 
 
-Handler = Callable[[Sequence[Message]], Sequence[Reply | None]]
+Handler = Callable[[Sequence[Message[Data]]], Sequence[Reply | None]]
 
 
-@dataclass(frozen=True)
-class Route:
-    """Messages of one method: the type of their data, who answers them, and what to say if that fails.
-
-    With `runs` the handler also takes what one device said in a row, in its order; without, one message per device.
-    With `passing` nobody acts on it: the journal keeps the latest and a count.
-    """
-
-    handler: Handler
-    data: type[msgspec.Struct] | None = None  # None: as it came
-    failure: Any = None
-    writes: bool = True
-    runs: bool = False
-    passing: bool = False
-
-
-Routes = Mapping[tuple[Channel, str], Route]
-ANY = ""  # in the table: whatever method has no line of its own, and what came without one
-
-
-def failed(code: int, **output: Any) -> ResultReply:
+def failed(code: int, **output: object) -> ResultReply:
     """The `data` of an answer that says no."""
     return ResultReply(int(code), output)
 
 
-def unknown_request(messages: Sequence[Message]) -> list[Reply | None]:
-    """A method we do not know is refused at once: an unanswered dock waits for 40 s before each take-off."""
+MALFORMED = failed(Code.ILLEGAL_ARGUMENT)
+
+
+@dataclass(frozen=True)
+class Route(Generic[Data]):
+    """Messages of one method: the type of their data, who answers them, and what to say if that fails."""
+
+    handler: Handler[Data]
+    data: type[Data] | None = None  # a message type, into which it is decoded; None: left as plain JSON
+    failure: ReplyData = MALFORMED  # the answer to what is malformed, or if the handler fails
+    writes: bool = True  # the handler needs a transaction
+    runs: bool = False  # it also takes what one device sent in a row, in its order; else one message per device
+    passing: bool = False  # nobody acts on these: the journal keeps the latest and a count
+    left: bool = False  # another service of the operator's answers these
+
+
+Routes = Mapping[tuple[Channel, str], Route[Any]]  # each of another type of data
+ANY = ""  # in the table: whatever method has no line of its own, and what came without one
+
+
+def unknown_request(messages: Sequence[Message[object]]) -> list[Reply | None]:
+    """Refuse a method we do not know at once: an unanswered dock waits for 40 s before each take-off."""
     return [Reply(failed(Code.METHOD_NOT_SUPPORTED), reason="unknown method") for _ in messages]
 
 
-def accepted(messages: Sequence[Message]) -> list[Reply | None]:
+def accepted(messages: Sequence[Message[object]]) -> list[Reply | None]:
     """Say "received" and nothing more."""
     return [Reply(EventAck()) for _ in messages]
 
 
-def noted(messages: Sequence[Message]) -> list[Reply | None]:
-    """Journal the messages; they want no answer."""
+def noted(messages: Sequence[Message[object]]) -> list[Reply | None]:
+    """Only journal the messages; they want no answer."""
     return [None for _ in messages]
 
 
 # What becomes of a method that has no line in the table.
-FALLBACKS: Mapping[Channel, Route] = {
+FALLBACKS: Mapping[Channel, Route[object]] = {
     Channel.REQUESTS: Route(unknown_request, writes=False, runs=True),
     Channel.EVENTS: Route(accepted, writes=False, runs=True, passing=True),
     Channel.STATUS: Route(accepted, writes=False, runs=True),
@@ -89,9 +93,9 @@ FALLBACKS: Mapping[Channel, Route] = {
 }
 
 
-# What settings.MQTT_LEAVE_METHODS names: another service of the operator's answers it.
-LEFT = Route(noted, writes=False, runs=True)
-LEFT_PASSING = Route(noted, writes=False, runs=True, passing=True)
+# What settings.MQTT_LEAVE_METHODS names.
+LEFT: Route[object] = Route(noted, writes=False, runs=True, left=True)
+LEFT_PASSING: Route[object] = Route(noted, writes=False, runs=True, left=True, passing=True)
 # Events that a device repeats all the time.
 PERIODIC = frozenset(
     {
@@ -102,12 +106,12 @@ PERIODIC = frozenset(
 
 
 @cache
-def tables(module: str) -> Any:
+def tables(module: str) -> ModuleType:
     """The module with the tables: imported late, for it knows the apps, and they know us."""
     return import_module(module)
 
 
-def find(channel: Channel, method: str) -> Route:
+def find(channel: Channel, method: str) -> Route[Any]:
     """The route of a message, by the table that settings.MQTT_ROUTES names, unless it is left to others."""
     if method in settings.MQTT_LEAVE_METHODS and channel in (Channel.REQUESTS, Channel.EVENTS):
         return LEFT_PASSING if method in PERIODIC else LEFT

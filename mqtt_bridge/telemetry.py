@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
+from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.rate_limit import RateLimiter
 from mqtt_bridge.timeouts import is_away
 
@@ -28,20 +29,44 @@ REASON_CAP = 200  # characters
 
 @dataclass
 class Frame:
-    """What one device said since the last flush; later values win."""
+    """What one device sent since the last flush; later values win."""
 
     sn: str
     received_at: datetime
     timestamp: int | None = None  # the device's clock at the newest message, ms
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # plain JSON, one value for each key
     data_since: datetime | None = None  # when the oldest message in `data` arrived
-    gateway: str = ""  # through which it says that it spoke
+    gateway: str = ""  # through which it spoke, as it claims
     refused: int = 0  # messages and values that could not be read
     refused_at: datetime | None = None  # the newest of them
     refused_why: str = ""
 
+    def add(self, channel: Channel, payload: bytes, at: datetime, counters: Counter[str]) -> None:
+        """Merge one osd or state message, and count what came of it."""
+        self.received_at = at
+        try:
+            envelope = envelopes.decode(payload, channel=channel)
+            if not isinstance(envelope.data, dict):
+                raise RemoteProtocolError("data_invalid", f"data is of type {type(envelope.data).__name__}")
+        except RemoteProtocolError as error:
+            counters["telemetry_refused"] += 1
+            self.refuse(f"{channel}: {error.reason}: {error.detail}", at)
+            return
+        counters["telemetry"] += 1
+        self.timestamp = envelope.timestamp or self.timestamp
+        self.gateway = envelope.gateway or self.gateway
+        if envelope.not_numbers:
+            counters["telemetry_not_numbers"] += envelope.not_numbers
+            what = envelope.not_a_number or "an element of a list"
+            self.refuse(f"{channel}: {what} is not a number", at, count=envelope.not_numbers)
+        if not envelope.data:
+            counters["telemetry_without_data"] += 1
+            return
+        self.data.update(envelope.data)
+        self.data_since = self.data_since or at
+
     def refuse(self, why: str, at: datetime, *, count: int = 1) -> None:
-        """Note what the device said and nobody could read; that it said it shows that it is there."""
+        """Note what the device sent and nobody could read; that it sent it shows that it is there."""
         self.refused += count
         self.refused_at, self.refused_why = at, why[:REASON_CAP]
 
@@ -50,7 +75,7 @@ Sink = Callable[[Sequence[Frame]], Sequence[Frame]]  # returns what it could not
 
 
 class TelemetryBuffer:
-    """Takes messages from the network thread, writes them from a thread of its own.
+    """Takes messages from the network thread, and writes them from its own thread.
 
     Losing all of it harms nothing: the next osd frame of a device comes within two seconds.
     """
@@ -82,9 +107,9 @@ class TelemetryBuffer:
         self._bytes_in += len(payload)
         self._messages.append((topic, payload, datetime.now(UTC)))
 
-    def note_seen(self, spoken: Iterable[tuple[str, str]], at: datetime) -> None:
-        """These gateways spoke on the control connection; with each why its message was refused, "" if it was not."""
-        self._seen.extend((sn, refused_why, at) for sn, refused_why in spoken)
+    def note_seen(self, seen: Iterable[tuple[str, str]], at: datetime) -> None:
+        """These gateways sent something on the control connection, each with why that was refused, "" if it was not."""
+        self._seen.extend((sn, refused_why, at) for sn, refused_why in seen)
 
     def _run(self) -> None:
         sink = cast("Sink", import_string(settings.TELEMETRY_SINK))
@@ -93,32 +118,37 @@ class TelemetryBuffer:
         self._flush(sink)
 
     def _flush(self, sink: Sink) -> None:
+        """Hand over what has arrived; once more after a deadlock, or when the database comes back."""
         try:
             if frames := self._merge():
-                self._held = self._store(sink, frames)
+                close_old_connections()
+                try:
+                    self._held = sink(frames)
+                except Exception as error:
+                    if not is_away(error):
+                        raise
+                    close_old_connections()
+                    self._held = sink(frames)
         except Exception:
             # A thread that died would leave all devices to fall offline while the bridge looks well.
             logger.exception("Telemetry of one second is dropped")
 
-    def _store(self, sink: Sink, frames: Sequence[Frame]) -> Sequence[Frame]:
-        close_old_connections()
-        try:
-            return sink(frames)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            # a deadlock, or a database that comes back
-            close_old_connections()
-            return sink(frames)
-
     def _merge(self) -> list[Frame]:
-        """Everything that waits, one frame per device."""
+        """All that has arrived, one frame per device."""
         frames = {frame.sn: frame for frame in self._held}
         self._held = ()
         for _ in range(len(self._messages)):
             topic, payload, received_at = self._messages.popleft()
             self._bytes_out += len(payload)
-            self._merge_message(frames, topic, payload, received_at)
+            try:
+                sn, channel = topics.parse(topic)
+            except RemoteProtocolError:
+                self._counters["telemetry_refused"] += 1
+                continue
+            if self._limiter.allow(sn):
+                frames.setdefault(sn, Frame(sn, received_at)).add(channel, payload, received_at, self._counters)
+            else:
+                self._counters["rate_limited"] += 1
         for _ in range(len(self._seen)):
             sn, refused_why, at = self._seen.popleft()
             frame = frames.setdefault(sn, Frame(sn, at))
@@ -126,35 +156,3 @@ class TelemetryBuffer:
             if refused_why:
                 frame.refuse(refused_why, at)
         return list(frames.values())
-
-    def _merge_message(self, frames: dict[str, Frame], topic: str, payload: bytes, received_at: datetime) -> None:
-        try:
-            sn, channel = topics.parse(topic)
-        except RemoteProtocolError:
-            self._counters["telemetry_refused"] += 1
-            return
-        if not self._limiter.allow(sn):
-            self._counters["rate_limited"] += 1
-            return
-        frame = frames.setdefault(sn, Frame(sn, received_at))
-        frame.received_at = received_at
-        try:
-            envelope = envelopes.decode(payload, channel=channel)
-            if not isinstance(envelope.data, dict):
-                raise RemoteProtocolError("data_invalid", f"data is of type {type(envelope.data).__name__}")
-        except RemoteProtocolError as error:
-            self._counters["telemetry_refused"] += 1
-            frame.refuse(f"{channel}: {error.reason}: {error.detail}", received_at)
-            return
-        self._counters["telemetry"] += 1
-        frame.timestamp = envelope.timestamp or frame.timestamp
-        frame.gateway = envelope.gateway or frame.gateway
-        if envelope.not_numbers:
-            self._counters["telemetry_not_numbers"] += envelope.not_numbers
-            what = envelope.not_a_number or "an element of a list"
-            frame.refuse(f"{channel}: {what} is not a number", received_at, count=envelope.not_numbers)
-        if not envelope.data:
-            self._counters["telemetry_without_data"] += 1
-            return
-        frame.data.update(envelope.data)
-        frame.data_since = frame.data_since or received_at

@@ -3,7 +3,7 @@
 Commands that people run (`migrate`, `shell`) wait without a limit.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +16,7 @@ class Timeouts(NamedTuple):
 
     lock: int  # for a row that another transaction holds; beyond PostgreSQL's second until it looks for a deadlock
     statement: int
-    idle: int  # between two statements of one transaction: whoever stops amid one gives back its locks
+    idle: int  # between two statements of one transaction: a process that stops amid one gives back its locks
 
 
 BRIDGE: Final = Timeouts(lock=2_000, statement=30_000, idle=30_000)
@@ -28,7 +28,7 @@ SHORT_WAIT: Final = 10  # milliseconds that one of many waits for a locked row, 
 def limit(timeouts: Timeouts) -> None:
     """Let every connection that this process opens from now on have these limits; SQLite has none."""
 
-    def set_limits(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    def set_limits(connection: BaseDatabaseWrapper, **_signal: object) -> None:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(
@@ -52,7 +52,7 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether the database, or our connection to it, does not do what it is asked at this moment: no fault of ours."""
+    """Whether the database, or our connection to it, is out of order at the moment: not our own fault."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return error is not None and isinstance(error.__cause__, IdleInTransactionSessionTimeout)

@@ -5,13 +5,14 @@ import ssl
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 __all__ = [
@@ -24,7 +25,12 @@ __all__ = [
     "UNSPECIFIED",
     "Address",
     "Client",
+    "ConnectFlags",
+    "DisconnectFlags",
+    "MQTTMessage",
     "MQTTProtocolVersion",
+    "Properties",
+    "ReasonCode",
     "build_client",
     "connect_properties",
     "cut",
@@ -107,13 +113,11 @@ def build_client(
         client.username_pw_set(address.username, address.password)
     if address.tls:
         client.tls_set_context(ssl.create_default_context())
-    client.on_socket_open = _set_nodelay
-    return client
-
-
-def _set_nodelay(_client: Client, _userdata: object, sock: Any) -> None:
     # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (docs/reliability.md).
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.on_socket_open = lambda _client, _userdata, sock: cast("socket.socket", sock).setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )
+    return client
 
 
 def cut(client: Client) -> None:

@@ -1,10 +1,9 @@
 """The bridge's two connections to the broker; each lives as long as its TCP connection and is then replaced."""
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any
 
 from mqtt_bridge.line.client import (
     KEEPALIVE,
@@ -14,6 +13,11 @@ from mqtt_bridge.line.client import (
     UNSPECIFIED,
     Address,
     Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+    Properties,
+    ReasonCode,
     build_client,
     connect_properties,
     publish_properties,
@@ -46,7 +50,7 @@ class ConnectionClosedError(BrokerUnavailableError):
 
 
 class Connection:
-    """One TCP connection to the broker with its subscriptions. `on_message` runs in the network thread."""
+    """One TCP connection to the broker with its subscriptions. Callbacks (`_on_...`) run in paho's network thread."""
 
     clean_start = True
     session_expiry = 0
@@ -80,7 +84,6 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
 
     def open(self) -> None:
         """Connect and subscribe; raises BrokerUnavailableError when that fails or takes too long."""
@@ -115,7 +118,9 @@ class Connection:
         if self.lost:
             raise (ConnectionClosedError if self._is_closed_by_broker else BrokerUnavailableError)(self.lost)
 
-    def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(
+        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
         if reason.is_failure:
             self.lost = f"refused: {reason}"
             self._ready.set()
@@ -125,31 +130,30 @@ class Connection:
             client.unsubscribe(list(self._unwanted))
         client.subscribe(subscriptions(self._filters, qos=self.qos))
 
-    def _on_subscribe(self, _client: Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+    def _on_subscribe(
+        self, _client: Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _properties: Properties | None
+    ) -> None:
         refused = [reason for reason in reasons if reason.is_failure]
         if refused:
             self.lost = f"subscription refused: {refused[0]}"
         self._ready.set()
 
-    def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_disconnect(
+        self, _client: Client, _data: object, flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
         if not self.lost:
-            self.lost = self._why_closed(flags, reason)
             self._is_closed_by_broker = True
+            # Not every broker says that it gave our client id to another client: Mosquitto just hangs up.
+            if reason.value == SESSION_TAKEN_OVER:
+                self.lost = f"another client connected as {self._client_id!r}; {_WHAT_TO_DO}"
+            elif reason.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server:
+                self.lost = (
+                    "the broker closed the connection and gave no reason: it stopped, or another client connected as "
+                    f"{self._client_id!r}. If this repeats while the broker runs, {_WHAT_TO_DO}"
+                )
+            else:
+                self.lost = str(reason)
         self._ready.set()
-
-    def _why_closed(self, flags: Any, reason: Any) -> str:
-        """In words. Not every broker says that it gave our client id to another client: Mosquitto just hangs up."""
-        if reason.value == SESSION_TAKEN_OVER:
-            return f"another client connected as {self._client_id!r}; {_WHAT_TO_DO}"
-        if reason.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server:
-            return (
-                "the broker closed the connection and gave no reason: it stopped, or another client connected as "
-                f"{self._client_id!r}. If this repeats while the broker runs, {_WHAT_TO_DO}"
-            )
-        return str(reason)
-
-    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
-        raise NotImplementedError
 
 
 class ControlConnection(Connection):
@@ -164,16 +168,29 @@ class ControlConnection(Connection):
     qos = 1
     largest_payload = MAX_SERVICES_REPLY
 
-    def __init__(self, address: Address, *, admit: Callable[[Delivery], bool] | None = None, **options: Any) -> None:
-        super().__init__(address, **options)
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client_id: str,
+        filters: Sequence[str],
+        unwanted: Sequence[str] = (),
+        window: int = PUBLISH_WINDOW,
+        admit: Callable[[Delivery], bool] = lambda _delivery: True,
+    ) -> None:
+        super().__init__(address, client_id=client_id, filters=filters, unwanted=unwanted, window=window)
         self._admit = admit  # asked at arrival, in the network thread; what it refuses is acknowledged, not taken
         self._inbox = Inbox()
-        self._unacknowledged: deque[Delivery] = deque()
         self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
-        self._outstanding: dict[int, tuple[float, Delivery | None]] = {}
-        self._early: set[int] = set()  # acknowledged before publish() told us the packet id
+        # By packet id, in the order of arrival: how much has to happen before a message may be acknowledged. It has to
+        # be handled, and each answer to it has to reach the broker.
+        self._unacknowledged: OrderedDict[int, int] = OrderedDict()
+        # Of what we published, by packet id: since when it is under way, and the packet id of what it answers, or 0.
+        self._outstanding: dict[int, tuple[float, int]] = {}
+        self._early: set[int] = set()  # the broker acknowledged them before publish() returned their packet id
         self._refused = 0
         self._properties = publish_properties(expiry=REPLY_EXPIRY)
+        self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
 
     def take(self, *, limit: int, timeout: float) -> list[Delivery]:
@@ -181,9 +198,7 @@ class ControlConnection(Connection):
         return self._inbox.take(limit=limit, timeout=timeout)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Hand these out again, in order, after a rest; what their gateways say meanwhile waits behind them."""
-        for delivery in deliveries:
-            delivery.was_held = True
+        """Hand these out again, in order, after a rest; what their gateways send until then waits behind them."""
         self._inbox.put_back(deliveries, rest=REST)
 
     def prefer(self, gateways: Iterable[str]) -> None:
@@ -192,25 +207,25 @@ class ControlConnection(Connection):
 
     def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None) -> None:
         """Publish at QoS 1; the delivery it answers is not acknowledged before this one is."""
-        if answers is not None:
-            answers.replied = False
+        answered = answers.mid if answers is not None else 0
+        if answered:
+            with self._lock:
+                self._unacknowledged[answered] += 1
         info = self._client.publish(topic, payload, qos=1, properties=self._properties)
         if info.rc != MQTT_ERR_SUCCESS:
             self.lost = self.lost or f"publish failed: {info.rc}"
             return
         with self._lock:
-            if info.mid in self._early:
-                self._early.remove(info.mid)
-                self._arrived(answers)
-            else:
-                self._outstanding[info.mid] = (monotonic(), answers)
+            if info.mid not in self._early:
+                self._outstanding[info.mid] = monotonic(), answered
+                return
+            self._early.remove(info.mid)
+            self._acknowledge([answered])
 
-    def handled(self, deliveries: Sequence[Delivery]) -> None:
-        """These are done with on our side: acknowledge those whose answers have arrived."""
+    def handled(self, deliveries: Iterable[Delivery]) -> None:
+        """Acknowledge these, now or as soon as the broker has the answers to them."""
         with self._lock:
-            for delivery in deliveries:
-                delivery.handled = True
-            self._acknowledge()
+            self._acknowledge([delivery.mid for delivery in deliveries])
 
     def take_refused(self) -> int:
         """How many replies the broker's access list refused since the last call."""
@@ -226,53 +241,55 @@ class ControlConnection(Connection):
             self.lost = f"the broker acknowledged nothing for {PUBACK_TIMEOUT:.0f} s"
             raise BrokerUnavailableError(self.lost)
 
-    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
-        delivery = Delivery(
-            topic=message.topic,
-            payload=message.payload,
-            mid=message.mid if message.qos else 0,
-            retained=message.retain,
-        )
-        if not delivery.mid and len(self._inbox) > INBOX_LIMIT:
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        mid = message.mid if message.qos else 0
+        if not mid and len(self._inbox) > INBOX_LIMIT:
             return
-        is_wanted = self._inbox.size < INBOX_BYTES and (self._admit is None or self._admit(delivery))
-        if not is_wanted:
-            # It changed nothing, so there is nothing to commit; its acknowledgement still waits for its turn.
-            delivery.payload, delivery.handled = b"", True
-        if delivery.mid:
+        delivery = Delivery(topic=message.topic, payload=bytes(message.payload), mid=mid, retained=message.retain)
+        is_wanted = self._inbox.size < INBOX_BYTES and self._admit(delivery)
+        if mid:
             with self._lock:
-                self._unacknowledged.append(delivery)
+                # What is refused changes nothing, so there is nothing to commit; it still waits for its turn.
+                self._unacknowledged[mid] = int(is_wanted)
                 self._acknowledge()
         if is_wanted:
             self._inbox.put(delivery)
 
-    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
         # Whatever the reason code: the broker has had it, and will not want it again.
         with self._lock:
             self._refused += reason.is_failure
             if mid not in self._outstanding:
                 self._early.add(mid)
                 return
-            _, delivery = self._outstanding.pop(mid)
-            self._arrived(delivery)
+            _, answered = self._outstanding.pop(mid)
+            self._acknowledge([answered])
 
-    def _arrived(self, delivery: Delivery | None) -> None:
-        if delivery is not None:
-            delivery.replied = True
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        while self._unacknowledged and self._unacknowledged[0].handled and self._unacknowledged[0].replied:
-            self._client.ack(self._unacknowledged.popleft().mid, 1)
+    def _acknowledge(self, mids: Iterable[int] = ()) -> None:
+        """Count down what these wait for (0 is no message), and acknowledge those whose turn it is. Needs the lock."""
+        for mid in mids:
+            if mid:
+                self._unacknowledged[mid] -= 1
+        while self._unacknowledged:
+            mid, awaited = next(iter(self._unacknowledged.items()))
+            if awaited:
+                return
+            del self._unacknowledged[mid]
+            self._client.ack(mid, 1)
 
 
 class TelemetryConnection(Connection):
     """osd and state: QoS 0, apart from the control connection so that a flood cannot delay a bind."""
 
-    def __init__(self, address: Address, *, sink: Callable[[str, bytes], None], **options: Any) -> None:
-        super().__init__(address, **options)
-        self._sink = sink
+    def __init__(
+        self, address: Address, *, client_id: str, filters: Sequence[str], sink: Callable[[str, bytes], None]
+    ) -> None:
+        super().__init__(address, client_id=client_id, filters=filters)
 
-    def _on_message(self, _client: Client, _userdata: Any, message: Any) -> None:
-        if not message.retain:
-            self._sink(message.topic, message.payload)
+        def pass_on(_client: Client, _data: object, message: MQTTMessage) -> None:
+            if not message.retain:
+                sink(message.topic, bytes(message.payload))
+
+        self._client.on_message = pass_on

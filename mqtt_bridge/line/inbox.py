@@ -4,8 +4,12 @@ import math
 import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
+
+from mqtt_bridge.rate_limit import cost
 
 # The work of one gateway in a batch, in tokens (`mqtt_bridge/rate_limit.py`), and what a message counts at least: eight
 # plain ones, for each may have to be handled apart from its others, or one with a long list.
@@ -19,28 +23,29 @@ LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 MAX_PREFERRED = 100_000
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Delivery:
-    """One message of the broker to us: acknowledged when it is handled and its answer has arrived."""
+    """One message as the broker delivered it. `mqtt_bridge/dispatch.py` makes a `Decoded` of it, then a `Result`."""
 
-    __slots__ = ("cost", "handled", "mid", "payload", "received_at", "replied", "retained", "topic", "was_held")
+    topic: str
+    payload: bytes
+    mid: int = 0  # its packet id, by which the connection acknowledges it; 0: sent at QoS 0, nothing to acknowledge
+    retained: bool = False
+    received_at: datetime = field(default_factory=partial(datetime.now, UTC))
+    was_held: bool = False  # it was put back, because a row that it changes was locked
+    gateway: str = field(init=False)  # whose queue and whose tokens: see `gateway_of`
+    cost: int = field(init=False)  # tokens (`mqtt_bridge/rate_limit.py`)
 
-    def __init__(self, *, topic: str, payload: bytes, mid: int = 0, retained: bool = False) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.mid = mid  # 0: sent at QoS 0, nothing to acknowledge
-        self.retained = retained
-        self.received_at = datetime.now(UTC)
-        self.cost = 1  # tokens (`mqtt_bridge/rate_limit.py`)
-        self.was_held = False  # put back, because a row that it changes was locked
-        self.handled = False
-        self.replied = True
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gateway", gateway_of(self.topic))
+        object.__setattr__(self, "cost", cost(self.topic, self.payload))
 
 
 Queues = OrderedDict[str, deque[Delivery]]  # by gateway; none is empty, the first is next
 
 
-def sender(topic: str) -> str:
-    """Name whose message this is: the serial number in the topic, unchecked; "" if there is no place for one."""
+def gateway_of(topic: str) -> str:
+    """The serial number in a topic, unchecked; "" if there is no place for one."""
     parts = topic.split("/", 3)
     return parts[2] if len(parts) > 2 else ""
 
@@ -71,7 +76,7 @@ class Inbox:
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery behind the others of its gateway."""
-        name = sender(delivery.topic)
+        name = delivery.gateway
         with self._arrived:
             self._count += 1
             self.size += len(delivery.payload)
@@ -86,19 +91,21 @@ class Inbox:
         until = monotonic() + rest
         with self._arrived:
             for delivery in reversed(deliveries):
-                name = sender(delivery.topic)
+                name = delivery.gateway
                 if name not in self._resting:
                     self._resting[name] = until, self._queues(name).pop(name, deque())
-                self._resting[name][1].appendleft(delivery)
+                self._resting[name][1].appendleft(replace(delivery, was_held=True))
                 self._count += 1
                 self.size += len(delivery.payload)
 
     def take(self, *, limit: int, timeout: float) -> list[Delivery]:
         """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
         with self._arrived:
-            self._wake()
+            now = monotonic()
+            for name in [name for name, (until, _) in self._resting.items() if until <= now]:
+                _, self._queues(name)[name] = self._resting.pop(name)
             if self._began is not None:
-                pace = WITH_STRANGERS / max(monotonic() - self._began, 0.001)
+                pace = WITH_STRANGERS / max(now - self._began, 0.001)
                 self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
             self._arrived.wait_for(lambda: self._first or self._strangers, timeout)
             room = int(min(self._room, limit))
@@ -127,13 +134,9 @@ class Inbox:
     def _queues(self, name: str) -> Queues:
         return self._first if name in self._preferred else self._strangers
 
-    def _wake(self) -> None:
-        now = monotonic()
-        for name in [name for name, (until, _) in self._resting.items() if until <= now]:
-            _, self._queues(name)[name] = self._resting.pop(name)
-
 
 def _serve(queues: Queues, room: int) -> list[Delivery]:
+    """Take up to `room` deliveries, the first of each queue in turn, of no gateway more than WORK."""
     batch: list[Delivery] = []
     done: defaultdict[str, int] = defaultdict(int)  # work
     served = []

@@ -1,4 +1,4 @@
-"""Publishes for a process that only publishes, and tells what became of each message; a worker's way to the docks."""
+"""A Celery worker's way to the docks: publishes messages, and returns what became of each."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from enum import Enum
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -18,6 +18,10 @@ from mqtt_bridge.line.client import (
     PUBLISH_WINDOW,
     Address,
     Client,
+    ConnectFlags,
+    DisconnectFlags,
+    Properties,
+    ReasonCode,
     build_client,
     connect_properties,
     cut,
@@ -72,8 +76,16 @@ class Publisher:
                 return True
             if monotonic() < self._not_before:
                 return False
-            self._line = self._open()
-            return self._line is not None
+            line = _Line(self._address)
+            try:
+                line.open()
+            except OSError as error:
+                logger.warning("No connection to the broker at %s: %s", self._shown_url, error)
+                self._not_before = monotonic() + RETRY_PAUSE
+                self._line = None
+                return False
+            self._line = line
+            return True
 
     def publish(self, topic: str, payload: bytes, *, qos: int, expiry: int) -> Receipt:
         """Publish one message once. Never connects by itself and never sends anything twice."""
@@ -93,16 +105,6 @@ class Publisher:
             line, self._line = self._line, None
         if line is not None:
             line.close()
-
-    def _open(self) -> "_Line | None":
-        line = _Line(self._address)
-        try:
-            line.open()
-        except OSError as error:
-            logger.warning("No connection to the broker at %s: %s", self._shown_url, error)
-            self._not_before = monotonic() + RETRY_PAUSE
-            return None
-        return line
 
 
 class _Fate:
@@ -152,9 +154,20 @@ class _Line:
             raise OSError(self._refusal or "the broker did not answer in time")
 
     def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
-        """Publish all, then wait for what becomes of them; whoever waits too long ends the connection for all."""
-        packets = [self._begin(message) for message in messages]
-        return [Receipt.NOT_SENT if packet is None else self._wait(packet) for packet in packets]
+        """Publish all, then wait for what becomes of them; a wait that is too long ends the connection for all."""
+        receipts = []
+        for mid in [self._begin(message) for message in messages]:
+            if mid is None:
+                receipts.append(Receipt.NOT_SENT)
+                continue
+            fate = self._fate(mid)
+            is_known = self._ended.is_set() or fate.known.wait(PUBACK_TIMEOUT)
+            with self._lock:
+                del self._fates[mid]
+            if not is_known:
+                self._give_up()
+            receipts.append(fate.receipt)
+        return receipts
 
     def _begin(self, message: Message) -> int | None:
         """Write a message to the socket; returns its packet id, None if it cannot go out."""
@@ -178,27 +191,20 @@ class _Line:
         if not self._ended.wait(CLOSE_TIMEOUT):
             cut(self._client)
 
-    def _wait(self, mid: int) -> Receipt:
-        fate = self._fate(mid)
-        is_known = self._ended.is_set() or fate.known.wait(PUBACK_TIMEOUT)
-        with self._lock:
-            del self._fates[mid]
-        if not is_known:
-            self._give_up()
-        return fate.receipt
-
     def _give_up(self) -> None:
         if not self.is_lost:
             logger.warning("The broker acknowledged nothing for %.0f s: the connection is given up", PUBACK_TIMEOUT)
             self._ended.set()
             cut(self._client)
-        self._window.release()  # whoever waits to publish need not
+        self._window.release()  # nobody needs to wait to publish
 
     def _fate(self, mid: int) -> _Fate:
         with self._lock:
             return self._fates.setdefault(mid, _Fate())
 
-    def _on_connect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(
+        self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
         if reason.is_failure:
             self._refusal = f"refused: {reason}"
         else:
@@ -206,7 +212,9 @@ class _Line:
             self._window = threading.Semaphore(min(allowed, PUBLISH_WINDOW))
         self._ready.set()
 
-    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
         fate = self._fate(mid)
         if reason.is_failure:
             logger.error("The broker refused a message: %s", reason)
@@ -218,39 +226,33 @@ class _Line:
         fate.known.set()
         self._window.release()
 
-    def _on_disconnect(self, _client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _data: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
         if not self._ready.is_set():
             self._refusal = str(reason)
         self._ended.set()
         with self._lock:
-            waiting = list(self._fates.values())
-        for fate in waiting:
+            fates = list(self._fates.values())
+        for fate in fates:
             fate.known.set()
         self._window.release()
         self._ready.set()
 
 
-_making = threading.Lock()
-_own: Publisher | None = None
-_inherited: list[Publisher] = []
+# By process id: after a fork the connection is the parent's. Its publisher stays here, for to collect it would run
+# paho's clean-up on that connection.
+_publishers: dict[int, Publisher] = {}
 
 
 def publisher() -> Publisher:
     """This process's publisher to `settings.MQTT_URL`, made at its first use."""
-    global _own
-    with _making:
-        if _own is None:
-            _own = Publisher(settings.MQTT_URL)
-        return _own
-
-
-def _forget() -> None:
-    """After a fork the connection is the parent's, and so may the lock be."""
-    global _own, _making
-    _making = threading.Lock()
-    if _own is not None:
-        _inherited.append(_own)  # kept: to collect it would run paho's clean-up on the parent's connection
-        _own = None
-
-
-os.register_at_fork(after_in_child=_forget)
+    process = os.getpid()
+    if process not in _publishers:
+        _publishers.setdefault(process, Publisher(settings.MQTT_URL))  # of two threads the first wins
+    return _publishers[process]

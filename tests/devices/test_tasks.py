@@ -26,7 +26,7 @@ LIST = {"method": "unlock_license_list", "data": {"device_model_domain": 0}, "ac
 @pytest.fixture(autouse=True)
 def _publisher(monkeypatch):
     """Let this test's broker be the one that the publisher knows."""
-    monkeypatch.setattr(publisher_module, "_own", None)
+    monkeypatch.setattr(publisher_module, "_publishers", {})
     yield
     publisher_module.publisher().close()
 

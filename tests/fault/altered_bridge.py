@@ -4,6 +4,8 @@ import math
 import os
 import sys
 import time
+from collections import deque
+from dataclasses import replace
 
 import django
 from django.core.management import call_command
@@ -81,10 +83,14 @@ def no_quarantine():
     """Let a message that cannot be read stop the bridge."""
     from mqtt_bridge import dispatch
 
-    def fail(_item, error):
-        raise RuntimeError("unreadable") from error
+    refuse = dispatch._refuse
 
-    dispatch._quarantine = fail
+    def fail(item, outcome, *reasons):
+        if outcome == "quarantined":
+            raise RuntimeError("unreadable")
+        return refuse(item, outcome, *reasons)
+
+    dispatch._refuse = fail
 
 
 def no_rate_limit():
@@ -99,19 +105,27 @@ def no_runs():
     from mqtt_bridge import dispatch
 
     one_queue()
-
-    dispatch._continues_run = lambda _before, _item: False
+    find = dispatch.find
+    dispatch.find = lambda channel, method: replace(find(channel, method), runs=False)
 
 
 def one_queue():
     """Take messages in the order of arrival, with as many of one device in a batch as there are, as long as it is."""
-    from mqtt_bridge import bridge
     from mqtt_bridge.line import connection, inbox
 
-    assert bridge.sender is inbox.sender  # the bridge keeps it, so that each device still has its own tokens
+    class OneQueue(inbox.Inbox):
+        """Nobody has a queue of its own, though each device has its own tokens."""
+
+        def put(self, delivery):
+            with self._arrived:
+                self._count += 1
+                self.size += len(delivery.payload)
+                self._strangers.setdefault("", deque()).append(delivery)
+                self._arrived.notify()
+
     connection.RECEIVE_MAXIMUM = 512
+    connection.Inbox = OneQueue
     inbox.WORK = math.inf
-    inbox.sender = lambda _topic: ""
 
 
 def any_ping():
@@ -124,10 +138,10 @@ def any_ping():
 
 def no_work():
     """Let every message cost the same, whatever work it makes, and take them in the order of arrival."""
-    from mqtt_bridge import bridge
+    from mqtt_bridge.line import inbox
     from mqtt_bridge.rate_limit import RateLimiter
 
-    bridge.cost = lambda _topic, _payload: 1
+    inbox.cost = lambda _topic, _payload: 1
     RateLimiter.charge = lambda *_: None
     one_queue()
 
@@ -187,18 +201,29 @@ def frequent_heartbeat():
 
 def stop_amid():
     """Do nothing for a while amid the first transaction that binds, longer than PostgreSQL lets us."""
-    from mqtt_bridge import dispatch, timeouts
+    from mqtt_bridge import timeouts
 
     timeouts.BRIDGE = timeouts.BRIDGE._replace(idle=200)
-    handle, stops = dispatch._call, [1.0]
+    stops = [1.0]
 
-    def handle_and_stop(group):
-        replies = handle(group)
-        if group[0].method == "airport_organization_bind" and stops:
-            time.sleep(stops.pop())
-        return replies
+    def slowly(bind):
+        def bind_and_stop(messages):
+            replies = bind(messages)
+            if stops:
+                time.sleep(stops.pop())
+            return replies
 
-    dispatch._call = handle_and_stop
+        return bind_and_stop
+
+    alter_bind(slowly)
+
+
+def alter_bind(alter):
+    """Let another handler bind: what `alter` makes of the one in the table. It runs inside the transaction."""
+    from cloudapi.mqtt_routes import ROUTES
+
+    route = ROUTES["requests", "airport_organization_bind"]
+    ROUTES["requests", "airport_organization_bind"] = replace(route, handler=alter(route.handler))
 
 
 # --- deaths on the way from receiving to acknowledging
@@ -228,21 +253,16 @@ def decoded():
 
 
 def before_commit():
-    from mqtt_bridge import dispatch
-
-    def is_bind(group):
-        return group[0].method == "airport_organization_bind"
-
-    dispatch._call = at_call(1, dispatch._call, counts=is_bind)
+    alter_bind(lambda bind: at_call(1, bind))
 
 
 def after_commit():
     from mqtt_bridge import dispatch
 
-    def has_bind(wave):
-        return any(item.method == "airport_organization_bind" for item in wave)
+    def is_bind(group):
+        return group[0].envelope.method == "airport_organization_bind"
 
-    dispatch._handle_wave = at_call(1, dispatch._handle_wave, counts=has_bind)
+    dispatch._run = at_call(1, dispatch._run, counts=is_bind)
 
 
 def published():

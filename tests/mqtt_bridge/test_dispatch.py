@@ -26,11 +26,15 @@ def delivery(sn="DOCK1", method="echo", data=None, *, channel="requests", tid="t
 
 
 def handle(*deliveries):
-    return [item for wave in dispatch.handle(deliveries) for item in wave]
+    return [result for wave in dispatch.handle(deliveries) for result in wave.results]
 
 
 def answers(*deliveries):
-    return [json.loads(item.reply) if item.reply else None for item in handle(*deliveries)]
+    return [json.loads(result.reply) if result.reply else None for result in handle(*deliveries)]
+
+
+def tids_in_waves(*deliveries):
+    return [[result.decoded.envelope.tid for result in wave.results] for wave in dispatch.handle(deliveries)]
 
 
 @pytest.fixture
@@ -68,16 +72,16 @@ def test_messages_of_different_docks_reach_the_handler_together(routes):
 
 def test_messages_of_one_dock_are_handled_one_after_another(routes):
     routes[Channel.REQUESTS, "echo"] = Route(echo)
-    waves = list(dispatch.handle([delivery(tid="1"), delivery(tid="2"), delivery("DOCK2", tid="3"), delivery(tid="4")]))
-    assert [[item.message.tid for item in wave] for wave in waves] == [["1", "3"], ["2"], ["4"]]
+    waves = tids_in_waves(delivery(tid="1"), delivery(tid="2"), delivery("DOCK2", tid="3"), delivery(tid="4"))
+    assert waves == [["1", "3"], ["2"], ["4"]]
 
 
 def test_runs_of_one_dock_are_handled_together_where_the_route_takes_them(routes):
     routes[Channel.REQUESTS, "echo"] = Route(echo, runs=True)
     routes[Channel.REQUESTS, "other"] = Route(echo)
     said = [("1", "echo"), ("2", "echo"), ("3", "other"), ("4", "other"), ("5", "echo")]
-    waves = list(dispatch.handle([delivery(tid=tid, method=method) for tid, method in said]))
-    assert [[item.message.tid for item in wave] for wave in waves] == [["1", "2"], ["3"], ["4"], ["5"]]
+    waves = tids_in_waves(*(delivery(tid=tid, method=method) for tid, method in said))
+    assert waves == [["1", "2"], ["3"], ["4"], ["5"]]
 
 
 def test_one_bad_message_does_not_harm_the_others_of_its_group(routes):
@@ -208,7 +212,8 @@ def test_only_what_a_device_says_itself_is_a_sign_of_life():
         delivery("D6", "update_topo", {"online": False}, channel="status"),
         delivery("D7", "update_topo", {"online": False}, channel="status", tid=None),
     ]
-    assert {item.sn for item in handle(*alive, *not_alive) if item.is_sign_of_life} == {"D1", "D2", "D3"}
+    said = [result.decoded for result in handle(*alive, *not_alive)]
+    assert {decoded.sn for decoded in said if decoded.is_sign_of_life} == {"D1", "D2", "D3"}
 
 
 def test_last_will_without_tid_is_handled_and_not_answered():

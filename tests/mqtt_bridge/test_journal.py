@@ -1,5 +1,6 @@
 """The journal's rows."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import Device
-from mqtt_bridge import journal
+from mqtt_bridge import allowance, journal
+from mqtt_bridge.allowance import Allowance
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from tests.mqtt_bridge.test_dispatch import delivery, handle
@@ -191,9 +193,8 @@ def test_what_was_answered_is_not_marked(left):
 
 
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():
-    items = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
-    items[0].outcome = "longer than the column allows"
-    journal.write(items)
+    refused, good = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
+    journal.write([replace(refused, outcome="longer than the column allows"), good])
     assert [row.gateway_sn for row in Exchange.objects.all()] == ["DOCK2"]
 
 
@@ -206,10 +207,10 @@ def test_long_payloads_are_capped():
 
 
 @pytest.fixture
-def small_allowance(settings):
+def small_allowance(settings, monkeypatch):
     """Room for three rows of `said` a day."""
     settings.JOURNAL_BYTES_PER_DAY = 3_000
-    journal._Today.day = None
+    monkeypatch.setattr(journal, "_allowance", Allowance())
 
 
 def said(sn, count=1):
@@ -260,7 +261,7 @@ def test_a_full_journal_costs_no_query_for_each_message(dock):
 @pytest.mark.usefixtures("small_allowance")
 def test_strangers_share_what_is_kept_of_them_whatever_organization_they_name(dock, monkeypatch):
     """Wrong codes under ever new serial numbers; each row is in the journal of the organization that they name."""
-    monkeypatch.setattr(journal, "STRANGERS", 2)  # 6,000 bytes
+    monkeypatch.setattr(allowance, "STRANGERS", 2)  # 6,000 bytes
     guess = {"organization_id": dock.organization.organization_id, "device_binding_code": "WRONG", "x": "x" * 900}
     for number in range(30):
         written(delivery(f"NEW{number}", "airport_organization_get", guess))

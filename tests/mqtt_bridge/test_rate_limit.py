@@ -89,7 +89,7 @@ def test_one_sender_does_not_use_up_the_tokens_of_another():
 
 
 def test_quiet_senders_are_forgotten(monkeypatch):
-    monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_SENDERS", 10)
+    monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_GATEWAYS", 10)
     clock = Clock()
     limiter = RateLimiter(rate=1, burst=1, clock=clock)
     for number in range(10):
@@ -100,7 +100,7 @@ def test_quiet_senders_are_forgotten(monkeypatch):
 
 
 def test_a_flood_of_new_senders_is_not_looked_through_again_for_each(monkeypatch):
-    monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_SENDERS", 10)
+    monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_GATEWAYS", 10)
     limiter = RateLimiter(rate=1, burst=1, clock=Clock())
     for number in range(11):
         limiter.allow(f"DOCK{number}")

@@ -37,44 +37,48 @@ def lock(somebody, table, where):
 
 def topology(sn, tid, *, at=None):
     message = {"tid": tid, "bid": tid, "method": "update_topo", "timestamp": 1654070968655, "data": TOPOLOGY}
-    said = Delivery(topic=f"sys/product/{sn}/status", payload=json.dumps(message).encode(), mid=1)
-    said.received_at = at or said.received_at
-    return said
+    received = {"received_at": at} if at else {}
+    return Delivery(topic=f"sys/product/{sn}/status", payload=json.dumps(message).encode(), mid=1, **received)
 
 
 def handle(*deliveries):
-    return {item.delivery: item for wave in dispatch.handle(deliveries) for item in wave}
+    """What became of each delivery, in their order; None: it is held."""
+    became = {}
+    for wave in dispatch.handle(deliveries):
+        became |= {result.decoded.delivery: result for result in wave.results} | dict.fromkeys(wave.held)
+    return [became[delivery] for delivery in deliveries]
+
+
+def outcomes(*deliveries):
+    return [result.outcome if result else "held" for result in handle(*deliveries)]
 
 
 def test_only_the_messages_of_the_locked_device_are_held_and_all_of_them(dock, somebody):
     locked, later, other = topology(dock.sn, "1"), topology(dock.sn, "2"), topology("OTHER", "3")
     lock(somebody, "devices_device", f"sn = '{dock.sn}'")
-    handled = handle(locked, later, other)
-    assert [handled[said].is_held for said in (locked, later, other)] == [True, True, False]
-    assert [handled[said].outcome for said in (locked, later, other)] == ["ignored", "ignored", "answered"]
+    assert outcomes(locked, later, other) == ["held", "held", "answered"]
     somebody.rollback()
-    handled = handle(locked, later)
-    assert [handled[said].outcome for said in (locked, later)] == ["answered", "answered"]
+    assert outcomes(locked, later) == ["answered", "answered"]
 
 
 def test_what_was_held_for_too_long_is_answered_with_an_error(dock, somebody, caplog):
     lock(somebody, "devices_device", f"sn = '{dock.sn}'")
-    [item] = handle(topology(dock.sn, "1", at=datetime.now(UTC) - dispatch.LONGEST_HOLD)).values()
-    assert (item.is_held, item.outcome) == (False, "error")
-    assert json.loads(item.reply)["data"]["result"] != 0
+    [result] = handle(topology(dock.sn, "1", at=datetime.now(UTC) - dispatch.LONGEST_HOLD))
+    assert result.outcome == "error"
+    assert json.loads(result.reply)["data"]["result"] != 0
     assert "No handler could cope" in caplog.text
 
 
 def test_a_locked_organization_puts_the_journal_off(dock, somebody, caplog):
     lock(somebody, "organizations_organization", f"id = {dock.organization_id}")
     for tid in "12":
-        journal.write(list(handle(topology(dock.sn, tid)).values()))
+        journal.write(handle(topology(dock.sn, tid)))
     assert not Exchange.objects.exists()
     assert "2 rows wait" in caplog.text
     somebody.rollback()
     journal.write([])  # a batch that holds our own ping, perhaps
     assert Exchange.objects.count() == 2
-    journal.write(list(handle(topology(dock.sn, "3")).values()))
+    journal.write(handle(topology(dock.sn, "3")))
     assert [*Exchange.objects.order_by("pk").values_list("tid", flat=True)] == ["1", "2", "3"]
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 def cost(method, data):
     said = {"tid": "t", "bid": "b", "timestamp": 1, "method": method, "data": data}
     delivery = Delivery(topic="thing/product/DOCK1/requests", payload=json.dumps(said).encode(), mid=1)
-    return [item.cost for wave in dispatch.handle([delivery]) for item in wave]
+    return [item.cost for wave in dispatch.handle([delivery]) for item in wave.results]
 
 
 def entries(*codes):

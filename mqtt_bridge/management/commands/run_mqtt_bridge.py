@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -18,14 +17,20 @@ class Command(BaseCommand):
 
     help = "Answer docks: bridge MQTT and the database until SIGTERM. Start a second one as a stand-by."
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
+    def handle(self, *_args: object, **_options: object) -> None:
         # What the broker sends passes the interpreter's lock several times, and the thread that handles a batch may
         # hold it for so long each time (seconds; 0.005 if not set).
         sys.setswitchinterval(0.0005)
         connections.settings["default"]["CONN_MAX_AGE"] = None  # opening one costs 8 ms per batch
         timeouts.limit(timeouts.BRIDGE)
-        if _lacks_migrations():
-            raise CommandError("The database lacks migrations: run manage.py migrate first.")
+        try:
+            executor = MigrationExecutor(connections["default"])
+            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+                raise CommandError("The database lacks migrations: run manage.py migrate first.")
+        except (DatabaseError, InterfaceError):
+            pass  # it does not answer: the bridge waits for it
+        finally:
+            connections["default"].close()
         try:
             bridge = Bridge(url=settings.MQTT_URL, client_id=settings.MQTT_CLIENT_ID)
         except ValueError as error:
@@ -33,15 +38,3 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())
         bridge.run()
-
-
-def _lacks_migrations() -> bool:
-    """Whether the tables are missing or older than this program; False while the database does not answer."""
-    connection = connections["default"]
-    try:
-        executor = MigrationExecutor(connection)
-        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    except (DatabaseError, InterfaceError):
-        return False  # the bridge waits for it
-    finally:
-        connection.close()

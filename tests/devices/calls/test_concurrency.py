@@ -69,7 +69,7 @@ def hear():
     said = [word for call in recent for word in words(call)]
     random.shuffle(said)
     for wave in dispatch.handle(said):
-        assert not [item.reason for item in wave if item.outcome == "error"]
+        assert not [item.reason for item in wave.results if item.outcome == "error"]
 
 
 def words(call):

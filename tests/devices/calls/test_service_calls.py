@@ -66,7 +66,7 @@ def hear(call, data, *, channel="services_reply", sn=None, **fields):
     topic = f"thing/product/{sn or call.device.sn}/{channel}"
     [wave] = dispatch.handle([Delivery(topic=topic, payload=json.dumps(message).encode(), mid=1)])
     call.refresh_from_db()
-    return wave[0]
+    return wave.results[0]
 
 
 def event(call, status, percent=None, **fields):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from mqtt_bridge.line.inbox import LEAST, LEAST_STRANGERS, WITH_STRANGERS, WORK, Delivery, Inbox, sender
+from mqtt_bridge.line.inbox import LEAST, LEAST_STRANGERS, WITH_STRANGERS, WORK, Delivery, Inbox, gateway_of
+from mqtt_bridge.rate_limit import ENVELOPE
 
 
 def delivery(sn, number=0, *, cost=1):
-    said = Delivery(topic=f"thing/product/{sn}/requests", payload=str(number).encode(), mid=number + 1)
-    said.cost = cost
-    return said
+    objects = "{" * (cost + ENVELOPE)
+    return Delivery(topic=f"thing/product/{sn}/requests", payload=f"{number} {objects}".encode(), mid=number + 1)
 
 
 def filled(*deliveries):
@@ -19,7 +19,7 @@ def filled(*deliveries):
 
 
 def take(inbox, limit=256):
-    return [f"{sender(said.topic)} {said.payload.decode()}" for said in inbox.take(limit=limit, timeout=0)]
+    return [f"{said.gateway} {said.payload.split()[0].decode()}" for said in inbox.take(limit=limit, timeout=0)]
 
 
 def test_a_dock_waits_for_no_more_than_one_batch_of_a_flood():
@@ -73,8 +73,8 @@ def test_too_many_preferred_gateways_are_forgotten_and_lose_nothing(monkeypatch)
 @pytest.mark.parametrize(
     ("topic", "name"), [("sys/product/DOCK1/status", "DOCK1"), ("bridge/one/ping", "ping"), ("other", "")]
 )
-def test_sender_is_the_third_part_of_the_topic(topic, name):
-    assert sender(topic) == name
+def test_gateway_is_the_third_part_of_the_topic(topic, name):
+    assert gateway_of(topic) == name
 
 
 def test_what_is_put_back_comes_again_after_its_rest_and_before_what_its_gateway_said_since(monkeypatch):
@@ -82,7 +82,7 @@ def test_what_is_put_back_comes_again_after_its_rest_and_before_what_its_gateway
     monkeypatch.setattr("mqtt_bridge.line.inbox.monotonic", lambda: now)
     box = filled(delivery("LOCKED", 1), delivery("LOCKED", 2), delivery("LOCKED", 3), delivery("OTHER", 1))
     size = box.size
-    taken = [said for said in box.take(limit=3, timeout=0) if sender(said.topic) == "LOCKED"]
+    taken = [said for said in box.take(limit=3, timeout=0) if said.gateway == "LOCKED"]
     box.put_back(taken, rest=0.5)
     box.put(delivery("LOCKED", 4))
     assert (len(box), box.size) == (4, size)

@@ -238,7 +238,7 @@ def test_qos_2_and_messages_without_end_are_not_sent(broker, make_publisher, qos
 
 def test_each_process_makes_its_own_publisher_at_first_use(broker, settings, monkeypatch):
     settings.MQTT_URL = broker.url
-    monkeypatch.setattr(publisher_module, "_own", None)
+    monkeypatch.setattr(publisher_module, "_publishers", {})
     mine = publisher()
     assert publisher() is mine
     assert mine.connect()

@@ -1,0 +1,103 @@
+"""How much each gateway may write into the journal in a day: `settings.JOURNAL_BYTES_PER_DAY`, 0 for no limit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from mqtt_bridge.models import Exchange
+
+ROW = 200  # bytes that a row takes beside payload and reply, about
+MAX_GATEWAYS = 100_000  # whose share of today is known
+STRANGERS = 20  # shares that all gateways without an owner have together: anybody may name ever new ones
+
+
+@dataclass
+class _Share:
+    """What one gateway has in the journal of today, for one owner; or all gateways that nobody owns."""
+
+    gateway_sn: str = ""  # "": all that nobody owns
+    size: int = 0  # bytes
+    skipped: int = 0  # messages
+    noted: int = 0  # of those, as the notice has it
+    noted_at: datetime | None = None  # `received_at` of the notice, a row of the journal
+
+    @property
+    def why(self) -> str:
+        """How the text of the notice begins."""
+        return Exchange.FULL if self.gateway_sn else Exchange.FULL_OF_STRANGERS
+
+    @property
+    def notice(self) -> str:
+        return f"{self.why}: {self.skipped} more are not kept"
+
+
+class Allowance:
+    """The shares of today, in memory, so that they cost no query: after a restart each gateway may fill its own again.
+
+    A stranger is a gateway without an owner, whatever organization it names.
+    """
+
+    def __init__(self) -> None:
+        self._day: date | None = None
+        self._shares: dict[tuple[str, int | None], _Share] = {}  # by gateway and organization
+        self._strangers = _Share()
+
+    def is_full(self, owner: int | None) -> bool:
+        """Whether nothing more is kept today of a stranger, because strangers sent too much."""
+        limit = STRANGERS * settings.JOURNAL_BYTES_PER_DAY
+        return owner is None and limit > 0 and self._strangers.size >= limit
+
+    def count_stranger(self, size: int) -> None:
+        """Count what is kept of a stranger outside the journal, in bytes."""
+        self._strangers.size += ROW + size
+
+    def keep(self, rows: Sequence[Exchange], owners: Mapping[str, int | None]) -> list[Exchange]:
+        """The rows that fit; and once a day for each share that is full, a notice that says so."""
+        if not settings.JOURNAL_BYTES_PER_DAY:
+            return list(rows)
+        today = timezone.now().date()
+        if self._day != today or len(self._shares) > MAX_GATEWAYS:
+            self.update_notices()
+            self._shares.clear()
+        if self._day != today:
+            self._day, self._strangers = today, _Share()
+        kept = []
+        for row in rows:
+            owner, organization_id = owners.get(row.gateway_sn), row.organization_id
+            if self.is_full(owner):
+                share, organization_id = self._strangers, None
+            else:
+                key = row.gateway_sn, organization_id
+                share = self._shares.get(key) or self._shares.setdefault(key, _Share(row.gateway_sn))
+                if share.size < settings.JOURNAL_BYTES_PER_DAY:
+                    size = len(row.payload.encode()) + len(row.reply.encode())
+                    share.size += ROW + size
+                    if owner is None:
+                        self.count_stranger(size)
+                    kept.append(row)
+                    continue
+            share.skipped += 1
+            if share.noted_at is None:
+                share.noted, share.noted_at = 1, row.received_at
+                kept.append(
+                    Exchange(
+                        gateway_sn=share.gateway_sn,
+                        organization_id=organization_id,
+                        channel=row.channel,
+                        received_at=row.received_at,
+                        outcome=Exchange.Outcome.IGNORED,
+                        reason=share.notice,
+                    )
+                )
+        return kept
+
+    def update_notices(self) -> None:
+        """Bring the notices up to date; a statement for each share that was exceeded since the last time."""
+        for share in (self._strangers, *self._shares.values()):
+            if share.noted_at is not None and share.skipped != share.noted:
+                notices = Exchange.objects.filter(gateway_sn=share.gateway_sn, received_at=share.noted_at, method="")
+                notices.filter(reason__startswith=share.why).update(reason=share.notice)
+                share.noted = share.skipped
