@@ -27,9 +27,9 @@ from mqtt_bridge.protocol.messages import (
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import Channel
-from mqtt_bridge.router import ANY, Route, accepted, failed
+from mqtt_bridge.router import ANY, Route, Routes, accepted, failed
 
-ROUTES = {
+ROUTES: Routes = {
     # the onboarding, in its order
     (Channel.REQUESTS, "config"): Route(
         devices.config,

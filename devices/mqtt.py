@@ -80,7 +80,7 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
     return replies
 
 
-def _bind_request(message: Message) -> binding.Request:
+def _bind_request(message: Message[BindRequest]) -> binding.Request:
     """What the dock asks; an entry that differs from the topic's serial number in case only means the dock itself."""
     devices: list[BindDevice] = message.data.bind_devices
     own = message.sn.casefold()
