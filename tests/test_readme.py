@@ -1,4 +1,4 @@
-"""What the README tells people to type."""
+"""What the README and the guides tell people to type."""
 
 import json
 import os
@@ -16,12 +16,14 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent
 from tests.stack import ROOT, running_stack, wait_for
 
+DEVELOPING = (ROOT / "docs/developing.md").read_text()
+RUNNING = (ROOT / "docs/running.md").read_text()
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
 def test_tour_binds_a_dock_by_hand(prepared, tmp_path):
-    [tour] = re.findall(r"<!-- tour:.*?-->\n```sh\n(.*?)```", README, flags=re.DOTALL)
+    [tour] = re.findall(r"<!-- tour:.*?-->\n```sh\n(.*?)```", DEVELOPING, flags=re.DOTALL)
     clients = programs.find("mosquitto-clients")
     with running_stack("sqlite", tmp_path, template=prepared("sqlite")) as stack:
         stack.manage("shell", "-v0", "-c", "from cloudapi.embedded import demo; demo.prepare()")
@@ -41,7 +43,7 @@ def test_tour_binds_a_dock_by_hand(prepared, tmp_path):
 
 
 def test_script_asks_a_dock_for_a_service(dock):
-    [script] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    [script] = re.findall(r"```python\n(.*?)```", DEVELOPING, flags=re.DOTALL)
     Device.objects.filter(pk=dock.pk).update(sn="DEMODOCK00001")
     names = {"Actor": Actor, "AuditEvent": AuditEvent, "Device": Device, "asking": asking}
     exec(script, names)  # noqa: S102 - our own words
@@ -54,7 +56,7 @@ def test_linked_file_exists(target):
 
 
 def test_production_is_told_all_that_it_needs_and_nothing_that_is_not_explained():
-    exported = set(re.findall(r"([A-Z_]+)=", " ".join(re.findall(r"^export .*$", README, flags=re.MULTILINE))))
+    exported = set(re.findall(r"([A-Z_]+)=", " ".join(re.findall(r"^export .*$", RUNNING, flags=re.MULTILINE))))
     rows = re.findall(r"^\| (`[A-Z_`, ]+) \|(.*)$", CONFIGURATION, flags=re.MULTILINE)
     explained = {name: "*required.*" in row for names, row in rows for name in re.findall(r"[A-Z_]+", names)}
     assert exported <= explained.keys()

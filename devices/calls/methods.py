@@ -2,7 +2,7 @@
 
 Fields and answers are those of DJI's pages on remote unlocking (flysafe) and on the DJI account. The data of
 a call equals the `data` of its message, except for files, which are named by the key of our row.
-See also docs/architecture.md.
+docs/adding-a-service.md adds a service step by step.
 """
 
 from typing import Annotated, Final, Literal
