@@ -85,3 +85,8 @@ OUTCOMES: dict[str, Callable[[ServiceCall, Struct | None], list[FollowUp] | None
 PAYLOADS: dict[str, Callable[[ServiceCall], Struct]] = {
     method.name: import_string(method.payload) for method in METHODS.values() if method.payload
 }
+
+# What a simulated dock answers to a service that it has no code for: the steps it reports, None without events.
+SIMULATED: dict[str, tuple[str, ...] | None] = {
+    method.name: method.steps if method.event else None for method in METHODS.values()
+}

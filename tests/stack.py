@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
+from mqtt_bridge.simulator import services
 from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from tests import fork_server
@@ -253,6 +254,9 @@ class Stack:
     @contextmanager
     def fleet(self, *, count=1, organization_id="12345678", binding_code=CODE, options=QUICK, **more):
         """Simulated docks that run beside the test; yields (fleet, loop)."""
+        from cloudapi.mqtt_routes import SIMULATED  # Django is set up by now
+
+        services.learn(SIMULATED)
         docks = Fleet(
             count=count,
             mqtt_url=self.broker.url,

@@ -1,4 +1,4 @@
-"""What keeps the code easy to find one's way in: sizes, and no circle of imports. Layers are contracts (pyproject.toml)."""
+"""Modules are short, folders small, imports free of circles. The layers are contracts in pyproject.toml."""
 
 from collections import Counter
 from graphlib import TopologicalSorter

@@ -25,11 +25,13 @@ from django.utils import timezone
 from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import Mosquitto, ServerError
 from cloudapi.embedded.worker import WorkerError, running_worker
+from cloudapi.mqtt_routes import SIMULATED
 from devices.diagnosis.onboarding import onboarding
 from devices.models import Device
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.lock import FileLock
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.simulator import services
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from organizations.models import BindingCode, Membership, Organization, Role
@@ -260,6 +262,7 @@ def prepare() -> None:
 
 def _fleet(broker_url: str, count: int) -> Fleet:
     """Docks that belong to the organizations in turn; the last one knows no code."""
+    services.learn(SIMULATED)
     options = Options(aircraft_stays_on=AIRCRAFT_STAYS_ON)
     fleet = Fleet(count=count, mqtt_url=broker_url, sn_prefix=SN_PREFIX, options=options)
     for position, dock in enumerate(fleet.docks[:-1]):

@@ -49,6 +49,7 @@ class Method:
     outcome: str = ""
     payload: str = ""
     example: Data = field(default_factory=dict)  # data as in DJI's sample
+    steps: tuple[str, ...] = ()  # step keys of its progress, from DJI's page; simulated docks report them
 
     def read(self, data: object) -> dict[str, Any]:
         """The data of a call, checked; ValueError says what is wrong, without repeating any text that was given."""

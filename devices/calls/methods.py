@@ -82,8 +82,8 @@ class LoginInput(Confidential, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
-class LogoutInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing."""
+class NoInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No data."""
 
 
 # --- what is kept of the answers -------------------------------------------------------------------
@@ -257,7 +257,7 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             name=LOGOUT,
             label="Log out of DJI",
-            input=LogoutInput,
+            input=NoInput,
             reply=AccountReply,
             event=AccountEvent,
             panel="DJI account",

@@ -3,8 +3,11 @@
 import asyncio
 from argparse import ArgumentParser, BooleanOptionalAction
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from mqtt_bridge import router
+from mqtt_bridge.simulator import services
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.faults import FAULTS
 from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
@@ -66,6 +69,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
             self.stdout.flush()  # a pipe would get it in blocks
 
+        services.learn(router.tables(settings.MQTT_ROUTES).SIMULATED)
         try:
             fleet = Fleet(
                 count=count,

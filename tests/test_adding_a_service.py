@@ -1,0 +1,43 @@
+"""The page about adding a service is right: what it says is done in a copy of the repository, and its test passes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+from tests.stack import ROOT
+
+PAGE = (ROOT / "docs/adding-a-service.md").read_text()
+# `<!-- new file: PATH -->` and the block that follows
+BLOCK = re.compile(r"<!-- (new file|row|import): (\S+) -->\n```python\n(.*?)```", re.DOTALL)
+
+
+def test_what_the_page_says_adds_a_service(tmp_path):
+    copy = tmp_path / "copy"
+    for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    blocks = BLOCK.findall(PAGE)
+    assert [kind for kind, _, _ in blocks] == ["new file", "row", "import", "new file"]
+    for kind, path, text in blocks:
+        file = copy / path
+        match kind:
+            case "new file":
+                file.write_text(text)
+            case "row":  # the last one of the table
+                table, rest = file.read_text().split("\n    )\n}\n", 1)
+                row = textwrap.indent(text.rstrip(), " " * 8)
+                file.write_text(f"{table}\n{row},\n    )\n}}\n{rest}")
+            case "import":
+                before, after = file.read_text().split("from mqtt_bridge.protocol.journal", 1)
+                file.write_text(f"{before}{text}from mqtt_bridge.protocol.journal{after}")
+    (copy / ".cache").symlink_to(ROOT / ".cache")
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "tests/devices/calls/test_device_reboot.py"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    assert "6 passed" in run.stdout
