@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from devices.live import frame_sender, subscription
-from devices.live.subscription import View
+from devices.live.subscription import Subscription
 from devices.live.websocket import (
     AWAY,
     BAD_REQUEST,
@@ -21,7 +21,7 @@ from devices.live.websocket import (
     SEND_TIMEOUT,
     TOO_MANY,
     TRY_AGAIN,
-    Stream,
+    FrameStream,
 )
 from organizations.tenancy import Principal
 
@@ -35,11 +35,11 @@ _open: Counter[str] = Counter()  # the sockets of this process, by user or key; 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """What both sockets do: identify the user, accept, let a stream send, close with its code."""
 
-    stream: Stream
+    stream: FrameStream
     task: asyncio.Task[None] | None = None
     whose: str | None = None  # the key under which `_open` counts it
 
-    def look(self, user: Principal) -> View | None:
+    def look(self, user: Principal) -> Subscription | None:
         """What this user may see here, None for nothing; reads the database."""
         raise NotImplementedError
 
@@ -62,8 +62,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Accept in any case, for only then does a browser learn the code with which it is closed."""
         # The holder of an API key (cloudapi/web/origins.py), else of a session.
         who = self.scope.get("who") or functools.partial(subscription.user_of, self.scope["session"].session_key)
-        self.stream = Stream(
-            send=self.send, layer=self.channel_layer, channel=self.channel_name, who=who, look=self.look
+        self.stream = FrameStream(
+            send=self.send, layer=self.channel_layer, channel=self.channel_name, identify=who, subscribe=self.look
         )
         code: int | None = TRY_AGAIN
         if _open.total() < settings.SOCKETS and _open[""] < HANDSHAKES:
@@ -101,13 +101,13 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if is_refetch(text_data):
-            self.stream.outbox.ask_snapshot()
+            self.stream.queue.ask_snapshot()
         else:
-            self.stream.outbox.close(BAD_REQUEST)
+            self.stream.queue.close(BAD_REQUEST)
 
     async def frames(self, message: dict[str, list[tuple[str, str]]]) -> None:
         """Take the frames that `devices/live/frame_sender.py` sent to a group."""
-        self.stream.hear(message["frames"])
+        self.stream.receive(message["frames"])
 
 
 def is_refetch(text: str | None) -> bool:
@@ -123,15 +123,15 @@ def is_refetch(text: str | None) -> bool:
 class DeviceConsumer(LiveConsumer):
     """`/ws/devices/{sn}/`: a device, its account, its calls."""
 
-    def look(self, user: Principal) -> View | None:
-        return subscription.device_view(user, self.scope["url_route"]["kwargs"]["sn"])
+    def look(self, user: Principal) -> Subscription | None:
+        return subscription.to_device(user, self.scope["url_route"]["kwargs"]["sn"])
 
 
 class OrganizationConsumer(LiveConsumer):
     """`/ws/organizations/{organization_id}/`: the calls of an organization."""
 
-    def look(self, user: Principal) -> View | None:
-        return subscription.organization_view(user, self.scope["url_route"]["kwargs"]["organization_id"])
+    def look(self, user: Principal) -> Subscription | None:
+        return subscription.to_organization(user, self.scope["url_route"]["kwargs"]["organization_id"])
 
 
 class NotFoundConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

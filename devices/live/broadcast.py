@@ -1,7 +1,7 @@
-"""Telling browsers what changed: steps call this in their transaction, and its commit sends the frames.
+"""Sends browsers what changed: steps call this in their transaction, and its commit sends the frames.
 
-Who may see a frame is decided by its group (`docs/live.md`). A frame about a call goes to those who watch the
-organization whose call it is, and to those who watch the device as that organization's: never to a later owner.
+The group of a frame decides who may see it (`docs/live.md`). A frame about a call goes to the sockets of the
+organization whose call it is, and to those of the device as that organization's: never to a later owner.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,14 @@ from devices.serializers import ServiceCallSerializer
 
 def tell_calls(calls: Iterable[ServiceCall]) -> None:
     """Send these calls, as they are now, when the transaction commits; at most a query per kind of related row."""
-    told = list(calls)
-    if not told:
-        return
-    prefetch_related_objects(told, *ServiceCallSerializer.related)
-    texts = [frame_text("service_call", _serializer().to_representation(call)) for call in told]
-    _on_commit(
-        Frame(group, text)
-        for call, text in zip(told, texts, strict=True)
-        for group in (device_group(call.device_id, call.organization_id), organization_group(call.organization_id))
-    )
+    changed = list(calls)
+    prefetch_related_objects(changed, *ServiceCallSerializer.related)
+    frames = []
+    for call in changed:
+        text = frame_text("service_call", _serializer().to_representation(call))
+        owner = call.organization_id
+        frames += [Frame(device_group(call.device_id, owner), text), Frame(organization_group(owner), text)]
+    _on_commit(frames)
 
 
 def tell_account(device: Device) -> None:
@@ -44,20 +42,20 @@ def tell_licenses(device: Device) -> None:
 def tell_device(devices: Iterable[Device]) -> None:
     """Say that these devices changed, when the transaction commits; no query.
 
-    It is said to those who watch the devices of the organization that a device belongs to at this moment: whoever
-    changes the owner calls this before and after. Rights are read again by every socket that hears it.
+    The frame goes to the sockets of the organization that owns the device at this moment: a step that changes the
+    owner calls this before and after. Every socket that receives it checks its rights again.
     """
     _on_commit([_hint("device", device) for device in devices])
 
 
 def tell_rights(kind: str, pk: object) -> None:
-    """Let the sockets of a "user" or an API "key" read their rights again, when the transaction commits; no query."""
+    """Let the sockets of a "user" or an API "key" check their rights, when the transaction commits; no query."""
     _on_commit([Frame(rights_group(kind, pk), "")])
 
 
 @cache
 def _serializer() -> ServiceCallSerializer:
-    """One for all calls: making its fields takes ten times as long as using them."""
+    """One for all calls: building its fields takes ten times as long as using them."""
     return ServiceCallSerializer()
 
 

@@ -1,8 +1,8 @@
-"""What a WebSocket shows: whose it is, which groups it hears, and the snapshot it starts with."""
+"""What a WebSocket shows: whose it is, which groups it receives, and the snapshot it starts with."""
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -22,7 +22,7 @@ LATEST = 20  # calls in a snapshot, beside those that are open
 MOST = 500  # calls in a snapshot
 
 
-class View(NamedTuple):
+class Subscription(NamedTuple):
     """What one socket shows, as this user may see it now."""
 
     whose: str  # the group of this user or key
@@ -36,23 +36,27 @@ class View(NamedTuple):
 
     def snapshot(self) -> str:
         """The first frame: the device and its account, the open calls and the latest. Two queries at most."""
-        calls = _open_and_latest(self.calls)
+        latest = self.calls.order_by("-created").values("pk")[:LATEST]
+        shown = self.calls.filter(Q(status__in=OPEN_STATUSES) | Q(pk__in=latest)).order_by("-created")
+        # One more than a snapshot holds shows that there are more.
+        calls = list(shown.select_related(*ServiceCallSerializer.related)[: MOST + 1])
+        account = getattr(self.device, "account", None)
         return frame_text(
             "snapshot",
             {
                 "device": self.device and DeviceSerializer(self.device, context={"watch": watch()}).data,
-                "account": self.device and _account(self.device),
+                "account": account and DeviceAccountSerializer(account).data,
                 "service_calls": ServiceCallSerializer(calls[:MOST], many=True).data,
                 "is_complete": len(calls) <= MOST,
             },
         )
 
 
-Look = Callable[[Principal], View | None]
-Who = Callable[[], Principal]
+Subscribe = Callable[[Principal], Subscription | None]  # what this user may see, None if nothing
+Identify = Callable[[], Principal]  # whose socket it is now
 
 
-def device_view(user: Principal, sn: str) -> View | None:
+def to_device(user: Principal, sn: str) -> Subscription | None:
     """A device and the calls that its present owner made; None if this user may not see it. One query."""
     rows = Device.objects.visible_to(user).select_related(*DeviceSerializer.related, "account")
     device = rows.filter(sn=sn).first()
@@ -60,16 +64,16 @@ def device_view(user: Principal, sn: str) -> View | None:
         return None
     owner = device.organization_id
     calls, own = ServiceCall.objects.filter(device=device, organization=owner), _own_group(user)
-    return View(own, frozenset({device_group(device.pk, owner), hints_group(owner), own}), calls, device)
+    return Subscription(own, frozenset({device_group(device.pk, owner), hints_group(owner), own}), calls, device)
 
 
-def organization_view(user: Principal, organization_id: str) -> View | None:
+def to_organization(user: Principal, organization_id: str) -> Subscription | None:
     """An organization's calls; None if this user may not see it. One query."""
     found = Organization.objects.visible_to(user).filter(organization_id=organization_id).first()
     if found is None:
         return None
     calls, own = ServiceCall.objects.filter(organization=found), _own_group(user)
-    return View(own, frozenset({organization_group(found.pk), hints_group(found.pk), own}), calls)
+    return Subscription(own, frozenset({organization_group(found.pk), hints_group(found.pk), own}), calls)
 
 
 def _own_group(principal: Principal) -> str:
@@ -77,7 +81,7 @@ def _own_group(principal: Principal) -> str:
 
 
 def user_of(session_key: str | None) -> Principal:
-    """Who is signed in with this session at this moment, which may be nobody any more. Two queries."""
+    """Who is signed in with this session now, perhaps nobody any more. Two queries."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user: Principal = get_user(request)
@@ -87,7 +91,7 @@ def user_of(session_key: str | None) -> Principal:
 class KeyHolder:
     """A program that shows an API key: recognised once, then found by the key's row, so that the key is not kept.
 
-    Called, it tells whose socket it is at this moment, which may be nobody (any more). Two queries at most.
+    Called, it returns whose socket it is now, perhaps nobody (any more). Two queries at most.
     """
 
     def __init__(self, plain: str) -> None:
@@ -102,15 +106,3 @@ class KeyHolder:
         self._row = key.pk
         api_keys.note_use(key)
         return key
-
-
-def _account(device: Device) -> dict[str, Any] | None:
-    account = getattr(device, "account", None)
-    return account and DeviceAccountSerializer(account).data
-
-
-def _open_and_latest(calls: ServiceCallQuerySet) -> list[ServiceCall]:
-    """Newest first; one more than a snapshot holds tells that there are more."""
-    latest = calls.order_by("-created").values("pk")[:LATEST]
-    wanted = calls.filter(Q(status__in=OPEN_STATUSES) | Q(pk__in=latest))
-    return list(wanted.select_related(*ServiceCallSerializer.related).order_by("-created")[: MOST + 1])

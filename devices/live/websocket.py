@@ -5,20 +5,19 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from devices.live import frame_sender
-from devices.live.frame_queue import Outbox
-from devices.live.subscription import Look, View, Who
+from devices.live.frame_queue import FrameQueue
+from devices.live.frame_sender import UNREACHABLE, ChannelLayer
+from devices.live.subscription import Identify, Subscribe, Subscription
 
 logger = logging.getLogger(__name__)
 
-CHECK_EVERY = 30.0  # seconds between two looks at the rights
-READ_EVERY = 0.5  # seconds at least between two looks at the database for one socket
+CHECK_EVERY = 30.0  # seconds between two checks of the rights
+READ_EVERY = 0.5  # seconds at least between two reads of the database for one socket
 SEND_TIMEOUT = 60.0  # seconds in which a browser has to take a frame
 LEAVE_TIMEOUT = 5.0  # seconds
 
@@ -30,68 +29,74 @@ TOO_MANY = 4429
 INTERNAL_ERROR = 1011
 TRY_AGAIN = 1013
 
-AWAY = (*frame_sender.UNREACHABLE, DatabaseError, InterfaceError)
+AWAY = (*UNREACHABLE, DatabaseError, InterfaceError)
 
-# Of their own, so that sockets and requests do not wait for each other.
+# Their own threads, so that sockets and requests do not wait for each other.
 _readers = ThreadPoolExecutor(settings.SOCKET_THREADS, thread_name_prefix="socket")
 
 
-class Stream:
+class FrameStream:
     """A snapshot, then frames, as long as they may be seen.
 
-    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `who` tells whose socket it is
-    at each moment, `look` what they may see.
+    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `identify` returns whose socket it
+    is at each moment, `subscribe` what they may see.
     """
 
     def __init__(
-        self, *, send: Callable[[str], Awaitable[None]], layer: Any, channel: str, who: Who, look: Look
+        self,
+        *,
+        send: Callable[[str], Awaitable[None]],
+        layer: ChannelLayer,
+        channel: str,
+        identify: Identify,
+        subscribe: Subscribe,
     ) -> None:
-        self.outbox = Outbox()
+        self.queue = FrameQueue()
         self._send = send
         self._layer = layer
         self._channel = channel
-        self._who = who
-        self._look = look
-        self._view: View | None = None
+        self._identify = identify
+        self._subscribe = subscribe
+        self._subscription: Subscription | None = None
         self._groups: frozenset[str] = frozenset()
         self._has_begun = False  # with a snapshot; what arrives before it waits
         self._read_at = 0.0
 
-    def hear(self, frames: Iterable[tuple[str, str]]) -> None:
+    def receive(self, frames: Iterable[tuple[str, str]]) -> None:
         """Queue what was sent to a group: pairs of the serial number that a hint is about, else "", and the text.
 
-        Without a text it says that the rights of whoever listens have changed.
+        An empty text means that the rights of the user or key have changed.
         """
         for sn, text in frames:
             if not text:
-                self.outbox.ask_look()
+                self.queue.ask_check()
             elif not sn:
-                self.outbox.put(text)
-            elif self._view is not None and self._view.concerns(sn):
-                self.outbox.hint(text)
+                self.queue.put(text)
+            elif self._subscription is not None and self._subscription.concerns(sn):
+                self.queue.hint(text)
 
     async def begin(self) -> tuple[int | None, str]:
-        """Look who it is and whether they may see this; returns the code that refuses them, or None, and who it is."""
+        """Find out whose socket it is and what it may show; returns the code that refuses it, or None, and whose."""
         try:
-            is_signed_in, self._view, _ = await self._in_thread(is_snapshot_due=False)
+            is_signed_in, self._subscription, _ = await self._read_database(is_snapshot_due=False)
         except AWAY as error:
             logger.info("A WebSocket is sent away: %r", error)
             return TRY_AGAIN, ""
-        if self._view is None:
+        if self._subscription is None:
             return NOT_FOUND if is_signed_in else NOT_SIGNED_IN, ""
-        return None, self._view.whose
+        return None, self._subscription.whose
 
     async def run(self) -> int:
         """Send until there is a reason to close the socket; returns its code. `begin` comes before."""
         try:
-            assert self._view is not None  # noqa: S101  (begin found it)
-            await self._join(self._view.groups)
-            while (code := self.outbox.close_code) is None:
+            assert self._subscription is not None  # noqa: S101  (begin found it)
+            await self._join(self._subscription.groups)
+            while (code := self.queue.close_code) is None:
                 if self._has_begun:
-                    await self._send_all(self.outbox.take())
+                    await self._send_all(self.queue.take())
                 if self._seconds_to_read() <= 0 and (code := await self._read()) is not None:
                     break
-                await self.outbox.wait(max(0.0, self._seconds_to_read()))
+                await self.queue.wait(max(0.0, self._seconds_to_read()))
         except AWAY as error:  # the browser, the layer or the database
             logger.info("A WebSocket ends: %r", error)
             return TRY_AGAIN
@@ -102,41 +107,41 @@ class Stream:
         return code
 
     def _seconds_to_read(self) -> float:
-        pause = READ_EVERY if self.outbox.is_read_due else CHECK_EVERY
+        pause = READ_EVERY if self.queue.is_read_due else CHECK_EVERY
         return self._read_at + pause - asyncio.get_running_loop().time()
 
     async def _read(self) -> int | None:
-        """Look at the rights, and send what they allow; returns a code if they end here."""
-        hints, is_snapshot_due = self.outbox.take_hints(), self.outbox.is_snapshot_due
-        self.outbox.is_snapshot_due = False
-        _, view, snapshot = await self._in_thread(is_snapshot_due=is_snapshot_due)
-        if view is None:
+        """Check the rights, and send what they allow; returns a code if they end here."""
+        hints, is_snapshot_due = self.queue.take_hints(), self.queue.is_snapshot_due
+        self.queue.is_snapshot_due = False
+        _, self._subscription, snapshot = await self._read_database(is_snapshot_due=is_snapshot_due)
+        if self._subscription is None:
             return NO_LONGER_ALLOWED
-        self._view = view
-        if view.groups != self._groups:
+        if self._subscription.groups != self._groups:
             # First the groups, then, with the next read, a snapshot: nothing is lost between them.
-            await self._join(view.groups)
+            await self._join(self._subscription.groups)
             for hint in hints:
-                self.outbox.hint(hint)
-            self.outbox.ask_snapshot()
+                self.queue.hint(hint)
+            self.queue.ask_snapshot()
             return None
         self._read_at = asyncio.get_running_loop().time()
         await self._send_all([*snapshot, *hints])
         self._has_begun = self._has_begun or is_snapshot_due
         return None
 
-    async def _in_thread(self, *, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
-        read = sync_to_async(self._read_database, thread_sensitive=False, executor=_readers)
-        return await read(is_snapshot_due)
+    async def _read_database(self, *, is_snapshot_due: bool) -> tuple[bool, Subscription | None, list[str]]:
+        """Whether the client is signed in, what it may see, and the snapshot of that if it is due."""
 
-    def _read_database(self, is_snapshot_due: bool) -> tuple[bool, View | None, list[str]]:
-        close_old_connections()
-        try:
-            principal = self._who()
-            view = self._look(principal)
-            return principal.is_authenticated, view, [view.snapshot()] if view is not None and is_snapshot_due else []
-        finally:
+        def read() -> tuple[bool, Subscription | None, list[str]]:
             close_old_connections()
+            try:
+                principal = self._identify()
+                seen = self._subscribe(principal)
+                return principal.is_authenticated, seen, [seen.snapshot()] if seen and is_snapshot_due else []
+            finally:
+                close_old_connections()
+
+        return await sync_to_async(read, thread_sensitive=False, executor=_readers)()
 
     async def _send_all(self, texts: Iterable[str]) -> None:
         for text in texts:

@@ -10,8 +10,8 @@ from tests.fork_server import run
 SEND = """
 import django
 django.setup()
-from devices.live.frame_sender import Frame, Sender
-sender = Sender()
+from devices.live.frame_sender import Frame, FrameSender
+sender = FrameSender()
 sender.put([Frame("organization.1", '{"number": 1}')])
 assert sender.close(5)
 """

@@ -455,7 +455,7 @@ def test_rights_of_a_key_are_read_with_few_queries_and_without_the_key(dock, key
     who = subscription.KeyHolder(plain)
     for expected in (3, 2):  # the first notes the use
         with django_assert_num_queries(expected):
-            assert subscription.device_view(who(), dock.sn).device == dock
+            assert subscription.to_device(who(), dock.sn).device == dock
         assert plain not in repr(vars(who))
 
 
@@ -524,7 +524,7 @@ def test_rights_are_read_with_few_queries_whatever_there_is(alice, dock, django_
     for _ in range(30):
         make_call(dock, requested_by=alice, created=timezone.now())
     with django_assert_num_queries(3):
-        view = subscription.device_view(subscription.user_of(client.session.session_key), dock.sn)
+        view = subscription.to_device(subscription.user_of(client.session.session_key), dock.sn)
     with django_assert_num_queries(2):
         view.snapshot()
 

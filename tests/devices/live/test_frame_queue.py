@@ -3,65 +3,65 @@
 import asyncio
 import time
 
-from devices.live.frame_queue import LONGEST, MOST, Outbox
+from devices.live.frame_queue import LONGEST, MOST, FrameQueue
 
 
 def served():
-    """An outbox whose first snapshot is out."""
-    outbox = Outbox()
-    outbox.is_snapshot_due = False
-    return outbox
+    """A queue whose first snapshot is out."""
+    queue = FrameQueue()
+    queue.is_snapshot_due = False
+    return queue
 
 
 def test_it_begins_with_a_snapshot():
-    assert Outbox().is_read_due
+    assert FrameQueue().is_read_due
 
 
 def test_texts_are_taken_once_and_in_their_order():
-    outbox = served()
+    queue = served()
     for text in "abc":
-        outbox.put(text)
-    assert (outbox.is_read_due, list(outbox.take()), list(outbox.take())) == (False, ["a", "b", "c"], [])
+        queue.put(text)
+    assert (queue.is_read_due, list(queue.take()), list(queue.take())) == (False, ["a", "b", "c"], [])
 
 
 def test_the_same_hint_twice_is_one_and_wants_rights_to_be_read():
-    outbox = served()
+    queue = served()
     for text in "aba":
-        outbox.hint(text)
-    assert outbox.is_read_due
-    assert (list(outbox.take_hints()), list(outbox.take())) == (["a", "b"], [])
-    assert not outbox.is_read_due
+        queue.hint(text)
+    assert queue.is_read_due
+    assert (list(queue.take_hints()), list(queue.take())) == (["a", "b"], [])
+    assert not queue.is_read_due
 
 
 def test_too_many_texts_become_a_snapshot():
-    outbox = served()
+    queue = served()
     for number in range(MOST + 1):
-        outbox.put(str(number))
-    assert (list(outbox.take()), outbox.is_snapshot_due) == ([], True)
+        queue.put(str(number))
+    assert (list(queue.take()), queue.is_snapshot_due) == ([], True)
 
 
 def test_too_many_hints_become_a_snapshot():
-    outbox = served()
+    queue = served()
     for number in range(MOST + 1):
-        outbox.hint(str(number))
-    assert (list(outbox.take_hints()), outbox.is_snapshot_due) == ([], True)
+        queue.hint(str(number))
+    assert (list(queue.take_hints()), queue.is_snapshot_due) == ([], True)
 
 
 def test_too_long_texts_become_a_snapshot():
-    outbox = served()
+    queue = served()
     for _ in range(11):
-        outbox.put("x" * (LONGEST // 10))
-    assert (list(outbox.take()), outbox.is_snapshot_due) == ([], True)
+        queue.put("x" * (LONGEST // 10))
+    assert (list(queue.take()), queue.is_snapshot_due) == ([], True)
 
 
 def test_waiting_ends_with_news_and_with_time():
     async def scenario():
-        outbox = served()
-        asyncio.get_running_loop().call_later(0.02, outbox.put, "news")
+        queue = served()
+        asyncio.get_running_loop().call_later(0.02, queue.put, "news")
         started = time.monotonic()
-        await outbox.wait(60)
+        await queue.wait(60)
         woken = time.monotonic() - started
-        await outbox.wait(0.05)
+        await queue.wait(0.05)
         return woken, time.monotonic() - started
 
     woken, ended = asyncio.run(scenario())

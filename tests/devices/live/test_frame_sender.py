@@ -9,7 +9,7 @@ from django.conf import settings
 
 from cloudapi.embedded.servers import Redis
 from devices.live import frame_sender
-from devices.live.frame_sender import Frame, Sender
+from devices.live.frame_sender import Frame, FrameSender
 from tests import fork_server
 from tests.devices.live.listener import Listener
 from tests.stack import wait_for
@@ -33,7 +33,7 @@ def layer(redis):
 def quick_sender(layer, monkeypatch):
     monkeypatch.setattr(frame_sender, "SEND_TIMEOUT", 0.5)
     monkeypatch.setattr(frame_sender, "PAUSE", 0.1)
-    made = Sender(layer=layer, backlog=100)
+    made = FrameSender(layer=layer, backlog=100)
     yield made
     made.close(5)
 
@@ -76,7 +76,7 @@ def test_of_more_than_fit_the_oldest_are_dropped_and_counted(quick_sender, layer
     with Listener(GROUP, layer=layer) as listener:
         redis.freeze()
         quick_sender.put(frames(0))
-        wait_for(lambda: not quick_sender._waiting)
+        wait_for(lambda: not quick_sender._queue)
         quick_sender.put(frames(*range(1, 301)))
         assert quick_sender.dropped == 200
         redis.thaw()
@@ -91,7 +91,7 @@ def test_frames_flow_again_after_redis_is_back(quick_sender, layer, redis):
     time.sleep(0.5)
     redis.start()
     with Listener(GROUP, layer=layer) as listener:
-        wait_for(lambda: not quick_sender._waiting)
+        wait_for(lambda: not quick_sender._queue)
         for number in range(2, 20):
             quick_sender.put(frames(number))
             time.sleep(0.05)
@@ -108,7 +108,7 @@ def test_a_frame_that_no_layer_takes_is_dropped_and_the_next_arrives(quick_sende
 
 
 def test_closing_sends_what_waits(layer):
-    made = Sender(layer=layer)
+    made = FrameSender(layer=layer)
     with Listener(GROUP, layer=layer) as listener:
         made.put(frames(*range(500)))
         assert made.close(5)
@@ -159,11 +159,11 @@ def test_the_end_of_a_process_does_not_wait_for_a_dead_redis(redis):
 def test_a_forked_process_makes_a_sender_of_its_own(redis, layer):
     body = f"""
 frame_sender.send([frame_sender.Frame('{GROUP}', '1')])
-frame_sender.sender().close(5)
+frame_sender.of_process().close(5)
 pid = os.fork()
 if pid == 0:
     frame_sender.send([frame_sender.Frame('{GROUP}', '2')])
-    os._exit(0 if frame_sender.sender().close(5) else 1)
+    os._exit(0 if frame_sender.of_process().close(5) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     with Listener(GROUP, layer=layer) as listener:

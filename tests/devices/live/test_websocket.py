@@ -11,8 +11,8 @@ from django.test import Client
 
 from cloudapi.embedded.memory_layer import MemoryChannelLayer
 from devices.live import websocket
-from devices.live.subscription import device_view, user_of
-from devices.live.websocket import NO_LONGER_ALLOWED, TRY_AGAIN, Stream
+from devices.live.subscription import to_device, user_of
+from devices.live.websocket import NO_LONGER_ALLOWED, TRY_AGAIN, FrameStream
 from devices.models import Device
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,12 +49,12 @@ def run(look, session_key, *, send=None, seconds=1.5):
 
     async def scenario():
         layer = MemoryChannelLayer()
-        stream = Stream(
+        stream = FrameStream(
             send=send or keep,
             layer=layer,
             channel=await layer.new_channel(),
-            who=lambda: user_of(session_key),
-            look=lambda user: look(stream, user),
+            identify=lambda: user_of(session_key),
+            subscribe=lambda user: look(stream, user),
         )
         try:
             async with asyncio.timeout(seconds):
@@ -75,8 +75,8 @@ def test_the_snapshot_is_first_whatever_arrives_before_it(dock, session_key):
     def look(stream, user):
         looks.append(user)
         if len(looks) <= 2:
-            stream.hear([("", FRAME), (dock.sn, HINT)])
-        return device_view(user, dock.sn)
+            stream.receive([("", FRAME), (dock.sn, HINT)])
+        return to_device(user, dock.sn)
 
     assert run(look, session_key) == (None, ["snapshot", "service_call", "service_call", "licenses"])
 
@@ -87,10 +87,10 @@ def test_a_hint_outlives_the_move_to_the_next_owner(dock, staff, other_organizat
     def look(stream, user):
         looks.append(user)
         if len(looks) == 2:
-            stream.hear([(dock.sn, HINT)])
+            stream.receive([(dock.sn, HINT)])
         elif len(looks) == 3:
             Device.objects.update(organization=other_organization)
-        return device_view(user, dock.sn)
+        return to_device(user, dock.sn)
 
     assert run(look, sign_in(staff)) == (None, ["snapshot", "snapshot", "licenses"])
 
@@ -101,8 +101,8 @@ def test_rights_that_end_before_a_hint_is_passed_on_end_the_stream(dock, session
     def look(stream, user):
         looks.append(user)
         if len(looks) == 2:
-            stream.hear([(dock.sn, HINT)])
-        return device_view(user, dock.sn) if len(looks) <= 2 else None
+            stream.receive([(dock.sn, HINT)])
+        return to_device(user, dock.sn) if len(looks) <= 2 else None
 
     assert run(look, session_key) == (NO_LONGER_ALLOWED, ["snapshot"])
 
@@ -120,7 +120,7 @@ def test_a_browser_that_takes_nothing_is_given_up(dock, session_key, monkeypatch
     async def never(text):
         await asyncio.Event().wait()
 
-    assert run(lambda stream, user: device_view(user, dock.sn), session_key, send=never) == (TRY_AGAIN, [])
+    assert run(lambda stream, user: to_device(user, dock.sn), session_key, send=never) == (TRY_AGAIN, [])
 
 
 def test_a_socket_that_ends_while_it_joins_its_groups_is_no_fault(dock, session_key):
@@ -129,6 +129,6 @@ def test_a_socket_that_ends_while_it_joins_its_groups_is_no_fault(dock, session_
 
     def look(stream, user):
         stream._layer.group_add = forgotten
-        return device_view(user, dock.sn)
+        return to_device(user, dock.sn)
 
     assert run(look, session_key) == (TRY_AGAIN, [])
