@@ -1,14 +1,13 @@
-"""What docks say about unlock licenses: apply a list, note a switch, compare aircraft and dock.
+"""What docks report about unlock licenses: apply a list, note a switch, compare aircraft and dock.
 
 A dock has two inventories, told apart by DJI's `device_model_domain`: what is imported in the aircraft (0) and what
 FlySafe approved for the dock (3). DJI's page "remote unlock" has the messages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-from django.conf import settings
 from django.utils import timezone
 
 from devices.calls import methods
@@ -16,6 +15,7 @@ from devices.calls.transition import FollowUp
 from devices.live import broadcast
 from devices.models import Device, ServiceCall
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
+from licenses.validity import is_stale
 from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
@@ -57,7 +57,7 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
     broadcast.tell_licenses(call.device)
 
 
-def switched(call: ServiceCall, _data: Any) -> list[FollowUp]:
+def switched(call: ServiceCall, _data: object) -> list[FollowUp]:
     """The dock says that it switched a license: note it, and read the list that proves it."""
     if not _counts(call):
         return []
@@ -68,14 +68,13 @@ def switched(call: ServiceCall, _data: Any) -> list[FollowUp]:
     for row in rows.select_for_update().exclude(enabled=enable):
         before, row.enabled = row.enabled, enable
         row.save(update_fields=["enabled"])
-        event = _event(call, row, Kind.ENABLED if enable else Kind.DISABLED, timezone.now())
-        event.before, event.after = {"enabled": before}, {"enabled": enable}
-        event.save()
+        kind = Kind.ENABLED if enable else Kind.DISABLED
+        _event(call, row, kind, timezone.now(), {"enabled": before}, {"enabled": enable}).save()
     broadcast.tell_licenses(call.device)
     return _lists(Inventory.AIRCRAFT)
 
 
-def updated(call: ServiceCall, _data: Any) -> list[FollowUp]:
+def updated(call: ServiceCall, _data: object) -> list[FollowUp]:
     """The dock says that it updated its licenses, which proves no import: read both lists."""
     return _lists(Inventory.AIRCRAFT, Inventory.DOCK) if _counts(call) else []
 
@@ -93,7 +92,7 @@ def _lists(*inventories: Inventory) -> list[FollowUp]:
 
 
 def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
-    """Make the rows of the inventory what the list says."""
+    """Make the rows of the inventory what the list says; one statement for each kind of change that there is."""
     inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
     stored = {key: (raw, enabled) for key, raw, enabled in inventory.values_list("license_id", "raw", "enabled")}
     told = {license_.common_fields.license_id: license_ for license_ in licenses}
@@ -106,71 +105,52 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
     if not news and not gone:
         return  # as nearly always
     known = {row.license_id: row for row in inventory}
-    change = _Change(call, answer.fetched_at)
+    at = answer.fetched_at
+    new, changed, events = [], [], []
     for license_ in news:
         row = _read(answer, license_)
-        change.hear(known.get(row.license_id), row)
-    change.miss(known[key] for key in sorted(gone))
-    change.write()
+        before = known.get(row.license_id)
+        if before is None:
+            new.append(row)
+            events.append(_event(call, row, Kind.APPEARED, at, after=_shown(row)))
+        else:
+            row.pk, row.note = before.pk, before.note
+            changed.append(row)
+            events += _changes(call, before, row, at)
+    vanished = [known[key] for key in sorted(gone)]
+    for row in vanished:
+        note = {"note": row.note} if row.note else {}
+        events.append(_event(call, row, Kind.VANISHED, at, before=_shown(row) | note))
+    if vanished:
+        UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
+    UnlockLicense.objects.write_fields(changed, [*TOLD, "raw", "seen_at"])
+    append(UnlockLicense, new)
+    append(LicenseEvent, events)
 
 
-class _Change:
-    """The rows of one inventory while a list is applied."""
-
-    def __init__(self, call: ServiceCall, at: datetime) -> None:
-        self.call = call
-        self.at = at
-        self.new: list[UnlockLicense] = []
-        self.changed: list[UnlockLicense] = []
-        self.gone: list[UnlockLicense] = []
-        self.events: list[LicenseEvent] = []
-
-    def hear(self, known: UnlockLicense | None, told: UnlockLicense) -> None:
-        if known is None:
-            self.new.append(told)
-            self._note(told, Kind.APPEARED, after=_shown(told))
-            return
-        before, after = _shown(known), _shown(told)
-        told.pk, told.note = known.pk, known.note
-        self.changed.append(told)
-        differing = [name for name in TOLD if before[name] != after[name]]
-        if "enabled" in differing and told.enabled is not None:
-            kind = Kind.ENABLED if told.enabled else Kind.DISABLED
-            self._note(told, kind, before={"enabled": known.enabled}, after={"enabled": told.enabled})
-            differing.remove("enabled")
-        if differing:
-            self._note(
-                told,
-                Kind.CHANGED,
-                before={name: before[name] for name in differing},
-                after={name: after[name] for name in differing},
-            )
-
-    def miss(self, rows: Iterable[UnlockLicense]) -> None:
-        for row in rows:
-            self.gone.append(row)
-            self._note(row, Kind.VANISHED, before=_shown(row) | ({"note": row.note} if row.note else {}))
-
-    def write(self) -> None:
-        """One statement per kind of change, none for a kind that there is none of."""
-        if self.gone:
-            UnlockLicense.objects.filter(pk__in=[row.pk for row in self.gone]).delete()
-        if self.changed:
-            UnlockLicense.objects.bulk_create(
-                self.changed, update_conflicts=True, unique_fields=["id"], update_fields=[*TOLD, "raw", "seen_at"]
-            )
-        append(UnlockLicense, self.new)
-        append(LicenseEvent, self.events)
-
-    def _note(
-        self, row: UnlockLicense, kind: Kind, *, before: Mapping[str, Any] | None = None, after: Any = None
-    ) -> None:
-        event = _event(self.call, row, kind, self.at)
-        event.before, event.after = dict(before or {}), dict(after or {})
-        self.events.append(event)
+def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[LicenseEvent]:
+    """What became of a license that the list has in another form: it was switched, something else changed, or both."""
+    before, after = _shown(known), _shown(row)
+    differing = [name for name in TOLD if before[name] != after[name]]
+    events = []
+    if "enabled" in differing and row.enabled is not None:
+        kind = Kind.ENABLED if row.enabled else Kind.DISABLED
+        events.append(_event(call, row, kind, at, {"enabled": known.enabled}, {"enabled": row.enabled}))
+        differing.remove("enabled")
+    if differing:
+        old, new = ({name: values[name] for name in differing} for values in (before, after))
+        events.append(_event(call, row, Kind.CHANGED, at, old, new))
+    return events
 
 
-def _event(call: ServiceCall, row: UnlockLicense, kind: Kind, at: datetime) -> LicenseEvent:
+def _event(
+    call: ServiceCall,
+    row: UnlockLicense,
+    kind: Kind,
+    at: datetime,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> LicenseEvent:
     """An unsaved row of the history; the organization is the call's."""
     return LicenseEvent(
         device_id=row.device_id,
@@ -181,6 +161,8 @@ def _event(call: ServiceCall, row: UnlockLicense, kind: Kind, at: datetime) -> L
         kind=kind,
         at=at,
         call=call,
+        before=before or {},
+        after=after or {},
     )
 
 
@@ -207,7 +189,7 @@ def _read(answer: LicenseList, license_: License) -> UnlockLicense:
 
 
 def _moment(seconds: int | None) -> datetime | None:
-    """Seconds since 1970 as a moment; None also for what no calendar of ours holds."""
+    """Seconds since 1970 as a moment; None also for a date that Python cannot hold."""
     if seconds is None:
         return None
     try:
@@ -216,7 +198,7 @@ def _moment(seconds: int | None) -> datetime | None:
         return None
 
 
-def _shown(row: UnlockLicense) -> dict[str, Any]:
+def _shown(row: UnlockLicense) -> dict[str, object]:
     """What a license says, as JSON."""
     values = {name: getattr(row, name) for name in TOLD}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
@@ -307,8 +289,7 @@ def sides(device: Device, *, now: datetime) -> tuple[Side, Side]:
 def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Side:
     own = [one for one in lists if one.device_model_domain == domain]
     applied = next((one for one in own if one.applied), None)
-    limit = now - timedelta(hours=settings.LICENSE_STALE_HOURS)
-    return Side(domain, applied, own[0] if own else None, applied is None or applied.fetched_at < limit)
+    return Side(domain, applied, own[0] if own else None, applied is None or is_stale(applied.fetched_at, now))
 
 
 def pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:

@@ -7,6 +7,7 @@ import hashlib
 import re
 import unicodedata
 import uuid
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from django.conf import settings
@@ -51,7 +52,7 @@ class FileTooLargeError(ValidationError):
 
 
 class Ticket(NamedTuple):
-    """What an address of ours stands for."""
+    """What a signed address stands for."""
 
     file: LicenseFile
     call: ServiceCall | None
@@ -113,7 +114,12 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
     with transaction.atomic():
         row, is_new = LicenseFile.objects.get_or_create(organization=organization, md5=md5, defaults=fields)
         if is_new:
-            _refuse_too_many(organization)
+            kept = LicenseFile.objects.filter(organization=organization).aggregate(files=Count("pk"), size=Sum("size"))
+            if kept["files"] > FILES or kept["size"] > settings.LICENSE_FILES_CAP:
+                raise ValidationError(
+                    f"{organization.name} may have at most {FILES} license files, and "
+                    f"{filesizeformat(settings.LICENSE_FILES_CAP)} of them. Delete some that no dock needs any more."
+                )
             after = {"name": row.name, "size": row.size, "md5": md5}
             audit.record([audit.event(actor, "upload", row, organization_id=organization.pk, after=after)])
         elif not LicenseFile.objects.filter(pk=row.pk, content=content).exists():
@@ -121,16 +127,6 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
     stored: LicenseFile = row
     stored.already_there = not is_new
     return stored
-
-
-def _refuse_too_many(organization: Organization) -> None:
-    """Raise ValidationError if the files of an organization are too many or too large together."""
-    kept = LicenseFile.objects.filter(organization=organization).aggregate(files=Count("pk"), size=Sum("size"))
-    if kept["files"] > FILES or kept["size"] > settings.LICENSE_FILES_CAP:
-        raise ValidationError(
-            f"{organization.name} may have at most {FILES} license files, and "
-            f"{filesizeformat(settings.LICENSE_FILES_CAP)} of them. Delete some that no dock needs any more."
-        )
 
 
 def calls_using(file: LicenseFile) -> int:
@@ -162,13 +158,8 @@ def signed_url(file: LicenseFile, *, call: ServiceCall | None = None) -> str:
     The name at its end is for docks that name a download after its address; nothing depends on it.
     """
     token = SIGNER.sign(f"{file.pk}.{call.pk.hex if call else ''}")
-    return f"{settings.PUBLIC_URL}{reverse('license_file', args=[token, _plain_name(file.name)])}"
-
-
-def _plain_name(name: str) -> str:
-    """The name in letters that need no quoting in an address."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")
-    return plain or "license"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.name).strip("._")  # letters that need no quoting
+    return f"{settings.PUBLIC_URL}{reverse('license_file', args=[token, name or 'license'])}"
 
 
 def payload(call: ServiceCall) -> protocol.LicenseUpdateRequest:
@@ -194,7 +185,7 @@ def payload(call: ServiceCall) -> protocol.LicenseUpdateRequest:
 
 
 def redeem(token: str) -> Ticket | None:
-    """What the token of an address stands for, expired or not; None if we never made it or the file is gone."""
+    """What the token of an address stands for, expired or not; None for a forged one, or if the file is gone."""
     try:
         value = SIGNER.unsign(token)
     except BadSignature:
@@ -204,15 +195,11 @@ def redeem(token: str) -> Ticket | None:
     if file is None:
         return None
     asked = ServiceCall.objects.filter(pk=uuid.UUID(call)).first() if call else None
-    return Ticket(file, asked, _is_expired(token))
-
-
-def _is_expired(token: str) -> bool:
     try:
         SIGNER.unsign(token, max_age=settings.LICENSE_FILE_URL_SECONDS)
     except SignatureExpired:
-        return True
-    return False
+        return Ticket(file, asked, is_expired=True)
+    return Ticket(file, asked, is_expired=False)
 
 
 def log(file: LicenseFile, *, remote_address: str | None, **fields: object) -> LicenseFileDownload:
@@ -225,7 +212,7 @@ def log(file: LicenseFile, *, remote_address: str | None, **fields: object) -> L
 
 
 class Transfer:
-    """A download under way: whoever sends what `read` gives adds it to `sent` (bytes), and closes in the end.
+    """A download under way: the sender adds what it sent of `read` to `sent` (bytes), and closes in the end.
 
     "Finished" in the log means that every byte was handed to the network, no more.
     """
@@ -235,9 +222,18 @@ class Transfer:
         self.sent = 0
 
     def read(self) -> bytes:
-        """The piece that comes next; b"" at the end, and where the file has been deleted meanwhile."""
+        """The next piece; b"" at the end, and if the file has been deleted since."""
         piece: bytes = LicenseFile.objects.bytes_of(self._download.file_id, self.sent, PIECE)
         return piece
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, piece by piece, counted as sent once the next is asked for, and closed in the end."""
+        try:
+            while not self.is_complete and (piece := self.read()):
+                yield piece
+                self.sent += len(piece)
+        finally:
+            self.close()
 
     @property
     def is_complete(self) -> bool:

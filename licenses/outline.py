@@ -7,7 +7,7 @@ TopoJSON keeps a border that two countries share once, as an arc: thinned there,
 
 import json
 import sys
-from itertools import pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,22 @@ DECIMALS = 2
 Point = tuple[float, float]
 
 
-def outline(topology: dict[str, Any]) -> dict[str, Any]:
+def outline(topology: dict[str, Any]) -> dict[str, object]:
     """A FeatureCollection; the id of a country is its ISO 3166-1 number without leading zeros, none if it has none."""
-    arcs = [_thin(arc) for arc in _arcs(topology)]
+    (step_x, step_y), (left, bottom) = topology["transform"]["scale"], topology["transform"]["translate"]
+    arcs = []
+    for arc in topology["arcs"]:  # in whole steps from point to point
+        steps = accumulate(arc, lambda at, step: (at[0] + step[0], at[1] + step[1]))
+        points = _thin([(left + x * step_x, bottom + y * step_y) for x, y in steps])
+        arcs.append([(round(x, DECIMALS), round(y, DECIMALS)) for x, y in points])
+    arcs += [arc[::-1] for arc in reversed(arcs)]  # so that arcs[~n] is arc n backwards
     features = []
     for country in topology["objects"]["countries"]["geometries"]:
         parts = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
-        rings = [[_ring(arcs, ring) for ring in part] for part in parts]
+        rings = [
+            [[point for point, _ in groupby(chain.from_iterable(arcs[number] for number in ring))] for ring in part]
+            for part in parts
+        ]
         features.append(
             {
                 "type": "Feature",
@@ -34,20 +43,6 @@ def outline(topology: dict[str, Any]) -> dict[str, Any]:
             }
         )
     return {"type": "FeatureCollection", "features": features}
-
-
-def _arcs(topology: dict[str, Any]) -> list[list[Point]]:
-    """The arcs in degrees; TopoJSON stores whole steps from point to point."""
-    (step_x, step_y), (left, bottom) = topology["transform"]["scale"], topology["transform"]["translate"]
-    decoded = []
-    for arc in topology["arcs"]:
-        x = y = 0
-        points = []
-        for dx, dy in arc:
-            x, y = x + dx, y + dy
-            points.append((left + x * step_x, bottom + y * step_y))
-        decoded.append(points)
-    return decoded
 
 
 def _thin(points: list[Point]) -> list[Point]:
@@ -79,33 +74,19 @@ def _distance(point: Point, start: Point, end: Point) -> float:
     return float(((x - x1 - along * dx) ** 2 + (y - y1 - along * dy) ** 2) ** 0.5)
 
 
-def _ring(arcs: list[list[Point]], numbers: list[int]) -> list[Point]:
-    """A closed ring from arcs; the number ~n is arc n backwards."""
-    ring: list[Point] = []
-    for number in numbers:
-        points = arcs[number] if number >= 0 else arcs[~number][::-1]
-        ring += points if not ring else points[1:]
-    rounded = [(round(x, DECIMALS), round(y, DECIMALS)) for x, y in ring]
-    return [point for place, point in enumerate(rounded) if not place or point != rounded[place - 1]]
-
-
 def _worth_drawing(parts: list[list[list[Point]]]) -> list[list[list[Point]]]:
     largest = max(parts, key=lambda part: abs(_area(part[0])))
     kept = []
     for part in parts:
-        if part is largest or abs(_area(part[0])) >= SMALLEST:
-            holes = [_turned(ring, 1) for ring in part[1:] if len(ring) > 3 and abs(_area(ring)) >= SMALLEST]
-            kept.append([_turned(part[0], -1) if len(part[0]) > 3 else _box(part[0][0]), *holes])
+        outer, *holes = part
+        if part is not largest and abs(_area(outer)) < SMALLEST:
+            continue
+        if len(outer) < 4:  # thinning left nothing of it: a square of a few kilometres
+            x, y = outer[0]
+            corners = ((0, 0), (0.03, 0), (0.03, 0.03), (0, 0.03), (0, 0))
+            outer = [(round(x + dx, DECIMALS), round(y + dy, DECIMALS)) for dx, dy in corners]
+        kept.append([_turned(outer, -1), *(_turned(hole, 1) for hole in holes if abs(_area(hole)) >= SMALLEST)])
     return kept
-
-
-def _box(point: Point) -> list[Point]:
-    """A country of which thinning left nothing, as a square of a few kilometres."""
-    x, y = point
-    return [
-        (round(x + dx, DECIMALS), round(y + dy, DECIMALS))
-        for dx, dy in ((0, 0), (0.03, 0), (0.03, 0.03), (0, 0.03), (0, 0))
-    ]
 
 
 def _turned(ring: list[Point], clockwise: int) -> list[Point]:

@@ -1,8 +1,8 @@
 """Switching unlock licenses: what can be switched, what is under way, one at a time and many at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db.models import F, Q
 from django.utils import timezone
@@ -58,12 +58,12 @@ def attempts(licenses: Iterable[UnlockLicense]) -> dict[Key, Attempt]:
     A call that an earlier owner of the dock made is nobody's business any more.
     """
     rows = {(row.device_id, row.license_id): row for row in licenses if row.device_model_domain == Inventory.AIRCRAFT}
-    subjects = {_subject(license_id) for _, license_id in rows}
+    subject = methods.METHODS[methods.SWITCH].subject
     lately = Q(status__in=OPEN_STATUSES) | Q(created__gt=timezone.now() - LATELY)
     calls = ServiceCall.objects.filter(
         lately,
         device__in={device for device, _ in rows},
-        subject__in=subjects,
+        subject__in={subject({"license_id": license_id}) for _, license_id in rows},
         method=methods.SWITCH,
         organization=F("device__organization"),
     )
@@ -75,10 +75,6 @@ def attempts(licenses: Iterable[UnlockLicense]) -> dict[Key, Attempt]:
     return {
         key: attempt for key, attempt in found.items() if attempt.is_open or rows[key].enabled is not attempt.enable
     }
-
-
-def _subject(license_id: int) -> str:
-    return methods.METHODS[methods.SWITCH].subject({"license_id": license_id})
 
 
 def why_not(
@@ -102,15 +98,11 @@ def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "
     return asking.issue(
         device=license_.device,
         method=methods.SWITCH,
-        data=_data(license_, enable),
+        data={"license_id": license_.license_id, "enable": enable},
         actor=actor,
         note=note,
         queue=queue,
     )
-
-
-def _data(license_: UnlockLicense, enable: bool) -> dict[str, Any]:
-    return {"license_id": license_.license_id, "enable": enable}
 
 
 # --- many --------------------------------------------------------------------------------------------
@@ -146,9 +138,8 @@ def switch_many(
     planned = plan(licenses, enable=enable, watch=watch)
     left_out = [*skipped, *planned.skipped, *([] if queue else planned.waiting)]
     chosen = [*planned.now, *(row for row, _ in planned.waiting if queue)]
-    requests: list[tuple[Any, Mapping[str, Any]]] = [(row.device, _data(row, enable)) for row in chosen]
     return batches.start_each(
-        requests=requests,
+        requests=[(row.device, {"license_id": row.license_id, "enable": enable}) for row in chosen],
         method=methods.SWITCH,
         data={"enable": enable},
         actor=actor,

@@ -26,11 +26,10 @@ def synchronize(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     asked = 0
     for domain in Inventory:
-        data = {"device_model_domain": int(domain)}
         issued = asking.issue_many(
             devices=due(domain, now)[: settings.LICENSE_SYNC_PER_MINUTE - asked],
             method=methods.LIST,
-            data=data,
+            data={"device_model_domain": int(domain)},
             actor=Actor(AuditEvent.Through.SCHEDULE),
             note="by schedule",
         )
@@ -45,18 +44,14 @@ def due(domain: Inventory, now: datetime) -> QuerySet[Device]:
     attempts = ServiceCall.objects.filter(
         device=OuterRef("pk"), organization=OuterRef("organization"), subject=subject, created__gt=now - RETRY_AFTER
     )
+    # Organizations without hours want no schedule.
+    hours = Organization.objects.exclude(license_sync_hours=None).values_list("license_sync_hours", flat=True)
+    is_due = Q(pk__in=[])
+    for each in set(hours):
+        is_old = Q(read_at=None) | Q(read_at__lte=now - timedelta(hours=each or 0))
+        is_due |= Q(organization__license_sync_hours=each) & is_old
     docks = Device.objects.docks().filter(is_enabled=True, organization__is_active=True, state__online=True)
     found = docks.annotate(
         read_at=Subquery(lists.order_by("-asked_at").values("asked_at")[:1]), tried=Exists(attempts)
-    ).filter(_is_old(now), tried=False)
+    ).filter(is_due, tried=False)
     return found.order_by(F("read_at").asc(nulls_first=True), "pk")
-
-
-def _is_old(now: datetime) -> Q:
-    """Older than the organization's own hours, or never read; nothing of organizations that want no schedule."""
-    hours = Organization.objects.exclude(license_sync_hours=None).values_list("license_sync_hours", flat=True)
-    condition = Q(pk__in=[])
-    for each in set(hours):
-        old = Q(read_at=None) | Q(read_at__lte=now - timedelta(hours=each or 0))
-        condition |= Q(organization__license_sync_hours=each) & old
-    return condition

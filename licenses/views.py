@@ -1,8 +1,7 @@
 """The door where docks fetch license files, without a session, by a signed address."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -18,17 +17,9 @@ NOTHING = "There is no license file at this address, or the address has expired.
 class TransferResponse(StreamingHttpResponse):
     """Pieces that are read one by one from the database, under ASGI and WSGI alike."""
 
-    def __init__(self, transfer: files.Transfer, **kwargs: Any) -> None:
+    def __init__(self, transfer: files.Transfer, headers: dict[str, str]) -> None:
         self._transfer = transfer
-        super().__init__(self._pieces(), **kwargs)
-
-    def _pieces(self) -> Iterator[bytes]:
-        try:
-            while not self._transfer.is_complete and (piece := self._transfer.read()):
-                yield piece
-                self._transfer.sent += len(piece)
-        finally:
-            self._transfer.close()
+        super().__init__(transfer.pieces(), headers=headers, content_type="application/octet-stream")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -57,7 +48,7 @@ def license_file(request: HttpRequest, token: str, name: str = "") -> HttpRespon
     return send(request, ticket.file, call=ticket.call)
 
 
-def send(request: HttpRequest, file: LicenseFile, **who: Any) -> HttpResponseBase:
+def send(request: HttpRequest, file: LicenseFile, **who: object) -> HttpResponseBase:
     """The file as a download and nothing else, logged with `call`, `user` or `api_key`; for HEAD its headers only."""
     headers = {
         "Content-Length": str(file.size),
@@ -68,7 +59,7 @@ def send(request: HttpRequest, file: LicenseFile, **who: Any) -> HttpResponseBas
     if request.method == "HEAD":
         return HttpResponse(headers=headers, content_type="application/octet-stream")
     download = files.log(file, remote_address=request.META.get("REMOTE_ADDR"), **who)
-    return TransferResponse(files.Transfer(download), headers=headers, content_type="application/octet-stream")
+    return TransferResponse(files.Transfer(download), headers)
 
 
 def _nothing(status: int) -> HttpResponse:

@@ -168,8 +168,7 @@ def test_log_tells_who_got_how_much_for_which_call(dock_client, file, make_call)
 
 def test_download_that_breaks_off_is_logged_as_such(keep):
     file = keep(os.urandom(2 * files.PIECE))
-    response = views.TransferResponse(files.Transfer(files.log(file, remote_address=None)))
-    pieces = response._pieces()
+    pieces = files.Transfer(files.log(file, remote_address=None)).pieces()
     next(pieces)
     assert next(pieces)
     pieces.close()
