@@ -6,7 +6,6 @@ import django_filters
 from django import forms
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django_filters.rest_framework import DjangoFilterBackend
@@ -16,6 +15,7 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
 from rest_framework.parsers import MultiPartParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -24,7 +24,7 @@ from cloudapi.rest.filters import BeforeFilter, BooleanFilter, ChoiceFilter, Sin
 from devices.api.exchanges import OfDeviceMixin
 from devices.live import broadcast
 from licenses import catalog, files, validity, views
-from licenses.models import LicenseFile, UnlockLicense
+from licenses.models import LicenseFile, UnlockLicense, UnlockLicenseQuerySet
 from licenses.serializers import (
     INVENTORIES,
     DockLicenseSerializer,
@@ -73,20 +73,18 @@ class DockLicenseFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = UnlockLicense
         fields = ()
 
-    def of_inventory(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+    def of_inventory(self, rows: UnlockLicenseQuerySet, _name: str, value: str) -> UnlockLicenseQuerySet:
         return rows.filter(device_model_domain=DOMAINS[value])
 
-    def once(self, rows: Any, _name: str, value: bool) -> QuerySet[Any]:
-        listed: QuerySet[Any] = rows.listed() if value else rows
-        return listed
+    def once(self, rows: UnlockLicenseQuerySet, _name: str, value: bool) -> UnlockLicenseQuerySet:
+        return rows.listed() if value else rows
 
-    def in_state(self, rows: Any, _name: str, value: str) -> QuerySet[Any]:
+    def in_state(self, rows: UnlockLicenseQuerySet, _name: str, value: str) -> UnlockLicenseQuerySet:
         _, chosen = validity.STATES[value]
         return chosen(rows, timezone.now())
 
-    def matching(self, rows: Any, _name: str, value: str) -> QuerySet[Any]:
-        found: QuerySet[Any] = rows.matching(value)
-        return found
+    def matching(self, rows: UnlockLicenseQuerySet, _name: str, value: str) -> UnlockLicenseQuerySet:
+        return rows.matching(value)
 
 
 class LicenseFilter(DockLicenseFilter):
@@ -104,7 +102,7 @@ class LicenseViewSet(ListModelMixin, TenantViewSet):
     orderings = ("end_time", "begin_time", "id", "updated")
     deferred: ClassVar = {"raw": "raw"}
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "now": timezone.now()}
 
 
@@ -126,18 +124,21 @@ class UnlockLicenseViewSet(RetrieveMixin, PatchMixin, LicenseViewSet):
 class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc,name-defined]
     """Pages of a dock's licenses, each with what was last read of both inventories."""
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+    def paginate_queryset(
+        self, queryset: UnlockLicenseQuerySet, request: Request, view: "DockLicenseViewSet"
+    ) -> list[UnlockLicense] | None:
         self.inventories = catalog.sides(view.device, now=timezone.now())
-        return super().paginate_queryset(queryset, request, view)
+        page: list[UnlockLicense] | None = super().paginate_queryset(queryset, request, view)
+        return page
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: list[object]) -> Response:
         response: Response = super().get_paginated_response(data)
         response.data["inventories"] = InventorySerializer(self.inventories, many=True).data
         return response
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         page: dict[str, Any] = super().get_paginated_response_schema(schema)
-        told = {
+        properties = {
             "device_model_domain": {"type": "integer", "enum": list(INVENTORIES)},
             "inventory": {"type": "string", "enum": list(INVENTORIES.values())},
             "fetched_at": {"type": ["string", "null"], "format": "date-time", "description": "Null: never read."},
@@ -149,11 +150,11 @@ class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ign
             "count": {"type": ["integer", "null"], "description": "Licenses in that list."},
             "is_stale": {"type": "boolean", "description": "Whether it is too old to be called current."},
         }
-        one = {"type": "object", "required": list(told), "properties": told}
+        one = {"type": "object", "required": list(properties), "properties": properties}
         page["required"].append("inventories")
         page["properties"]["inventories"] = {
             "type": "array",
-            "description": "The aircraft's and the dock's, by the last list that told of licenses.",
+            "description": "The aircraft's and the dock's, by the last list that held licenses.",
             "items": one,
         }
         return page
@@ -166,8 +167,9 @@ class DockLicenseViewSet(OfDeviceMixin, LicenseViewSet):
     filterset_class = DockLicenseFilter
     pagination_class = InventoriesPagination
 
-    def get_queryset(self) -> Any:
-        return super().get_queryset().filter(device=self.device)
+    def get_queryset(self) -> UnlockLicenseQuerySet:
+        licenses: UnlockLicenseQuerySet = super().get_queryset()
+        return licenses.filter(device=self.device)
 
 
 # --- license files -----------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ class LicenseFileViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
         files.delete(self.get_object(), actor=actor(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         """What is downloaded is bytes, whatever is asked for."""
         return super().perform_content_negotiation(request, force or self.action == "download")
 

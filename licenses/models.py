@@ -57,10 +57,13 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
             in_other_inventory=Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)),
         )
 
+    def in_window(self, now: datetime) -> Self:
+        """Begun and not yet over, enabled or not."""
+        return self.filter(Q(begin_time=None) | Q(begin_time__lte=now), Q(end_time=None) | Q(end_time__gt=now))
+
     def in_force(self, now: datetime) -> Self:
         """Enabled, and within their window."""
-        begun = Q(begin_time=None) | Q(begin_time__lte=now)
-        return self.filter(begun, Q(end_time=None) | Q(end_time__gt=now), enabled=True)
+        return self.in_window(now).filter(enabled=True)
 
     def expired_but_enabled(self, now: datetime) -> Self:
         """Enabled though their window is over: whoever counts on them is mistaken."""
@@ -101,6 +104,10 @@ class UnlockLicense(ChangingModel):
     raw = models.JSONField(default=dict, help_text="All of it as it came.")
     note = models.TextField(blank=True)
     seen_at = models.DateTimeField(default=timezone.now, help_text="When a list first held it in this form.")
+
+    # Of the rows of `with_reading()` only.
+    complete_at: datetime | None
+    in_other_inventory: bool
 
     objects: ClassVar[UnlockLicenseQuerySet] = UnlockLicenseQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -231,6 +238,7 @@ class LicenseFile(TenantModel):
     """
 
     already_there = False  # set by `licenses.files.store` if these bytes had been uploaded before
+    finished: int  # of the rows of `with_downloads()` only
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="license_files")
     name = models.CharField(max_length=255, help_text="As uploaded, without what a file name must not hold.")

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.utils import translation
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -21,8 +23,8 @@ HISTORY = 100  # events with a license
 class InventoryField(serializers.ChoiceField):
     """The word for a `device_model_domain`."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=list(INVENTORIES.values()), read_only=True, **kwargs)
+    def __init__(self, source: str | None = None, help_text: str | None = None) -> None:
+        super().__init__(choices=list(INVENTORIES.values()), read_only=True, source=source, help_text=help_text)
 
     def to_representation(self, value: Any) -> str:
         return INVENTORIES.get(value, str(value))
@@ -71,7 +73,10 @@ class UnlockLicenseSerializer(IncludingSerializer):
     history = serializers.SerializerMethodField(
         help_text=f"The newest {HISTORY} events of this license at this dock, in both inventories."
     )
-    map = serializers.SerializerMethodField(help_text="A GeoJSON feature; its geometry is null if it has no place.")
+    map = serializers.SerializerMethodField(
+        help_text="A GeoJSON feature; its geometry is null if it has no place. The longitudes of a polygon across the "
+        "antimeridian go on beyond 180."
+    )
 
     class Meta:
         model = UnlockLicense
@@ -89,29 +94,35 @@ class UnlockLicenseSerializer(IncludingSerializer):
             "license_id": {"help_text": "DJI's, of up to 64 bits: JavaScript's numbers round what is above 2^53."},
         }
 
-    def get_type_name(self, row: UnlockLicense) -> str:
-        return wording.type_name(row.type, LANGUAGE)
+    def to_representation(self, row: UnlockLicense) -> dict[str, object]:
+        with translation.override(LANGUAGE):
+            shown: dict[str, object] = super().to_representation(row)
+        return shown
 
-    def get_validity(self, row: Any) -> str:
+    def get_type_name(self, row: UnlockLicense) -> str:
+        return wording.type_name(row.type)
+
+    def get_validity(self, row: UnlockLicense) -> str:
         """Without what is left of its window: that would change its tag by the minute."""
         standing = validity.standing(row, self.context["now"], in_both=row.in_other_inventory)
         return standing.past if self.get_is_stale(row) else standing.words
 
-    def get_as_of(self, row: Any) -> datetime:
+    def get_as_of(self, row: UnlockLicense) -> datetime:
         return validity.as_of(row, row.complete_at)
 
-    def get_is_stale(self, row: Any) -> bool:
+    def get_is_stale(self, row: UnlockLicense) -> bool:
         return validity.is_stale(self.get_as_of(row), self.context["now"])
 
     @extend_schema_field(LicenseEventSerializer(many=True))
-    def get_history(self, row: UnlockLicense) -> Any:
+    def get_history(self, row: UnlockLicense) -> object:
         """Of an earlier owner's time only the earlier owner sees it."""
         events = restrict(LicenseEvent.objects.all(), self.context["request"].user)
         newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
         return LicenseEventSerializer(newest, many=True).data
 
-    def get_map(self, row: Any) -> dict[str, Any]:
-        return geography.feature(row, now=self.context["now"], language=LANGUAGE, in_both=row.in_other_inventory)
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_map(self, row: UnlockLicense) -> geography.Feature:
+        return geography.feature(row, now=self.context["now"], in_both=row.in_other_inventory)
 
 
 class DockLicenseSerializer(UnlockLicenseSerializer):

@@ -1,8 +1,8 @@
 """Unlock licenses as the rows of lists show them: what is asked of the database for a page of them, and their cells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Subquery
@@ -15,9 +15,9 @@ from devices.models import Device
 from devices.presence import Watch, watch
 from devices.templatetags.moments import ago
 from licenses import catalog, switching, validity, wording
+from licenses.admin import bars
 from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.switching import Attempt
-from licenses.validity import WIDTH
 from organizations.admin.tenant import may
 from organizations.models import Role
 
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
     as_of: datetime
     is_stale: bool
     may_switch: bool
-    why_not_on: str
+    why_not_on: str  # why its button is grey, "" if it is not
     why_not_off: str
 
     @property
@@ -44,97 +44,97 @@ class Shown(NamedTuple):
         return validity.standing(self.license, self.now)
 
     @property
+    def kind(self) -> str:
+        """What colours and marks it: the kind of its standing, "stale" by an old list."""
+        return "stale" if self.is_stale else self.standing.kind
+
+    @property
+    def words(self) -> str:
+        """Its standing, by an old list in the past tense."""
+        return self.standing.past if self.is_stale else self.standing.words
+
+    @property
     def found_in(self) -> str:
         if self.twin is not None:
             return BOTH
         return AIRCRAFT_ONLY if self.license.device_model_domain == Inventory.AIRCRAFT else DOCK_ONLY
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a switch of it is under way."""
+        return self.attempt is not None and self.attempt.is_open
+
+
+class Listed(Protocol):
+    """A license of the list, with what `LicenseChangeList` adds to it."""
+
+    shown: Shown
+    way_back: str  # query string that leads back to the list
+
 
 def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch | None = None) -> list[Shown]:
     """Licenses, with their docks, as they are shown now; four queries."""
     watched = watched or watch()
-    twins = _twins(rows)
-    read = _read(rows)
+    docks, ids = {row.device_id for row in rows}, {row.license_id for row in rows}
+    found = UnlockLicense.objects.filter(device__in=docks, license_id__in=ids).defer("raw", "details")
+    stored = {(row.device_id, row.license_id, row.device_model_domain): row for row in found}
+    names: dict[str, Subquery | Exists] = {}  # what was read of the docks
+    for domain in Inventory.values:
+        lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
+        newest = lists.filter(complete=True).order_by("-asked_at").values("fetched_at")
+        names |= {f"complete_at_{domain}": Subquery(newest[:1]), f"read_{domain}": Exists(lists)}
+    found_docks = Device.objects.filter(pk__in=docks).order_by().annotate(**names)
+    read_of = {dock["pk"]: dock for dock in found_docks.values("pk", *names)}
     attempts = switching.attempts(rows)
     shown = []
     for row in rows:
-        lists = read[row.device_id]
-        attempt = attempts.get((row.device_id, row.license_id))
-        may_switch = may(request, Role.OPERATOR, row.device.organization_id)
-        why = [why_not(row, enable, attempt, watched) if may_switch else "" for enable in (True, False)]
-        seen = validity.as_of(row, lists.complete_at.get(row.device_model_domain))
-        twin = twins.get(_key(row))
-        different = differences(row, twin, both=lists.both)
+        sides = {domain: stored.get((row.device_id, row.license_id, domain)) for domain in Inventory.values}
+        sides[row.device_model_domain] = row
+        read = read_of[row.device_id]
+        both = all(read[f"read_{domain}"] for domain in Inventory.values)
         shown.append(
-            Shown(
+            show_one(
                 row,
-                watched.now,
-                twin,
-                different,
-                attempt,
-                seen,
-                validity.is_stale(seen, watched.now),
-                may_switch,
-                *why,
+                request,
+                pair=catalog.pair(row.license_id, sides[Inventory.AIRCRAFT], sides[Inventory.DOCK], both=both),
+                watched=watched,
+                attempt=attempts.get((row.device_id, row.license_id)),
+                complete_at=read[f"complete_at_{row.device_model_domain}"],
             )
         )
     return shown
 
 
-def _key(row: UnlockLicense) -> tuple[int, int, int]:
-    return row.device_id, row.license_id, row.device_model_domain
+def show_one(
+    row: UnlockLicense,
+    request: HttpRequest,
+    *,
+    pair: catalog.Pair,
+    watched: Watch,
+    attempt: Attempt | None,
+    complete_at: datetime | None,
+) -> Shown:
+    """One of the two rows of a pair as it is shown now; `complete_at` is when its inventory was last read completely.
 
-
-def why_not(row: UnlockLicense, enable: bool, attempt: Attempt | None, watched: Watch) -> str:
-    """Why the button that switches it so is grey, "" if it is not."""
-    if not settings.COMMANDS_AVAILABLE:
-        return NO_WORKER
-    return switching.why_not(row, enable, attempt=attempt, watch=watched)
-
-
-def _twins(rows: Iterable[UnlockLicense]) -> dict[tuple[int, int, int], UnlockLicense]:
-    """By the key of a row, the same license in the other inventory."""
-    found = UnlockLicense.objects.filter(
-        device__in={row.device_id for row in rows}, license_id__in={row.license_id for row in rows}
+    No query: the dock comes with its state.
+    """
+    seen = validity.as_of(row, complete_at)
+    why = ["", ""]
+    if may_switch := may(request, Role.OPERATOR, row.device.organization_id):
+        why = [NO_WORKER, NO_WORKER]
+        if settings.COMMANDS_AVAILABLE:
+            why = [switching.why_not(row, enable, attempt=attempt, watch=watched) for enable in (True, False)]
+    return Shown(
+        row,
+        watched.now,
+        pair.dock if row is pair.aircraft else pair.aircraft,
+        pair.differences,
+        attempt,
+        seen,
+        validity.is_stale(seen, watched.now),
+        may_switch,
+        *why,
     )
-    both = {_key(row): row for row in found.defer("raw", "details")}
-    return {
-        (device, license_id, other): row
-        for (device, license_id, domain), row in both.items()
-        for other in Inventory.values
-        if other != domain
-    }
-
-
-class _Lists(NamedTuple):
-    """What was read of a dock: by inventory when the last complete list was, and whether any was of both."""
-
-    complete_at: dict[int, datetime]
-    both: bool
-
-
-def _read(rows: Iterable[UnlockLicense]) -> dict[int, _Lists]:
-    """By dock, which lists were read."""
-    names: dict[str, Any] = {}
-    for domain in Inventory:
-        lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
-        newest = lists.filter(complete=True).order_by("-asked_at").values("fetched_at")
-        names |= {f"at_{int(domain)}": Subquery(newest[:1]), f"any_{int(domain)}": Exists(lists)}
-    docks = Device.objects.filter(pk__in={row.device_id for row in rows}).order_by().annotate(**names)
-    return {
-        dock["pk"]: _Lists(
-            {domain: dock[f"at_{domain}"] for domain in Inventory.values if dock[f"at_{domain}"]},
-            all(dock[f"any_{domain}"] for domain in Inventory.values),
-        )
-        for dock in docks.values("pk", *names)
-    }
-
-
-def differences(row: UnlockLicense, twin: UnlockLicense | None, *, both: bool) -> tuple[str, ...]:
-    """In what the inventories differ about this license, in words; `both` of them were read."""
-    sides = {one.device_model_domain: one for one in (row, twin) if one is not None}
-    pair = catalog.pair(row.license_id, sides.get(Inventory.AIRCRAFT), sides.get(Inventory.DOCK), both=both)
-    return pair.differences
 
 
 # --- cells -------------------------------------------------------------------------------------------
@@ -163,22 +163,20 @@ def dock_cell(row: UnlockLicense) -> SafeString:
 
 
 def standing_mark(shown: Shown) -> SafeString:
-    """The standing as a coloured word with a mark that does not need the colour; of an old list muted and said."""
-    kind = "stale" if shown.is_stale else shown.standing.kind
-    words = shown.standing.past if shown.is_stale else shown.standing.words
-    return format_html('<span class="standing standing-{}">{}</span>', kind, words)
+    """The standing as a coloured word with a mark that does not need the colour."""
+    return format_html('<span class="standing standing-{}">{}</span>', shown.kind, shown.words)
 
 
 def window_bar(row: UnlockLicense, now: datetime, kind: str) -> SafeString:
     """How much of its window is over, as a picture of one bar; nothing if it has not both ends."""
-    passed = validity.passed(row, now)
+    passed = bars.passed(row, now)
     if passed is None:
-        return format_html("{}", "")
+        return SafeString()
     return format_html(
         '<svg class="window-bar window-{}" viewBox="0 0 {} 80" preserveAspectRatio="none" role="img" aria-label="{} % '
         'of its window is over"><rect class="window-all" width="{}" height="80"></rect>'
         '<rect class="window-passed" width="{}" height="80"></rect></svg>',
-        kind, WIDTH, passed * 100 // WIDTH, WIDTH, passed,
+        kind, bars.WIDTH, passed * 100 // bars.WIDTH, bars.WIDTH, passed,
     )  # fmt: skip
 
 
@@ -189,7 +187,7 @@ def validity_cell(shown: Shown) -> SafeString:
         '{} <span class="left">{}</span>{}<small>{}</small>',
         standing_mark(shown),
         validity.left(row, shown.now),
-        window_bar(row, shown.now, "stale" if shown.is_stale else shown.standing.kind),
+        window_bar(row, shown.now, shown.kind),
         validity.window(row),
     )
 
@@ -208,35 +206,28 @@ def enabled_word(shown: Shown) -> SafeString:
 def attempt_note(shown: Shown) -> SafeString:
     """What is under way, or why the last attempt failed; "" for nothing."""
     if shown.attempt is None:
-        return format_html("{}", "")
+        return SafeString()
     page = reverse("admin:devices_servicecall_change", args=[shown.attempt.call.pk])
-    kind = "pending" if shown.attempt.is_open else "trouble"
+    kind = "pending" if shown.is_pending else "trouble"
     return format_html('<a class="attempt attempt-{}" href="{}">{}</a>', kind, page, shown.attempt.words)
 
 
 def switch_cell(shown: Shown, query: str) -> SafeString:
     """On or off, what is under way, and the button that asks for the other; `query` leads back to this list."""
-    return format_html("{} {} {}", enabled_word(shown), attempt_note(shown), _button(shown, query))
-
-
-def _button(shown: Shown, query: str) -> SafeString:
     row = shown.license
-    is_pending = shown.attempt is not None and shown.attempt.is_open
-    if not shown.may_switch or is_pending or row.device_model_domain != Inventory.AIRCRAFT:
-        return format_html("{}", "")
-    enable = not row.enabled
-    why = shown.why_not_on if enable else shown.why_not_off
-    return format_html(
-        '<button type="submit" class="switch" formaction="{}?{}" name="enable" value="{}" aria-label="Switch {} {}"{}>'
-        "Switch {}</button>",
-        reverse("admin:licenses_unlocklicense_switch", args=[row.pk]),
-        query,
-        "on" if enable else "off",
-        row,
-        "on" if enable else "off",
-        format_html(' disabled title="{}"', why) if why else "",
-        "on" if enable else "off",
-    )
+    button = SafeString()
+    if shown.may_switch and not shown.is_pending and row.device_model_domain == Inventory.AIRCRAFT:
+        why = shown.why_not_off if row.enabled else shown.why_not_on
+        button = format_html(
+            '<button type="submit" class="switch" formaction="{0}?{1}" name="enable" value="{2}" '
+            'aria-label="Switch {2} {3}"{4}>Switch {2}</button>',
+            reverse("admin:licenses_unlocklicense_switch", args=[row.pk]),
+            query,
+            "off" if row.enabled else "on",
+            row,
+            format_html(' disabled title="{}"', why) if why else "",
+        )
+    return format_html("{} {} {}", enabled_word(shown), attempt_note(shown), button)
 
 
 def found_cell(shown: Shown) -> SafeString:
@@ -249,7 +240,3 @@ def as_of_cell(shown: Shown) -> SafeString:
     """When a list last said so."""
     old = format_html(' <small class="old">{}</small>', "old list") if shown.is_stale else ""
     return format_html("{}{}", ago(shown.as_of), old)
-
-
-def page_of(row: Any) -> str:
-    return reverse("admin:licenses_unlocklicense_change", args=[row.pk])

@@ -1,53 +1,31 @@
-"""The list of licenses as the database is asked for it."""
+"""The list of licenses as the database is asked for it: as pages, as a timeline, and without pages."""
 
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import ClassVar, Final
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import InvalidPage, Page
 from django.db.models import Case, F, QuerySet, When
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils import timezone
 
 from licenses.admin import cells
-from organizations.admin.tenant import CappedPaginator
+from licenses.models import UnlockLicense, UnlockLicenseQuerySet
+from organizations.admin.tenant import CappedPaginator, TenantAdmin
 
-SPAN = "span"  # of the timeline; no filter
-NEXT_END = (F("end_time").asc(nulls_last=True), "pk")
+BARS = 500  # on a page of the timeline
+SPAN: Final = "span"  # of the timeline
+PART: Final = ("offset", "limit")  # of the map's licenses
+NEXT_END: Final = (F("end_time").asc(nulls_last=True), "pk")
 
 
-def urgency(now: datetime, *, over_and_on: int) -> Any:
+def urgency(now: datetime, *, over_and_on: int) -> Case:
     """A rank: 1 for windows that are not over, 2 for those that are over and off, and this for those still on."""
     return Case(When(end_time__lte=now, then=Case(When(enabled=True, then=over_and_on), default=2)), default=1)
-
-
-class LicenseChangeList(ChangeList):
-    """Each license once, a page with what its rows show besides their own columns; a constant number of queries."""
-
-    def get_filters_params(self, params: Any = None) -> Any:
-        found = super().get_filters_params(params)
-        return {name: value for name, value in found.items() if name != SPAN}
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        rows: Any = super().get_queryset(request, exclude_parameters)
-        return rows.listed().defer("raw")  # type: ignore[no-any-return]
-
-    def get_results(self, request: HttpRequest) -> None:
-        self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
-        self.result_count = self.paginator.count
-        self.full_result_count, self.show_full_result_count = None, False
-        self.can_show_all, self.show_admin_actions = False, True
-        self.multi_page = self.result_count > self.list_per_page
-        try:
-            rows = list(self.paginator.page(self.page_num).object_list)
-        except InvalidPage as error:
-            raise IncorrectLookupParameters from error
-        self.result_list: Any = rows
-        for row, shown in zip(rows, cells.show(rows, request), strict=True):
-            row.shown = shown
-            row.way_back = self.preserved_filters or "_changelist_filters="
 
 
 class UrgencyPaginator(CappedPaginator):
@@ -56,9 +34,9 @@ class UrgencyPaginator(CappedPaginator):
     over_and_on_first = True
 
     @cached_property
-    def parts(self) -> list[Any]:
+    def parts(self) -> list[UnlockLicenseQuerySet]:
         """What is over and on, what is not over by its end, what never ends, what is over and off."""
-        rows: Any = self.object_list
+        rows: UnlockLicenseQuerySet = self.object_list  # type: ignore[assignment]  # the stub's is any sequence
         now = timezone.now()
         over = rows.filter(end_time__lte=now)
         parts = [
@@ -73,11 +51,11 @@ class UrgencyPaginator(CappedPaginator):
     def count(self) -> int:
         return self.CAP if self.is_refresh else min(sum(self.count_of(part) for part in self.parts), self.CAP)
 
-    def page(self, number: int | str) -> Any:
+    def page(self, number: int | str) -> "Page[UnlockLicense]":
         number = self.validate_number(number)
         before = (number - 1) * self.per_page
         room = min(self.per_page, self.CAP - before)
-        found: list[Any] = []
+        found: list[UnlockLicense] = []
         for part in self.parts:
             if len(found) == room:
                 break
@@ -94,10 +72,86 @@ class TimelinePaginator(UrgencyPaginator):
     over_and_on_first = False
 
 
+class LicenseChangeList(ChangeList):
+    """Each license once, a page with what its rows show besides their own columns; a constant number of queries."""
+
+    paginator_class: ClassVar[type[UrgencyPaginator]] = UrgencyPaginator
+    not_filters: ClassVar[tuple[str, ...]] = (SPAN,)  # parameters of the page itself
+
+    def get_filters_params(self, params: dict[str, object] | None = None) -> dict[str, object]:
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in self.not_filters}
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> UnlockLicenseQuerySet:
+        rows: UnlockLicenseQuerySet = super().get_queryset(request, exclude_parameters)  # type: ignore[assignment]
+        return rows.listed().defer("raw")
+
+    def get_results(self, request: HttpRequest) -> None:
+        kind = CappedPaginator if ORDER_VAR in self.params else self.paginator_class
+        self.paginator = kind(self.queryset, self.list_per_page, request)
+        self.result_count = self.paginator.count
+        self.full_result_count, self.show_full_result_count = None, False
+        self.can_show_all, self.show_admin_actions = False, True
+        self.multi_page = self.result_count > self.list_per_page
+        try:
+            self.result_list = list(self.paginator.page(self.page_num).object_list)
+        except InvalidPage as error:
+            raise IncorrectLookupParameters from error
+        for row, shown in zip(self.result_list, cells.show(self.result_list, request), strict=True):
+            row.shown = shown
+            row.way_back = self.preserved_filters or "_changelist_filters="
+
+
 class TimelineChangeList(LicenseChangeList):
     """What ends next comes first: what is over lies left of the picture."""
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+    paginator_class = TimelinePaginator
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> list[str | Combinable]:
         if ORDER_VAR in self.params:
             return super().get_ordering(request, queryset)
         return [urgency(timezone.now(), over_and_on=2), *NEXT_END]
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.list_per_page = BARS
+        super().get_results(request)
+
+
+class WholeChangeList(LicenseChangeList):
+    """The rows of all pages as `queryset`; no page is read."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        pass
+
+
+class MapChangeList(WholeChangeList):
+    """The same for the map, which shows them part by part."""
+
+    not_filters = (SPAN, *PART)
+
+
+CHANGELISTS: Final = {  # by the name of the page
+    "licenses_unlocklicense_timeline": TimelineChangeList,
+    "licenses_unlocklicense_csv": WholeChangeList,
+    "licenses_unlocklicense_map": MapChangeList,
+    "licenses_unlocklicense_geojson": MapChangeList,
+}
+
+
+class ListPages(TenantAdmin):
+    """The list, and pages below it that show the licenses of the same query string in other ways."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[LicenseChangeList]:
+        page = request.resolver_match.url_name if request.resolver_match else None
+        return CHANGELISTS.get(page or "", LicenseChangeList)
+
+    def filtered(self, request: HttpRequest) -> ChangeList:
+        """The list that this query string asks for; raises PermissionDenied, and BadRequest for an unknown filter."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            raise BadRequest("The license list knows no such filter.") from error

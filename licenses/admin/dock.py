@@ -1,6 +1,6 @@
 """The licenses of one dock: what is approved for it beside what its aircraft has."""
 
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,11 +13,16 @@ from licenses.admin import cells
 from licenses.admin.cells import Shown
 from licenses.catalog import Comparison, Pair, Side
 from licenses.models import Inventory, UnlockLicense
-from organizations.admin.tenant import TenantAdmin, may
-from organizations.models import Role
+from organizations.admin.tenant import TenantAdmin
 from organizations.tenancy import restrict
 
 ROWS = 500  # licenses on a dock's page; the list has them all
+# DJI's own word on whether the inventories are the same: its kind and a sentence.
+SAID: Final = {
+    None: ("unsure", "The dock has not told."),
+    True: ("good", "The same."),
+    False: ("bad", "Not the same."),
+}
 
 
 class Line(NamedTuple):
@@ -49,32 +54,37 @@ class DockPages(TenantAdmin):
         return TemplateResponse(request, "admin/licenses/dock_page.html", context)
 
 
-def dock_page(request: HttpRequest, device: Device) -> dict[str, Any]:
+def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
     """What the comparison shows to this user."""
     watched = watch()
     compared = catalog.compare(device, now=watched.now)
     pairs = sorted(compared.pairs, key=lambda pair: not pair.differences)
     attempts = switching.attempts(pair.any for pair in pairs[:ROWS])
-    may_switch = may(request, Role.OPERATOR, device.organization_id)
-    sides = {Inventory.AIRCRAFT: compared.aircraft, Inventory.DOCK: compared.dock}
+    # An incomplete list says nothing of the licenses it lacks.
+    complete_at = {
+        side.inventory: side.applied.fetched_at
+        for side in (compared.aircraft, compared.dock)
+        if side.applied is not None and side.applied.complete
+    }
     lines = []
     for pair in pairs[:ROWS]:
         row = pair.any
         row.device = device
-        seen = validity.as_of(row, _listed_at(sides[Inventory(row.device_model_domain)]))
-        attempt = attempts.get((device.pk, row.license_id))
-        why = [cells.why_not(row, side, attempt, watched) if may_switch else "" for side in (True, False)]
-        twin = pair.dock if row is pair.aircraft else pair.aircraft
-        is_stale = validity.is_stale(seen, watched.now)
-        shown = Shown(row, watched.now, twin, pair.differences, attempt, seen, is_stale, may_switch, *why)
-        sentence = wording.describe(row)
-        lines.append(Line(pair, shown, sentence, _side(pair.dock), _side(pair.aircraft)))
+        shown = cells.show_one(
+            row,
+            request,
+            pair=pair,
+            watched=watched,
+            attempt=attempts.get((device.pk, row.license_id)),
+            complete_at=complete_at.get(Inventory(row.device_model_domain)),
+        )
+        lines.append(Line(pair, shown, wording.describe(row), _side(pair.dock), _side(pair.aircraft)))
     return {
         "dock": device,
         "compared": compared,
-        "sides": [_told(compared.dock), _told(compared.aircraft)],
+        "sides": [_inventory(compared.dock), _inventory(compared.aircraft)],
         "verdict": _verdict(compared),
-        "said": _said(compared),
+        "said": SAID[compared.consistence],
         "lines": lines,
         "more": len(pairs) - len(lines),
         "source": f"{reverse('admin:licenses_unlocklicense_dock', args=[device.pk])}?fragment",
@@ -85,11 +95,6 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, Any]:
     }
 
 
-def _listed_at(side: Side) -> Any:
-    """When the row's list was read, if it was complete; an incomplete one says nothing of those it lacks."""
-    return side.applied.fetched_at if side.applied is not None and side.applied.complete else None
-
-
 def _side(row: UnlockLicense | None) -> tuple[str, str]:
     """A license as one inventory has it: on or off, and its window."""
     if row is None:
@@ -97,10 +102,9 @@ def _side(row: UnlockLicense | None) -> tuple[str, str]:
     return "not told whether on" if row.enabled is None else "on" if row.enabled else "off", validity.window(row)
 
 
-def _told(side: Side) -> dict[str, Any]:
-    """How much an inventory is to be trusted, in words."""
+def _inventory(side: Side) -> dict[str, object]:
+    """How far an inventory can be trusted."""
     latest = side.latest
-    kept = side.is_known and side.is_incomplete and latest is not side.applied
     return {
         "label": side.inventory.label,
         "is_known": side.is_known,
@@ -109,7 +113,7 @@ def _told(side: Side) -> dict[str, Any]:
         "is_stale": side.is_known and side.is_stale,
         "is_incomplete": side.is_incomplete,
         "incomplete_at": latest.fetched_at if latest is not None and side.is_incomplete else None,
-        "kept": kept,
+        "kept": side.is_known and side.is_incomplete and latest is not side.applied,
     }
 
 
@@ -118,18 +122,8 @@ def _verdict(compared: Comparison) -> tuple[str, str]:
     if not compared.is_comparable:
         return "unsure", "Not known: both inventories must be read first."
     different = sum(1 for pair in compared.pairs if pair.differences)
-    old = " by lists that are old or incomplete" if _is_doubtful(compared) else ""
+    is_doubtful = any(side.is_stale or side.is_incomplete for side in (compared.aircraft, compared.dock))
+    old = " by lists that are old or incomplete" if is_doubtful else ""
     if different:
         return "bad", f"{different} of {len(compared.pairs)} licenses differ{old}."
     return ("unsure" if old else "good"), f"Both inventories are the same{old}."
-
-
-def _is_doubtful(compared: Comparison) -> bool:
-    return any(side.is_stale or side.is_incomplete for side in (compared.aircraft, compared.dock))
-
-
-def _said(compared: Comparison) -> tuple[str, str]:
-    """DJI's own word on it."""
-    if compared.consistence is None:
-        return "unsure", "The dock has not told."
-    return ("good", "The same.") if compared.consistence else ("bad", "Not the same.")

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
@@ -55,24 +55,25 @@ class LicenseFileAdmin(TenantAdmin):
     search_fields = ("name", "=md5", "organization__name")
     search_help_text = "Name, organization, or the whole MD5"
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: Any = super().get_queryset(request)
-        return rows.with_downloads()  # type: ignore[no-any-return]
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LicenseFile]:
+        return super().get_queryset(request).with_downloads()  # type: ignore[attr-defined,no-any-return]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: LicenseFile | None = None, change: bool = False, **kwargs: object
+    ) -> type["forms.ModelForm[LicenseFile]"]:
         if not change:
             kwargs["form"] = LicenseFileForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("organization", "upload")
         return ("name", "organization", "size_shown", "md5", "uploader", "created", "fetch", "log")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: LicenseFile | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
     def get_urls(self) -> list[URLPattern]:
@@ -83,25 +84,29 @@ class LicenseFileAdmin(TenantAdmin):
 
     # --- upload --------------------------------------------------------------------------------
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: "forms.ModelForm[LicenseFile]", change: bool) -> None:
         stored = files.store(organization=obj.organization, upload=form.cleaned_data["upload"], actor=actor(request))
         obj.pk, obj.name, obj.already_there = stored.pk, stored.name, stored.already_there
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
         except ValidationError as error:  # known only when it was to be stored
             self.message_user(request, " ".join(error.messages), messages.ERROR)
             return HttpResponseRedirect(reverse("admin:licenses_licensefile_add"))
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: LicenseFile, post_url_continue: str | None = None
+    ) -> HttpResponse:
         if not obj.already_there:
             return super().response_add(request, obj, post_url_continue)
         text = f"These bytes are here already: this is the file, under the name it was uploaded with first, {obj}."
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[obj.pk]))
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: LicenseFile, message: object) -> Any:
         return None if obj.already_there else super().log_addition(request, obj, message)
 
     # --- delete --------------------------------------------------------------------------------
@@ -109,7 +114,9 @@ class LicenseFileAdmin(TenantAdmin):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         files.delete(obj, actor=actor(request))
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         try:
             return super().delete_view(request, object_id, extra_context)
         except files.FileInUseError as error:
@@ -120,7 +127,7 @@ class LicenseFileAdmin(TenantAdmin):
 
     @method_decorator(require_safe)
     def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """The file itself for whoever may see it; else 404, as if there were none."""
+        """The file itself; 404 for a user who may not see it."""
         file = self.get_object(request, str(pk))
         if file is None or not self.has_view_permission(request, file):
             raise Http404
@@ -140,8 +147,8 @@ class LicenseFileAdmin(TenantAdmin):
         return format_html('<span title="{} bytes">{}</span>', obj.size, filesizeformat(obj.size))
 
     @admin.display(ordering="finished", description="downloads")
-    def downloads(self, obj: Any) -> int:
-        return int(obj.finished)
+    def downloads(self, obj: LicenseFile) -> int:
+        return obj.finished
 
     @admin.display(description="downloads")
     def log(self, obj: LicenseFile) -> SafeString:

@@ -1,6 +1,6 @@
 """What the list of licenses can be narrowed by."""
 
-from typing import Any
+from typing import Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -9,13 +9,12 @@ from django.utils import timezone
 
 from devices.admin.filters import Lookups
 from devices.models import Device
-from licenses import wording
-from licenses.models import Inventory
+from licenses.models import Inventory, UnlockLicense
 from licenses.validity import STATES
+from licenses.wording import Kind, type_name
 from organizations.tenancy import restrict
 
-TYPES = range(wording.AREA, wording.RID + 1)
-OTHER = "other"
+OTHER: Final = "other"
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -24,10 +23,10 @@ class StateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
         return [(name, words) for name, (words, _) in STATES.items()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         state = STATES.get(self.value() or "")
         return queryset if state is None else state[1](queryset, timezone.now())  # type: ignore[arg-type]
 
@@ -36,14 +35,14 @@ class TypeFilter(admin.SimpleListFilter):
     title = "type"
     parameter_name = "type"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
-        return [*((str(kind), wording.type_name(kind)) for kind in TYPES), (OTHER, "other types")]
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
+        return [*((str(kind.value), type_name(kind)) for kind in Kind), (OTHER, "other types")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = str(self.value() or "")
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
+        value = self.value() or ""
         if value == OTHER:
-            return queryset.exclude(type__in=TYPES)
-        return queryset.filter(type=int(value)) if value in map(str, TYPES) else queryset
+            return queryset.exclude(type__in=Kind.values)
+        return queryset.filter(type=value) if value in map(str, Kind.values) else queryset
 
 
 class InventoryFilter(admin.SimpleListFilter):
@@ -52,14 +51,14 @@ class InventoryFilter(admin.SimpleListFilter):
     title = "found in"
     parameter_name = "inventory"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
         return [
             ("both", "aircraft and dock"),
             ("aircraft", "the aircraft only"),
             ("dock", "the dock only: not imported"),
         ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         if self.value() == "dock":
             return queryset.filter(device_model_domain=Inventory.DOCK)  # of those listed: the aircraft has it not
         rows = queryset.filter(device_model_domain=Inventory.AIRCRAFT)
@@ -71,13 +70,13 @@ class InventoryFilter(admin.SimpleListFilter):
 
 
 class UserOnlyFilter(admin.SimpleListFilter):
-    title = "for one account"
+    title = "account restriction"
     parameter_name = "user_only"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
         return [("yes", "only with its DJI account"), ("no", "with any")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         if self.value() in ("yes", "no"):
             return queryset.filter(user_only=self.value() == "yes")
         return queryset
@@ -89,14 +88,14 @@ class DockFilter(admin.SimpleListFilter):
     title = "dock"
     parameter_name = "device"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Lookups:
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
         value = str(self.value() or "")
         if not value.isdecimal() or len(value) > 18:
             return []
         dock = restrict(Device.objects.all(), request.user).filter(pk=int(value)).first()
         return [(value, str(dock))] if dock else []
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         value = self.value()
         if value is None:
             return queryset

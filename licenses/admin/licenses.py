@@ -1,13 +1,12 @@
 """Unlock licenses as people see them: the list, and the page of one."""
 
 import json
-from datetime import datetime
-from typing import Any
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ORDER_VAR, ChangeList
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
+from django.db.models.expressions import Combinable
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -15,18 +14,19 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from devices.admin.calls import words
-from devices.presence import Watch, watch
+from devices.presence import watch
 from licenses import switching, validity, wording
 from licenses.admin import cells
-from licenses.admin.cells import Shown
-from licenses.admin.changelist import NEXT_END, LicenseChangeList, TimelinePaginator, UrgencyPaginator, urgency
+from licenses.admin.cells import Listed
+from licenses.admin.changelist import NEXT_END, urgency
 from licenses.admin.dock import DockPages
+from licenses.admin.export import ExportPages
 from licenses.admin.filters import DockFilter, InventoryFilter, StateFilter, TypeFilter, UserOnlyFilter
 from licenses.admin.map import MapPages
 from licenses.admin.switching import SwitchPages
-from licenses.admin.timeline import TIMELINE, TimelinePages
+from licenses.admin.timeline import TimelinePages
 from licenses.models import Inventory, LicenseEvent, UnlockLicense
-from organizations.admin.tenant import CappedPaginator, TenantFilter
+from organizations.admin.tenant import TenantFilter
 from organizations.models import Role
 from organizations.tenancy import restrict
 from organizations.typed import typed
@@ -36,7 +36,7 @@ CORNERS = 30  # of a polygon on it
 
 
 @admin.register(UnlockLicense)
-class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
+class UnlockLicenseAdmin(SwitchPages, TimelinePages, ExportPages, DockPages, MapPages):
     """DJI's fields are the dock's; operators write notes, and ask the dock to switch."""
 
     change_role = Role.OPERATOR
@@ -59,34 +59,24 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         css = {"all": ["devices/devices.css", "devices/commands.css", "licenses/licenses.css"]}
         js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return LicenseChangeList
-
-    def get_ordering(self, request: HttpRequest) -> Any:
+    def get_ordering(self, request: HttpRequest) -> tuple[str | Combinable, ...]:
         return (urgency(timezone.now(), over_and_on=0), *NEXT_END)
 
-    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
-        if ORDER_VAR in request.GET or queryset.model is not UnlockLicense:  # the page of the history has one too
-            return CappedPaginator(queryset, per_page, request)
-        is_timeline = request.resolver_match is not None and request.resolver_match.url_name == TIMELINE
-        return (TimelinePaginator if is_timeline else UrgencyPaginator)(queryset, per_page, request)
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
+        self, request: HttpRequest, queryset: QuerySet[UnlockLicense], search_term: str
+    ) -> tuple[QuerySet[UnlockLicense], bool]:
         """Parts of names, and whole numbers."""
-        term = typed(search_term)
-        if term:
+        if term := typed(search_term):
             queryset = queryset.matching(term)  # type: ignore[attr-defined]
         return queryset, False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
     # --- columns -------------------------------------------------------------------------------
@@ -108,30 +98,32 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, DockPages, MapPages):
         return row.device.organization.name if row.device.organization else "unclaimed"
 
     @admin.display(description="validity", ordering="end_time")
-    def validity(self, row: Any) -> SafeString:
+    def validity(self, row: Listed) -> SafeString:
         return cells.validity_cell(row.shown)
 
     @admin.display(description="switched", ordering="enabled")
-    def switched(self, row: Any) -> SafeString:
+    def switched(self, row: Listed) -> SafeString:
         return cells.switch_cell(row.shown, row.way_back)
 
     @admin.display(description="found in")
-    def found_in(self, row: Any) -> SafeString:
+    def found_in(self, row: Listed) -> SafeString:
         return cells.found_cell(row.shown)
 
     @admin.display(description="as of")
-    def as_of(self, row: Any) -> SafeString:
+    def as_of(self, row: Listed) -> SafeString:
         return cells.as_of_cell(row.shown)
 
     # --- one license -----------------------------------------------------------------------------
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).select_related("device__organization", "device__state")
-        return rows
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UnlockLicense]:
+        return super().get_queryset(request).select_related("device__organization", "device__state")
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        if context.get("original") is not None:
-            context.update(license_page(request, context["original"]))
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object
+    ) -> HttpResponse:
+        original = context.get("original")
+        if isinstance(original, UnlockLicense):
+            context.update(license_page(request, original))
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -149,14 +141,26 @@ FIELDS = {
 }
 
 
-def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, Any]:
+class Field(NamedTuple):
+    """One of DJI's fields, with its value in each inventory that holds the license."""
+
+    name: str
+    label: str
+    values: list[str]
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.values)) > 1
+
+
+def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, object]:
     """What the page of one license shows, as far as this user may see it."""
     row = UnlockLicense.objects.select_related("device__organization", "device__state").get(pk=license_.pk)
     watched = watch()
     shown = cells.show([row], request, watched=watched)[0]
-    sides = {side.device_model_domain: side for side in (row, shown.twin) if side is not None}
+    sides = sorted(filter(None, (row, shown.twin)), key=lambda side: side.device_model_domain)
     events = restrict(LicenseEvent.objects.select_related("call"), request.user)
-    query = f"device={row.device_id}"
+    newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
     return {
         "title": row.name or f"License {row.license_id}",
         "subtitle": None,
@@ -168,52 +172,55 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, Any
         "enabled": cells.enabled_word(shown),
         "attempt": cells.attempt_note(shown),
         "sentence": wording.describe(row),
-        "sides": [(Inventory(domain).label, side) for domain, side in sorted(sides.items())],
-        "fields": _fields(sides),
-        "details": [(name, _detail(value)) for name, value in sorted(row.details.items())],
+        "sides": [(Inventory(side.device_model_domain).label, side) for side in sides],
+        "fields": [
+            Field(name, label, [_words(name, getattr(side, name)) for side in sides]) for name, label in FIELDS.items()
+        ],
+        "details": [(name, detail_lines(value)) for name, value in sorted(row.details.items())],
         "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
-        "events": [_event(event) for event in events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]],
-        "switches": _switches(shown, watched),
+        "events": [(event, event_words(event), changes(event)) for event in newest],
+        "switches": [
+            {
+                "value": value,
+                "why": why,
+                "may_wait": why not in ("", cells.NO_WORKER)
+                and not switching.why_not(row, enable, attempt=shown.attempt, watch=watched, queue=True),
+            }
+            for value, enable, why in (("on", True, shown.why_not_on), ("off", False, shown.why_not_off))
+            if shown.may_switch and not shown.is_pending and row.enabled is not enable
+        ],
         "map": f"{reverse('admin:licenses_unlocklicense_map')}?id__in={row.pk}",
-        "dock_licenses": f"{reverse('admin:licenses_unlocklicense_changelist')}?{query}",
+        "dock_licenses": f"{reverse('admin:licenses_unlocklicense_changelist')}?device={row.device_id}",
         "live_path": f"/ws/devices/{quote(row.device.sn)}/",
         **words(),
     }
 
 
-def _fields(sides: dict[int, UnlockLicense]) -> list[dict[str, Any]]:
-    """DJI's fields, a value for each inventory that holds the license, and whether they differ."""
-    found = []
-    for name, label in FIELDS.items():
-        values = [_plain(getattr(side, name), name) for _, side in sorted(sides.items())]
-        found.append({"label": label, "name": name, "values": values, "differs": len(set(values)) > 1})
-    return found
-
-
-def _plain(value: Any, name: str) -> str:
+def _words(name: str, value: object) -> str:
+    """The value of one of DJI's fields, as the row or the history has it, which keeps moments as text."""
     if value is None or value == "":
         return "not told"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{wording.type_name(value)} ({value})" if name == "type" else str(value)
+    if name in ("begin_time", "end_time"):
+        return f"{str(value)[:19].replace('T', ' ')} UTC"
+    return f"{wording.type_name(value)} ({value})" if name == "type" and isinstance(value, int) else str(value)
 
 
-def _detail(value: Any) -> list[str]:
+def detail_lines(value: object) -> list[str]:
     """A value of the sub-struct in lines: the corners of a polygon one by one."""
-    if isinstance(value, list) and value and all(isinstance(corner, dict) for corner in value):
-        shown = value[:CORNERS]
-        lines = [
-            ", ".join(wording.coordinate(corner.get(name)) for name in ("latitude", "longitude")) for corner in shown
-        ]
-        return [*lines, *([f"and {len(value) - CORNERS} more"] if len(value) > CORNERS else [])]
-    if isinstance(value, list):
+    if not isinstance(value, list):
+        return [str(value)]
+    if not value or not all(isinstance(corner, dict) for corner in value):
         return [", ".join(map(str, value))]
-    return [str(value)]
+    lines = [
+        ", ".join(wording.coordinate(corner.get(name)) for name in ("latitude", "longitude"))
+        for corner in value[:CORNERS]
+    ]
+    return [*lines, *([f"and {len(value) - CORNERS} more"] if len(value) > CORNERS else [])]
 
 
-EVENT_WORDS = {
+EVENT_WORDS: Final[dict[str, str]] = {
     LicenseEvent.Kind.APPEARED: "appeared in the list",
     LicenseEvent.Kind.VANISHED: "vanished from the list",
     LicenseEvent.Kind.ENABLED: "switched on",
@@ -222,41 +229,15 @@ EVENT_WORDS = {
 }
 
 
-def _event(event: LicenseEvent) -> dict[str, Any]:
-    """One line of the history; of what appeared or vanished its values are too many for a line."""
-    return {
-        "row": event,
-        "kind": EVENT_WORDS.get(event.kind, event.kind),  # type: ignore[call-overload]
-        "inventory": event.get_device_model_domain_display(),
-        "changes": changes(event),
-    }
+def event_words(event: LicenseEvent) -> str:
+    """What became of the license: "switched on"."""
+    return EVENT_WORDS.get(event.kind, event.kind)
 
 
-def changes(event: LicenseEvent) -> list[tuple[str, Any, Any]]:
-    """What changed: (field, before, after); nothing for what appeared or vanished."""
+def changes(event: LicenseEvent) -> list[tuple[str, str, str]]:
+    """What changed: (field, before, after); nothing for the other kinds, whose values are too many for a line."""
     if event.kind != LicenseEvent.Kind.CHANGED:
         return []
     names = sorted({*event.before, *event.after})
     sides = (event.before, event.after)
-    return [(FIELDS.get(name, name), *(_told(side.get(name), name) for side in sides)) for name in names]
-
-
-def _told(value: Any, name: str) -> Any:
-    """A value of the history; moments are kept there as text."""
-    if value is None:
-        return "not told"
-    return str(value)[:19].replace("T", " ") + " UTC" if name in ("begin_time", "end_time") else value
-
-
-def _switches(shown: Shown, watched: Watch) -> list[dict[str, Any]]:
-    """The buttons that ask for a switch: the one that changes something, both if it is not told whether it is on."""
-    if not shown.may_switch or (shown.attempt is not None and shown.attempt.is_open):
-        return []
-    found = []
-    for value, enable, why in (("on", True, shown.why_not_on), ("off", False, shown.why_not_off)):
-        if shown.license.enabled is enable:
-            continue
-        later = switching.why_not(shown.license, enable, attempt=shown.attempt, watch=watched, queue=True)
-        may_wait = bool(why) and not later and why != cells.NO_WORKER
-        found.append({"value": value, "why": why, "may_wait": may_wait})
-    return found
+    return [(FIELDS.get(name, name), *(_words(name, side.get(name)) for side in sides)) for name in names]

@@ -1,68 +1,63 @@
 """The license list as a map and as GeoJSON, with the list's own filters."""
 
 import json
-from typing import Any
+from typing import Final
 
 from django.conf import settings
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, PAGE_VAR
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from devices.models import Device
 from devices.presence import watch
-from licenses import geography, wording
+from licenses import geography
+from licenses.admin.changelist import PART, ListPages
 from licenses.geography import LICENSES
-from licenses.models import UnlockLicense
-from licenses.wording import Words, pick
-from organizations.admin.tenant import TenantAdmin
+from licenses.validity import State
+from licenses.wording import PLACED
 from organizations.tenancy import restrict
 
-PART = ("offset", "limit")  # which part of the collection
 DOCK_BY = {"device__sn": "sn", "device__sn__exact": "sn", "device__id__exact": "pk", "device": "pk"}  # query -> field
 
-TEXTS: dict[str, Words] = {
-    "title": ("License map", "解禁证书地图"),
-    "licenses": ("Unlock licenses", "解禁证书"),
-    "legend": ("Legend", "图例"),
-    "types": ("What", "类型"),
-    "states": ("State", "状态"),
-    "fit": ("Show all", "显示全部"),
-    "list": ("Back to the list", "返回列表"),
-    "loading": ("Loading …", "正在加载……"),
-    "empty": ("No license here.", "没有解禁证书。"),
-    "failed": ("The licenses could not be loaded. Load the page again.", "无法加载解禁证书，请刷新页面。"),
-    "cut": (
-        "The first {shown} of {total} licenses: filter the list to see others.",
-        "共 {total} 个解禁证书，仅显示前 {shown} 个；请在列表中筛选以查看其他证书。",
-    ),
-    "count": ("{shown} licenses", "{shown} 个解禁证书"),
-    "more": ("Show more", "显示更多"),
-    "radius": ("radius {radius} m", "半径 {radius} 米"),
-    "nowhere": ("no place of its own", "无地理范围"),
-    "no_outline": ("the map has no outline of it", "地图中没有该轮廓"),
-    "window": ("{begin} to {end} UTC", "{begin} 至 {end}（UTC）"),
-    "open": ("…", "……"),
-    "as_of": ("as of {moment} UTC", "截至 {moment}（UTC）"),
-    "stale": ("out of date: read at {moment} UTC", "已过时：读取于 {moment}（UTC）"),
-    "never": ("never read from the dock", "尚未从机场读取"),
-    "page": ("Open", "打开"),
-    "and_more": ("and {count} more", "另有 {count} 个"),
-    "no_scripts": ("The map needs JavaScript.", "地图需要 JavaScript。"),
-    "dock": ("Dock", "机场"),
-    "zoom_in": ("Closer", "放大"),
-    "zoom_out": ("Farther", "缩小"),
-    "source": ("Outlines: Natural Earth, coarse", "轮廓：Natural Earth（较粗略）"),
+TEXTS: Final = {  # of the page and its script
+    "title": gettext_lazy("License map"),
+    "licenses": gettext_lazy("Unlock licenses"),
+    "legend": gettext_lazy("Legend"),
+    "types": gettext_lazy("What"),
+    "states": gettext_lazy("State"),
+    "fit": gettext_lazy("Show all"),
+    "list": gettext_lazy("Back to the list"),
+    "loading": gettext_lazy("Loading …"),
+    "empty": gettext_lazy("No license here."),
+    "failed": gettext_lazy("The licenses could not be loaded. Load the page again."),
+    "cut": gettext_lazy("The first {shown} of {total} licenses: filter the list to see others."),
+    "count": gettext_lazy("{shown} licenses"),
+    "more": gettext_lazy("Show more"),
+    "radius": gettext_lazy("radius {radius} m"),
+    "nowhere": gettext_lazy("no place of its own"),
+    "no_outline": gettext_lazy("the map has no outline of it"),
+    "window": gettext_lazy("{begin} to {end} UTC"),
+    "open": pgettext_lazy("no begin or end", "…"),
+    "as_of": gettext_lazy("as of {moment} UTC"),
+    "stale": gettext_lazy("out of date: read at {moment} UTC"),
+    "never": gettext_lazy("never read from the dock"),
+    "page": gettext_lazy("Open"),
+    "and_more": gettext_lazy("and {count} more"),
+    "no_scripts": gettext_lazy("The map needs JavaScript."),
+    "dock": gettext_lazy("Dock"),
+    "zoom_in": gettext_lazy("Closer"),
+    "zoom_out": gettext_lazy("Farther"),
+    "source": gettext_lazy("Outlines: Natural Earth, coarse"),
 }
 
 
-class MapPages(TenantAdmin):
+class MapPages(ListPages):
     """Adds `map/` and `geojson/` below the list; both take the list's query string.
 
     `?device__sn=DOCK1` is one dock, `?id__in=1,2` some licenses; `offset` and `limit` are the part of the collection.
@@ -75,32 +70,42 @@ class MapPages(TenantAdmin):
         ]
         return own + super().get_urls()
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in DOCK_BY or super().lookup_allowed(lookup, value, request)
 
     @method_decorator(require_safe)
     def geojson_view(self, request: HttpRequest) -> HttpResponse:
         """A FeatureCollection; `next` is the address of the next part, or null."""
-        offset, limit = (_whole(request.GET.get(name), name) for name in PART)
-        licenses = self._chosen(request)
+        part = {}
+        for name in PART:
+            text = request.GET.get(name, "0")
+            if not text.isascii() or not text.isdecimal() or len(text) > 9:
+                raise BadRequest(f"{name} is no whole number.")
+            part[name] = int(text)
         found = geography.collection(
-            licenses,
+            self.filtered(request).queryset,
             watch=watch(),
             docks=_named_docks(request).select_related("state"),
-            offset=offset or 0,
-            limit=min(limit or LICENSES, LICENSES),
+            offset=part["offset"],
+            limit=part["limit"] or LICENSES,
         )
-        after = found.pop("next_offset")
-        found["next"] = after and request.build_absolute_uri(f"?{_query(request, offset=after, limit=limit)}")
-        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        after = found["next_offset"]
+        query = _query(request, offset=after, limit=part["limit"])
+        answer = {
+            "type": found["type"],
+            "features": found["features"],
+            "total": found["total"],
+            "next": None if after is None else request.build_absolute_uri(f"?{query}"),
+        }
+        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
         return HttpResponse(text, content_type="application/geo+json")
 
     @method_decorator(require_safe)
     def map_view(self, request: HttpRequest) -> HttpResponse:
         """The page; its script fetches the GeoJSON of the same query."""
-        self._chosen(request)  # a query that the list refuses is refused here too
+        self.filtered(request)  # a query that the list refuses is refused here too
         query = _query(request)
-        texts = {name: pick(words) for name, words in TEXTS.items()}
+        texts = {name: str(text) for name, text in TEXTS.items()}
         docks = list(_named_docks(request)[:1])
         context = {
             **self.admin_site.each_context(request),
@@ -108,31 +113,16 @@ class MapPages(TenantAdmin):
             "opts": self.opts,
             "texts": texts,
             "texts_json": json.dumps(texts),
-            "types": [(kind, wording.type_name(kind)) for kind in wording.PLACED],
-            "states": [(state.value, wording.state_name(state)) for state in wording.State],
+            "types": [(kind.value, kind.label) for kind in PLACED],
+            "states": State.choices,
             "geojson": f"{reverse('admin:licenses_unlocklicense_geojson')}?{query}",
             "list": f"{reverse('admin:licenses_unlocklicense_changelist')}?{query}",
             "license_page": reverse("admin:licenses_unlocklicense_change", args=[0]),
             "dock_page": reverse("admin:devices_device_change", args=[0]),
             "tile_url": settings.MAP_TILE_URL,
             "tile_attribution": settings.MAP_TILE_ATTRIBUTION,
-            "language": get_language(),
         }
         return TemplateResponse(request, "admin/licenses/unlocklicense/map.html", context)
-
-    def _chosen(self, request: HttpRequest) -> QuerySet[UnlockLicense]:
-        """The licenses that the list shows with this query string, on all of its pages."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        told = request.GET
-        request.GET = QueryDict(_query(request))
-        try:
-            chosen: QuerySet[UnlockLicense] = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters as error:
-            raise BadRequest("The license list knows no such filter.") from error
-        finally:
-            request.GET = told
-        return chosen
 
 
 def _named_docks(request: HttpRequest) -> QuerySet[Device]:
@@ -146,20 +136,12 @@ def _named_docks(request: HttpRequest) -> QuerySet[Device]:
     return docks
 
 
-def _whole(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise BadRequest(f"{name} is no whole number.")
-    return int(text)
-
-
 def _query(request: HttpRequest, **part: int | None) -> str:
     """The list's query string, with the part of the collection that is wanted."""
     query = request.GET.copy()
     for name in (*PART, PAGE_VAR, ALL_VAR, ERROR_FLAG):
         query.pop(name, None)
     for name, value in part.items():
-        if value is not None:
+        if value:
             query[name] = str(value)
     return query.urlencode()

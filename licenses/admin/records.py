@@ -1,7 +1,5 @@
 """What docks said of their licenses: the answered lists, and what became of each license."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms.widgets import Script
@@ -11,14 +9,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from devices.templatetags.moments import ago, exact
-from licenses.admin.licenses import EVENT_WORDS, changes
+from licenses.admin.licenses import changes, event_words
 from licenses.models import Inventory, LicenseEvent, LicenseList
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter
 from organizations.typed import typed
 
 
 class _Records(ReadOnlyAdmin):
-    """History that is never sorted otherwise."""
+    """History, always newest first."""
 
     list_per_page = 100
     list_max_show_all = 0
@@ -30,11 +28,11 @@ class _Records(ReadOnlyAdmin):
         js = [Script("devices/refresh.js", type="module")]
 
     @admin.display(description="inventory")
-    def inventory(self, row: Any) -> str:
+    def inventory(self, row: LicenseEvent | LicenseList) -> str:
         return str(Inventory(row.device_model_domain).label)
 
     @admin.display(description="call")
-    def asked_with(self, row: Any) -> SafeString | str:
+    def asked_with(self, row: LicenseEvent | LicenseList) -> SafeString | str:
         if row.call_id is None:
             return "–"
         return format_html('<a href="{}">call</a>', reverse("admin:devices_servicecall_change", args=[row.call_id]))
@@ -63,12 +61,12 @@ class LicenseEventAdmin(_Records):
     )
     readonly_fields = fields
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "History of licenses", **(extra_context or {})})
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
+        self, request: HttpRequest, queryset: QuerySet[LicenseEvent], search_term: str
+    ) -> tuple[QuerySet[LicenseEvent], bool]:
         term = typed(search_term)
         if term.isdecimal() and len(term) < 19:
             return queryset.filter(license_id=int(term)), False
@@ -86,9 +84,8 @@ class LicenseEventAdmin(_Records):
 
     @admin.display(description="what")
     def what(self, row: LicenseEvent) -> str:
-        said = "; ".join(f"{label}: {before} → {after}" for label, before, after in changes(row))
-        words = str(EVENT_WORDS.get(row.kind, row.kind))  # type: ignore[call-overload]
-        return f"{words}: {said}" if said else words
+        changed = "; ".join(f"{label}: {before} → {after}" for label, before, after in changes(row))
+        return f"{event_words(row)}: {changed}" if changed else event_words(row)
 
     @admin.display(description="license")
     def license(self, row: LicenseEvent) -> SafeString:
@@ -96,7 +93,7 @@ class LicenseEventAdmin(_Records):
 
     @admin.display(description="dock")
     def dock(self, row: LicenseEvent) -> str:
-        """A dock that belongs to others meanwhile is known by its serial number alone."""
+        """A dock that now belongs to another organization is shown by its serial number alone."""
         return str(row.device) if row.device.organization_id == row.organization_id else row.device.sn
 
     @admin.display(description="organization")
@@ -135,7 +132,7 @@ class LicenseListAdmin(_Records):
     )
     readonly_fields = fields
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "License lists read", **(extra_context or {})})
 
     @admin.display(description="read")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import groupby
+from operator import itemgetter
 
 from django import forms
 from django.conf import settings
@@ -29,7 +30,7 @@ SIDES = {"on": True, "off": False}
 
 
 class SwitchManyForm(forms.Form):
-    """Which licenses, whether those of offline docks may wait, and a word for others who will read it."""
+    """Which licenses, whether those of offline docks may wait, and a note for colleagues."""
 
     licenses = KeyList()
     queue = forms.BooleanField(label="Docks that are offline are asked when they come online", required=False)
@@ -47,7 +48,7 @@ class SwitchPages(TenantAdmin):
     actions = ("switch_on_selected", "switch_off_selected")
 
     def has_command_permission(self, request: HttpRequest) -> bool:
-        """Whether the user commands docks of any organization; each license is asked about again."""
+        """Whether the user may command docks of any organization; each license is checked again."""
         return may(request, Role.OPERATOR, anywhere=True)
 
     def get_urls(self) -> list[URLPattern]:
@@ -77,7 +78,13 @@ class SwitchPages(TenantAdmin):
         else:
             text = f"The dock is asked to switch {license_} {request.POST['enable']}."
             self.message_user(request, text, messages.SUCCESS)
-        return HttpResponseRedirect(_way_back(request, license_))
+        if "_changelist_filters" in request.GET:
+            way_back = f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")
+        elif "dock" in request.GET:
+            way_back = reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
+        else:
+            way_back = reverse("admin:licenses_unlocklicense_change", args=[license_.pk])
+        return HttpResponseRedirect(way_back)
 
     # --- many ----------------------------------------------------------------------------------
 
@@ -152,7 +159,7 @@ class SwitchPages(TenantAdmin):
             return None
         mine, not_mine = self._commanded(request, rows)
         plan = switching.plan(mine, enable=SIDES[side], watch=watch())
-        skipped = [*not_mine, *plan.skipped]
+        skipped = sorted([*not_mine, *plan.skipped], key=itemgetter(1))
         context = {
             **self.admin_site.each_context(request),
             "title": f"Switch {len(rows):,} license{'s' * (len(rows) != 1)} {side}",
@@ -161,23 +168,8 @@ class SwitchPages(TenantAdmin):
             "form": form or SwitchManyForm(initial={"licenses": [row.pk for row in rows]}),
             "now": plan.now,
             "waiting": [row for row, _ in plan.waiting],
-            "skipped": _by_reason(skipped),
+            "skipped": [(reason, [row for row, _ in group]) for reason, group in groupby(skipped, itemgetter(1))],
             "skipped_count": len(skipped),
             "unavailable": not settings.COMMANDS_AVAILABLE,
         }
         return TemplateResponse(request, "admin/licenses/unlocklicense/switch.html", context)
-
-
-def _by_reason(skipped: Iterable[tuple[UnlockLicense, str]]) -> list[tuple[str, list[UnlockLicense]]]:
-    """The licenses left out, grouped by why."""
-    ordered = sorted(skipped, key=lambda left: left[1])
-    return [(reason, [row for row, _ in group]) for reason, group in groupby(ordered, lambda left: left[1])]
-
-
-def _way_back(request: HttpRequest, license_: UnlockLicense) -> str:
-    """The list as it was filtered, the page of the dock, or the page of the license."""
-    if "_changelist_filters" in request.GET:
-        return f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")
-    if "dock" in request.GET:
-        return reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
-    return reverse("admin:licenses_unlocklicense_change", args=[license_.pk])

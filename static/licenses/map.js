@@ -135,7 +135,7 @@ function drawBackground(world, crosses) {
   };
   map.attributionControl.addAttribution(texts.source);
   background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
-  // What crosses the antimeridian needs the next turn of the world beside this one.
+  // The longitudes of what crosses the antimeridian go on into the next turn of the world.
   if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: turnedOnce }));
 }
 
@@ -145,11 +145,6 @@ function landStyle() {
 
 function turnedOnce([longitude, latitude]) {
   return L.latLng(latitude, longitude + 360);
-}
-
-// What lies across the antimeridian is drawn in one piece, east of it.
-function eastward([longitude, latitude]) {
-  return L.latLng(latitude, longitude < 0 ? longitude + 360 : longitude);
 }
 
 // --- docks -------------------------------------------------------------------------------------------
@@ -217,10 +212,7 @@ function layersOf({ geometry, properties }) {
   if (geometry === null) {
     return (outline.get(properties.country) ?? []).map((country) => L.geoJSON(country, { style }));
   }
-  if (geometry.type !== "Point") {
-    const coordsToLatLng = properties.crosses_antimeridian ? eastward : undefined;
-    return [L.geoJSON(geometry, coordsToLatLng ? { style, coordsToLatLng } : { style })];
-  }
+  if (geometry.type !== "Point") return [L.geoJSON(geometry, { style })];
   const [longitude, latitude] = geometry.coordinates;
   const size = entries.length > ON_CANVAS ? 1 : 4;
   const centre = L.circleMarker([latitude, longitude], { ...style, radius: size, dashArray: null, fillOpacity: 1 });

@@ -1,20 +1,27 @@
-"""Licenses in words."""
+"""Licenses in words, in English and Chinese."""
 
-from datetime import UTC, datetime, timedelta
+import io
+import re
+from gettext import GNUTranslations
+from pathlib import Path
 
+import django as django_package
 import pytest
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
+from babel.messages.pofile import read_po
 from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from licenses import wording
 from licenses.models import UnlockLicense
-from licenses.wording import State, describe, height_limit, state_of
+from licenses.validity import State
+from licenses.wording import describe, height_limit
 from mqtt_bridge.protocol.messages import LicenseListReply, decode_data
 from tests.licenses.lists import SEVEN
+from tests.stack import ROOT
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-DAY = timedelta(days=1)
+CATALOGUE = ROOT / "locale/zh_Hans/LC_MESSAGES"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
@@ -28,10 +35,15 @@ def made(kind, details=None, **fields):
     return UnlockLicense(type=kind, details={} if details is None else details, **fields)
 
 
+def catalogue():
+    file = io.BytesIO((CATALOGUE / "django.po").read_bytes())
+    return [text for text in read_po(file) if text.id]
+
+
 def test_the_example_in_english_and_chinese():
     reply = decode_data(LicenseListReply, {"result": 0, "licenses": SEVEN})
     rows = [made(told.common_fields.type, told.details) for told in reply.licenses]
-    assert [describe(row, "en") for row in rows] == [
+    assert [describe(row) for row in rows] == [
         "Authorization zones 115001769 and 8724",
         "Custom circle of 1581 m around 22.60309, 113.947815, up to 500 m",
         "Country: China, up to 500 m",
@@ -40,7 +52,9 @@ def test_the_example_in_english_and_chinese():
         "Power",
         "RID exemption: EU",
     ]
-    assert [describe(row, "zh-hans") for row in rows] == [
+    with translation.override("zh-hans"):
+        chinese = [describe(row) for row in rows]
+    assert chinese == [
         "授权区 115001769、8724",
         "以 22.60309, 113.947815 为圆心、半径 1581 米的圆形区域，限高 500 米",
         "国家/地区：中国，限高 500 米",
@@ -75,18 +89,20 @@ def test_the_example_in_english_and_chinese():
     ],
 )
 def test_odd_details_are_said_as_they_are(kind, details, words):
-    assert describe(made(kind, details), "en") == words
+    assert describe(made(kind, details)) == words
 
 
 def test_many_areas_are_counted():
-    words = describe(made(0, {"area_ids": list(range(1000))}), "en")
-    assert words.endswith("10, 11 and 988 more")
-    assert describe(made(0, {"area_ids": list(range(1000))}), "zh").endswith("11、另外 988 个")
+    row = made(0, {"area_ids": list(range(1000))})
+    assert describe(row).endswith("10, 11 and 988 more")
+    with translation.override("zh-hans"):
+        assert describe(row).endswith("10、11、另外 988 个")
 
 
 @given(st.integers() | st.none(), any_details, st.sampled_from(["en", "zh-hans"]))
 def test_no_details_crash_it(kind, details, language):
-    sentence = describe(made(kind, details), language)
+    with translation.override(language):
+        sentence = describe(made(kind, details))
     assert sentence
     assert len(sentence) < 700
 
@@ -99,50 +115,53 @@ def test_the_language_is_the_active_one():
         assert height_limit(120) == "up to 120 m"
 
 
-def test_every_word_is_there_in_both_languages():
+def test_every_kind_and_state_has_its_words_in_both_languages():
     for language in ("en", "zh-hans"):
-        for kind in range(7):
-            assert str(kind) not in wording.type_name(kind, language)
-        assert len({wording.state_name(state, language) for state in State}) == 6
-        assert len({wording.inventory_name(domain, language) for domain in (0, 3, 9)}) == 3
-    assert wording.type_name(77, "zh") == "类型 77"
+        with translation.override(language):
+            assert len({wording.type_name(kind) for kind in range(7)}) == 7
+            assert len({str(state.label) for state in State}) == 6
+            assert len({wording.inventory_name(domain) for domain in (0, 3, 9)}) == 3
+            assert wording.type_name(77) == {"en": "type 77", "zh-hans": "类型 77"}[language]
 
 
-@pytest.mark.parametrize(
-    ("fields", "state"),
-    [
-        ({"enabled": True, "begin_time": NOW, "end_time": NOW + DAY}, State.IN_FORCE),
-        ({"enabled": True}, State.IN_FORCE),
-        ({"enabled": False, "end_time": NOW + DAY}, State.DISABLED),
-        ({"enabled": True, "end_time": NOW}, State.EXPIRED),
-        ({"enabled": False, "end_time": NOW - DAY}, State.EXPIRED),
-        ({"enabled": True, "begin_time": NOW + DAY}, State.NOT_YET),
-        ({"enabled": None, "end_time": NOW + DAY}, State.UNKNOWN),
-    ],
-)
-def test_state_of_a_license(fields, state):
-    assert state_of(made(5, **fields), NOW) == state
+def test_height_that_cannot_be_is_shown_as_it_came():
+    row = made(3, {"height": "Sky HIGH"})
+    assert describe(row) == "Height Sky HIGH (not usable)"
+    with translation.override("zh-hans"):
+        assert describe(row) == "限高 Sky HIGH（无法使用）"
 
 
-@pytest.mark.parametrize(
-    ("domain", "enabled", "state"),
-    [(0, True, State.IN_FORCE), (3, True, State.APPROVED), (9, True, State.APPROVED), (3, False, State.DISABLED)],
-)
-def test_what_the_dock_alone_tells_of_is_not_in_force(domain, enabled, state):
-    assert wording.standing(made(5, enabled=enabled, device_model_domain=domain), NOW) == state
+# --- the catalogue of Chinese texts ------------------------------------------------------------------
 
 
-@pytest.mark.django_db
-def test_in_force_is_what_the_list_calls_in_force(dock):
-    moments = (None, NOW - DAY, NOW, NOW + DAY)
-    rows = [
-        UnlockLicense(device=dock, device_model_domain=0, enabled=enabled, begin_time=begin, end_time=end)
-        for enabled in (True, False, None)
-        for begin in moments
-        for end in moments
-    ]
-    for number, row in enumerate(rows):
-        row.license_id = number
-    UnlockLicense.objects.bulk_create(rows)
-    found = set(UnlockLicense.objects.in_force(NOW).values_list("license_id", flat=True))
-    assert found == {row.license_id for row in rows if state_of(row, NOW) == State.IN_FORCE}
+def test_every_text_is_there_in_chinese_with_the_same_values():
+    keywords = DEFAULT_KEYWORDS | {"gettext_lazy": None, "pgettext_lazy": DEFAULT_KEYWORDS["pgettext"]}
+    found = extract_from_dir(ROOT / "licenses", method_map=[("**.py", "python")], keywords=keywords)
+    used = {(context, text if isinstance(text, str) else text[0]) for _, _, text, _, context in found}
+    texts = {(text.context, text.id if text.pluralizable is False else text.id[0]): text for text in catalogue()}
+    assert set(texts) == used
+    assert len(used) > 60
+    for (_, english), text in texts.items():
+        chinese = text.string[0] if text.pluralizable else text.string
+        assert chinese
+        assert set(re.findall(r"{\w+}", chinese)) == set(re.findall(r"{\w+}", english))
+
+
+def test_the_compiled_catalogue_is_that_of_its_texts():
+    with (CATALOGUE / "django.mo").open("rb") as file:
+        compiled = GNUTranslations(file)
+    for text in catalogue():
+        if text.pluralizable:
+            assert compiled.ngettext(*text.id, 1) == text.string[0]
+        elif text.context:
+            assert compiled.pgettext(text.context, text.id) == text.string
+        else:
+            assert compiled.gettext(text.id) == text.string
+
+
+def test_no_text_changes_one_of_django():
+    django = Path(django_package.__file__).parent
+    for file in django.glob("**/locale/en/LC_MESSAGES/django.po"):
+        theirs = {(text.context, text.id) for text in read_po(io.BytesIO(file.read_bytes()))}
+        both = {text.id for text in catalogue() if (text.context, text.id) in theirs}
+        assert both <= {"Show all"}  # which is the same in Chinese

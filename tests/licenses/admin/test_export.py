@@ -6,7 +6,7 @@ import io
 import pytest
 
 from devices.models import Device
-from licenses.admin import timeline
+from licenses.admin import export as csv_pages
 from licenses.models import Inventory
 from tests.licenses.admin.test_licenses import license_, read
 
@@ -65,7 +65,7 @@ def test_strangers_export_nothing_of_others(client, charlie, dock):
 
 
 def test_rows_are_read_a_chunk_at_a_time_in_the_order_of_the_list(client, bob, dock, monkeypatch):
-    monkeypatch.setattr(timeline, "CHUNK", 2)
+    monkeypatch.setattr(csv_pages, "CHUNK", 2)
     for key in range(5):
         license_(dock, key, end=10 + key)
     assert [row["license_id"] for row in export(client, bob)] == ["0", "1", "2", "3", "4"]
