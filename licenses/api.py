@@ -6,6 +6,7 @@ import django_filters
 from django import forms
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django_filters.rest_framework import DjangoFilterBackend
@@ -167,9 +168,8 @@ class DockLicenseViewSet(OfDeviceMixin, LicenseViewSet):
     filterset_class = DockLicenseFilter
     pagination_class = InventoriesPagination
 
-    def get_queryset(self) -> UnlockLicenseQuerySet:
-        licenses: UnlockLicenseQuerySet = super().get_queryset()
-        return licenses.filter(device=self.device)
+    def get_queryset(self) -> QuerySet[Model]:
+        return super().get_queryset().filter(device=self.device)
 
 
 # --- license files -----------------------------------------------------------------------------------
