@@ -1,8 +1,8 @@
-"""Invitations: how a person becomes a member, who alone may say yes.
+"""Invitations: issue, revoke, accept, decline, find by state. Only the invited person can make a membership of one.
 
-A link says who may accept, and is no key to an account. A name that is new gets its password from whoever opens the
-link first; an account that exists must be signed in with the password it has. So who made the link, and kept it, has
-nothing when another organization invites the same name. Nobody learns from inviting a name whether it has an account.
+A link says who may accept, and is no key to an account. For a new name, the first person to open the link chooses the
+password; an account that exists must be signed in with the password it has. So the maker of a link who kept it gains
+nothing when another organization invites the same name. Inviting a name does not reveal whether it has an account.
 """
 
 import secrets
@@ -26,7 +26,7 @@ LIFETIME: Final = timedelta(hours=72)
 
 
 class State(models.TextChoices):
-    """How people sort invitations."""
+    """What became of an invitation, as people sort them."""
 
     USABLE = "usable", "usable"
     ACCEPTED = "accepted", "accepted"
@@ -41,8 +41,8 @@ def in_state(invitations: QuerySet[Invitation], state: str, now: datetime | None
     if state == State.ENDED:
         return invitations.exclude(revoked_at=None)
     now = now or timezone.now()
-    waiting = invitations.filter(accepted_at=None, revoked_at=None)
-    return waiting.filter(expires_at__lte=now) if state == State.EXPIRED else waiting.filter(expires_at__gt=now)
+    pending = invitations.filter(accepted_at=None, revoked_at=None)
+    return pending.filter(expires_at__lte=now) if state == State.EXPIRED else pending.filter(expires_at__gt=now)
 
 
 def issue(*, actor: Actor, organization: Organization, username: str, role: Role) -> tuple[Invitation, str]:
@@ -70,7 +70,7 @@ def revoke(invitations: Iterable[Invitation], *, actor: Actor) -> int:
 
 
 def find(plain: str) -> Invitation | None:
-    """The invitation of a link; None if there is none that can be accepted now."""
+    """The invitation of a link; None unless it can be accepted now."""
     row = Invitation.objects.select_related("organization", "created_by").filter(digest=_digest(plain)).first()
     return None if row is None or row.why_unusable(timezone.now()) else row
 
@@ -84,14 +84,14 @@ def account(username: str) -> User | None:
 def accept(plain: str, *, user: AbstractBaseUser | None = None, password: str = "") -> Membership:
     """Make the invited person a member, once, audited: `user`, who is signed in, or a new user with this password.
 
-    Every other open invitation of the name ends: whoever sent it knows nothing of this membership, and asks again.
-    Raises ValidationError for a link that is used up or over, and for an account that it is not for.
+    Every other open invitation of the name ends, because its sender knows nothing of this membership and must ask
+    again. Raises ValidationError for a link that is used up or expired, and for an account that it is not for.
     """
     with transaction.atomic():
         invitation = find(plain)
         if invitation is None:
             raise ValidationError("This invitation is not valid any more. Ask for a new one.")
-        # All of the name, so that two links of it make one account, not two.
+        # All invitations of the name, so that two links make one account, not two.
         rows = list(_open().filter(username__iexact=invitation.username).select_for_update().order_by("pk"))
         existing = account(invitation.username)
         if invitation not in rows or existing != user:

@@ -137,7 +137,7 @@ class Invitation(IssuedModel):
         return f"{self.username} to {self.organization.name}"
 
     def why_unusable(self, now: datetime) -> str:
-        """Why its link makes nobody a member now, in words; empty if it does."""
+        """Why its link makes no member now, in words; empty if it does."""
         if self.accepted_at is not None:
             return "accepted"
         if self.revoked_at is not None:
@@ -347,7 +347,7 @@ class AuditEvent(TenantModel):
 
 
 class IdempotentAnswer(models.Model):
-    """What a request with an `Idempotency-Key` was answered, to be told again: `organizations/api/idempotency.py`."""
+    """The answer to a request with an `Idempotency-Key`, kept for repeats: `organizations/api/idempotency.py`."""
 
     principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
     key = models.CharField(max_length=255)

@@ -61,7 +61,7 @@ def is_last_manager(membership: Membership) -> bool:
     if membership.role != Role.MANAGER:
         return False
     if transaction.get_connection().in_atomic_block:
-        # Two managers who remove each other wait for one another here, and the second finds that she is the last.
+        # Two managers who remove each other wait for one another here; the second is found to be the last.
         Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
     managers = Membership.objects.filter(organization=membership.organization_id, role=Role.MANAGER)
     return not managers.exclude(pk=membership.pk).filter(user__is_active=True).exists()

@@ -33,7 +33,9 @@ class OrganizationCountsSerializer(serializers.Serializer[Any]):
     """How many devices an organization has; needs `fleet.with_counts`."""
 
     docks = serializers.IntegerField()
-    docks_online = serializers.SerializerMethodField(help_text="Null while the bridge is silent: nobody knows.")
+    docks_online = serializers.SerializerMethodField(
+        help_text="Null while the bridge is silent, and so the number unknown."
+    )
     aircraft = serializers.IntegerField()
 
     def get_docks_online(self, organization: Counted) -> int | None:
@@ -49,7 +51,7 @@ class OrganizationSerializer(IncludingSerializer):
     includes: ClassVar = {"counts": Include()}
 
     has_own_license = serializers.SerializerMethodField(
-        help_text="Whether its docks get a DJI license of its own, not the server's."
+        help_text="Whether its docks get its own DJI license, not the server's."
     )
     counts = OrganizationCountsSerializer(source="*", read_only=True)
 

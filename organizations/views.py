@@ -29,7 +29,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     account = invitations.account(invitation.username)
     visitor = request.user if request.user.is_authenticated else None
     form = SetPasswordForm(account or User(username=invitation.username), request.POST or None)
-    page |= {"account": account, "is_hers": visitor == account, "form": form}
+    page |= {"account": account, "is_invited": visitor == account, "form": form}
     if request.method != "POST" or visitor != account:
         return _answer(request, page)
     if "decline" in request.POST:

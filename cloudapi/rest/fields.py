@@ -41,7 +41,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: object) -> dict[str, Any]:
         writable = sorted(name for name, field in self.fields.items() if not field.read_only)
-        unknown = f"No such field here. There is: {', '.join(writable)}."
+        unknown = f"Unknown field. Known are {', '.join(writable)}."
         refused = {
             str(name): ["This cannot be set here." if name in self.fields else unknown]
             for name in (sorted(set(data) - set(writable)) if isinstance(data, Mapping) else ())

@@ -26,7 +26,7 @@ class IncludingSerializer(StrictModelSerializer):
     related: ClassVar[Sequence[str]] = ()  # for select_related, always
     includes: ClassVar[Mapping[str, Include]] = {}
 
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    def get_fields(self) -> dict[str, serializers.Field[object, object, object, object]]:
         left_out = set(self.includes) - set(self.context.get("include", ()))
         return {name: field for name, field in super().get_fields().items() if name not in left_out}
 
@@ -47,7 +47,7 @@ class IncludingViewSet(GenericViewSet[Any]):
         asked = list(dict.fromkeys(filter(None, self.request.query_params.get(INCLUDE, "").split(","))))
         if unknown := [name for name in asked if name not in offered]:
             raise serializers.ValidationError(
-                {INCLUDE: [f"There is no {unknown[0][:40]!r} here; there is: {', '.join(offered) or 'nothing'}."]}
+                {INCLUDE: [f"{unknown[0][:40]!r} cannot be included here; these can: {', '.join(offered) or 'none'}."]}
             )
         return asked
 

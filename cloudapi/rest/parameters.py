@@ -13,7 +13,7 @@ class ParametersViewSet(IncludingViewSet):
     """Answers 400 for a parameter that it does not know, that is empty, or that is given twice where one counts."""
 
     filterset_class: ClassVar[Any] = None
-    parameters: ClassVar[frozenset[str]] = frozenset()  # query parameters of its own
+    parameters: ClassVar[frozenset[str]] = frozenset()  # query parameters of this route alone
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         super().initial(request, *args, **kwargs)
@@ -24,14 +24,14 @@ class ParametersViewSet(IncludingViewSet):
         if self.action == "list":
             pages: Any = self.paginator
             known |= pages.parameters | set(filters) | ({"search"} if getattr(self, "search_fields", None) else set())
-        offer = f"There is: {', '.join(sorted(known))}." if known else "There is none."
+        offer = f"Known are {', '.join(sorted(known))}." if known else "This route takes none."
         errors = {}
         for name, values in request.query_params.lists():
             if name not in known:
-                errors[name] = [f"No such parameter here. {offer}"]
+                errors[name] = [f"Unknown parameter. {offer}"]
             elif "" in values and name != INCLUDE:
                 errors[name] = ["Give it a value, or leave it out."]
             elif len(values) > 1 and not isinstance(filters.get(name), django_filters.MultipleChoiceFilter):
-                errors[name] = ["Give it once: of several only one would count."]
+                errors[name] = ["Give it once: only one of several would count."]
         if errors:
             raise serializers.ValidationError(errors)

@@ -2,7 +2,6 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -15,11 +14,13 @@ from organizations.models import Invitation, Role
 
 @admin.register(Invitation)
 class InvitationAdmin(IssuingAdmin[Invitation]):
-    """Who was asked to become a member; nobody becomes one without saying yes."""
+    """Invitations to become a member; nobody becomes one without saying yes."""
 
     steps = invitations
+    issuing_form = InvitationForm
+    shown = ("organization", "username", "role", "state", "created_by", "created", "expires_at", "accepted_at")
     sheet_template = "admin/organizations/invitation/sheet.html"
-    add_hint = "The link is shown once, on the page that follows. It is for this person alone and works for 72 hours."
+    add_hint = "The link is shown once, on the next page. It is for this person alone and works for 72 hours."
     revoked_means = "its link opens nothing any more."
     view_role = Role.MANAGER
 
@@ -27,21 +28,6 @@ class InvitationAdmin(IssuingAdmin[Invitation]):
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("username", "organization__name")
-
-    def get_form(
-        self, request: HttpRequest, obj: Invitation | None = None, change: bool = False, **kwargs: object
-    ) -> "type[ModelForm[Invitation]]":
-        if not change:
-            kwargs["form"] = InvitationForm
-        return super().get_form(request, obj, change, **kwargs)
-
-    def get_fields(self, request: HttpRequest, obj: Invitation | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ("form_id", "organization", "username", "role")
-        return ("organization", "username", "role", "state", "created_by", "created", "expires_at", "accepted_at")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> tuple[str, ...]:
-        return self.get_fields(request, obj) if obj else ()
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object

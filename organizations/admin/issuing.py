@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from organizations.admin.forms import IssuingForm
 from organizations.admin.tenant import TenantAdmin, actor, readable
 from organizations.audit import Actor
 from organizations.models import Organization, Role
@@ -61,9 +62,12 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class IssuingAdmin(TenantAdmin, Generic[Issued]):
-    """Rows of one organization that managers issue and revoke; their forms are `forms.IssuingForm`."""
+    """Rows of one organization that managers issue and revoke."""
 
     steps: Steps[Issued]
+    issuing_form: ClassVar[type[IssuingForm]]
+    shown: ClassVar[tuple[str, ...]]  # fields of a row that was issued
+    editable: ClassVar[tuple[str, ...]] = ()  # of these
     sheet_template: ClassVar[str]  # the page that shows the secret
     add_hint: ClassVar[str]
     revoked_means: ClassVar[str]  # what follows "... is revoked: "
@@ -79,6 +83,19 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
     def sheet(self, obj: Issued, plain: str) -> dict[str, object]:
         """The context of the page that shows the secret, with its `title`."""
         raise NotImplementedError
+
+    # --- forms -----------------------------------------------------------------------------
+
+    def get_form(
+        self, request: HttpRequest, obj: Issued | None = None, change: bool = False, **kwargs: object
+    ) -> "type[ModelForm[Issued]]":
+        return super().get_form(request, obj, change, form=ModelForm if change else self.issuing_form, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Issued | None = None) -> tuple[str, ...]:
+        return self.shown if obj else tuple(self.issuing_form.base_fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Issued | None = None) -> tuple[str, ...]:
+        return tuple(name for name in self.shown if name not in self.editable) if obj else ()
 
     # --- a new one -------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ import rest_framework_api_key.admin  # noqa: F401
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import display_for_value
-from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -24,9 +23,14 @@ admin.site.unregister(APIKey)
 
 @admin.register(OrganizationAPIKey)
 class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
-    """API keys, for managers: a key keeps its role when its maker leaves, so `last_used` and revoking are theirs."""
+    """API keys, for managers. A key keeps its role and its lifetime, also when its maker leaves: issue another one."""
 
     steps = api_keys
+    issuing_form = ApiKeyForm
+    shown = (
+        "name", "organization", "prefix", "role", "state", "used", "expires", "created_by", "created", "lately",
+    )  # fmt: skip
+    editable = ("name",)
     sheet_template = "admin/organizations/organizationapikey/sheet.html"
     add_hint = (
         "The key is shown once, on the next page. It belongs to the organization: it keeps working when its maker "
@@ -39,22 +43,6 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
     list_filter = (StateFilter, "role", ("organization", TenantFilter))
     list_select_related = ("organization",)
     search_fields = ("name", "prefix")
-
-    def get_form(
-        self, request: HttpRequest, obj: OrganizationAPIKey | None = None, change: bool = False, **kwargs: object
-    ) -> "type[ModelForm[OrganizationAPIKey]]":
-        return super().get_form(request, obj, change, form=ModelForm if change else ApiKeyForm, **kwargs)
-
-    def get_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ("form_id", "organization", "name", "role", "expiry_date", "never_expires")
-        return ("name", *self.get_readonly_fields(request, obj))
-
-    def get_readonly_fields(self, request: HttpRequest, obj: OrganizationAPIKey | None = None) -> tuple[str, ...]:
-        """A key keeps its role and its lifetime: who needs others issues another key."""
-        if obj is None:
-            return ()
-        return ("organization", "prefix", "role", "state", "used", "expires", "created_by", "created", "lately")
 
     def issue(
         self, request: HttpRequest, obj: OrganizationAPIKey, wanted: dict[str, object]
@@ -82,7 +70,7 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
     def expires(self, obj: OrganizationAPIKey) -> str:
         return display_for_value(obj.expiry_date, "never")
 
-    @admin.display(description="what it did lately")
+    @admin.display(description="latest actions")
     def lately(self, obj: OrganizationAPIKey) -> SafeString:
         events = AuditEvent.objects.filter(api_key=obj)[:RECENT]
         return render_to_string("admin/organizations/organizationapikey/lately.html", {"events": events, "key": obj})

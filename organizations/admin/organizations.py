@@ -173,6 +173,12 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     """Binding codes: issued with their onboarding sheet, then edited or revoked."""
 
     steps = codes
+    issuing_form = BindingCodeForm
+    shown = (
+        "organization", "label", "hint", "state", "expires_at", "max_uses", "uses",
+        "revoked_at", "created_by", "created", "devices",
+    )  # fmt: skip
+    editable = ("label", "expires_at", "max_uses")
     sheet_template = "admin/organizations/bindingcode/sheet.html"
     add_hint = "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
     revoked_means = "it binds nothing any more. Bound devices stay bound."
@@ -182,25 +188,11 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("label", "hint", "organization__name")
-    form = BindingCodeForm
 
     def get_form(
         self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
     ) -> "type[ModelForm[BindingCode]]":
-        if change:
-            kwargs |= {"form": ModelForm, "labels": {"expires_at": "Expires at (UTC)"}}
-        return super().get_form(request, obj, change, **kwargs)
-
-    def get_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ("form_id", "organization", "label", "code", "expires_at", "max_uses")
-        shown = ("organization", "label", "hint", "state", "expires_at", "max_uses", "uses")
-        return (*shown, "revoked_at", "created_by", "created", "devices")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: BindingCode | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        return ("organization", "hint", "state", "uses", "revoked_at", "created_by", "created", "devices")
+        return super().get_form(request, obj, change, labels={"expires_at": "Expires at (UTC)"}, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         has_devices = isinstance(obj, BindingCode) and obj.devices.exists()

@@ -100,7 +100,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         found = super().get_object(request, object_id, from_field)
         if found is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
             return found
-        # Locked apart from being read, for a query that counts cannot lock.
+        # A query of its own takes the lock, because one that counts cannot.
         locked = self.model._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
         return super().get_object(request, object_id, from_field) if list(locked.values_list("pk")) else None
 
@@ -188,7 +188,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run time
     """Counts no further than people page, for tables of millions of rows.
 
-    Nor does it count for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
+    It does not count at all for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
     """
 
     CAP = 10_000
@@ -212,7 +212,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run
 
 
 class ReadOnlyAdmin(TenantAdmin):
-    """History: nobody changes it, not even platform staff. It grows for long, so it is not counted to its end."""
+    """History, which not even platform staff change. It grows large, so it is not counted to its end."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count all rows

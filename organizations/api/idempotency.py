@@ -1,4 +1,4 @@
-"""Requests that are carried out once, however often they are sent: `Idempotency-Key`."""
+"""`Idempotency-Key`: a request that is sent again is carried out once."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ class KeyReused(APIException):
     """The key came with another request before."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_detail = "This Idempotency-Key was sent with another request before: each request needs a key of its own."
+    default_detail = "This Idempotency-Key was sent with another request before: each request needs its own key."
     default_code = "idempotency_key_reused"
 
 

@@ -22,7 +22,7 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization, OrganizationAPIKey, Role
 from organizations.tenancy import M, organization_of, restrict
 
-NONE_LIKE_THIS = "There is none like this."
+NONE_LIKE_THIS = "Not found."
 
 
 def actor(request: Request) -> Actor:

@@ -103,7 +103,7 @@ def test_an_account_that_exists_is_asked_and_gets_no_password(page, organization
 
 def test_who_declines_is_no_member_and_the_link_ends(page, organization, charlie):
     link = link_of(page, organization, "charlie")
-    assert "no member" in signed_in(charlie).post(link, {"decline": "Decline"}).content.decode()
+    assert "You are not a member" in signed_in(charlie).post(link, {"decline": "Decline"}).content.decode()
     assert signed_in(charlie).get(link).status_code == 410
     assert organizations_of("charlie") == {"Northern Grid"}
 

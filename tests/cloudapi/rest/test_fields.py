@@ -7,7 +7,7 @@ def test_a_misspelt_field_is_named_with_those_that_there_are_and_with_all_other_
     response = api(operator_key).post("/api/v1/service-calls/", {"device": "DOCK0001", "metod": "x"})
     metod, method = response.json()["errors"]
     assert metod["pointer"] == "/metod"
-    assert metod["detail"] == "No such field here. There is: data, device, expires_in, method, note, queue."
+    assert metod["detail"] == "Unknown field. Known are data, device, expires_in, method, note, queue."
     assert (method["pointer"], method["code"]) == ("/method", "required")
 
 

@@ -99,9 +99,7 @@ def test_whoever_manages_several_organizations_says_which(api, alice, other_orga
 def test_another_organization_is_as_unknown_as_none(api, alice, other_organization, name):
     response = api(alice).post(ROUTE, {"organization": name})
     assert response.status_code == 404
-    assert response.json()["errors"] == [
-        {"pointer": "/organization", "code": "not_found", "detail": "There is none like this."}
-    ]
+    assert response.json()["errors"] == [{"pointer": "/organization", "code": "not_found", "detail": "Not found."}]
 
 
 @pytest.mark.parametrize(
