@@ -207,6 +207,16 @@ SPECTACULAR_SETTINGS = {
         "ServiceCallStatus": "devices.models.ServiceCall.Status",
         "AccountStatus": "devices.models.DeviceAccount.Status",
     },
+    "SERVERS": [{"url": "/", "description": "Where this document comes from."}],
+    "TAGS": [
+        {"name": "binding-codes", "description": "What a technician types beside a dock to bind it."},
+        {"name": "devices", "description": "Docks, aircraft and remote controllers."},
+        {"name": "license-files", "description": "Offline license files that docks fetch."},
+        {"name": "licenses", "description": "Unlock licenses, as docks reported them."},
+        {"name": "organizations", "description": "Owners of devices."},
+        {"name": "service-call-batches", "description": "One command to many docks."},
+        {"name": "service-calls", "description": "Commands to docks, and what became of them."},
+    ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "cloudapi.rest.schema.finish",

@@ -76,15 +76,6 @@ HEADERS: Final = {
 RATE: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 UNCOUNTED: Final = (401, 403, 406)  # refused before they are counted
 MORE_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
-TAGS: Final = {
-    "binding-codes": "What a technician types beside a dock to bind it.",
-    "devices": "Docks, aircraft and remote controllers.",
-    "license-files": "Offline license files that docks fetch.",
-    "licenses": "Unlock licenses, as docks reported them.",
-    "organizations": "Owners of devices.",
-    "service-call-batches": "One command to many docks.",
-    "service-calls": "Commands to docks, and what became of them.",
-}
 SUMMARIES: Final = {
     "list": "List {many}",
     "retrieve": "Read one {one}",
@@ -127,7 +118,12 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        for parameter in self._parameters(operation):
+        parameters = operation.get("parameters", [])
+        filters = getattr(getattr(self.view, "filterset_class", None), "base_filters", {})
+        if not getattr(self.view, "search_fields", None) and "search" not in filters:
+            # REST framework says of every list that it can be searched.
+            parameters[:] = [parameter for parameter in parameters if parameter["name"] != "search"]
+        for parameter in parameters:
             if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
                 parameter["schema"] = WORDS
         answers = operation["responses"]
@@ -137,18 +133,15 @@ class Schema(AutoSchema):
             answer.setdefault("headers", {}).update({name: _ref("headers", name) for name in headers})
         if self._has_tag() and self.method == "GET":
             answers["304"] = {"description": "As you have it.", "headers": {"ETag": _ref("headers", "ETag")}}
-        for code in self._errors("requestBody" in operation):
+        codes = [400, 401, 404, 406, 429]
+        codes += [403, 409] if self.method not in SAFE_METHODS else []
+        codes += [413, 415] if "requestBody" in operation else []
+        codes += [412] if self._is_conditional() else []
+        codes += [422, 503] if self._is_repeatable() else []
+        for code in codes:
             answers.setdefault(str(code), _ref("responses", f"Problem{code}"))
         operation["responses"] = dict(sorted(answers.items()))
         return operation
-
-    def _parameters(self, operation: dict[str, Any]) -> list[dict[str, Any]]:
-        """The parameters that the view takes: `search` is told of every list."""
-        filters = getattr(getattr(self.view, "filterset_class", None), "base_filters", {})
-        found: list[dict[str, Any]] = operation.get("parameters", [])
-        if not getattr(self.view, "search_fields", None) and "search" not in filters:
-            found[:] = [parameter for parameter in found if parameter["name"] != "search"]
-        return found
 
     def get_summary(self) -> str:
         """What the action does; of one that is no usual one the first line of its docstring."""
@@ -195,18 +188,6 @@ class Schema(AutoSchema):
         action = getattr(self.view, getattr(self.view, "action", None) or "", None)
         return getattr(action, "takes_idempotency_key", False)
 
-    def _errors(self, has_body: bool) -> list[int]:
-        codes = [400, 401, 404, 406, 429]
-        if self.method not in SAFE_METHODS:
-            codes += [403, 409]
-        if has_body:
-            codes += [413, 415]
-        if self._is_conditional():
-            codes += [412]
-        if self._is_repeatable():
-            codes += [422, 503]
-        return codes
-
 
 def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     """What operations share, in one place."""
@@ -221,12 +202,16 @@ def finish(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
                 for field in variant.get("properties", {}).values():
                     if field.get("type") == "string" and not {"enum", "format", "pattern"} & set(field):
                         field |= TEXT
-    parts["responses"] = {f"Problem{code}": _problem(code, words) for code, words in ANSWERS.items()}
+    for code, words in ANSWERS.items():
+        headers = [*(() if code in UNCOUNTED else RATE), *MORE_HEADERS.get(code, ())]
+        sample = {"schema": _ref("schemas", "Problem"), "example": problem(code, SAMPLES[code], words)}
+        parts.setdefault("responses", {})[f"Problem{code}"] = {
+            "description": words,
+            "headers": {name: _ref("headers", name) for name in headers},
+            "content": {MEDIA_TYPE: sample},
+        }
     _link(result["paths"])
     _drop_unused(result)
-    tags = {tag for path in result["paths"].values() for operation in path.values() for tag in operation["tags"]}
-    result["tags"] = [{"name": name, "description": TAGS[name]} for name in sorted(tags)]
-    result["servers"] = [{"url": "/", "description": "Where this document comes from."}]
     return result
 
 
@@ -270,15 +255,6 @@ def _drop_unused(result: dict[str, Any]) -> None:
             return
         for kind, name in unused:
             del parts[kind][name]
-
-
-def _problem(code: int, words: str) -> dict[str, Any]:
-    headers = [*(() if code in UNCOUNTED else RATE), *MORE_HEADERS.get(code, ())]
-    return {
-        "description": words,
-        "headers": {name: _ref("headers", name) for name in headers},
-        "content": {MEDIA_TYPE: {"schema": _ref("schemas", "Problem"), "example": problem(code, SAMPLES[code], words)}},
-    }
 
 
 def _ref(kind: str, name: str) -> dict[str, str]:
