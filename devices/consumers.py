@@ -6,7 +6,8 @@ import functools
 import json
 import logging
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -27,6 +28,8 @@ from organizations.tenancy import Principal
 
 logger = logging.getLogger(__name__)
 
+Event = dict[str, object]  # of ASGI: a `type` and what belongs to it
+
 LONGEST_REQUEST = 1024  # characters
 HANDSHAKES: Final = 100  # at a time in one process, of users who are not known yet
 _open: Counter[str] = Counter()  # the sockets of this process, by user or key; "" while that is not known
@@ -43,7 +46,12 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """What this user may see here, None for nothing; reads the database."""
         raise NotImplementedError
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(
+        self,
+        scope: MutableMapping[str, object],
+        receive: Callable[[], Awaitable[Event]],
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
         try:
             await super().__call__(scope, receive, send)
         except frame_sender.UNREACHABLE as error:

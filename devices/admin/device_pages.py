@@ -9,10 +9,11 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.views.decorators.http import require_POST
 
 from devices import binding, registry
 from devices.diagnosis import tracing
@@ -100,7 +101,7 @@ class DevicePages(TenantAdmin):
         return [
             path("release/", view(self.release_view), name="devices_device_release"),
             path("clear-out/", view(self.clear_out_view), name="devices_device_clear_out"),
-            path("<path:object_id>/trace/", view(self.trace_view), name="devices_device_trace"),
+            path("<path:object_id>/trace/", view(require_POST(self.trace_view)), name="devices_device_trace"),
             *super().get_urls(),
         ]
 
@@ -201,9 +202,7 @@ class DevicePages(TenantAdmin):
     # --- trace -----------------------------------------------------------------------------------
 
     def trace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """POST keeps every event of a device for some minutes, or stops doing so."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+        """Keep every event of a device for some minutes, or stop doing so."""
         device = self.get_object(request, unquote(object_id))
         if device is None:
             raise Http404

@@ -59,7 +59,7 @@ def short_link(device: Device) -> SafeString:
 
 
 class Shown(TypedDict):
-    """What `DeviceChangeList` adds to the devices of a page, for the columns."""
+    """What the list adds to each device of its page, for the columns."""
 
     presence: Presence
     needs: list[needs.Need]
@@ -72,28 +72,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
     ListedDevice = WithAnnotations[Device, Shown]
-
-
-class DeviceChangeList(ChangeList):
-    """One page of devices with what their columns show besides the row, in a constant number of queries."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.title = "Devices"
-        mine = Q() if is_platform_staff(request.user) else Q(organization__in=roles(request)) | Q(organization=None)
-        carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
-        remarks = Prefetch("aircraft_pairings", needs.not_adopted().select_related("aircraft"), to_attr="remarks")
-        devices: list[ListedDevice] = list(self.result_list.prefetch_related(carried, remarks))
-        now_watched = watch()
-        visible = restrict(Exchange.objects.all(), request.user)
-        refused = needs.refusals(devices, visible, now_watched.now)
-        for device in devices:
-            device.presence = now_watched.presence(getattr(device, "state", None))
-            device.needs = needs.needs(device, refused.get(device.sn, ()), device.remarks)
-            device.may_name_gateway = is_platform_staff(request.user) or (
-                device.gateway is not None and device.gateway.organization_id in roles(request)
-            )
-        self.result_list = devices
 
 
 class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -175,8 +153,24 @@ class DeviceAdmin(CommandPages, DevicePages):
         css = {"all": ["devices/devices.css", "devices/commands.css", "licenses/licenses.css"]}
         js = [Script("devices/refresh.js", type="module"), Script("devices/commands.js", type="module")]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
-        return DeviceChangeList
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with what its columns show besides the row, in a constant number of queries."""
+        page = super().get_changelist_instance(request)
+        page.title = "Devices"
+        is_staff, held = is_platform_staff(request.user), roles(request)
+        mine = Q() if is_staff else Q(organization__in=held) | Q(organization=None)
+        carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
+        remarks = Prefetch("aircraft_pairings", needs.not_adopted().select_related("aircraft"), to_attr="remarks")
+        devices: list[ListedDevice] = list(page.result_list.prefetch_related(carried, remarks))
+        now_watched = watch()
+        refused = needs.refusals(devices, restrict(Exchange.objects.all(), request.user), now_watched.now)
+        for device in devices:
+            gateway = device.gateway
+            device.presence = now_watched.presence(getattr(device, "state", None))
+            device.needs = needs.needs(device, refused.get(device.sn, ()), device.remarks)
+            device.may_name_gateway = is_staff or (gateway is not None and gateway.organization_id in held)
+        page.result_list = devices
+        return page
 
     # --- columns -------------------------------------------------------------------------------
 

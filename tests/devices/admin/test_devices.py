@@ -64,6 +64,19 @@ def listed(see, user, **query):
 # --- the list ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        (LIST, "Devices"),
+        ("/admin/devices/servicecall/", "Service calls"),
+        ("/admin/devices/servicecallbatch/", "Batches of service calls"),
+        ("/admin/mqtt_bridge/exchange/", "Journal"),
+    ],
+)
+def test_a_list_has_the_title_of_its_rows(see, staff, url, title):
+    assert f"<h1>{title}</h1>" in see(staff, url)
+
+
 @pytest.mark.usefixtures("aircraft", "bridge")
 def test_the_list_shows_what_an_operator_asks(see, alice, dock):
     DeviceState.objects.filter(device=dock).update(firmware_version="10.01.16.04", clock_skew_ms=-420_000)
