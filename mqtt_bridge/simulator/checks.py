@@ -31,7 +31,7 @@ class Question(NamedTuple):
 class Rule(NamedTuple):
     """What one value must be, and the complaint if it is not."""
 
-    is_kept: Callable[[Any], bool]
+    is_kept: Callable[[object], bool]
     complaint: str
 
 

@@ -82,8 +82,7 @@ class Ledger:
         mid: int,
     ) -> None:
         """Note one control message."""
-        now = time.time()
-        self.messages.append(Message(now, direction, sn, intern(topic), intern(method), tid, bid, mid))
+        self.messages.append(Message(time.time(), direction, sn, intern(topic), intern(method), tid, bid, mid))
 
     def asked(self, sn: str, *, method: str, tid: str, bid: str) -> None:
         """Note that a question went out; a repeat with the same tid adds to the same transaction."""

@@ -9,7 +9,7 @@ import pytest
 
 from mqtt_bridge.simulator.account import Account
 from mqtt_bridge.simulator.dialogue import Answer
-from mqtt_bridge.simulator.dock import Dock, Options
+from mqtt_bridge.simulator.dock import Dock
 from mqtt_bridge.simulator.faults import FAULTS, Faults
 from mqtt_bridge.simulator.fleet import Fleet
 from tests.mqtt_bridge.simulator.cloud import Cloud, until
@@ -222,10 +222,3 @@ def test_each_fault_is_accepted_and_explained() -> None:
 def test_fleet_hands_faults_to_its_docks() -> None:
     fleet = Fleet(count=2, mqtt_url="mqtt://127.0.0.1", faults=iter(["silent"]))
     assert [dock.faults.names for dock in fleet.docks] == [{"silent"}, {"silent"}]
-
-
-def test_dock_that_is_only_told_what_to_send_has_no_services() -> None:
-    url, quiet = "mqtt://127.0.0.1", Options(onboard=False)
-    assert len(Fleet(count=1, mqtt_url=url).docks[0].handlers) == 5
-    assert Fleet(count=1, mqtt_url=url, options=quiet).docks[0].handlers == {}
-    assert len(Fleet(count=1, mqtt_url=url, options=quiet, services=True).docks[0].handlers) == 5

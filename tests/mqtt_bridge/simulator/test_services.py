@@ -8,7 +8,8 @@ import pytest
 
 from mqtt_bridge.simulator import checks
 from mqtt_bridge.simulator.dialogue import Command
-from mqtt_bridge.simulator.dock import Dock
+from mqtt_bridge.simulator.dock import Dock, Options
+from mqtt_bridge.simulator.fleet import Fleet
 from mqtt_bridge.simulator.services import SERVICES, Service
 from tests.mqtt_bridge.simulator.cloud import Cloud
 
@@ -133,3 +134,10 @@ async def test_a_row_refuses_data_that_break_its_rules(
     [reply] = await cloud.wait_for("services_reply")
     assert reply["data"] == {"result": 325001}
     assert [one.text for one in dock.ledger.complaints] == ["Unknown keys in data: now."]
+
+
+async def test_dock_that_only_sends_what_a_test_asks_for_has_no_services() -> None:
+    url, quiet = "mqtt://127.0.0.1", Options(onboard=False)
+    assert Fleet(count=1, mqtt_url=url).docks[0].handlers == SERVICES
+    assert Fleet(count=1, mqtt_url=url, options=quiet).docks[0].handlers == {}
+    assert Fleet(count=1, mqtt_url=url, options=quiet, services=True).docks[0].handlers == SERVICES
