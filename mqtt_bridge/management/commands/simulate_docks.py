@@ -69,7 +69,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
             self.stdout.flush()  # a pipe would get it in blocks
 
-        services.learn(router.tables(settings.MQTT_ROUTES).SIMULATED)
+        routes = getattr(settings, "MQTT_ROUTES", None)
+        if routes:  # without a server's settings docks have the simulator's own services
+            services.learn(router.tables(routes).SIMULATED)
         try:
             fleet = Fleet(
                 count=count,

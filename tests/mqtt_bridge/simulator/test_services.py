@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mqtt_bridge.simulator import checks
+from mqtt_bridge.simulator import checks, services
 from mqtt_bridge.simulator.dialogue import Command
 from mqtt_bridge.simulator.dock import Dock, Options
 from mqtt_bridge.simulator.fleet import Fleet
@@ -141,3 +141,9 @@ async def test_dock_that_only_sends_what_a_test_asks_for_has_no_services() -> No
     assert Fleet(count=1, mqtt_url=url).docks[0].handlers == SERVICES
     assert Fleet(count=1, mqtt_url=url, options=quiet).docks[0].handlers == {}
     assert Fleet(count=1, mqtt_url=url, options=quiet, services=True).docks[0].handlers == SERVICES
+
+
+async def test_what_docks_learn_does_not_replace_what_they_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "SERVICES", dict(SERVICES))
+    services.learn({"unlock_license_list": None, "device_reboot": STEPS})
+    assert services.SERVICES == {**SERVICES, "device_reboot": Service(steps=STEPS)}
