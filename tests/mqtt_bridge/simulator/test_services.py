@@ -144,6 +144,7 @@ async def test_dock_that_only_sends_what_a_test_asks_for_has_no_services() -> No
 
 
 async def test_what_docks_learn_does_not_replace_what_they_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "SERVICES", dict(SERVICES))
+    table = dict(SERVICES)
+    monkeypatch.setattr(services, "SERVICES", table)
     services.learn({"unlock_license_list": None, "device_reboot": STEPS})
-    assert services.SERVICES == {**SERVICES, "device_reboot": Service(steps=STEPS)}
+    assert table == {**SERVICES, "device_reboot": Service(steps=STEPS)}
