@@ -95,7 +95,7 @@ def answer(dock: Device, size: int, *, enabled: bool) -> None:
     """Ask for a list and let the bridge's dispatch handle the answer."""
     actor = Actor(AuditEvent.Through.COMMAND)
     call = asking.issue(device=dock, method="unlock_license_list", data={"device_model_domain": 0}, actor=actor)
-    sending.claim(call.pk, now=timezone.now())
+    sending.claim_many([call.pk], now=timezone.now())
     topic = f"thing/product/{dock.sn}/services_reply"
     for _ in dispatch.handle([Delivery(topic=topic, payload=payload(call, size, enabled=enabled), mid=1)]):
         pass

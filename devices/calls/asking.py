@@ -22,12 +22,11 @@ from devices import accounts
 from devices.calls.ending import supersede
 from devices.calls.method import Data, Method, is_storable
 from devices.calls.methods import LOGIN, METHODS
-from devices.calls.refusal import MOVED, Refused, open_subjects, why_not
+from devices.calls.refusal import MOVED, Refused, judge
 from devices.calls.states import Source
 from devices.calls.transition import SECRET_LIFE, event_of
 from devices.live import broadcast
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
-from devices.presence import watch
 from mqtt_bridge import router
 from organizations import audit
 from organizations.audit import Actor
@@ -124,7 +123,7 @@ def issue_each(
     now = timezone.now()
     life = expires_in or timedelta(seconds=settings.SERVICE_CALL_EXPIRES["queue" if queue else ""])
     outcomes: list[Outcome] = []
-    for device, data, refused in _judge(wanted, service, queue=queue, now=now):
+    for device, data, refused in judge(wanted, service, queue=queue, now=now):
         call = ServiceCall(
             device=device,
             organization=device.organization,
@@ -157,29 +156,6 @@ def issue_each(
         tasks = [("publish_service_calls", key)] if key else [("publish_service_call", str(call.pk)) for call in calls]
         transaction.on_commit(partial(_send_tasks, tasks), robust=True)
     return outcomes
-
-
-def _judge(
-    wanted: Sequence[tuple[Device, dict[str, object]]], service: Method, *, queue: bool, now: datetime
-) -> list[tuple[Device, dict[str, object], Refused | None]]:
-    """The docks, locked, each with the reason why it cannot be asked, or None.
-
-    The caller was allowed to ask for the owner that the given device names: a dock with another owner now is refused.
-    """
-    rows = Device.objects.filter(pk__in={device.pk for device, _ in wanted})
-    devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
-    places = {key: place for place, key in enumerate(devices)}
-    busy = open_subjects(service, devices.keys(), {service.subject(data) for _, data in wanted})
-    watched = watch(now)
-    judged: list[tuple[Device, dict[str, object], Refused | None]] = []
-    for given, data in sorted((wish for wish in wanted if wish[0].pk in devices), key=lambda wish: places[wish[0].pk]):
-        device, subject = devices[given.pk], service.subject(data)
-        if device.organization_id != given.organization_id:
-            judged.append((given, data, Refused(Refused.Kind.UNCLAIMED, MOVED)))
-            continue
-        judged.append((device, data, why_not(device, service, watch=watched, queue=queue, subject=subject, busy=busy)))
-        busy.add((device.pk, subject))
-    return judged
 
 
 def check(method: object, *, note: object = "", queue: bool = False, idempotency_key: object = "") -> Method:

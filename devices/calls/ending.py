@@ -1,6 +1,6 @@
 """The ends of calls that no dock brings about: canceled, superseded, abandoned, overdue."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -57,22 +57,22 @@ def supersede(method: Method, calls: Sequence[ServiceCall], *, actor: Actor, now
     rows = ServiceCall.objects.open().filter(
         device__in=docks, subject__in=set(docks.values()), method__in=method.supersedes
     )
-
-    def word(call: ServiceCall) -> Word:
-        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
-        return Word(Source.PERSON, Status.CANCELED, text=f"superseded by a logout.{outcome}")
-
-    _audit_canceled(apply(rows, word, now=now), actor=actor)
+    _audit_canceled(apply(rows, _interrupted("superseded by a logout."), now=now), actor=actor)
 
 
 def abandon(device_ids: Iterable[int]) -> None:
     """Close what is open for devices that leave their organization; must run in a transaction."""
+    apply(ServiceCall.objects.open().filter(device__in=list(device_ids)), _interrupted("the dock was released."))
+
+
+def _interrupted(why: str) -> Callable[[ServiceCall], Word]:
+    """The end of calls that the dock may be carrying out."""
 
     def word(call: ServiceCall) -> Word:
         outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
-        return Word(Source.PERSON, Status.CANCELED, text=f"the dock was released.{outcome}")
+        return Word(Source.PERSON, Status.CANCELED, text=f"{why}{outcome}")
 
-    apply(ServiceCall.objects.open().filter(device__in=list(device_ids)), word)
+    return word
 
 
 @transaction.atomic
@@ -86,12 +86,12 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
         return 0
     from_future = Q(expires__gt=now + SECRET_LIFE + CLOCK_TOLERANCE)  # our clock was set back
     ServiceCallSecret.objects.filter(Q(expires__lt=now) | from_future).delete()
-    longest = max(silence(method) for method in METHODS)
-    return len(apply(ServiceCall.objects.overdue(now, longest=longest), _overdue, limit=CLOSE_LIMIT, skip_locked=True))
 
-
-def _overdue(call: ServiceCall) -> Word:
-    if call.status == Status.QUEUED:
+    def word(call: ServiceCall) -> Word:
+        if call.status != Status.QUEUED:
+            return Word(Source.CLOCK, Status.TIMED_OUT)
         why = "the dock did not come online in time." if call.queue else "no worker sent it in time."
         return Word(Source.CLOCK, Status.EXPIRED, text=why)
-    return Word(Source.CLOCK, Status.TIMED_OUT)
+
+    overdue = ServiceCall.objects.overdue(now, longest=max(silence(method) for method in METHODS))
+    return len(apply(overdue, word, limit=CLOSE_LIMIT, skip_locked=True))

@@ -73,25 +73,20 @@ class Watcher:
                 self._task = None
 
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(ASK_EVERY)
             asked = set(self._waiters.values())
-            ended = asked if self._is_ending() else asked - await self._open(asked)
+            try:
+                are_open = set() if self._is_ending() else await loop.run_in_executor(self._threads, still_open, asked)
+                self._is_failing = False
+            except Error as error:
+                if not self._is_failing:
+                    logger.warning("Clients wait for service calls, but the database cannot be asked: %s", error)
+                self._is_failing, are_open = True, asked
             for waiter, call_id in self._waiters.items():
-                if call_id in ended and not waiter.done():
+                if call_id in asked - are_open and not waiter.done():
                     waiter.set_result(None)
-
-    async def _open(self, asked: set[UUID]) -> set[UUID]:
-        """Those that are open; all of them while the database cannot be asked."""
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, still_open, asked)
-        except Error as error:
-            if not self._is_failing:
-                logger.warning("Clients wait for service calls, but the database cannot be asked: %s", error)
-            self._is_failing = True
-            return asked
-        self._is_failing = False
-        return found
 
 
 def still_open(call_ids: Collection[UUID]) -> set[UUID]:

@@ -1,11 +1,13 @@
 """Why a dock is not asked for a service: the one place that decides, and the error that says so."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
 from django.conf import settings
 
+from devices import presence
 from devices.calls.method import Method
 from devices.models import Device, ServiceCall
 from devices.presence import Presence, Watch
@@ -61,10 +63,10 @@ def why_not(
         return Refused(kind.UNCLAIMED, "This dock belongs to no organization.")
     if not device.is_enabled:
         return Refused(kind.DISABLED, "This dock is disabled.")
-    presence = watch.presence(getattr(device, "state", None))
-    if service.secrets and presence != Presence.ONLINE:
+    found = watch.presence(getattr(device, "state", None))
+    if service.secrets and found != Presence.ONLINE:
         return Refused(kind.OFFLINE, "A password is sent only to a dock that is online.")
-    if presence in (Presence.OFFLINE, Presence.NEVER) and not queue:
+    if found in (Presence.OFFLINE, Presence.NEVER) and not queue:
         return Refused(kind.OFFLINE, "This dock is offline.")
     if (device.pk, subject) in busy:
         return Refused(kind.BUSY, "This dock is busy: a call of this kind is open.")
@@ -75,3 +77,26 @@ def open_subjects(service: Method, devices: Collection[int], subjects: Collectio
     """Which of these docks (keys) are busy with which of these subjects, so that they cannot be asked; one query."""
     calls = ServiceCall.objects.open().filter(device__in=devices, subject__in=subjects)
     return set(calls.exclude(method__in=service.supersedes).values_list("device_id", "subject"))
+
+
+def judge(
+    wanted: Sequence[tuple[Device, dict[str, object]]], service: Method, *, queue: bool, now: datetime
+) -> list[tuple[Device, dict[str, object], Refused | None]]:
+    """The docks, locked, each with the reason why it cannot be asked, or None.
+
+    The caller was allowed to ask for the owner that the given device names: a dock with another owner now is refused.
+    """
+    rows = Device.objects.filter(pk__in={device.pk for device, _ in wanted})
+    devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
+    places = {key: place for place, key in enumerate(devices)}
+    busy = open_subjects(service, devices.keys(), {service.subject(data) for _, data in wanted})
+    watched = presence.watch(now)
+    judged: list[tuple[Device, dict[str, object], Refused | None]] = []
+    for given, data in sorted((wish for wish in wanted if wish[0].pk in devices), key=lambda wish: places[wish[0].pk]):
+        device, subject = devices[given.pk], service.subject(data)
+        if device.organization_id != given.organization_id:
+            judged.append((given, data, Refused(Refused.Kind.UNCLAIMED, MOVED)))
+            continue
+        judged.append((device, data, why_not(device, service, watch=watched, queue=queue, subject=subject, busy=busy)))
+        busy.add((device.pk, subject))
+    return judged

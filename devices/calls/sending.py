@@ -42,16 +42,11 @@ def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE
     return list(calls.order_by("created").values_list("pk", flat=True)[:limit])
 
 
-def claim(call_id: uuid.UUID | str, *, now: datetime) -> Claim | None:
-    """Take a call to send it; None if it is not to be sent now, or another took it. Final: nobody gets it twice."""
-    return next(iter(claim_many([call_id], now=now)), None)
-
-
 @transaction.atomic
 def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Claim]:
     """Take those of these calls that are to be sent now and nobody took, oldest first; a constant number of statements.
 
-    Whoever asks for a call that another is taking waits, and then does not get it.
+    Final: no call is taken twice. Who asks for one that another is taking waits, and then does not get it.
     """
     wanted = ServiceCall.objects.to_be_sent(now).filter(pk__in=list(call_ids))
     claims: list[Claim] = []
@@ -92,11 +87,6 @@ def _claim(method: Method, call: ServiceCall, now: datetime) -> Claim:
     patience = max(1, int(silence(call.method).total_seconds()))
     expiry = min(LOGIN_EXPIRY, patience) if method.secrets else patience
     return Claim(call, topics.build(topics.Channel.SERVICES, call.device.sn), payload, method.qos, expiry)
-
-
-def record_receipt(call: ServiceCall, receipt: Receipt) -> None:
-    """Note how the broker took a call that was just sent."""
-    record_receipts([(call, receipt)])
 
 
 def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:

@@ -43,7 +43,7 @@ def answer(call, data, *, source=Source.REPLY):
 
 def open_call():
     call = ServiceCall.objects.select_related("device").get(status="queued")
-    assert sending.claim(call.pk, now=timezone.now())
+    assert sending.claim_many([call.pk], now=timezone.now())
     return call
 
 
@@ -171,7 +171,7 @@ def test_a_batch_is_asked_about_started_followed_and_stopped(visit, alice, organ
     page.wait_for_selector("text=0 of 30 done, 30 open")
     page.wait_for_selector('[data-live-word][data-state="live"]')
     for call in ServiceCall.objects.select_related("device").order_by("device__sn")[:10]:
-        sending.claim(call.pk, now=timezone.now())
+        sending.claim_many([call.pk], now=timezone.now())
         answer(call, {"result": 0, "device_model_domain": 3, "licenses": []})
     page.wait_for_selector("text=10 of 30 done, 20 open")
     assert page.locator(".batch-bar rect").count() == 2

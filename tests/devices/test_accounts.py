@@ -105,7 +105,7 @@ def test_login_that_was_never_sent_leaves_what_was(dock, actor):  # noqa: F811
 def test_login_that_the_broker_never_took_leaves_what_was(dock):
     logged_in(dock)
     taken = claim(issue(dock, LOGIN, CREDENTIALS | {"username": "other@example.org"}))
-    sending.record_receipt(taken.call, Receipt.NOT_SENT)
+    sending.record_receipts([(taken.call, Receipt.NOT_SENT)])
     assert account(dock) == ("logged_in", "pilot@example.org", "")
     assert ServiceCall.objects.get(status="expired").sent is None
 

@@ -174,7 +174,7 @@ def test_a_hundred_calls_take_as_many_queries_as_one(
 
 
 def test_the_page_of_a_call_tells_everything(client, bob, call, dock):
-    claim = sending.claim(call.pk, now=timezone.now())
+    [claim] = sending.claim_many([call.pk], now=timezone.now())
     text = see(client, bob, page(call))
     for shown in (
         "Read licenses at the dock",
@@ -266,14 +266,14 @@ def test_cancel_is_offered_while_it_waits_and_retry_when_it_ended(client, olga, 
         return page(call, "cancel") in text, page(call, "retry") in text
 
     assert (offered(olga), offered(bob)) == ((True, False), (False, False))
-    sending.claim(call.pk, now=timezone.now())
+    sending.claim_many([call.pk], now=timezone.now())
     assert offered(olga) == (False, False)
     ServiceCall.objects.update(status="timed_out", closed=timezone.now())
     assert (offered(olga), offered(bob)) == ((False, True), (False, False))
 
 
 def test_what_was_sent_cannot_be_canceled(client, olga, call):
-    sending.claim(call.pk, now=timezone.now())
+    sending.claim_many([call.pk], now=timezone.now())
     client.force_login(olga)
     text = client.post(page(call, "cancel"), follow=True).content.decode()
     assert "Not canceled: It has been sent already" in text

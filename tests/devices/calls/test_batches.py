@@ -146,7 +146,7 @@ def test_stopping_calls_off_what_is_not_sent(dock, organization, actor):
     add_dock(organization, "SECOND")
     batch = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
     elsewhere = asking.issue(device=dock, method="unlock_license_update", actor=actor)
-    sending.claim(batch.calls.get(device=dock).pk, now=timezone.now())
+    sending.claim_many([batch.calls.get(device=dock).pk], now=timezone.now())
     assert batches.stop(batch, actor=actor) == 1
     assert dict(batch.calls.values_list("device__sn", "status")) == {dock.sn: "sent", "SECOND": "canceled"}
     assert ServiceCall.objects.get(pk=elsewhere.pk).status == "queued"

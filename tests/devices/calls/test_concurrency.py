@@ -57,11 +57,10 @@ def ask():
 
 def send():
     for key in ServiceCall.objects.filter(status="queued").order_by("?").values_list("pk", flat=True)[:1]:
-        claim = sending.claim(key, now=timezone.now())
-        if claim is not None:
+        for claim in sending.claim_many([key], now=timezone.now()):
             receipt = random.choice([*Receipt, *[Receipt.DELIVERED] * 4])
             published[key] += receipt not in TAKEN_BACK
-            sending.record_receipt(claim.call, receipt)
+            sending.record_receipts([(claim.call, receipt)])
 
 
 def hear():

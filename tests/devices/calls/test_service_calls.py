@@ -57,7 +57,7 @@ def sent(device, method=SWITCH, data=SWITCHING, **options):
 
 
 def claim(call, now=None):
-    return sending.claim(call.pk, now=now or timezone.now())
+    return next(iter(sending.claim_many([call.pk], now=now or timezone.now())), None)
 
 
 def hear(call, data, *, channel="services_reply", sn=None, **fields):
@@ -377,7 +377,7 @@ def test_waiting_calls_of_a_batch_are_all_of_it(dock, organization, actor):
 )
 def test_receipt_of_the_broker_decides(dock, receipt, queue, status):
     taken = claim(issue(dock, queue=queue))
-    sending.record_receipt(taken.call, receipt)
+    sending.record_receipts([(taken.call, receipt)])
     assert ServiceCall.objects.get().status == status
 
 
@@ -385,7 +385,7 @@ def test_dock_that_answers_before_the_receipt_is_believed(dock):
     taken = claim(issue(dock))
     call = ServiceCall.objects.get()
     hear(call, {"result": 0})
-    sending.record_receipt(taken.call, Receipt.NO_SUBSCRIBER)
+    sending.record_receipts([(taken.call, Receipt.NO_SUBSCRIBER)])
     call.refresh_from_db()
     assert call.status == "succeeded"
 
@@ -420,7 +420,7 @@ def test_password_older_than_two_minutes_is_not_sent(dock):
 
 def test_login_that_the_broker_did_not_take_is_over(dock):
     taken = claim(issue(dock, LOGIN, CREDENTIALS))
-    sending.record_receipt(taken.call, Receipt.NOT_SENT)
+    sending.record_receipts([(taken.call, Receipt.NOT_SENT)])
     assert ServiceCall.objects.get().status == "expired"
 
 
