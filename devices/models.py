@@ -12,9 +12,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from mqtt_bridge.protocol import model_keys
+from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
 from organizations.models import CLOCK_TOLERANCE, BindingCode, Organization, OrganizationAPIKey
-from organizations.tenancy import ChangingModel, ChangingQuerySet, WritingQuerySet
+from organizations.tenancy import WritingQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 

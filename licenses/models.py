@@ -11,8 +11,9 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from devices.models import Device, ServiceCall
+from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models import Organization, OrganizationAPIKey
-from organizations.tenancy import ChangingModel, ChangingQuerySet, TenantModel, TenantQuerySet
+from organizations.tenancy import TenantModel, TenantQuerySet
 
 INT8 = 2**63  # beyond what a license id can be
 

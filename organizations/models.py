@@ -13,16 +13,9 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
-from organizations.tenancy import (
-    ChangingModel,
-    ChangingQuerySet,
-    IssuedModel,
-    TenantKey,
-    TenantKeyManager,
-    TenantModel,
-    TenantQuerySet,
-)
+from organizations.tenancy import IssuedModel, TenantKey, TenantKeyManager, TenantModel, TenantQuerySet
 from organizations.typed import digest_of, generate_code, normalise_code
 
 CODE_MIN_LENGTH = 8  # letters and digits, of a code that a person chose

@@ -12,8 +12,8 @@ from licenses.models import UnlockLicense
 from mqtt_bridge.bulk import append
 from organizations import codes
 from organizations.audit import Actor
+from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models import AuditEvent, BindingCode, Organization
-from organizations.tenancy import ChangingModel, ChangingQuerySet
 from tests.ages import LONG_AGO, age, moved
 from tests.world import world  # noqa: F401
 
