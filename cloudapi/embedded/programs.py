@@ -1,12 +1,12 @@
 """Finds Mosquitto, Redis, PostgreSQL and Chromium; fetches what is missing through the machine's own apt.
 
-make runs this file before there is any package: it imports Python's own library only. Then it installs those, too.
+Make runs this file alone, before any package is installed, and has it install the packages too: it imports nothing but
+Python's standard library.
 """
 
 import argparse
 import contextlib
 import fcntl
-import functools
 import hashlib
 import logging
 import os
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,22 +27,14 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
-VENV = ROOT / ".venv"
 LISTS_ARE_FRESH = 24 * 3600  # seconds; an older index may name packages that the mirror has dropped
 ATTEMPTS = 2  # of apt, with a newer index each time; it tries each file again by itself
-PIP_ATTEMPTS = 3  # a download that breaks off is begun again, what has come by then is kept
-PIP = [
-    "-m",
-    "pip",
-    "install",
-    "--disable-pip-version-check",
-    "--no-input",
-    "--no-compile",
-    "--retries=3",
-    "--timeout=20",
-]
+PIP_ATTEMPTS = 3  # a download that breaks off starts again and keeps the files it has
+PIP = (
+    "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile", "--retries=3", "--timeout=20",
+)  # fmt: skip
 
-# The C library belongs to the machine's loader. LLVM compiles queries or shaders, 100 MB we can do without.
+# The C library belongs to the machine's loader. LLVM compiles queries or shaders: 100 MB that nothing here needs.
 NEVER_EXTRACTED = re.compile(r"libc6$|libc-|libllvm|libz3-|libgl1-mesa-dri$|lib.*-perl$")
 
 # Chromium draws no letter without fonts; a bare machine has neither them nor a configuration that finds ours.
@@ -50,16 +42,14 @@ FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig>
-  <dir prefix="relative">usr/share/fonts</dir>
-  <dir>/usr/share/fonts</dir>
-  <dir prefix="xdg">fonts</dir>
+  <dir prefix="relative">usr/share/fonts</dir> <dir>/usr/share/fonts</dir> <dir prefix="xdg">fonts</dir>
   <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 """
 
 
 class ProgramMissingError(RuntimeError):
-    """A program is neither installed nor could it be fetched; the text says what to install."""
+    """A program is not installed and could not be fetched; the text says what to install."""
 
 
 class PackagesMissingError(RuntimeError):
@@ -84,7 +74,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Source:
-    """How a program is called, which Debian packages hold it, and how to see that it runs."""
+    """What a program is called, which Debian packages hold it, and how to see that it runs."""
 
     names: tuple[str, ...]
     extracted: str  # its place below the extracted tree, a glob
@@ -96,44 +86,22 @@ class Source:
 
 SOURCES = {
     "mosquitto": Source(
-        names=("mosquitto",),
-        extracted="usr/sbin/mosquitto",
-        packages=("mosquitto",),
-        trial=("-h",),
-        answer="mosquitto version",
-    ),
+        ("mosquitto",), "usr/sbin/mosquitto", ("mosquitto",), trial=("-h",), answer="mosquitto version"),
     "mosquitto-clients": Source(
-        names=("mosquitto_pub",),
-        extracted="usr/bin/mosquitto_pub",
-        packages=("mosquitto-clients",),
-        trial=("--help",),
-        answer="mosquitto_pub",
-        beside=("mosquitto_sub",),
-    ),
+        ("mosquitto_pub",), "usr/bin/mosquitto_pub", ("mosquitto-clients",),
+        trial=("--help",), answer="mosquitto_pub", beside=("mosquitto_sub",)),
     "redis": Source(
-        names=("redis-server",),
-        extracted="usr/bin/redis-server",
-        packages=("redis-server", "redis-tools"),  # the first holds a link into the second
-        trial=("--version",),
-        answer="Redis server",
-    ),
+        ("redis-server",), "usr/bin/redis-server", ("redis-server", "redis-tools"),  # a link into the second package
+        trial=("--version",), answer="Redis server"),
     "postgresql": Source(
-        names=("postgres",),
-        extracted="usr/lib/postgresql/*/bin/postgres",
-        packages=("postgresql",),
-        trial=("--version",),
-        answer="PostgreSQL",
-        beside=("initdb",),
-    ),
+        ("postgres",), "usr/lib/postgresql/*/bin/postgres", ("postgresql",),
+        trial=("--version",), answer="PostgreSQL", beside=("initdb",)),
     "chromium": Source(
-        names=("chromium-headless-shell", "chromium", "google-chrome"),
-        extracted="usr/lib/chromium/chromium-headless-shell",
+        ("chromium-headless-shell", "chromium", "google-chrome"), "usr/lib/chromium/chromium-headless-shell",
         # The last is for Playwright's driver: run that in the program's environment, too.
-        packages=("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "libatomic1"),
-        trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"),
-        answer="<html",
-    ),
-}
+        ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "libatomic1"),
+        trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"), answer="<html"),
+}  # fmt: skip
 
 
 def find(name: str, *, search_path: str | None = None, cache: Path = CACHE) -> Program:
@@ -142,29 +110,23 @@ def find(name: str, *, search_path: str | None = None, cache: Path = CACHE) -> P
     `search_path` is written like PATH and replaces the places where installed programs are looked for; the
     environment variable PROGRAMS_PATH does the same. Raises ProgramMissingError.
     """
-    path = search_path if search_path is not None else os.environ.get("PROGRAMS_PATH", default_search_path())
-    return installed(name, path) or cached(name, cache) or fetch(name, cache)
-
-
-def default_search_path() -> str:
-    """Return PATH, then the folders where Debian keeps servers, newest PostgreSQL first."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=_major_version, reverse=True)
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *map(str, versions)])
-
-
-def _major_version(folder: Path) -> float:
-    return float(folder.parent.name)
+    if search_path is None:
+        # PATH, then the folders where Debian keeps servers, newest PostgreSQL first.
+        versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+        newest_first = sorted(versions, key=lambda folder: float(folder.parent.name), reverse=True)
+        default = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *map(str, newest_first)])
+        search_path = os.environ.get("PROGRAMS_PATH", default)
+    return installed(name, search_path) or cached(name, cache) or fetch(name, cache)
 
 
 def installed(name: str, search_path: str) -> Program | None:
     """Look the program up; a link is followed where other files must lie beside the real one."""
     source = SOURCES[name]
     for executable in source.names:
-        if (found := shutil.which(executable, path=search_path)) is None:
-            continue
-        path = Path(found).resolve() if source.beside else Path(found)
-        if all((path.parent / other).exists() for other in source.beside):
-            return Program(path)
+        if found := shutil.which(executable, path=search_path):
+            path = Path(found).resolve() if source.beside else Path(found)
+            if all((path.parent / other).exists() for other in source.beside):
+                return Program(path)
     return None
 
 
@@ -187,8 +149,7 @@ def _extracted(name: str, root: Path) -> Program | None:
     if path is None:
         return None
     libraries = sorted({str(library.parent) for library in root.rglob("*.so*")})
-    inherited = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
-    env = {"LD_LIBRARY_PATH": os.pathsep.join(libraries + inherited)}
+    env = {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, os.environ.get("LD_LIBRARY_PATH")]))}
     if (fonts := root / "fonts.conf").exists():
         env["FONTCONFIG_FILE"] = str(fonts)
     return Program(path, env, root)
@@ -197,56 +158,53 @@ def _extracted(name: str, root: Path) -> Program | None:
 def fetch(name: str, cache: Path) -> Program:
     """Download and extract the program's packages and the libraries that this machine lacks.
 
-    Different programs are fetched side by side, the same one only once; a fetch that was interrupted leaves nothing
-    that a later one would believe. Raises ProgramMissingError.
+    Different programs are fetched side by side, the same one only once; an interrupted fetch leaves nothing that a
+    later one would trust. Raises ProgramMissingError.
     """
+    advice = f"Install it (on Debian and Ubuntu: apt-get install {' '.join(SOURCES[name].packages)}) and try again."
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise ProgramMissingError(_what_to_install(name, "it is not on PATH and this machine has no apt"))
+        raise ProgramMissingError(f"{name}: it is not on PATH and this machine has no apt. {advice}")
     home = _home(cache)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home / f"{name}.lock"):
-        if (program := cached(name, cache)) and runs(name, program):
+        if (program := cached(name, cache)) and not complaint(name, program):
             return program
         apt = _Apt(home / "apt", home / f"{name}.log")
         apt.log.unlink(missing_ok=True)
         for attempt in range(ATTEMPTS):
+            log.info("%s: fetching%s", name, " once more, with a new index" if attempt else "")
             try:
-                _fetch_once(name, home, apt, again=attempt > 0)
+                return _fetch_once(name, home, apt, with_new_index=attempt > 0)
             except (subprocess.SubprocessError, OSError) as error:
                 reason = apt.trouble or _reason(error)
                 log.info("%s: %s", name, reason)
-            else:
-                return _existing(name, home / name)
-    raise ProgramMissingError(_what_to_install(name, f"fetching it failed: {reason} (all of it in {apt.log})"))
+    raise ProgramMissingError(f"{name}: fetching it failed: {reason} (all of it in {apt.log}). {advice}")
 
 
-def _fetch_once(name: str, home: Path, apt: "_Apt", *, again: bool) -> None:
+def _fetch_once(name: str, home: Path, apt: "_Apt", *, with_new_index: bool) -> Program:
     unfinished = home / f"{name}.unfinished"
     for folder in (unfinished, home / name):
         shutil.rmtree(folder, ignore_errors=True)
     unfinished.mkdir()
-    log.info("%s: fetching%s", name, " once more, with a new index" if again else "")
-    apt.update(even_if_fresh=again)
+    apt.update(even_if_fresh=with_new_index)
     apt.download(SOURCES[name].packages, unfinished)
     for package in sorted(unfinished.glob("*.deb")):
         apt.run("dpkg-deb", "-x", str(package), str(unfinished))
         package.unlink()
     if (unfinished / "usr/share/fonts").exists():
         (unfinished / "fonts.conf").write_text(FONTS)
-    if complaint := _complaint(name, _existing(name, unfinished)):
-        raise OSError(complaint)
+    if (program := _extracted(name, unfinished)) is None:
+        raise FileNotFoundError(f"the packages do not hold {SOURCES[name].extracted}")
+    if found := complaint(name, program):
+        raise OSError(found)
     unfinished.rename(home / name)
+    return program.moved_to(home / name)
 
 
 def _reason(error: Exception) -> str:
     """What a command complained about last, in one line."""
     lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
     return next((line for line in lines if line.startswith("E: ")), lines[-1] if lines else repr(error))
-
-
-def _what_to_install(name: str, reason: str) -> str:
-    packages = " ".join(SOURCES[name].packages)
-    return f"{name}: {reason}. Install it (on Debian and Ubuntu: apt-get install {packages}) and try again."
 
 
 @contextlib.contextmanager
@@ -256,38 +214,25 @@ def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         yield
 
 
-def _existing(name: str, root: Path) -> Program:
-    if (program := _extracted(name, root)) is None:
-        raise FileNotFoundError(f"the packages do not hold {SOURCES[name].extracted}")
-    return program
+def complaint(name: str, program: Program) -> str:
+    """Run the program and return what is wrong, if anything: libraries of the machine that it uses may have gone."""
+    result = _run([program.path, *SOURCES[name].trial], program.env, timeout=60)
+    return "" if SOURCES[name].answer in result.stdout else f"it does not run on this machine: {result.stderr[-2000:]}"
 
 
-def runs(name: str, program: Program) -> bool:
-    """Try it out: libraries of the machine that a fetched program counts on may be gone."""
-    return not _complaint(name, program)
-
-
-def _complaint(name: str, program: Program) -> str:
-    source = SOURCES[name]
-    result = subprocess.run(  # noqa: S603
-        [program.path, *source.trial],
-        env={**os.environ, **program.env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    if source.answer in result.stdout:
-        return ""
-    return f"it does not run on this machine: {result.stderr[-2000:]}"
+def _run(
+    command: Sequence[str | Path], env: Mapping[str, str], *, cwd: Path | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **env}
+    return subprocess.run(command, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)  # noqa: S603
 
 
 class _Apt:
-    """The machine's apt, its sources and keys, with lists and caches of ours: no root needed."""
+    """The machine's apt, its sources and keys, with our own lists and caches: no root needed."""
 
     def __init__(self, folder: Path, log: Path) -> None:
         self.folder = folder
-        self.log = log  # what the commands said
+        self.log = log  # what the commands printed
         self.lock = folder / "lock"
         self.trouble = ""  # why there is no good index
         self.options = {
@@ -306,29 +251,22 @@ class _Apt:
     def run(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
         """Return what the command prints; all of it goes into the log. Raises CalledProcessError."""
         options = [f"-o{key}={value}" for key, value in self.options.items()] if command.startswith("apt") else []
-        result = subprocess.run(  # noqa: S603
-            [command, *options, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        result = _run([command, *options, *arguments], {"LC_ALL": "C"}, cwd=cwd)
         with self.log.open("a") as file:
             file.write(f"$ {command} {' '.join(arguments)}\n{result.stdout}{result.stderr}")
         result.check_returncode()
         return result.stdout
 
     def update(self, *, even_if_fresh: bool) -> None:
-        """Get the package lists, once a day or when they disappointed; no one reads them meanwhile."""
+        """Get the package lists, once a day or after a failure; nobody reads them during that."""
         if even_if_fresh:
             self.options["Acquire::http::No-Cache"] = "true"  # a proxy may hold what broke
         asked = time.time()
         stamp = self.folder / "updated"  # when, and what came of it
         with _locked(self.lock):
             made, outcome = (stamp.stat().st_mtime, stamp.read_text()) if stamp.exists() else (0.0, "")
-            is_fresh = outcome == "good" and not even_if_fresh and asked - made < LISTS_ARE_FRESH
-            if not is_fresh and made <= asked:
+            is_stale = even_if_fresh or outcome != "good" or asked - made >= LISTS_ARE_FRESH
+            if is_stale and made <= asked:
                 try:
                     self.run("apt-get", "update")
                     outcome = "good"
@@ -340,29 +278,27 @@ class _Apt:
 
     def download(self, packages: tuple[str, ...], folder: Path) -> None:
         """Put the packages, and of their dependencies the libraries that this machine lacks, into the folder."""
+        named = set()
         with _locked(self.lock, fcntl.LOCK_SH):
-            named = {actual for package in packages for actual in self._versioned(package)}
+            for package in packages:  # `postgresql` is an empty package that depends on the real one, `postgresql-15`
+                depends = self.run("apt-cache", "depends", package)
+                named.update(re.findall(rf"Depends: ({re.escape(package)}-\d+)$", depends, re.MULTILINE) or [package])
             plan = self.run("apt-get", "-s", "install", "--no-install-recommends", *sorted(named))
             missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
             libraries = {p for p in missing if p.startswith("lib") and not NEVER_EXTRACTED.match(p)}
             self.run("apt-get", "download", *sorted(named | libraries), cwd=folder)
 
-    def _versioned(self, package: str) -> list[str]:
-        """`postgresql` is an empty package that depends on the real one, `postgresql-15`."""
-        depends = self.run("apt-cache", "depends", package)
-        return re.findall(rf"Depends: ({re.escape(package)}-\d+)$", depends, re.MULTILINE) or [package]
 
+def install_packages(requirements: Path, venv: Path = ROOT / ".venv", cache: Path = CACHE) -> None:
+    """Install a lock file into a virtual environment, which is made unless it works. Raises PackagesMissingError.
 
-def install_packages(requirements: Path, venv: Path = VENV, cache: Path = CACHE) -> None:
-    """Install a lock file into a virtual environment, which is made unless it works; nothing if it is installed.
-
-    Raises PackagesMissingError.
+    Does nothing if the file is installed unchanged.
     """
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "packages.lock"):
         installed, log_file = venv / "installed", cache / "packages.log"
-        # The development packages hold the runtime ones, too.
-        digests = [_digest(path) for path in (requirements, requirements.with_name("requirements.txt"))]
+        held = (requirements, requirements.with_name("requirements.txt"))  # the development packages hold both
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in held]
         if installed.exists() and digests[0] in installed.read_text().split():
             return
         with log_file.open("w") as output:
@@ -371,8 +307,7 @@ def install_packages(requirements: Path, venv: Path = VENV, cache: Path = CACHE)
             installed.unlink(missing_ok=True)
             command: list[str | Path] = [python, *PIP, "--require-hashes", "-r", requirements]
             if not any(_succeeds(command, output) for _ in range(PIP_ATTEMPTS)):
-                errors = [line for line in log_file.read_text().splitlines() if line.startswith("ERROR: ")]
-                reason = errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else "pip failed"
+                *_, reason = "pip failed", *re.findall(r"^ERROR: (.*?)\.?$", log_file.read_text(), re.MULTILINE)
                 raise PackagesMissingError(
                     f"Python packages: {reason}. Is the package index reachable? Try again; all of it is in {log_file}"
                 )
@@ -380,12 +315,8 @@ def install_packages(requirements: Path, venv: Path = VENV, cache: Path = CACHE)
         log.info("Python packages: installed")
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _virtual_environment(venv: Path, output: IO[str]) -> Path:
-    """Return its Python. One that works is kept, half of one is made again."""
+    """Return its Python; make the environment unless it works."""
     python = venv / "bin/python"
     with contextlib.suppress(OSError):
         if _succeeds([python, "-m", "pip", "--version"], output):
@@ -395,7 +326,7 @@ def _virtual_environment(venv: Path, output: IO[str]) -> Path:
         return python
     raise PackagesMissingError(
         f"{sys.executable} cannot make virtual environments. Install what it lacks (on Debian and Ubuntu: apt-get "
-        f"install python3-venv) and try again; what it said is in {output.name}"
+        f"install python3-venv) and try again; its output is in {output.name}"
     )
 
 
@@ -403,8 +334,16 @@ def _succeeds(command: list[str | Path], output: IO[str]) -> bool:
     return subprocess.run(command, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
 
 
+def provide(name: str) -> None:
+    """Find the program, and fetch it again if it no longer runs."""
+    program = find(name)
+    if program.root and complaint(name, program):
+        program = fetch(name, CACHE)
+    log.info("%s: %s", name, program.path)
+
+
 def main() -> int:
-    """Make sure that the named programs are there and run; print a line for each thing that is done."""
+    """Make sure that the packages and programs of the command line are there; print a line for each step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, help="a lock file to install into .venv beside that")
     parser.add_argument("programs", nargs="*", metavar="program", help=", ".join(SOURCES))
@@ -414,35 +353,22 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    jobs: list[Callable[[], None]] = [functools.partial(_provide, name) for name in arguments.programs]
-    if arguments.packages:
-        jobs.insert(0, functools.partial(install_packages, arguments.packages))
-    with ThreadPoolExecutor(max(1, len(jobs))) as threads:
-        attempts = [threads.submit(_attempt, job) for job in jobs]
+    with ThreadPoolExecutor(1 + len(SOURCES)) as threads:
+        attempts = [threads.submit(install_packages, arguments.packages)] if arguments.packages else []
+        attempts += [threads.submit(provide, name) for name in arguments.programs]
         # A signal wakes a thread that waits, not one that is just about to: look up now and then.
         while wait(attempts, timeout=0.5).not_done:
             pass
-        return max((attempt.result() for attempt in attempts), default=0)
-
-
-def _attempt(job: Callable[[], None]) -> int:
-    try:
-        job()
-    except (ProgramMissingError, PackagesMissingError) as error:
+    errors = [error for attempt in attempts if (error := attempt.exception())]
+    for error in errors:
+        if not isinstance(error, ProgramMissingError | PackagesMissingError):
+            raise error
         sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-def _provide(name: str) -> None:
-    program = find(name)
-    if program.root and not runs(name, program):
-        program = fetch(name, CACHE)
-    log.info("%s: %s", name, program.path)
+    return 1 if errors else 0
 
 
 def _end(number: int, _frame: object) -> None:
-    """End at once with what we started: it must not go on beside a later run, which makes half a thing whole."""
+    """End at once with our child processes: they must not go on beside a later run, which makes half a thing whole."""
     for children in Path("/proc/self/task").glob("*/children"):
         for pid in children.read_text().split():
             os.kill(int(pid), signal.SIGTERM)

@@ -149,7 +149,7 @@ class AskingViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
 
 
 class WaitingResponse(Response):
-    """What a call is now, to be sent if nobody waits: `cloudapi/asgi.py` waits for its end and answers anew."""
+    """What a call is now, to be sent if nobody waits: `cloudapi/web/handler.py` waits for its end and answers anew."""
 
     def __init__(self, now: Response, waits_for: Wait) -> None:
         super().__init__(now.data, now.status_code, headers=dict(now.items()))
