@@ -76,7 +76,7 @@ def django_db_modify_db_settings(request, django_db_modify_db_settings_parallel_
 @pytest.fixture(scope="session", autouse=True)
 def _quick_clusters(tmp_path_factory):
     """Copy the first new cluster of a private PostgreSQL: it takes a second to make one."""
-    template, make = tmp_path_factory.mktemp("cluster") / "data", PostgreSQL._initdb
+    template, make = tmp_path_factory.mktemp("cluster") / "data", PostgreSQL.create_cluster
 
     def copy_or_make(server):
         if not template.exists():
@@ -86,7 +86,7 @@ def _quick_clusters(tmp_path_factory):
             subprocess.run(["cp", "-a", template, server.data], check=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PostgreSQL, "_initdb", copy_or_make)
+        patch.setattr(PostgreSQL, "create_cluster", copy_or_make)
         yield
 
 

@@ -7,36 +7,30 @@ import uuid
 from collections import deque
 from collections.abc import Iterable
 from copy import deepcopy
-from typing import Any
 
-Message = dict[str, Any]
+Message = dict[str, object]
 
 
 class Mailbox:
-    """What waits for one channel, and who waits for it."""
+    """The messages of one channel, and the tasks that wait for one, each with its event loop."""
 
     def __init__(self, capacity: int) -> None:
         self.messages: deque[Message] = deque(maxlen=capacity)
-        self.waiters: deque[asyncio.Future[None]] = deque()
+        self.waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
 
     def wake(self) -> None:
-        """Let one waiter look again, in the event loop in which it waits."""
+        """Let one task look again, in its event loop."""
         while self.waiters:
-            waiter = self.waiters.popleft()
-            with contextlib.suppress(RuntimeError):  # its loop is closed: the next one
-                waiter.get_loop().call_soon_threadsafe(_finish, waiter)
+            loop, event = self.waiters.popleft()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the next one
+                loop.call_soon_threadsafe(event.set)
                 return
-
-
-def _finish(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 class MemoryChannelLayer:
     """Channels and groups of one process; every method may be called in any thread and event loop.
 
-    A channel keeps `capacity` messages and forgets its oldest, so that who does not read harms nobody else.
+    A channel keeps `capacity` messages and forgets its oldest, so that a slow reader harms nobody else.
     """
 
     extensions = ("groups", "flush")
@@ -65,12 +59,15 @@ class MemoryChannelLayer:
                 mailbox = self._mailboxes.setdefault(channel, Mailbox(self._capacity))
                 if mailbox.messages:
                     return mailbox.messages.popleft()
-                waiter = asyncio.get_running_loop().create_future()
-                mailbox.waiters.append(waiter)
+                arrival = asyncio.Event()
+                mailbox.waiters.append((asyncio.get_running_loop(), arrival))
             try:
-                await waiter
+                await arrival.wait()
             except asyncio.CancelledError:
-                self._remove(channel)
+                with self._lock:
+                    self._mailboxes.pop(channel, None)
+                    for group in [group for group, channels in self._groups.items() if channel in channels]:
+                        self._discard(group, channel)
                 raise
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -101,12 +98,6 @@ class MemoryChannelLayer:
                 if mailbox := self._mailboxes.get(channel):
                     mailbox.messages.append(deepcopy(message))
                     mailbox.wake()
-
-    def _remove(self, channel: str) -> None:
-        with self._lock:
-            self._mailboxes.pop(channel, None)
-            for group in [group for group, channels in self._groups.items() if channel in channels]:
-                self._discard(group, channel)
 
     def _discard(self, group: str, channel: str) -> None:
         members = self._groups.get(group, set())

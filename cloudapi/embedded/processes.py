@@ -32,8 +32,16 @@ def spawn(
 
     When our process ends, however it ends, the kernel sends it `orphan_signal` (on Linux).
     """
-    return _in_lasting_thread(
-        lambda: subprocess.Popen(  # noqa: S603
+    owner = os.getpid()
+
+    def die_with_owner() -> None:  # in the child, which asks the kernel for the signal
+        if sys.platform == "linux":
+            LIBC.prctl(PR_SET_PDEATHSIG, orphan_signal)
+            if os.getppid() != owner:  # it has died already
+                os._exit(1)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -44,9 +52,12 @@ def spawn(
             group=user and user.pw_gid,
             extra_groups=user and [],
             start_new_session=True,  # Ctrl-C in our terminal is for us
-            preexec_fn=functools.partial(_die_with_owner, os.getpid(), orphan_signal),
+            preexec_fn=die_with_owner,
         )
-    )
+
+    started: Future[subprocess.Popen[bytes]] = Future()
+    _lasting_thread(owner).put((start, started))
+    return started.result()
 
 
 def children(pid: int) -> list[int]:
@@ -56,7 +67,7 @@ def children(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether the process exists and is more than an entry that nobody has collected yet."""
+    """Tell whether the process exists and has not ended: its parent may not have collected it yet."""
     stat = _stat(pid)
     return bool(stat) and stat[0] != "Z"
 
@@ -69,36 +80,24 @@ def _stat(pid: int) -> list[str]:
     return []
 
 
-def _die_with_owner(owner: int, number: signal.Signals) -> None:
-    """Ask the kernel, in the child, for the signal."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, number)
-        if os.getppid() != owner:  # it has died already
-            os._exit(1)
-
-
-def _in_lasting_thread(make: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Fork in a thread that lasts as long as we do: to the kernel the forking *thread* is the parent."""
-    result: Future[subprocess.Popen[bytes]] = Future()
-    _lasting_thread(os.getpid()).put((make, result))
-    return result.result()
-
-
 _Job = tuple[Callable[[], subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]
 
 
 @functools.cache
 def _lasting_thread(pid: int) -> "queue.SimpleQueue[_Job]":
-    """Return the queue of that thread, one per process: a fork does not inherit threads."""
+    """Return the queue of a thread that forks, one per process: a fork does not inherit threads.
+
+    It lasts as long as our process does: to the kernel the *thread* that forks is the parent.
+    """
     jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-    threading.Thread(target=_work, args=(jobs,), daemon=True, name="spawns servers").start()
+
+    def work() -> None:
+        while True:
+            start, started = jobs.get()
+            try:
+                started.set_result(start())
+            except Exception as error:
+                started.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="spawns servers").start()
     return jobs
-
-
-def _work(jobs: "queue.SimpleQueue[_Job]") -> None:
-    while True:
-        make, result = jobs.get()
-        try:
-            result.set_result(make())
-        except Exception as error:
-            result.set_exception(error)

@@ -17,7 +17,7 @@ import redis
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from cloudapi.embedded import processes, programs, servers
+from cloudapi.embedded import lifecycle, processes, programs, servers
 
 SERVERS = [servers.Mosquitto, servers.Redis, servers.PostgreSQL]
 every_server = pytest.mark.parametrize("make", SERVERS)
@@ -100,12 +100,12 @@ def test_stopped_server_starts_again_where_it_was(make):
 def test_frozen_server_can_be_closed(make):
     with make() as server:
         server.freeze()
-    assert server.process.returncode == 0  # stopped in good order, not killed for want of an answer
+    assert server.process.returncode == 0  # stopped cleanly, not killed because it did not answer
 
 
 @every_server
 def test_taken_port_is_refused_when_it_was_asked_for(make, monkeypatch):
-    monkeypatch.setattr(servers, "PORT_ATTEMPTS", 2)
+    monkeypatch.setattr(lifecycle, "PORT_ATTEMPTS", 2)
     with make() as first, pytest.raises(servers.ServerError, match=r"in use"), make(port=first.port):
         pass
 
@@ -113,8 +113,8 @@ def test_taken_port_is_refused_when_it_was_asked_for(make, monkeypatch):
 @every_server
 def test_port_lost_to_another_process_is_replaced(make, monkeypatch):
     with make() as first:
-        ports = [servers._free_port(), first.port]
-        monkeypatch.setattr(servers, "_free_port", ports.pop)
+        ports = [lifecycle.free_port(), first.port]
+        monkeypatch.setattr(lifecycle, "free_port", ports.pop)
         with make() as second:
             assert second.port != first.port
 
@@ -146,13 +146,13 @@ def test_servers_outlive_the_starting_thread_but_not_the_process():
 
 def test_data_of_a_killed_owner_are_removed_by_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    claims = [tmp_path / f"{servers.PREFIX}{name}/claim" for name in ("abandoned", "held", "new")]
+    claims = [tmp_path / f"{lifecycle.PREFIX}{name}/claim" for name in ("abandoned", "held", "new")]
     for claim in claims:
         claim.parent.mkdir()
         claim.touch()
         os.utime(claim, (0, 0))
     claims[2].touch()
-    with servers._claim(claims[1].parent), servers.Redis():
+    with lifecycle._claim(claims[1].parent), servers.Redis():
         assert [claim.exists() for claim in claims] == [False, True, True]
 
 
