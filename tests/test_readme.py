@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudapi.embedded import programs
-from cloudapi.embedded.demo import ORGANIZATIONS
+from cloudapi.embedded.demo_data import ORGANIZATIONS
 from devices.calls import asking
 from devices.models import Device, ServiceCall
 from organizations.audit import Actor
@@ -26,7 +26,7 @@ def test_tour_binds_a_dock_by_hand(prepared, tmp_path):
     [tour] = re.findall(r"<!-- tour:.*?-->\n```sh\n(.*?)```", DEVELOPING, flags=re.DOTALL)
     clients = programs.find("mosquitto-clients")
     with running_stack("sqlite", tmp_path, template=prepared("sqlite")) as stack:
-        stack.manage("shell", "-v0", "-c", "from cloudapi.embedded import demo; demo.prepare()")
+        stack.manage("shell", "-v0", "-c", "from cloudapi.embedded import demo_data; demo_data.prepare()")
         stack.start_bridge()
         path = f"{clients.path.parent}{os.pathsep}{os.environ['PATH']}"
         env = os.environ | clients.env | {"BROKER": stack.broker.url, "PATH": path}

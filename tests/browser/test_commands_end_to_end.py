@@ -14,7 +14,7 @@ import threading
 import pytest
 from playwright.sync_api import TimeoutError
 
-from cloudapi.embedded import demo
+from cloudapi.embedded import demo_data
 from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.faults import Faults
 from tests.demo import free_port, running_demo
@@ -511,7 +511,7 @@ def test_the_demo_logs_a_dock_in(visitors, tmp_path):
         page = visitors.open(host)
         page.goto("/admin/login/?next=/admin/devices/device/%3Fq=DEMODOCK00001%26kind=dock")
         page.fill("#id_username", "alice")
-        page.fill("#id_password", demo.PASSWORD)
+        page.fill("#id_password", demo_data.PASSWORD)
         page.click("input[type=submit]")
         page.click("#result_list a:has-text('DEMODOCK00001')")
         page.wait_for_selector(LIVE)

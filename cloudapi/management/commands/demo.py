@@ -6,6 +6,7 @@ from pathlib import Path
 from django.core.management.base import BaseCommand, CommandError
 
 from cloudapi.embedded import demo
+from cloudapi.embedded.demo_data import DemoError
 from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import ServerError
 from cloudapi.embedded.worker import WorkerError
@@ -22,5 +23,5 @@ class Command(BaseCommand):
     def handle(self, *_args: object, port: int, docks: int, data: Path, **_options: object) -> None:
         try:
             demo.run(port=port, docks=docks, say=self.stdout.write, data=data)
-        except (demo.DemoError, ProgramMissingError, ServerError, WorkerError, ValueError) as error:
+        except (DemoError, ProgramMissingError, ServerError, WorkerError, ValueError) as error:
             raise CommandError(str(error)) from None

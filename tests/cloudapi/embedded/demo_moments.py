@@ -26,7 +26,7 @@ MOMENTS = [
     {"cloudapi.management.commands.demo.Command.handle": TERM},
     {f"{DEMO}.Mosquitto.command": INT},
     {"django.db.migrations.migration.Migration.apply": TERM},
-    {f"{DEMO}.prepare": INT},
+    {f"{DEMO}_data.prepare": INT},
     {f"{DEMO}.Bridge.run": TERM, "celery.worker.WorkController.start": INT},
     {f"{DEMO}.Dock.note": INT},
     {"uvicorn.Server.startup": TERM},

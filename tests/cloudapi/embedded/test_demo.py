@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from cloudapi.embedded import demo
+from cloudapi.embedded import demo, demo_data, demo_welcome
 from cloudapi.embedded.memory_layer import MemoryChannelLayer
 from organizations.models import BindingCode, Membership, Organization
 from tests.demo import demo_environment, free_port, started_demo
@@ -47,15 +47,15 @@ def test_without_one_it_goes_on(settings, monkeypatch, taken_port):
 def test_browsers_of_another_server_hear_nothing_of_the_demo(settings):
     """Groups are named after primary keys: through a common Redis its frames would reach another's members."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
-    demo._configure(8000, 1883)
+    demo.configure("127.0.0.1:8000", 1883)
     assert isinstance(get_channel_layer(), MemoryChannelLayer)
 
 
 def test_it_keeps_its_port_from_the_beginning():
     with (
-        closing(demo._listen(0)) as listener,
-        pytest.raises(demo.DemoError, match="is not free"),
-        closing(demo._listen(listener.getsockname()[1])),
+        closing(demo.listen(0)) as listener,
+        pytest.raises(demo_data.DemoError, match="is not free"),
+        closing(demo.listen(listener.getsockname()[1])),
     ):
         pass
 
@@ -121,8 +121,8 @@ def test_whatever_people_did_it_starts_at_once_and_says_what_does_not_work(first
             "alice, manager of Harbour Works",
             "charlie, in no organization now",
             "bob cannot sign in: not active.",
-            "DEMODOCK00001 is not onboarded. Bound to Harbour Works, but step “DJI license” failed since: Refused: "
-            "this device is disabled here.",
+            "DEMODOCK00001 is not onboarded. Bound to Harbour Works, but step “DJI license” has failed since: Refused: "
+            "device disabled.",
             "DEMODOCK00002 is not onboarded. Stopped at step “Organization and code”: Refused: code revoked.",
             "10000001 DEMO-HARB-2345        binds it to Harbour Works",
             "10000002 DEMO-GRID-2345        is refused now: code revoked",
@@ -145,19 +145,19 @@ def test_whatever_people_did_it_starts_at_once_and_says_what_does_not_work(first
 
 
 def test_deleted_organizations_and_users_are_made_again_with_their_members(db):
-    demo.prepare()
+    demo_data.prepare()
     Organization.objects.get(organization_id="10000001").delete()
     get_user_model().objects.get(username="charlie").delete()
-    demo.prepare()
-    roles = [demo._roles(username) for username in ("alice", "bob", "charlie")]
+    demo_data.prepare()
+    roles = [demo_welcome.roles(username) for username in ("alice", "bob", "charlie")]
     assert roles == ["manager of Harbour Survey", "viewer of Harbour Survey", "manager of Northern Grid"]
 
 
 def test_who_was_taken_out_of_an_organization_stays_out(db):
-    demo.prepare()
+    demo_data.prepare()
     Membership.objects.get(user__username="bob").delete()
-    demo.prepare()
-    assert demo._roles("bob") == "in no organization now"
+    demo_data.prepare()
+    assert demo_welcome.roles("bob") == "in no organization now"
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,17 @@ def test_who_was_taken_out_of_an_organization_stays_out(db):
     ],
 )
 def test_it_says_what_comes_of_a_code(db, change, words):
-    demo.prepare()
+    demo_data.prepare()
     BindingCode.objects.filter(organization__organization_id="10000001").update(**change)
-    assert demo._effect("10000001", "DEMO-HARB-2345") == words
+    assert demo_welcome.effect("10000001", "DEMO-HARB-2345") == words
 
 
 OPENING = """
 import os, pathlib, uvicorn
-from cloudapi.embedded import demo
+from cloudapi.embedded import demo_data
 for data in os.environ["DATA"].split(":"):
-    with demo._own_database(pathlib.Path(data)) as path:
-        demo._open_database(path, uvicorn.Server(uvicorn.Config("")), print)
+    with demo_data.own_database(pathlib.Path(data)) as path:
+        demo_data.open_database(path, uvicorn.Server(uvicorn.Config("")), print)
 """
 
 
@@ -229,6 +229,6 @@ def test_the_broker_has_its_usual_port_unless_somebody_has_that():
         with contextlib.suppress(OSError):  # another demo has it already
             somebody.bind((demo.HOST, demo.BROKER_PORT))
             somebody.listen()
-        with contextlib.closing(demo._start_broker()) as broker:
+        with contextlib.closing(demo.start_broker()) as broker:
             assert broker.is_running()
             assert broker.port != demo.BROKER_PORT

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from websockets.sync.client import connect
 
-from cloudapi.embedded import demo
+from cloudapi.embedded.demo_data import PASSWORD
 from tests.demo import running_demo
 from tests.web import Socket
 
@@ -28,7 +28,7 @@ class Person:
         self.address = address
         self.cookies = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
-        self.post("/admin/login/?next=/admin/", username=username, password=demo.PASSWORD)
+        self.post("/admin/login/?next=/admin/", username=username, password=PASSWORD)
 
     def get(self, path):
         with self.opener.open(f"http://{self.address}{path}", timeout=60) as answer:
