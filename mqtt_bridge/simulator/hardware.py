@@ -100,13 +100,11 @@ class Hardware:
 
     def sub_device(self) -> Json:
         """The `sub_device` of the dock's osd; its texts are "" in a dock that never had an aircraft."""
-        dock, sn, model_key = self.devices[0], "", ""
-        if self.aircraft is not None:
-            sn, model_key = self.aircraft.sn, self.aircraft.model_key
-        is_old = "product-type" in self.habits or dock.model_key.startswith("3-1-")
+        aircraft = self.aircraft or Device("", "", "")
+        is_old = "product-type" in self.habits or self.devices[0].model_key.startswith("3-1-")
         return {
-            "device_sn": sn,
-            "product_type" if is_old else "device_model_key": model_key,
+            "device_sn": aircraft.sn,
+            "product_type" if is_old else "device_model_key": aircraft.model_key,
             "device_online_status": int(self.aircraft_on),
             "device_paired": int(self.is_paired),
         }

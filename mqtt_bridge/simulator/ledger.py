@@ -86,11 +86,8 @@ class Ledger:
 
     def asked(self, sn: str, *, method: str, tid: str, bid: str) -> None:
         """Note that a question went out; a repeat with the same tid adds to the same transaction."""
-        known = self._transactions.get((sn, tid))
-        if known is None:
-            known = Transaction(sn, intern(method), tid, bid, time.monotonic())
-            self._transactions[sn, tid] = known
-        known.sends += 1
+        new = Transaction(sn, intern(method), tid, bid, time.monotonic())
+        self._transactions.setdefault((sn, tid), new).sends += 1
 
     def answered(self, sn: str, tid: str, content: str) -> bool:
         """Note an answer (`content` without its timestamp); False if this dock never asked with that tid."""

@@ -172,21 +172,18 @@ def sample(dock_sn: str, device_sn: str, latitude: float, longitude: float) -> l
         (6, "Remote ID", "rid_unlock", {"level": 1}),
         (0, "Second authorization zone", "area_unlock", {"area_ids": [115001770]}),
     ]
-    common = {
-        "group_id": group,
-        "user_id": f"flysafe-{dock_sn}",
-        "device_sn": device_sn,
-        "begin_time": BEGIN,
-        "end_time": END,
-        "user_only": False,
-    }
     return [
         {
             "common_fields": {
                 "license_id": group * 16 + place,
                 "name": name,
                 "type": kind,
-                **common,
+                "group_id": group,
+                "user_id": f"flysafe-{dock_sn}",
+                "device_sn": device_sn,
+                "begin_time": BEGIN,
+                "end_time": END,
+                "user_only": False,
                 "enabled": place == 0,
             },
             key: content,
