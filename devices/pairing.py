@@ -9,7 +9,7 @@ properties"; decisions 13 to 16 in docs/protocol.md.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from django.db.models import Count, Q, prefetch_related_objects
@@ -25,12 +25,7 @@ JUST_NOW = timedelta(minutes=1)  # no telemetry waits longer than this to be sto
 MOST = 8  # aircraft of a dock; DJI's docks have one, and its multi-dock flights a few
 
 TOO_MANY = f"a dock has at most {MOST} aircraft"
-NOT_NAMED = "not adopted: only the aircraft says that it belongs to this dock"
-UNKNOWN_MODEL = "not adopted: its model is not known yet"
-DISABLED = "not adopted: it is disabled"
 OVER_LIMIT = "not adopted: device limit of the organization reached"
-INACTIVE = "not adopted: the organization is not active"
-FOREIGN = "belongs to another organization"
 
 
 class Testimony(NamedTuple):
@@ -119,14 +114,11 @@ class Pairings:
         # An aircraft comes beside the others; every other witness reports what the dock has instead.
         by_aircraft = testimony.witness == Witness.AIRCRAFT
         beside = len(mine.keys() - testimony.named.keys()) if by_aircraft else 0
-        reasons = {
-            sn: TOO_MANY if place >= MOST else self._why_not(dock, sn, key)
-            for place, (sn, key) in enumerate(testimony.named.items(), beside)
-        }
-        refused = {sn: reason for sn, reason in reasons.items() if reason}
+        refused = {}
+        for place, sn in sorted(enumerate(testimony.named, beside), key=itemgetter(1)):
+            if reason := TOO_MANY if place >= MOST else self._name(dock, sn, testimony):
+                refused[sn] = reason
         named = testimony.named.keys() - refused.keys()
-        for sn in sorted(named):
-            self._name(dock, self.devices[sn], testimony)
         # A dock that names another one has that in place of what it had; an aircraft may visit.
         is_replaced = testimony.instead or (not by_aircraft and bool(named - mine.keys()))
         for sn in mine.keys() - named:
@@ -134,27 +126,21 @@ class Pairings:
                 self._end(mine[sn], testimony.witness)
             elif testimony.complete or (testimony.linked is False and not testimony.named):
                 self._link(mine[sn], False)
-        return [f"{sn}: {reason}" for sn, reason in refused.items()]
+        return [f"{sn}: {refused[sn]}" for sn in testimony.named if sn in refused]
 
-    def _why_not(self, dock: Device, sn: str, model_key: str) -> str:
+    def _name(self, dock: Device, sn: str, testimony: Testimony) -> str:
+        """Note that the aircraft belongs to the dock, and what the testimony says of the two; else returns why not."""
         if not is_sn(sn):
             return "malformed serial number"
-        device = self.devices.get(sn)
-        if device is None:
+        aircraft, witness, model_key = self.devices.get(sn), testimony.witness, testimony.named[sn]
+        if aircraft is None:
             return "not recorded: too many unclaimed devices"
-        if device is dock:
+        if aircraft is dock:
             return "the dock itself is no aircraft"
-        keys = (model_key, device.model_key)
-        if device.claim == Device.Claim.CODE or any(
-            model_keys.domain(k) not in (None, model_keys.AIRCRAFT) for k in keys
-        ):
+        domains = {model_keys.domain(model_key), model_keys.domain(aircraft.model_key)}
+        if aircraft.claim == Device.Claim.CODE or domains - {None, model_keys.AIRCRAFT}:
             return "not an aircraft, so it cannot belong to a dock"
-        return ""
-
-    def _name(self, dock: Device, aircraft: Device, testimony: Testimony) -> None:
-        """Note that the aircraft belongs to the dock, and what the testimony says of the two."""
-        witness, model_key = testimony.witness, testimony.named[aircraft.sn]
-        row = self._of_dock[dock.sn].get(aircraft.sn)
+        row = self._of_dock[dock.sn].get(sn)
         if row is None:
             row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=witness.value)
             self._add(row)
@@ -169,6 +155,7 @@ class Pairings:
             row.is_heard = True
             self._touch(row)
         self._link(row, testimony.linked)
+        return ""
 
     def describe(self, device: Device, model_key: str) -> None:
         """Note the model that a device is said to be."""
@@ -178,7 +165,7 @@ class Pairings:
 
     def _link(self, row: Pairing, linked: bool | None) -> None:
         """Note whether the dock is linked with the aircraft; the latest link to begin is the one that counts."""
-        if linked is False and _fits(row):
+        if linked is False and row.fits:
             self._unlinked[row.aircraft.sn] = row.aircraft
         if linked is None or (row.linked_since is not None) == linked:
             return
@@ -200,7 +187,7 @@ class Pairings:
     def _end(self, row: Pairing, witness: Witness) -> None:
         row.until, row.ended_by, row.linked_since = self.now, witness.value, None
         del self._of_dock[row.dock.sn][row.aircraft.sn], self._of_aircraft[row.aircraft.sn][row.dock.sn]
-        if _fits(row):
+        if row.fits:
             self._unlinked[row.aircraft.sn] = row.aircraft
         self._touch(row)
 
@@ -211,7 +198,7 @@ class Pairings:
     def is_linked(self, dock_sn: str, aircraft_sn: str) -> bool:
         """Whether this dock is linked with an aircraft that its owner may have."""
         row = self._of_dock[dock_sn].get(aircraft_sn)
-        return row is not None and row.linked_since is not None and _fits(row)
+        return row is not None and row.linked_since is not None and row.fits
 
     # --- what follows ------------------------------------------------------------------------------
 
@@ -220,7 +207,7 @@ class Pairings:
         paired = {*self._of_aircraft, *(row.aircraft.sn for row in self._touched.values())}
         for sn in paired & self.devices.keys():
             aircraft = self.devices[sn]
-            known = [row for row in self._of_aircraft[sn].values() if _fits(row)]
+            known = [row for row in self._of_aircraft[sn].values() if row.fits]
             shown: Pairing | None
             if linked := [row for row in known if row.linked_since]:
                 shown = max(linked, key=attrgetter("linked_since"))
@@ -241,7 +228,7 @@ class Pairings:
     def _adopt(self) -> None:
         candidates = []
         for row in [row for rows in self._of_dock.values() for row in rows.values()]:
-            if (remark := _why_not_adopted(row)) is None:
+            if (remark := row.why_not_adopted()) is None:
                 candidates.append(row)
             else:
                 self._remark(row, remark)
@@ -249,7 +236,7 @@ class Pairings:
         self.room |= room_in({owner.pk: owner.device_limit for owner in owners if owner.pk not in self.room})
         for row in candidates:
             owner = row.dock.organization
-            assert owner is not None  # noqa: S101  (_why_not_adopted found it)
+            assert owner is not None  # noqa: S101  (why_not_adopted found it)
             if self.room.get(owner.pk, 1) < 1:
                 self._remark(row, OVER_LIMIT)
                 continue
@@ -281,30 +268,6 @@ class Pairings:
             ["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],
         )
         return {row.dock.sn: row.dock for row in rows} | changed
-
-
-def _fits(row: Pairing) -> bool:
-    """Whether the owners allow that the aircraft is shown in this dock: no report moves what another one owns."""
-    owner = row.aircraft.organization_id
-    return owner is None or owner == row.dock.organization_id
-
-
-def _why_not_adopted(row: Pairing) -> str | None:
-    """Why the aircraft does not join the dock's owner, "" if there is nothing to say; None: it may."""
-    dock, aircraft = row.dock, row.aircraft
-    if dock.organization_id == aircraft.organization_id:
-        return ""
-    if aircraft.organization_id is not None:
-        return FOREIGN
-    if dock.organization is None or aircraft.gateway_id != dock.pk:
-        return ""
-    if not dock.organization.is_active:
-        return INACTIVE
-    if not aircraft.is_enabled:
-        return DISABLED
-    if row.witness == Witness.AIRCRAFT:
-        return NOT_NAMED
-    return UNKNOWN_MODEL if model_keys.domain(aircraft.model_key) != model_keys.AIRCRAFT else None
 
 
 def room_in(limits: Mapping[int, int | None]) -> dict[int, int]:

@@ -1,0 +1,41 @@
+"""The rows: devices in `devices/models/devices.py`, service calls in `devices/models/calls.py`."""
+
+from devices.models.calls import (
+    OPEN_STATUSES,
+    ServiceCall,
+    ServiceCallBatch,
+    ServiceCallEvent,
+    ServiceCallQuerySet,
+    ServiceCallSecret,
+    in_a_minute,
+    new_id,
+)
+from devices.models.devices import (
+    SN_PATTERN,
+    UNINVITED,
+    UNKNOWN_STATE,
+    Device,
+    DeviceAccount,
+    DeviceQuerySet,
+    DeviceState,
+    Pairing,
+)
+
+__all__ = [
+    "OPEN_STATUSES",
+    "SN_PATTERN",
+    "UNINVITED",
+    "UNKNOWN_STATE",
+    "Device",
+    "DeviceAccount",
+    "DeviceQuerySet",
+    "DeviceState",
+    "Pairing",
+    "ServiceCall",
+    "ServiceCallBatch",
+    "ServiceCallEvent",
+    "ServiceCallQuerySet",
+    "ServiceCallSecret",
+    "in_a_minute",
+    "new_id",
+]

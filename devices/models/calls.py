@@ -1,0 +1,218 @@
+"""What docks are asked to do: service calls, their history, and batches of them."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from devices.models.devices import Device
+from organizations.changing import ChangingModel, ChangingQuerySet
+from organizations.encryption import EncryptedTextField
+from organizations.models import CLOCK_TOLERANCE, Organization, OrganizationAPIKey
+
+OPEN_STATUSES = ["queued", "sent", "accepted", "in_progress", "paused"]
+
+
+def new_id() -> str:
+    """A random UUID as text: for DJI a `tid` and a `bid` are opaque text."""
+    return str(uuid.uuid4())
+
+
+def in_a_minute() -> datetime:
+    """When a call is too old to be sent, unless the caller gives another time."""
+    return timezone.now() + timedelta(minutes=1)
+
+
+class ServiceCallBatch(ChangingModel):
+    """One service asked of many docks at once: a call for each, or the reason why it got none.
+
+    A batch over docks of several organizations belongs to none of them: only platform staff see it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, null=True, related_name="service_call_batches")
+    method = models.CharField(max_length=64)
+    data = models.JSONField(default=dict)
+    skipped = models.JSONField(default=list, help_text="Docks that got no call: [{sn, callsign, reason}].")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
+    note = models.TextField(blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+    stopped = models.DateTimeField(null=True, help_text="When somebody stopped what was not sent by then.")
+
+    objects: ClassVar[ChangingQuerySet[Self]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+        indexes = [
+            models.Index(fields=["created"], name="batch_created"),  # pruning
+        ]
+        verbose_name = "batch of service calls"
+        verbose_name_plural = "batches of service calls"
+
+    def __str__(self) -> str:
+        return f"{self.method} of {self.created:%Y-%m-%d %H:%M}"
+
+    @property
+    def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
+        """The user or key that asked for it; None for a script, and once they are deleted."""
+        return self.requested_by or self.requested_with
+
+
+class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
+    """Service calls."""
+
+    def open(self) -> Self:
+        """Calls whose end is not known yet."""
+        return self.filter(status__in=OPEN_STATUSES)
+
+    def overdue(self, now: datetime, *, longest: timedelta) -> Self:
+        """Open calls that were not sent or not answered in time; no dock may be silent for longer than `longest`.
+
+        Calls whose time is up later than any call's may be are among them: our clock was set back after they were made,
+        and they would block their docks until it is past that time again.
+        """
+        queued = Q(status=ServiceCall.Status.QUEUED)
+        is_over = Q(expires__lt=now) | Q(created__gt=now + CLOCK_TOLERANCE)
+        is_silent = Q(deadline__lt=now) | Q(deadline__gt=now + longest + CLOCK_TOLERANCE)
+        return self.open().filter((queued & is_over) | (~queued & is_silent))
+
+    def to_be_sent(self, now: datetime) -> Self:
+        """Queued calls whose time has not run out; those that wait for their dock only while it is online."""
+        queued = self.filter(status=ServiceCall.Status.QUEUED, expires__gte=now)
+        return queued.filter(Q(queue=False) | Q(device__state__online=True))
+
+
+class ServiceCall(ChangingModel):
+    """One service asked of one dock, by a person, a script or an integrator. Its rules: `devices/calls/states.py`.
+
+    `updated` is the moment of its last version.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "waiting to be sent"
+        SENT = "sent", "sent"
+        ACCEPTED = "accepted", "accepted"
+        IN_PROGRESS = "in_progress", "in progress"
+        PAUSED = "paused", "paused"
+        SUCCEEDED = "succeeded", "succeeded"
+        FAILED = "failed", "failed"
+        REJECTED = "rejected", "rejected"
+        CANCELED = "canceled", "canceled"
+        TIMED_OUT = "timed_out", "no answer"
+        EXPIRED = "expired", "not sent"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    device = models.ForeignKey(Device, models.PROTECT, related_name="service_calls", help_text="The gateway asked.")
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="service_calls", help_text="Whose device it was then."
+    )
+    method = models.CharField(max_length=64)
+    subject = models.CharField(max_length=128, blank=True, help_text="Of what only one call may be open per dock.")
+    data = models.JSONField(default=dict, help_text="What the service is given; secrets as ***.")
+    tid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
+    bid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    late = models.BooleanField(default=False, help_text="The end came after we had given up waiting.")
+    percent = models.PositiveSmallIntegerField(null=True)
+    result_code = models.BigIntegerField(null=True, help_text="The dock's.")
+    result_text = models.TextField(blank=True)
+    output = models.JSONField(default=dict, help_text="What the dock told beside the result.")
+    version = models.PositiveIntegerField(default=1, help_text="Rises by one with every change.")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="service_calls")
+    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls")
+    note = models.TextField(blank=True)
+    batch = models.ForeignKey(ServiceCallBatch, models.PROTECT, null=True, related_name="calls")
+    retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
+    idempotency_key = models.CharField(max_length=255, blank=True)
+    queue = models.BooleanField(default=False, help_text="Wait for the dock to come online.")
+    created = models.DateTimeField(default=timezone.now)
+    sent = models.DateTimeField(null=True)
+    replied = models.DateTimeField(null=True)
+    closed = models.DateTimeField(null=True)
+    expires = models.DateTimeField(default=in_a_minute, help_text="Not sent any more after this.")
+    deadline = models.DateTimeField(null=True, help_text="Not waited for any longer; moves with every event.")
+
+    objects: ClassVar[ServiceCallQuerySet] = ServiceCallQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device", "subject"],
+                condition=Q(status__in=OPEN_STATUSES),
+                name="one_open_call_per_device_and_subject",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created"], name="call_list"),  # platform staff's list
+            models.Index(fields=["organization", "-created"], name="call_organization_list"),
+            models.Index(fields=["device", "-created"], name="call_device_list"),
+            models.Index(fields=["organization", "updated", "id"], name="call_changes"),  # of a tenant, in order
+            # what a client that lost its answer looks for
+            models.Index(fields=["idempotency_key"], condition=~Q(idempotency_key=""), name="call_idempotency_key"),
+            # what is to be sent or closed, asked every 5 s
+            models.Index(
+                fields=["status", "expires"],
+                condition=Q(status__in=OPEN_STATUSES),
+                name="call_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} ({self.get_status_display()})"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
+        """The user or key that asked for it; None for a script, and once they are deleted."""
+        return self.requested_by or self.requested_with
+
+
+class ServiceCallEvent(models.Model):
+    """One step in a call's life; only ever added, in the transaction that changes the call."""
+
+    class Source(models.TextChoices):
+        ISSUED = "issued", "asked for"
+        WORKER = "worker", "sent by us"
+        REPLY = "reply", "reply of the dock"
+        EVENT = "event", "event of the dock"
+        PERSON = "person", "a person"
+        CLOCK = "clock", "time ran out"
+
+    call = models.ForeignKey(ServiceCall, models.CASCADE, related_name="events")
+    version = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    source = models.CharField(max_length=8, choices=Source)
+    status = models.CharField(max_length=16, choices=ServiceCall.Status)
+    percent = models.PositiveSmallIntegerField(null=True)
+    result_code = models.BigIntegerField(null=True)
+    text = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("call", "version")
+        constraints = [
+            models.UniqueConstraint(fields=["call", "version"], name="one_event_per_version"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.get_status_display()}"
+
+
+class ServiceCallSecret(models.Model):
+    """The secret part of a call's data: encrypted, deleted when the call is sent or closed, or at `expires`."""
+
+    call = models.OneToOneField(ServiceCall, models.CASCADE, primary_key=True, related_name="secret")
+    sealed = EncryptedTextField(editable=False)
+    expires = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"secret of {self.call_id}"

@@ -1,0 +1,279 @@
+"""Docks, aircraft and remote controllers, their state and their DJI account."""
+
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from mqtt_bridge.protocol import model_keys
+from organizations.changing import ChangingModel, ChangingQuerySet
+from organizations.models import BindingCode, Organization
+from organizations.tenancy import WritingQuerySet
+
+SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
+
+# Devices that are here because they or a dock said so, without a code and without a person.
+UNINVITED = Q(organization=None) | Q(claim="named", bound_with=None)
+
+
+class DeviceQuerySet(ChangingQuerySet["Device"]):
+    """Devices."""
+
+    def unclaimed(self) -> Self:
+        """Devices that belong to nobody."""
+        return self.filter(organization=None)
+
+    def uninvited(self) -> Self:
+        """Devices that nobody added and no code bound."""
+        return self.filter(UNINVITED)
+
+    def docks(self) -> Self:
+        """Docks by their model key; of unknown model, what was bound or added and never was a dock's aircraft.
+
+        A device known from telemetry alone is of unknown kind and no dock.
+        """
+        was_aircraft = Exists(Pairing.objects.filter(aircraft=OuterRef("pk")))
+        return self.filter(Q(model_key__startswith="3-") | (Q(model_key="", bound_at__isnull=False) & ~Q(was_aircraft)))
+
+    def aircraft(self) -> Self:
+        """Aircraft by their model key; of unknown model, what belongs to a dock."""
+        return self.filter(Q(model_key__startswith="0-") | Q(model_key="", gateway__isnull=False))
+
+    def carried_by(self, dock: "Device") -> Self:
+        """The aircraft that belong to this dock and to its owner, switched on or off."""
+        return self.filter(gateway=dock, organization=dock.organization_id)
+
+    def lock_in_order(self) -> Self:
+        """Lock these rows in the order of their SN, so that two transactions never wait for each other."""
+        return self.select_for_update(no_key=True, of=("self",)).order_by("sn")
+
+
+class Device(ChangingModel):
+    """A dock, an aircraft or a remote controller, known by its serial number."""
+
+    class Claim(models.TextChoices):
+        NONE = "", "nobody owns it"
+        CODE = "code", "it brought a binding code itself"
+        PERSON = "person", "a person added it"
+        NAMED = "named", "its owner's dock named it"
+
+    sn = models.CharField(
+        "serial number",
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(SN_PATTERN, "1 to 64 letters, digits, hyphens or underscores, no leading sign.")],
+    )
+    model_key = models.CharField(
+        max_length=32,
+        blank=True,
+        help_text="DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device.",
+    )
+    organization = models.ForeignKey(
+        Organization,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="devices",
+        help_text="Empty: unclaimed.",
+    )
+    callsign = models.CharField(max_length=128, blank=True)
+    is_enabled = models.BooleanField(
+        "enabled", default=True, help_text="A disabled device gets no DJI license and cannot be bound."
+    )
+    claim = models.CharField(
+        max_length=6, choices=Claim, blank=True, editable=False, help_text="What makes its organization the owner."
+    )
+    gateway = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="carried",
+        help_text="The dock that an aircraft belongs to, switched on or off; none for docks.",
+    )
+    bound_at = models.DateTimeField(null=True, blank=True, editable=False)
+    bound_with = models.ForeignKey(
+        BindingCode, models.SET_NULL, null=True, blank=True, editable=False, related_name="devices"
+    )
+    created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
+
+    objects: ClassVar[DeviceQuerySet] = DeviceQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("callsign", "sn")
+        indexes = [
+            models.Index(fields=["organization", "callsign", "sn"], name="device_organization_list"),
+            models.Index(fields=["organization", "updated", "id"], name="device_changes"),  # of a tenant, in order
+            models.Index(fields=["id"], condition=UNINVITED, name="device_uninvited"),  # they are counted
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.callsign} ({self.sn})" if self.callsign not in ("", self.sn) else self.sn
+
+    @property
+    def model_name(self) -> str:
+        """The product's name; of an unknown product, its raw key."""
+        return model_keys.name(self.model_key) if self.model_key else "unknown model"
+
+    @property
+    def is_bound(self) -> bool:
+        return self.organization_id is not None
+
+    @property
+    def is_aircraft(self) -> bool:
+        """Whether its model says so, or, of unknown model, its place in a dock; never if it bound itself."""
+        if self.claim == self.Claim.CODE:
+            return False
+        if not self.model_key:
+            return self.gateway_id is not None
+        return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
+
+    @property
+    def speaks_for(self) -> Organization | None:
+        """The organization that this device speaks for in its requests, which no aircraft ever sends.
+
+        A device that is recorded as an aircraft and sends one is a gateway that another dock falsely named.
+        """
+        return None if self.is_unproven or self.is_aircraft else self.organization
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether its owner owns it only because a dock named it as its aircraft."""
+        return self.claim == self.Claim.NAMED or (not self.claim and self.is_aircraft)
+
+
+class Pairing(models.Model):
+    """That an aircraft belongs, or belonged, to a dock: from when to when, and by which witness.
+
+    Several docks may know one aircraft; `Device.gateway` is the one it is shown in. The rules: `devices/pairing.py`.
+    """
+
+    class Witness(models.TextChoices):
+        BIND = "bind", "bind request of the dock"
+        TOPOLOGY = "topology", "topology of the dock"
+        DOCK = "dock", "properties of the dock"
+        AIRCRAFT = "aircraft", "properties of the aircraft"
+        RELEASE = "release", "release"
+        RECORD = "record", "earlier record"
+
+    dock = models.ForeignKey(Device, models.CASCADE, related_name="aircraft_pairings")
+    aircraft = models.ForeignKey(Device, models.CASCADE, related_name="dock_pairings")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, help_text="Empty: it still belongs there.")
+    witness = models.CharField(max_length=8, choices=Witness, help_text="Who said first that it belongs there.")
+    ended_by = models.CharField(max_length=8, choices=Witness, blank=True)
+    linked_since = models.DateTimeField(null=True, help_text="Empty: switched off, or linked through another dock.")
+    is_heard = models.BooleanField(default=False, help_text="Whether the aircraft said so, too.")
+    changed_at = models.DateTimeField(help_text="What was said before this moment is out of date.")
+    remark = models.CharField(max_length=200, blank=True, help_text="Why it does not belong to the dock's owner.")
+
+    objects: ClassVar[WritingQuerySet[Self]] = WritingQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-since", "-pk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dock", "aircraft"], condition=Q(until=None), name="one_open_pairing_per_dock_and_aircraft"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.aircraft} in {self.dock}"
+
+    @property
+    def fits(self) -> bool:
+        """Whether the owners allow that the aircraft is shown in this dock: no report moves what another one owns."""
+        owner = self.aircraft.organization_id
+        return owner is None or owner == self.dock.organization_id
+
+    def why_not_adopted(self) -> str | None:
+        """Why the aircraft does not join the dock's owner, "" if there is nothing to say; None: it may."""
+        dock, aircraft = self.dock, self.aircraft
+        if dock.organization_id == aircraft.organization_id:
+            return ""
+        if aircraft.organization_id is not None:
+            return "belongs to another organization"
+        if dock.organization is None or aircraft.gateway_id != dock.pk:
+            return ""
+        if not dock.organization.is_active:
+            return "not adopted: the organization is not active"
+        if not aircraft.is_enabled:
+            return "not adopted: it is disabled"
+        if self.witness == self.Witness.AIRCRAFT:
+            return "not adopted: only the aircraft says that it belongs to this dock"
+        is_known = model_keys.domain(aircraft.model_key) == model_keys.AIRCRAFT
+        return None if is_known else "not adopted: its model is not known yet"
+
+
+class DeviceState(models.Model):
+    """The last reported state of a device. Written every second, hence apart from `Device`."""
+
+    device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="state")
+    online = models.BooleanField(default=False)
+    last_seen = models.DateTimeField(null=True)
+    connected_since = models.DateTimeField(null=True)
+    firmware_version = models.CharField(max_length=64, blank=True)
+    latitude = models.FloatField(null=True)
+    longitude = models.FloatField(null=True)
+    mode_code = models.IntegerField(null=True)
+    properties = models.JSONField(default=dict)
+    clock_skew_ms = models.BigIntegerField(null=True)
+    cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
+    refused = models.PositiveBigIntegerField(default=0, help_text="Messages and values that could not be read.")
+    refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
+    refused_why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        indexes = [
+            # the sweep for silent devices
+            models.Index(fields=["last_seen"], condition=Q(online=True), name="device_state_online_last_seen"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {'online' if self.online else 'offline'}"
+
+    @property
+    def seen(self) -> datetime | None:
+        """`last_seen`, but never in the future, as it is when our clock was set back after it was written."""
+        return self.last_seen and min(self.last_seen, timezone.now())
+
+
+# What a new owner must not see of the former one's device, with the values of an empty state.
+UNKNOWN_STATE: dict[str, Any] = {
+    "latitude": None,
+    "longitude": None,
+    "mode_code": None,
+    "properties": {},
+    "refused": 0,
+    "refused_at": None,
+    "refused_why": "",
+}
+
+
+class DeviceAccount(models.Model):
+    """The DJI account that a dock is logged in to."""
+
+    class Status(models.TextChoices):
+        LOGGED_OUT = "logged_out", "logged out"
+        LOGGING_IN = "logging_in", "logging in"
+        VERIFICATION_REQUIRED = "verification_required", "verification required"
+        LOGGED_IN = "logged_in", "logged in"
+        FAILED = "failed", "failed"
+        UNKNOWN = "unknown", "unknown: the dock may be logged in"
+
+    device = models.OneToOneField(Device, models.CASCADE, related_name="account")
+    username = models.CharField(max_length=128, blank=True)
+    status = models.CharField(max_length=24, choices=Status, default=Status.LOGGED_OUT)
+    verification_code_url = models.CharField(
+        max_length=2048, blank=True, help_text="Where to get the code; https only."
+    )
+    before = models.JSONField(
+        default=dict, editable=False, help_text="What holds again if an attempt never reaches the dock."
+    )
+    updated = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.username or 'nobody'} on {self.device_id}: {self.get_status_display()}"
