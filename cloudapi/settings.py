@@ -274,7 +274,7 @@ BRIDGE_TICKS = {  # seconds between two calls
 }
 GATEWAY_OWNERS = "devices.registry.owners"
 KNOWN_GATEWAYS = "devices.registry.known"
-TELEMETRY_SINK = "devices.telemetry.store"
+TELEMETRY_SINK = "devices.device_state.store"
 DEVICE_OFFLINE_AFTER = number("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
 UNCLAIMED_DEVICE_CAP = number("UNCLAIMED_DEVICE_CAP", default=1000, least=0)
 JOURNAL_DAYS = number("JOURNAL_DAYS", default=30)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections, transaction
 from django.utils import timezone
 
-from devices import binding, telemetry, topology
+from devices import binding, device_state, topology
 from devices.models import Device
 from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
 from mqtt_bridge.telemetry import Frame
@@ -36,7 +36,7 @@ def fleet(organization):
 def store_telemetry():
     now = timezone.now()
     sns = [f"{kind}{number}" for number in range(COUNT) for kind in ("DOCK", "DRONE")]
-    telemetry.store([Frame(sn, now, 1, {"mode_code": 0}, now) for sn in sns])
+    device_state.store([Frame(sn, now, 1, {"mode_code": 0}, now) for sn in sns])
 
 
 def update_topologies():

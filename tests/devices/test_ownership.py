@@ -6,8 +6,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from devices.binding import release
+from devices.device_state import store
 from devices.models import Device, DeviceAccount, DeviceState, Pairing
-from devices.telemetry import store
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor

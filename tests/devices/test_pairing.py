@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from devices import binding, telemetry, topology
+from devices import binding, device_state, topology
 from devices.models import Device, DeviceState, Pairing
 from devices.topology import Report
 from mqtt_bridge.protocol.messages import BindDevice, SubDevice, UpdateTopo
@@ -110,14 +110,14 @@ class Field(RuleBasedStateMachine):
 
     @rule(sn=st.sampled_from(DOCKS + AIRCRAFT))
     def anything(self, sn):
-        telemetry.store([Frame(sn, self.tick())])  # a device that nobody knew is one now, of unknown kind
+        device_state.store([Frame(sn, self.tick())])  # a device that nobody knew is one now, of unknown kind
         before = everything()
         self.send(sn, mode_code=0)
         assert everything() == before
 
     def send(self, sn, gateway="", **data):
         at = self.tick()
-        telemetry.store([Frame(sn, at, data=data, data_since=at, gateway=gateway or sn)], now=at)
+        device_state.store([Frame(sn, at, data=data, data_since=at, gateway=gateway or sn)], now=at)
 
     # --- what people do ---
 

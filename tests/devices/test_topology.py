@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import topology
+from devices.device_state import store
 from devices.models import Device, DeviceState
-from devices.telemetry import store
 from devices.topology import Report
 from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
 from mqtt_bridge.telemetry import Frame

@@ -148,7 +148,7 @@ def no_work():
 
 def one_connection():
     """Take telemetry by the same connection as requests, in the order of arrival, and write it message by message."""
-    from devices.telemetry import store
+    from devices.device_state import store
     from mqtt_bridge.bridge import Bridge
     from mqtt_bridge.protocol import topics
     from mqtt_bridge.telemetry import TelemetryBuffer

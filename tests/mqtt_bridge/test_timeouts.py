@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from devices import telemetry
+from devices import device_state
 from devices.models import Device, DeviceState
 from mqtt_bridge import dispatch, journal
 from mqtt_bridge.line.inbox import Delivery
@@ -93,12 +93,12 @@ def test_frames_of_locked_devices_are_put_off_and_merged_with_later_ones(dock, s
     for table, where in (("devices_devicestate", f"device_id = {dock.pk}"), ("devices_device", "sn = 'NEW'")):
         lock(somebody, table, where)
     said = [frame(sn, mode_code=1) for sn in (dock.sn, "NEW", "OTHER")]
-    buffer._held = telemetry.store(said)
+    buffer._held = device_state.store(said)
     assert {held.sn for held in buffer._held} == {dock.sn, "NEW"}
     assert DeviceState.objects.get(device__sn="OTHER").mode_code == 1
     somebody.rollback()
     buffer.add(f"thing/product/{dock.sn}/osd", json.dumps({"data": {"cover_state": 2}, "timestamp": 1}).encode())
-    assert telemetry.store(buffer._merge()) == []
+    assert device_state.store(buffer._merge()) == []
     properties = DeviceState.objects.get(device=dock).properties
     assert (properties["mode_code"], properties["cover_state"]) == (1, 2)
     assert DeviceState.objects.get(device__sn="NEW").mode_code == 1
@@ -112,9 +112,9 @@ def test_what_a_locked_dock_says_of_its_aircraft_is_learned_later(dock, aircraft
         told = {"device_sn": aircraft_sn, "device_model_key": "0-91-0", "device_online_status": 1, "device_paired": 1}
         return frame(sn, sub_device=told)
 
-    telemetry.store([of(dock.sn, "BIRD1"), of(other.sn, "BIRD2")])
+    device_state.store([of(dock.sn, "BIRD1"), of(other.sn, "BIRD2")])
     assert Device.objects.get(sn="BIRD2").gateway == other
     assert not Device.objects.filter(sn="BIRD1").exists()
     somebody.rollback()
-    telemetry.store([frame(other.sn, mode_code=1)])
+    device_state.store([frame(other.sn, mode_code=1)])
     assert Device.objects.get(sn="BIRD1").gateway == dock

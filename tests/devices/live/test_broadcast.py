@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import binding, registry, telemetry, topology
+from devices import binding, device_state, registry, topology
 from devices.live import broadcast
 from devices.models import Device, DeviceState, ServiceCall
 from mqtt_bridge.protocol.messages import BindDevice, SubDevice, UpdateTopo
@@ -166,7 +166,7 @@ def test_devices_that_fall_silent_are_told_with_as_many_queries_as_one(organizat
 def test_telemetry_tells_only_who_comes_back(dock, listener):
     DeviceState.objects.update(online=False)
     for _ in range(3):
-        telemetry.store([Frame(dock.sn, timezone.now(), data={"mode_code": 0})])
+        device_state.store([Frame(dock.sn, timezone.now(), data={"mode_code": 0})])
     assert listener.heard_only(1) == [hint("device", dock)]
 
 

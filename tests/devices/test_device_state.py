@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from devices import telemetry
+from devices import device_state
 from devices.binding import release
 from devices.models import Device, DeviceState
 from mqtt_bridge.telemetry import Frame
@@ -23,8 +23,8 @@ def frame(sn, at=None, **data):
 
 
 def test_partial_frames_are_merged(dock):
-    telemetry.store([frame(dock.sn, mode_code=0, cover_state=1)])
-    telemetry.store([frame(dock.sn, mode_code=4, latitude=22.5, longitude=113.9)])
+    device_state.store([frame(dock.sn, mode_code=0, cover_state=1)])
+    device_state.store([frame(dock.sn, mode_code=4, latitude=22.5, longitude=113.9)])
     state = DeviceState.objects.get(device=dock)
     assert state.properties == {"mode_code": 4, "cover_state": 1, "latitude": 22.5, "longitude": 113.9}
     assert (state.mode_code, state.latitude, state.longitude) == (4, 22.5, 113.9)
@@ -32,19 +32,19 @@ def test_partial_frames_are_merged(dock):
 
 
 def test_any_word_of_an_unknown_device_makes_it_known_and_online():
-    telemetry.store([frame("DOCK9")])
+    device_state.store([frame("DOCK9")])
     device = Device.objects.get(sn="DOCK9")
     assert (device.organization, device.state.online) == (None, True)
 
 
 def test_position_out_of_range_is_not_taken(dock):
-    telemetry.store([frame(dock.sn, latitude=95.0, longitude=9.0)])
+    device_state.store([frame(dock.sn, latitude=95.0, longitude=9.0)])
     assert DeviceState.objects.get(device=dock).latitude == 53.5
 
 
 def test_properties_stop_growing_at_64_kib(dock):
-    telemetry.store([frame(dock.sn, small=1)])
-    telemetry.store([frame(dock.sn, large="x" * 70_000, mode_code=3)])
+    device_state.store([frame(dock.sn, small=1)])
+    device_state.store([frame(dock.sn, large="x" * 70_000, mode_code=3)])
     state = DeviceState.objects.get(device=dock)
     assert (state.properties, state.mode_code) == ({"small": 1}, 3)
 
@@ -52,7 +52,7 @@ def test_properties_stop_growing_at_64_kib(dock):
 def test_telemetry_of_the_former_owner_that_arrives_after_the_release_is_dropped(dock, alice):
     before = datetime.now(UTC) - timedelta(milliseconds=500)
     release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
-    telemetry.store([frame(dock.sn, at=before, latitude=22.5, longitude=113.9)])
+    device_state.store([frame(dock.sn, at=before, latitude=22.5, longitude=113.9)])
     state = DeviceState.objects.get(device=dock)
     assert (state.latitude, state.properties) == (None, {})
 
@@ -62,7 +62,7 @@ def test_hundred_devices_cost_as_many_queries_as_one(organization):
 
     def queries(count):
         with CaptureQueriesContext(connection) as captured:
-            telemetry.store([frame(f"DOCK{number}", mode_code=1) for number in range(count)])
+            device_state.store([frame(f"DOCK{number}", mode_code=1) for number in range(count)])
         writes = [query for query in captured if query["sql"].startswith(("INSERT", "UPDATE"))]
         return len(captured), len(writes)
 
@@ -72,7 +72,7 @@ def test_hundred_devices_cost_as_many_queries_as_one(organization):
 
 def test_telemetry_is_no_change_of_the_device(dock):
     age(dock)
-    telemetry.store([frame(dock.sn, latitude=22.5, longitude=113.9)])
+    device_state.store([frame(dock.sn, latitude=22.5, longitude=113.9)])
     assert DeviceState.objects.get(device=dock).latitude == 22.5
     assert not moved(dock)
 
@@ -80,8 +80,8 @@ def test_telemetry_is_no_change_of_the_device(dock):
 def test_refused_messages_add_up_and_go_with_the_owner(dock, alice):
     at = datetime.now(UTC)
     for count, why in ((2, "osd: not_json"), (1, "state: too_deep")):
-        telemetry.store([Frame(dock.sn, at, refused=count, refused_at=at, refused_why=why)])
-    telemetry.store([frame(dock.sn, mode_code=0)])
+        device_state.store([Frame(dock.sn, at, refused=count, refused_at=at, refused_why=why)])
+    device_state.store([frame(dock.sn, mode_code=0)])
     state = DeviceState.objects.get(device=dock)
     assert (state.refused, state.refused_at, state.refused_why) == (3, at, "state: too_deep")
     release([dock], actor=Actor(AuditEvent.Through.ADMIN, alice))
@@ -92,7 +92,7 @@ def test_after_our_clock_was_set_back_a_device_that_speaks_was_last_seen_now(doc
     """Its row and the frame on its way are dated in the future."""
     later = datetime.now(UTC) + timedelta(hours=1)
     DeviceState.objects.filter(device=dock).update(last_seen=later, online=False, cleared_at=later)
-    telemetry.store([frame(dock.sn, at=later - timedelta(minutes=1), mode_code=7)])
+    device_state.store([frame(dock.sn, at=later - timedelta(minutes=1), mode_code=7)])
     state = DeviceState.objects.get(device=dock)
     assert (state.online, state.mode_code) == (True, 7)
     assert state.last_seen <= datetime.now(UTC)
@@ -101,5 +101,5 @@ def test_after_our_clock_was_set_back_a_device_that_speaks_was_last_seen_now(doc
 def test_frame_from_before_the_device_went_offline_does_not_bring_it_back(dock):
     gone = datetime.now(UTC)
     DeviceState.objects.filter(device=dock).update(last_seen=gone, online=False)
-    telemetry.store([frame(dock.sn, at=gone - timedelta(seconds=1))])
+    device_state.store([frame(dock.sn, at=gone - timedelta(seconds=1))])
     assert DeviceState.objects.get(device=dock).online is False

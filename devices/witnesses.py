@@ -1,0 +1,147 @@
+"""What telemetry shows of which aircraft belongs to which dock, and which part of it is new.
+
+Docks report their aircraft in the property `sub_device`, aircraft their dock as the gateway of their frames or in
+`best_link_gateway` (DJI's page "device properties"). What it means is decided in `devices/pairing.py`.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import Q
+
+from devices import topology
+from devices.models import Pairing
+from devices.pairing import Testimony
+from devices.topology import Link
+from mqtt_bridge.protocol import model_keys
+from mqtt_bridge.protocol.telemetry import OwnAircraft, Telemetry
+from mqtt_bridge.telemetry import Frame
+from mqtt_bridge.timeouts import SHORT_WAIT, is_locked, wait_for_locks
+
+
+class Sighting(NamedTuple):
+    """A frame that shows which aircraft belongs to which dock."""
+
+    frame: Frame
+    values: Telemetry
+    before: str  # the aircraft that the dock named in the frame before, "" if none
+
+    @property
+    def at(self) -> datetime:
+        """When it was reported."""
+        return self.frame.data_since or self.frame.received_at
+
+    @property
+    def gateway(self) -> str:
+        """The gateway that an aircraft names; "" or its own serial number if it names none."""
+        return self.values.best_link_gateway or self.frame.gateway
+
+    def of_dock(self) -> Testimony | None:
+        """What a dock reports about its aircraft; None if the frame has nothing of that."""
+        aircraft, dock_sn = self.values.sub_device, self.frame.sn
+        if aircraft is None or aircraft == OwnAircraft():
+            return None
+        linked = aircraft.device_online_status
+        is_unpaired = aircraft.device_paired is False and not linked
+        if is_unpaired or not aircraft.device_sn:
+            return Testimony(dock_sn, Pairing.Witness.DOCK, self.at, {}, linked, instead=is_unpaired)
+        instead = self.before not in ("", aircraft.device_sn)
+        named = {aircraft.device_sn: aircraft.model_key}
+        return Testimony(dock_sn, Pairing.Witness.DOCK, self.at, named, linked, instead=instead)
+
+
+_unlearned: dict[str, Sighting] = {}  # by serial number: those that concern a device that was locked
+
+
+def learn(sightings: Iterable[Sighting], *, now: datetime) -> None:
+    """Hand on what is new; what concerns a device that others have locked is kept, and tried again the next time.
+
+    Docks repeat themselves every two seconds, so that nearly nothing is new. One query if nothing is, none for none.
+    """
+    for sighting in sightings:
+        sn = sighting.frame.sn
+        _unlearned[sn] = sighting._replace(before=_unlearned.get(sn, sighting).before)
+    if not _unlearned:
+        return
+    pending = list(_unlearned.values())
+    _unlearned.clear()
+    known = _Known(pending)
+    news = [(sighting, *new) for sighting in pending if any(new := known.news(sighting))]
+    if not news:
+        return
+    try:
+        topology.learn(
+            [testimony for _, testimonies, _ in news for testimony in testimonies],
+            [link for _, _, links in news for link in links],
+            now=now,
+        )
+        return
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+    for sighting, testimonies, links in news:
+        try:
+            with transaction.atomic():
+                wait_for_locks(connection, SHORT_WAIT)
+                topology.learn(testimonies, links, now=now)
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            _unlearned[sighting.frame.sn] = sighting
+
+
+class _Pair(NamedTuple):
+    """What an open pairing says already."""
+
+    is_linked: bool
+    is_heard: bool  # the aircraft said so itself
+    is_current: bool  # the aircraft is shown in this dock
+    is_settled: bool  # the dock named it, both models are known, and it has an owner if the dock has
+
+
+class _Known:
+    """The open pairings of the devices in these sightings."""
+
+    def __init__(self, sightings: Sequence[Sighting]) -> None:
+        docks = {sighting.frame.sn for sighting in sightings if sighting.values.sub_device}
+        aircraft = {sighting.frame.sn for sighting in sightings} - docks
+        rows = Pairing.objects.filter(Q(dock__sn__in=docks) | Q(aircraft__sn__in=aircraft), until=None)
+        self.of_dock: dict[str, dict[str, _Pair]] = {}
+        columns = rows.values_list(
+            "dock__sn", "aircraft__sn", "linked_since", "is_heard", "dock", "aircraft__gateway", "witness",
+            "dock__model_key", "aircraft__model_key", "dock__organization", "aircraft__organization",
+        )  # fmt: skip
+        for dock_sn, sn, linked, heard, dock, current, witness, dock_model, model, dock_owner, owner in columns:
+            are_described = bool(model) and bool(dock_model or not model_keys.dock_of(model))
+            is_settled = witness != Pairing.Witness.AIRCRAFT and are_described and (owner or not dock_owner)
+            pair = _Pair(linked is not None, heard, current == dock, bool(is_settled))
+            self.of_dock.setdefault(dock_sn, {})[sn] = pair
+
+    def news(self, sighting: Sighting) -> tuple[list[Testimony], list[Link]]:
+        """What this sighting reports and no pairing says yet."""
+        testimonies, links = [], []
+        of_dock = sighting.of_dock()
+        if of_dock is not None and self.is_news(of_dock):
+            testimonies.append(of_dock)
+        sn, gateway = sighting.frame.sn, sighting.gateway
+        if gateway not in ("", sn):
+            pair = self.of_dock.get(gateway, {}).get(sn)
+            if pair is None or not (pair.is_linked and pair.is_heard):
+                testimonies.append(Testimony(gateway, Pairing.Witness.AIRCRAFT, sighting.at, {sn: ""}, linked=True))
+            if pair is None or not pair.is_current:
+                links.append(Link(sn, gateway, is_best=bool(sighting.values.best_link_gateway)))
+        return testimonies, links
+
+    def is_news(self, testimony: Testimony) -> bool:
+        """Whether no pairing says yet what a dock reports."""
+        mine = self.of_dock.get(testimony.gateway_sn, {})
+        if testimony.instead and mine.keys() - testimony.named.keys():
+            return True
+        if not testimony.named:
+            return testimony.linked is False and any(pair.is_linked for pair in mine.values())
+        return any(
+            sn not in mine or not mine[sn].is_settled or testimony.linked not in (None, mine[sn].is_linked)
+            for sn in testimony.named
+        )
