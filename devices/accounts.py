@@ -1,11 +1,10 @@
-"""The DJI account that a dock is logged in to, as far as logins and logouts tell.
+"""The DJI account that a dock is logged in to, as far as logins and logouts show.
 
-DJI's page "DJI account" has the messages. A login that fails with a link wants a verification code: the attempt is
+DJI's page "DJI account" has the messages. A login that fails with a link needs a verification code: the attempt is
 over, the person gets the code at the link, and the next attempt carries it.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.db.models import Q
 
@@ -18,7 +17,7 @@ _KEPT = ("username", "status", "verification_code_url")
 
 
 def begin(calls: Iterable[ServiceCall]) -> None:
-    """Show that logins were asked for; must run in the transaction that makes the calls. Two statements."""
+    """Show that logins were requested; must run in the transaction that makes the calls. Two statements."""
     logins = {call.device_id: call for call in calls if call.method == methods.LOGIN}
     if not logins:
         return
@@ -38,7 +37,7 @@ def begin(calls: Iterable[ServiceCall]) -> None:
 
 
 def unverified_attempt(device: Device) -> ServiceCall | None:
-    """The login that ended with a link for this dock's present owner and waits for its code; None if none does."""
+    """The login of this dock's present owner that ended with a link and waits for its code; None if there is none."""
     account = DeviceAccount.objects.filter(device=device, status=Account.VERIFICATION_REQUIRED).first()
     if account is None:
         return None
@@ -48,8 +47,8 @@ def unverified_attempt(device: Device) -> ServiceCall | None:
     return attempts.order_by("-created").first()
 
 
-def login_ended(call: ServiceCall, data: Any) -> None:
-    """What the end of a login says about the dock's account; nobody knows if it was not the dock that ended it."""
+def login_ended(call: ServiceCall, data: object) -> None:
+    """Update the dock's account after a login; `data` are the dock's, None if the dock did not end it."""
     account = _concerned(call)
     if account is None:
         return
@@ -68,8 +67,8 @@ def login_ended(call: ServiceCall, data: Any) -> None:
     _save(account, call)
 
 
-def logout_ended(call: ServiceCall, _data: Any) -> None:
-    """A logout that succeeded leaves no account; one that did not leaves what was."""
+def logout_ended(call: ServiceCall, _data: object) -> None:
+    """Update the dock's account after a logout; one that failed changes nothing."""
     account = _concerned(call)
     if account is not None and call.status == ServiceCall.Status.SUCCEEDED:
         account.username, account.status, account.verification_code_url = "", Account.LOGGED_OUT, ""
@@ -77,9 +76,9 @@ def logout_ended(call: ServiceCall, _data: Any) -> None:
 
 
 def _concerned(call: ServiceCall) -> DeviceAccount | None:
-    """The account that this call tells of, locked; None if the dock changed hands or a later attempt tells more.
+    """The account that this call is about, locked; None if the dock changed hands or a later attempt counts instead.
 
-    A login makes the row when it is asked for, so where there is none it was deleted by a release.
+    A login makes the row when it is requested, so if there is none a release has deleted it.
     """
     if call.device.organization_id != call.organization_id:
         return None

@@ -15,7 +15,6 @@ from devices.calls import hearing
 from devices.calls.states import Source
 from devices.configuration import configurations
 from mqtt_bridge.protocol.messages import (
-    BindDevice,
     BindOutput,
     BindReply,
     BindRequest,
@@ -69,23 +68,23 @@ def airport_organization_get(messages: Sequence[Message[OrganizationGetRequest]]
 
 def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[Reply]:
     """`airport_organization_bind`: bind a dock and its aircraft; success is per device."""
-    results = binding.bind([_bind_request(message) for message in messages], now=timezone.now())
+    requests = []
+    for message in messages:
+        own = message.sn.casefold()  # an entry that differs from it in case only is the dock's own
+        requests.append(
+            binding.Request(
+                message.sn,
+                [replace(d, sn=message.sn) if d.sn.casefold() == own else d for d in message.data.bind_devices],
+            )
+        )
     replies = []
-    for message, of_message in zip(messages, results, strict=True):
-        outcomes = list(zip(message.data.bind_devices, of_message, strict=True))
-        errors = [ErrInfo(wanted.sn, result.err_code) for wanted, result in outcomes]
-        reasons = [f"{wanted.sn or '?'}: {result.reason}" for wanted, result in outcomes if result.reason]
-        concerned, cost = of_message[0].organization_id, _cost(result.reason for result in of_message)
+    for message, results in zip(messages, binding.bind(requests, now=timezone.now()), strict=True):
+        outcomes = list(zip((device.sn for device in message.data.bind_devices), results, strict=True))
+        errors = [ErrInfo(sn, result.err_code) for sn, result in outcomes]
+        reasons = [f"{sn or '?'}: {result.reason}" for sn, result in outcomes if result.reason]
+        concerned, cost = results[0].organization_id, _cost(result.reason for result in results)
         replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned, cost))
     return replies
-
-
-def _bind_request(message: Message[BindRequest]) -> binding.Request:
-    """What the dock asks; an entry that differs from the topic's serial number in case only means the dock itself."""
-    devices: list[BindDevice] = message.data.bind_devices
-    own = message.sn.casefold()
-    renamed = [replace(wanted, sn=message.sn) if wanted.sn.casefold() == own else wanted for wanted in devices]
-    return binding.Request(message.sn, renamed)
 
 
 def _cost(reasons: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""Who is there: what may truthfully be said about a device's connection at this moment."""
+"""What is known about a device's connection now: online, offline, unknown or never seen."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -22,20 +22,20 @@ class Presence(models.TextChoices):
 
 
 class Watch(NamedTuple):
-    """Whether anybody listens to the devices now: while nobody does, nothing is known of those seen before."""
+    """Whether a bridge listens to the devices now: while none does, nothing is known of those seen before."""
 
     now: datetime
     bridge_alive: bool
 
     def presence(self, state: DeviceState | None) -> Presence:
-        """What may be said of a device in this state; None is a device that never spoke."""
+        """The presence of a device in this state; None is a device that was never seen."""
         if state is None or (state.last_seen is None and not state.online):
             return Presence.NEVER
         if not self.bridge_alive:
             return Presence.UNKNOWN
         if not state.online:
             return Presence.OFFLINE
-        # Nobody declared it offline, yet it is silent too long: the bridge has just come back and gives it time.
+        # Not declared offline, yet silent too long: the bridge has just come back and gives it time.
         silent = state.last_seen is not None and state.last_seen < silent_before(self.now)
         return Presence.UNKNOWN if silent else Presence.ONLINE
 

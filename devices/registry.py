@@ -1,4 +1,4 @@
-"""Which devices there are: the discovery of new ones, who owns them, and what people enable, disable or clear out."""
+"""Which devices there are: the discovery of new ones, their owners, and what people enable, disable or clear out."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -15,14 +15,14 @@ from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
 from organizations.audit import Actor
 
-STRANGER_KEPT = timedelta(days=1)  # without a word of it, when there is no room for more
+STRANGER_KEPT = timedelta(days=1)  # of silence, when there is no room for more
 
 
 def discover(sns: Iterable[str]) -> None:
-    """Make unclaimed devices of serial numbers nobody provisioned.
+    """Make unclaimed devices of serial numbers that are not known yet.
 
-    UNCLAIMED_DEVICE_CAP limits how many there are, with those that docks brought along without a code. When it is
-    reached, those that spoke once, and have been silent for STRANGER_KEPT, make room, the longest silent first.
+    UNCLAIMED_DEVICE_CAP limits how many uninvited devices there are. When it is reached, unclaimed ones that have been
+    silent for STRANGER_KEPT are deleted to make room, the longest silent first.
     """
     wanted = {sn for sn in sns if is_sn(sn)}
     missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
@@ -41,16 +41,16 @@ def discover(sns: Iterable[str]) -> None:
 
 
 def known(limit: int) -> Iterable[str]:
-    """The serial numbers of what somebody owns, of many those that were heard last."""
+    """The serial numbers of owned devices, at most so many, those last seen first."""
     owned = Device.objects.exclude(organization=None).order_by(F("state__last_seen").desc(nulls_last=True))
     return owned.values_list("sn", flat=True)[:limit]
 
 
 def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
-    """For whom each of these serial numbers spoke, given the channels it used: primary keys of organizations.
+    """The organization (primary key) that owned each of these serial numbers, given the channels it used.
 
-    An aircraft sends events of its own, and nothing else. What is recorded as one and was ever heard to ask or report
-    what only a gateway does is somebody's gateway (docs/decisions/0003). One query, two if aircraft are among them.
+    An aircraft sends events itself, and nothing else. A device that is recorded as one but ever sent what only gateways
+    send is somebody's gateway, and nobody owns it (docs/decisions/0003). One query, two if aircraft are among them.
     """
     devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway", "claim"))
     aircraft = {device.sn for device in devices if device.is_aircraft}
@@ -63,7 +63,7 @@ def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
 
 @transaction.atomic
 def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> list[Device]:
-    """Enable or disable devices; returns those that were not so before.
+    """Enable or disable devices; returns those that this changed.
 
     A disabled device gets no DJI license when it connects and cannot be bound; what it is bound to stays.
     """
@@ -86,10 +86,10 @@ def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> li
 
 
 def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:
-    """Unclaimed devices that nobody heard of for so many days.
+    """Unclaimed devices that were silent for so many days.
 
-    Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were asked for
-    something once: that is a former owner's history.
+    Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were ever sent a
+    command: that is a former owner's history.
     """
     limit = now - timedelta(days=days)
     silent = Q(state__last_seen__lt=limit) | Q(state__last_seen=None)

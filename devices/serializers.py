@@ -32,13 +32,13 @@ class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
         fields = ("username", "status", "verification_code_url")
 
     def get_verification_code_url(self, account: DeviceAccount) -> str:
-        """The dock's word, for people to click: nothing but https leaves the server."""
+        """As the dock sent it, for people to click: only https leaves the server."""
         url = account.verification_code_url
         return url if methods.is_link(url) else ""
 
 
 class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
-    """How a device is, as it last told us; needs its device."""
+    """The last reported state of a device; needs its device."""
 
     mode = serializers.SerializerMethodField(help_text="`mode_code` for people.")
 
@@ -50,12 +50,12 @@ class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
         )  # fmt: skip
 
     def get_mode(self, state: DeviceState) -> str:
-        """Empty if it never told."""
+        """Empty if it was never reported."""
         return "" if state.mode_code is None else mode_codes.describe(state.mode_code, state.device.model_key)
 
 
 class DeviceSerializer(IncludingSerializer):
-    """A device and whether it is there; its context holds `watch`, a `presence.Watch`."""
+    """A device and its presence; its context holds `watch`, a `presence.Watch`."""
 
     related: ClassVar = ("organization", "state", "gateway")
     includes: ClassVar = {
@@ -92,21 +92,21 @@ class DeviceSerializer(IncludingSerializer):
         read_only_fields = ("sn", "model_key", "bound_at", "created", "updated")
 
     def get_presence(self, device: Device) -> Presence:
-        """One of `presence.Presence`: what may truthfully be said."""
+        """One of `presence.Presence`."""
         now_watched: Watch = self.context["watch"]
         return now_watched.presence(getattr(device, "state", None))
 
     def get_firmware_version(self, device: Device) -> str:
-        """Empty if it never told."""
+        """Empty if it was never reported."""
         return device.state.firmware_version if hasattr(device, "state") else ""
 
     def get_gateway(self, device: Device) -> str | None:
-        """What belongs to another owner is not named."""
+        """Empty if the dock belongs to another owner."""
         gateway = device.gateway
         return gateway.sn if gateway is not None and gateway.organization_id == device.organization_id else None
 
     def get_carried(self, device: Device) -> list[str]:
-        """What belongs to another owner is not named."""
+        """Without aircraft of another owner."""
         carried = device.carried.all()
         return [aircraft.sn for aircraft in carried if aircraft.organization_id == device.organization_id]
 
