@@ -110,7 +110,7 @@ class LicenseViewSet(ListModelMixin, TenantViewSet):
 class UnlockLicenseViewSet(RetrieveMixin, PatchMixin, LicenseViewSet):
     """Unlock licenses, a row for each of the two inventories of a dock.
 
-    They say what the dock said; only the note is ours. One is switched by a service call, `unlock_license_switch`.
+    All but the note is as the dock reported it. One is switched by a service call, `unlock_license_switch`.
     """
 
     serializer_class = UnlockLicenseSerializer
@@ -143,7 +143,7 @@ class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ign
             "device_model_domain": {"type": "integer", "enum": list(INVENTORIES)},
             "inventory": {"type": "string", "enum": list(INVENTORIES.values())},
             "fetched_at": {"type": ["string", "null"], "format": "date-time", "description": "Null: never read."},
-            "complete": {"type": ["boolean", "null"], "description": "Whether the list told of every license."},
+            "complete": {"type": ["boolean", "null"], "description": "Whether the list held every license."},
             "consistence": {
                 "type": ["boolean", "null"],
                 "description": "Whether the dock says that both inventories are the same.",
@@ -188,7 +188,7 @@ class LicenseFileFilter(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class UploadParser(MultiPartParser):
-    """Forms with a file; one that is much larger than any license file is not read at all."""
+    """Forms with a file. Raises RequestDataTooBig, and reads nothing, if it is much larger than any license file."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         length = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0

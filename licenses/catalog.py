@@ -1,6 +1,6 @@
 """What docks report about unlock licenses: apply a list, note a switch, compare aircraft and dock.
 
-A dock has two inventories, told apart by DJI's `device_model_domain`: what is imported in the aircraft (0) and what
+A dock has two inventories, by DJI's `device_model_domain`: what is imported in the aircraft (0) and what
 FlySafe approved for the dock (3). DJI's page "remote unlock" has the messages.
 """
 
@@ -20,8 +20,8 @@ from mqtt_bridge.bulk import append
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
 Kind = LicenseEvent.Kind
-LISTS = 200  # answers looked at for the last one that told of licenses
-TOLD = (
+LISTS = 200  # answers searched for the last one that held a list
+REPORTED = (
     "name", "type", "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details",
 )  # fmt: skip
 
@@ -36,10 +36,10 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
     """
     if not _counts(call) or data is None:
         return
-    told = data.device_model_domain
-    domain = Inventory(told if told in Inventory.values else call.data["device_model_domain"])
+    answered = data.device_model_domain
+    domain = Inventory(answered if answered in Inventory.values else call.data["device_model_domain"])
     lists = LicenseList.objects.filter(device=call.device, device_model_domain=domain, applied=True)
-    # One asked in the future was asked before our clock was set back.
+    # One asked in the future was asked before the server's clock was set back.
     overtaken = lists.filter(asked_at__gt=call.created, asked_at__lte=timezone.now()).exists()
     answer = LicenseList.objects.create(
         device=call.device,
@@ -58,7 +58,7 @@ def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
 
 
 def switched(call: ServiceCall, _data: object) -> list[FollowUp]:
-    """The dock says that it switched a license: note it, and read the list that proves it."""
+    """Note a switch that the dock confirmed, and read the list that proves it."""
     if not _counts(call):
         return []
     enable = call.data["enable"]
@@ -75,7 +75,7 @@ def switched(call: ServiceCall, _data: object) -> list[FollowUp]:
 
 
 def updated(call: ServiceCall, _data: object) -> list[FollowUp]:
-    """The dock says that it updated its licenses, which proves no import: read both lists."""
+    """Read both lists after an update that the dock confirmed, which proves no import."""
     return _lists(Inventory.AIRCRAFT, Inventory.DOCK) if _counts(call) else []
 
 
@@ -92,16 +92,16 @@ def _lists(*inventories: Inventory) -> list[FollowUp]:
 
 
 def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
-    """Make the rows of the inventory what the list says; one statement for each kind of change that there is."""
+    """Make the rows of the inventory what the list says; at most one statement for each kind of change."""
     inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
     stored = {key: (raw, enabled) for key, raw, enabled in inventory.values_list("license_id", "raw", "enabled")}
-    told = {license_.common_fields.license_id: license_ for license_ in licenses}
+    by_id = {license_.common_fields.license_id: license_ for license_ in licenses}
     news = [
         license_
-        for key, license_ in told.items()
+        for key, license_ in by_id.items()
         if stored.get(key or 0) != (license_.raw, license_.common_fields.enabled)
     ]
-    gone = stored.keys() - told.keys() if answer.complete else set()
+    gone = stored.keys() - by_id.keys() if answer.complete else set()
     if not news and not gone:
         return  # as nearly always
     known = {row.license_id: row for row in inventory}
@@ -123,7 +123,7 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
         events.append(_event(call, row, Kind.VANISHED, at, before=_shown(row) | note))
     if vanished:
         UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
-    UnlockLicense.objects.write_fields(changed, [*TOLD, "raw", "seen_at"])
+    UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at"])
     append(UnlockLicense, new)
     append(LicenseEvent, events)
 
@@ -131,7 +131,7 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
 def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[LicenseEvent]:
     """What became of a license that the list has in another form: it was switched, something else changed, or both."""
     before, after = _shown(known), _shown(row)
-    differing = [name for name in TOLD if before[name] != after[name]]
+    differing = [name for name in REPORTED if before[name] != after[name]]
     events = []
     if "enabled" in differing and row.enabled is not None:
         kind = Kind.ENABLED if row.enabled else Kind.DISABLED
@@ -199,8 +199,8 @@ def _moment(seconds: int | None) -> datetime | None:
 
 
 def _shown(row: UnlockLicense) -> dict[str, object]:
-    """What a license says, as JSON."""
-    values = {name: getattr(row, name) for name in TOLD}
+    """The reported fields of a license, as JSON."""
+    values = {name: getattr(row, name) for name in REPORTED}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
@@ -208,7 +208,7 @@ def _shown(row: UnlockLicense) -> dict[str, object]:
 
 
 class Side(NamedTuple):
-    """One inventory of a dock: `latest` is its last answer, `applied` the last that told of licenses."""
+    """One inventory of a dock: `latest` is its last answer, `applied` the last that held a list."""
 
     inventory: Inventory
     applied: LicenseList | None
@@ -273,8 +273,8 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     pairs = [
         pair(key, imported.get(key), approved.get(key), both=both) for key in dict.fromkeys([*approved, *imported])
     ]
-    told = [side.applied for side in (aircraft, dock) if side.applied and side.applied.consistence is not None]
-    consistence = max(told, key=lambda one: one.asked_at).consistence if told else None
+    words = [side.applied for side in (aircraft, dock) if side.applied and side.applied.consistence is not None]
+    consistence = max(words, key=lambda one: one.asked_at).consistence if words else None
     # A license switched on or off is still the same license.
     found = not any(set(pair.differences) - {ENABLED} for pair in pairs)
     return Comparison(pairs, aircraft, dock, consistence, both and consistence is not None and consistence != found)
@@ -293,7 +293,7 @@ def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Sid
 
 
 def pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
-    """The license side by side; only if `both` inventories were read does one that lacks it count as a difference."""
+    """The license side by side. That an inventory lacks it is a difference only if `both` were read."""
     differences: list[str] = []
     if both and aircraft is None:
         differences.append(MISSING)

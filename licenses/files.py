@@ -1,6 +1,6 @@
-"""License files: kept as uploaded, given to docks by signed addresses that expire, every download logged.
+"""License files: stored as uploaded, fetched by docks at signed addresses that expire, every download logged.
 
-Nothing in a file is believed or unpacked. The server fetches no address and sends none but its own.
+Nothing in a file is trusted or unpacked. The server fetches no address and sends only its own.
 """
 
 import hashlib
@@ -98,9 +98,9 @@ def read(upload: "UploadedFile[bytes]") -> bytes:
 def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: Actor) -> LicenseFile:
     """Keep an uploaded file for the docks of an organization, audited.
 
-    Bytes that the organization has already give the row that is there, with `already_there` set. Raises
+    Returns the stored row, with `already_there` set, for bytes that the organization has already. Raises
     ValidationError for what `read` refuses, for more than LICENSE_FILES_CAP of one organization, and for other bytes
-    with the MD5 of a file that is there: a dock could not tell them apart.
+    with the MD5 of a stored file: a dock could not distinguish them.
     """
     content = read(upload)
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()

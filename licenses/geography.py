@@ -1,7 +1,7 @@
 """Licenses and docks as GeoJSON (RFC 7946: longitude first, degrees on WGS 84), in words of the active language.
 
-What has no place, or an unusable one, is a feature with the geometry null; `problem` says why. GeoJSON knows no
-circle: one is its centre and `radius` in metres. A country is its number, for the outline that the reader has.
+A license without a usable place is a feature whose geometry is null; `problem` says why. GeoJSON has no circles: a
+circle is its centre and `radius` in metres. A country is its number, for the reader's own outlines.
 """
 
 import math
@@ -67,7 +67,7 @@ class Collection(TypedDict):
 
 
 class Shape(NamedTuple):
-    """The geometry of a license, what goes beside it into the properties, and what is wrong with it."""
+    """The geometry of a license, its properties, and what is wrong with it ("" for nothing)."""
 
     geometry: Point | Polygon | None
     properties: dict[str, object]
@@ -170,7 +170,7 @@ def dock_feature(device: Device, *, watch: Watch) -> Feature:
             "product": device.model_name,
             "presence": presence.value,
             "presence_text": str(_PRESENCES[presence]),
-            "problem": "" if point else gettext("The dock has not told where it is."),
+            "problem": "" if point else gettext("The dock has not reported its position."),
         },
     }
 
@@ -179,7 +179,7 @@ def dock_feature(device: Device, *, watch: Watch) -> Feature:
 
 
 def shape_of(license_: UnlockLicense) -> Shape:
-    """Where a license holds, of any JSON that a dock may have sent."""
+    """Where a license holds; its `details` may be any JSON that a dock sent."""
     details = license_.details if isinstance(license_.details, dict) else {}
     match license_.type:
         case Kind.CIRCLE:
@@ -187,10 +187,10 @@ def shape_of(license_: UnlockLicense) -> Shape:
         case Kind.POLYGON:
             return _polygon(details.get("points"))
         case Kind.COUNTRY:
-            told = details.get("country_number")
-            country = wording.country_number(told)
+            given = details.get("country_number")
+            country = wording.country_number(given)
             if country is None:
-                problem = gettext("This is no country's number: {number}.").format(number=wording.raw(told))
+                problem = gettext("Not a country number: {number}.").format(number=wording.raw(given))
                 return Shape(None, {"country": None}, problem)
             return Shape(None, {"country": country, "country_text": wording.country_name(country)})
         case Kind.AREA:
@@ -212,7 +212,7 @@ def _circle(details: Mapping[str, object]) -> Shape:
     geometry: Point = {"type": "Point", "coordinates": list(point)}
     radius = number(details.get("radius"))
     if radius is None or not 0 <= radius <= HALF_EARTH:
-        problem = gettext("The radius cannot be used: {radius}.").format(radius=wording.raw(details.get("radius")))
+        problem = gettext("Invalid radius: {radius}.").format(radius=wording.raw(details.get("radius")))
         return Shape(geometry, {"radius": None}, problem)
     return Shape(geometry, {"radius": int(radius) if radius.is_integer() else radius})
 
@@ -231,7 +231,8 @@ def _polygon(corners: object) -> Shape:
     if len(ring) > 1 and ring[0] == ring[-1]:
         ring.pop()
     if (count := len(set(ring))) < 3:
-        return Shape(None, {}, gettext("A polygon needs three corners, this has {count}.").format(count=count))
+        problem = gettext("A polygon needs at least three corners, this one has {count}.")
+        return Shape(None, {}, problem.format(count=count))
     closed = _closed(ring)
     if closed is None:
         return Shape(None, {}, gettext("The polygon goes around a pole."))
@@ -261,7 +262,7 @@ def _closed(ring: Sequence[Position]) -> list[Position] | None:
 
 
 def _position(longitude: object, latitude: object) -> Position | None:
-    """Degrees, if they are some."""
+    """The two as degrees; None if they are not."""
     x, y = number(longitude), number(latitude)
     if x is None or y is None or abs(x) > 180 or abs(y) > 90:
         return None
@@ -270,7 +271,7 @@ def _position(longitude: object, latitude: object) -> Position | None:
 
 def _no_place(longitude: object, latitude: object) -> str:
     place = f"{wording.raw(latitude)}, {wording.raw(longitude)}"
-    return gettext("No place on Earth: {place}.").format(place=place)
+    return gettext("Invalid coordinates: {place}.").format(place=place)
 
 
 def _iso(moment: datetime | None) -> str | None:

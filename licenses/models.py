@@ -29,19 +29,19 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
     """Unlock licenses."""
 
     def listed(self) -> Self:
-        """Each license of a dock once: as the aircraft has it, or where it has none as approved for the dock."""
+        """Each license of a dock once: the aircraft's row, else the dock's."""
         return self.filter(~Exists(_twins(Inventory.AIRCRAFT).filter(device_model_domain__lt=_OUTER_DOMAIN)))
 
     def in_both(self) -> Self:
-        """Licenses that the other inventory of the dock has too."""
+        """Licenses that the dock's other inventory holds too."""
         return self.filter(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
 
     def in_one(self) -> Self:
-        """Licenses that the other inventory of the dock has not."""
+        """Licenses that the dock's other inventory lacks."""
         return self.exclude(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
 
     def matching(self, term: str) -> Self:
-        """What somebody searches for: a part of a name or of the dock's, a whole license id or serial number."""
+        """Licenses by a search term: a part of their name or of the dock's, a whole license id or serial number."""
         found = Q(device__sn__icontains=term) | Q(device__callsign__icontains=term) | Q(name__icontains=term)
         found |= Q(device_sn__iexact=term)
         if term.removeprefix("-").isdecimal() and len(term) < 21 and -INT8 <= int(term) < INT8:
@@ -67,7 +67,7 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
         return self.in_window(now).filter(enabled=True)
 
     def expired_but_enabled(self, now: datetime) -> Self:
-        """Enabled though their window is over: whoever counts on them is mistaken."""
+        """Enabled though their window is over, so that people may wrongly rely on them."""
         return self.filter(enabled=True, end_time__lte=now)
 
     def expiring(self, now: datetime, *, days: int) -> Self:
@@ -85,7 +85,7 @@ def _twins(*domains: Inventory) -> UnlockLicenseQuerySet:
 
 
 class UnlockLicense(ChangingModel):
-    """One unlock license in one of a dock's two inventories; the named fields are DJI's, None means not told."""
+    """One unlock license in one of a dock's two inventories; the named fields are DJI's, None means not reported."""
 
     organization_path = "device__organization"
 
@@ -166,16 +166,16 @@ class LicenseList(TenantModel):
 
     @classmethod
     def conditions_on_docks(cls) -> dict[str, Q]:
-        """Docks by what was read: "never" one of the inventories, "inconsistent" by the dock's own last word."""
+        """Docks by what was read: "never" at least one inventory, "inconsistent" by the dock's own last word."""
         lists = cls.objects.filter(device=OuterRef("pk"), applied=True)
         read = Q(Exists(lists.filter(device_model_domain=Inventory.AIRCRAFT)))
         read &= Q(Exists(lists.filter(device_model_domain=Inventory.DOCK)))
-        told = lists.exclude(consistence=None).order_by("-asked_at").values("consistence")
-        return {"never": ~read, "inconsistent": Q(Exact(Subquery(told[:1]), False))}
+        words = lists.exclude(consistence=None).order_by("-asked_at").values("consistence")
+        return {"never": ~read, "inconsistent": Q(Exact(Subquery(words[:1]), False))}
 
 
 class LicenseEvent(TenantModel):
-    """What became of a license, as lists and switches told; it stays with the organization that owned the dock then."""
+    """What became of a license by lists and switches; it stays with the organization that owned the dock then."""
 
     class Kind(models.TextChoices):
         APPEARED = "appeared"
@@ -233,7 +233,7 @@ class LicenseFileManager(models.Manager.from_queryset(LicenseFileQuerySet)):  # 
 
 
 class LicenseFile(TenantModel):
-    """An offline license file that somebody uploaded for the docks of an organization; never changed afterwards.
+    """An offline license file, uploaded for the docks of an organization and never changed afterwards.
 
     It is in the database because several web processes serve it and share no disk.
     """
@@ -271,7 +271,7 @@ class LicenseFile(TenantModel):
 
 
 class LicenseFileDownload(TenantModel):
-    """One time that a dock, a person or a program fetched a license file, or was refused with an address of ours."""
+    """A download of a license file by a dock, a person or a program, or a refused one by a signed address."""
 
     class Outcome(models.TextChoices):
         BROKEN_OFF = "broken_off", "not finished"

@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 def outline(topology: dict[str, Any]) -> dict[str, object]:
-    """A FeatureCollection; the id of a country is its ISO 3166-1 number without leading zeros, none if it has none."""
+    """A FeatureCollection; the id of a country is its ISO 3166-1 number without leading zeros, if it has a number."""
     (step_x, step_y), (left, bottom) = topology["transform"]["scale"], topology["transform"]["translate"]
     arcs = []
     for arc in topology["arcs"]:  # in whole steps from point to point

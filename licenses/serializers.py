@@ -35,7 +35,7 @@ class LicenseEventSerializer(serializers.ModelSerializer[LicenseEvent]):
 
     inventory = InventoryField(source="device_model_domain")
     call = serializers.UUIDField(
-        source="call_id", read_only=True, allow_null=True, help_text="The service call whose answer told of it."
+        source="call_id", read_only=True, allow_null=True, help_text="The service call whose answer reported it."
     )
 
     class Meta:
@@ -44,7 +44,7 @@ class LicenseEventSerializer(serializers.ModelSerializer[LicenseEvent]):
 
 
 class UnlockLicenseSerializer(IncludingSerializer):
-    """An unlock license of a dock, under DJI's names; null is what the dock did not tell."""
+    """An unlock license of a dock, under DJI's names; null is what the dock did not report."""
 
     # Its rows need `with_reading()`, its context `now` and the request.
     related: ClassVar = ("device__organization",)
@@ -54,7 +54,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
         "map": Include(is_heavy=True),
     }
 
-    device = serializers.CharField(source="device.sn", read_only=True, help_text="The dock that told of it.")
+    device = serializers.CharField(source="device.sn", read_only=True, help_text="The dock that reported it.")
     organization = serializers.CharField(
         source="device.organization.organization_id", read_only=True, allow_null=True, default=None
     )
@@ -103,7 +103,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
         return wording.type_name(row.type)
 
     def get_validity(self, row: UnlockLicense) -> str:
-        """Without what is left of its window: that would change its tag by the minute."""
+        """Without what is left of the window: that would change the row's ETag every minute."""
         standing = validity.standing(row, self.context["now"], in_both=row.in_other_inventory)
         return standing.past if self.get_is_stale(row) else standing.words
 
@@ -115,7 +115,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
 
     @extend_schema_field(LicenseEventSerializer(many=True))
     def get_history(self, row: UnlockLicense) -> object:
-        """Of an earlier owner's time only the earlier owner sees it."""
+        """What happened under an earlier owner, only that owner sees."""
         events = restrict(LicenseEvent.objects.all(), self.context["request"].user)
         newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
         return LicenseEventSerializer(newest, many=True).data
@@ -126,11 +126,11 @@ class UnlockLicenseSerializer(IncludingSerializer):
 
 
 class DockLicenseSerializer(UnlockLicenseSerializer):
-    """An unlock license of this dock, under DJI's names; null is what the dock did not tell."""
+    """An unlock license of this dock, under DJI's names; null is what the dock did not report."""
 
 
 class InventorySerializer(serializers.Serializer[Any]):
-    """One inventory of a dock, of a `catalog.Side`, as the list that counts told of it: null if none was ever read."""
+    """One inventory of a dock (a `catalog.Side`) by the list that counts: null if no list was ever read."""
 
     device_model_domain = serializers.IntegerField(source="inventory")
     inventory = InventoryField()

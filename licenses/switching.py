@@ -14,7 +14,7 @@ from devices.presence import Watch
 from licenses.models import Inventory, UnlockLicense
 from organizations.audit import Actor
 
-LATELY: Final = timedelta(hours=24)  # older attempts concern nobody any more
+LATELY: Final = timedelta(hours=24)  # older attempts are not shown
 NOT_IMPORTED: Final = "It is not imported in the aircraft: update the licenses of the dock first."
 
 Key = tuple[int, int]  # of the dock, and the license's own
@@ -34,18 +34,18 @@ class Attempt(NamedTuple):
     def words(self) -> str:
         """What became of it, in one sentence."""
         side = "on" if self.enable else "off"
-        said = wording.describe(self.call)
+        outcome = wording.describe(self.call)
         if self.is_open:
             return f"switching {side}…"
         if self.call.status == ServiceCall.Status.TIMED_OUT:
-            return f"switch {side}: {said[0].lower()}{said[1:]}"
+            return f"switch {side}: {outcome[0].lower()}{outcome[1:]}"
         if self.call.status == ServiceCall.Status.SUCCEEDED:
-            return f"the dock said that it is {side}, its list says otherwise"
-        return f"not switched {side}: {said[0].lower()}{said[1:]}"
+            return f"the dock confirmed {side}, but its list disagrees"
+        return f"not switched {side}: {outcome[0].lower()}{outcome[1:]}"
 
 
 class Plan(NamedTuple):
-    """What a batch would do now, what it would do once the docks are online, and what never; with the reasons."""
+    """What a batch would switch now, what once the docks are online, and what not at all; with the reasons."""
 
     now: list[UnlockLicense]
     waiting: list[tuple[UnlockLicense, str]]
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 def attempts(licenses: Iterable[UnlockLicense]) -> dict[Key, Attempt]:
     """What is under way or went wrong lately for these licenses, as long as it matters; one query.
 
-    A call that an earlier owner of the dock made is nobody's business any more.
+    Calls of an earlier owner of the dock are left out.
     """
     rows = {(row.device_id, row.license_id): row for row in licenses if row.device_model_domain == Inventory.AIRCRAFT}
     subject = methods.METHODS[methods.SWITCH].subject
@@ -92,7 +92,7 @@ def why_not(
 
 
 def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False) -> ServiceCall:
-    """Ask the dock to switch it; raises Refused. What it is then, only the dock's answer and its next list tell."""
+    """Ask the dock to switch it; raises Refused. Only the dock's answer and its next list change the row."""
     if license_.device_model_domain != Inventory.AIRCRAFT:
         raise refusal.Refused(refusal.Refused.Kind.INVALID, NOT_IMPORTED)
     return asking.issue(
@@ -134,7 +134,7 @@ def switch_many(
     queue: bool = False,
     skipped: Iterable[tuple[UnlockLicense, str]] = (),
 ) -> ServiceCallBatch:
-    """One batch with a call for each license; who got none is written down with the reason. Raises Refused."""
+    """One batch with a call for each license; it records which got none and why. Raises Refused."""
     planned = plan(licenses, enable=enable, watch=watch)
     left_out = [*skipped, *planned.skipped, *([] if queue else planned.waiting)]
     chosen = [*planned.now, *(row for row, _ in planned.waiting if queue)]

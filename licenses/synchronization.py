@@ -18,8 +18,8 @@ RETRY_AFTER = timedelta(hours=1)  # a dock that did not answer is not asked agai
 def synchronize(*, now: datetime | None = None) -> int:
     """Ask docks that are online for the lists that are due; returns how many. Called once a minute.
 
-    LICENSE_SYNC_PER_MINUTE at most, never read ones first and then the oldest: so a fleet that came online in one
-    moment is read in turn, and stays spread over time.
+    LICENSE_SYNC_PER_MINUTE at most, first those never read, then the oldest: a fleet that comes online at once is read
+    in turn, and stays spread over time.
     """
     if not settings.COMMANDS_AVAILABLE:
         return 0

@@ -23,7 +23,7 @@ class State(models.TextChoices):
     DISABLED = "disabled", gettext_lazy("off")
     NOT_YET = "not_yet", gettext_lazy("not yet begun")
     EXPIRED = "expired", gettext_lazy("expired")
-    UNKNOWN = "unknown", gettext_lazy("not told whether on")
+    UNKNOWN = "unknown", gettext_lazy("on/off not reported")
 
 
 def state_of(license_: UnlockLicense, now: datetime) -> State:
@@ -41,11 +41,11 @@ def state_of(license_: UnlockLicense, now: datetime) -> State:
 
 
 class Standing(NamedTuple):
-    """What may be said of a license now: the kind colours and marks it."""
+    """A license's state in words for a list, and the kind that colours and marks it."""
 
     kind: str  # good, soon, bad, quiet or unsure
     words: str
-    past: str  # the same of an old list, which shows only how it was
+    past: str  # for an old list, which shows only how it was
 
 
 _STANDINGS: Final = {
@@ -54,7 +54,7 @@ _STANDINGS: Final = {
     State.DISABLED: Standing("quiet", "off", "was off"),
     State.NOT_YET: Standing("quiet", "not yet begun", "not yet begun"),
     State.EXPIRED: Standing("quiet", "expired", "expired"),
-    State.UNKNOWN: Standing("unsure", "not told whether on", "not told whether on"),
+    State.UNKNOWN: Standing("unsure", "on/off not reported", "on/off not reported"),
 }
 _EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on", "expired, was on")
 _APPROVED_AND_IMPORTED: Final = Standing("quiet", "approved for the dock", "was approved for the dock")
@@ -104,7 +104,7 @@ def window(license_: UnlockLicense) -> str:
     """From when to when, by the day in UTC: "2025-01-31 – 2038-01-01"."""
     ends = (license_.begin_time, license_.end_time)
     begin, end = (f"{moment.astimezone(UTC):%Y-%m-%d}" if moment else "…" for moment in ends)
-    return f"{begin} – {end}" if any(ends) else "no window told"
+    return f"{begin} – {end}" if any(ends) else "no window reported"
 
 
 # What lists are narrowed by: the words, and which rows. A license may be in several.
@@ -123,5 +123,5 @@ STATES: Final[Mapping[str, tuple[str, Callable[[UnlockLicenseQuerySet, datetime]
         "not imported",
         lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.DOCK).in_one(),
     ),
-    "not-told": ("not told whether on", lambda rows, now: rows.in_window(now).filter(enabled=None)),
+    "not-told": ("on/off not reported", lambda rows, now: rows.in_window(now).filter(enabled=None)),
 }

@@ -15,8 +15,9 @@ from django.utils.translation import get_language, gettext, gettext_lazy, ngette
 from licenses import countries
 from licenses.models import Inventory, UnlockLicense
 
-MAX_HEIGHT: Final = 65535  # metres; DJI's page "remote unlock" gives the limit and no meaning of its own to it
+MAX_HEIGHT: Final = 65535  # metres; the limit on DJI's page "remote unlock"
 NAMED_AREAS: Final = 12  # in a sentence
+CORNERS: Final = 30  # of a polygon, one by one
 LONGEST: Final = 40  # characters of a value shown raw
 
 
@@ -38,7 +39,7 @@ PLACED: Final = (Kind.CIRCLE, Kind.POLYGON, Kind.COUNTRY)  # what a map can show
 def type_name(kind: int | None) -> str:
     """A license's type: "Custom circle", "type 77" for one that DJI has not documented."""
     if kind is None:
-        return gettext("type not told")
+        return gettext("type not reported")
     try:
         return str(Kind(kind).label)
     except ValueError:
@@ -55,7 +56,7 @@ def inventory_name(domain: int) -> str:
 
 
 def height_limit(height: object) -> str:
-    """ "up to 500 m"; what is no height is shown raw, a missing one is ""."""
+    """ "up to 500 m"; an impossible height is shown raw, a missing one is ""."""
     if height is None:
         return ""
     metres = usable_height(height)
@@ -74,16 +75,16 @@ def describe(license_: UnlockLicense) -> str:
             height = details.get("height")
             limit = height_limit(height)
             if usable_height(height) is None:
-                return limit[:1].upper() + limit[1:] or gettext("Height limit: not told")
+                return limit[:1].upper() + limit[1:] or gettext("Height limit: not reported")
             return gettext("Height {limit}").format(limit=limit)
         case Kind.RID:
             return gettext("RID exemption: {level}").format(level=rid_level(details.get("level")))
         case Kind.CIRCLE:
             sentence = _circle(details)
         case Kind.COUNTRY:
-            told = details.get("country_number")
-            number_ = country_number(told)
-            name = raw(told) if number_ is None else country_name(number_)
+            given = details.get("country_number")
+            country = country_number(given)
+            name = raw(given) if country is None else country_name(country)
             sentence = gettext("Country: {name}").format(name=name)
         case Kind.POLYGON:
             points = details.get("points")
@@ -96,9 +97,19 @@ def describe(license_: UnlockLicense) -> str:
     return gettext("{sentence}, {limit}").format(sentence=sentence, limit=limit) if limit else sentence
 
 
+def detail_lines(value: object) -> list[str]:
+    """A value of `details` in lines: the corners of a polygon one by one."""
+    if not isinstance(value, list):
+        return [str(value)]
+    if not value or not all(isinstance(corner, dict) for corner in value):
+        return [", ".join(map(str, value))]
+    lines = [f"{coordinate(corner.get('latitude'))}, {coordinate(corner.get('longitude'))}" for corner in value]
+    return lines[:CORNERS] + ([f"and {len(lines) - CORNERS} more"] if len(lines) > CORNERS else [])
+
+
 def _areas(ids: object) -> str:
     if not isinstance(ids, list) or not ids:
-        return gettext("Authorization zones: not told")
+        return gettext("Authorization zones: not reported")
     named = [raw(one) for one in ids[:NAMED_AREAS]]
     if more := len(ids) - len(named):
         named.append(gettext("{count} more").format(count=more))
@@ -112,7 +123,7 @@ def _areas(ids: object) -> str:
 
 def _circle(details: Mapping[str, object]) -> str:
     degrees = [details.get("latitude"), details.get("longitude")]
-    place = gettext("a place not told") if degrees == [None, None] else ", ".join(map(coordinate, degrees))
+    place = gettext("an unknown place") if degrees == [None, None] else ", ".join(map(coordinate, degrees))
     radius = number(details.get("radius"))
     if radius is None:
         words = gettext("Custom circle around {place}, radius {radius}")
@@ -123,7 +134,7 @@ def _circle(details: Mapping[str, object]) -> str:
 
 
 def rid_level(level: object) -> str:
-    """Whose rules on remote identification a license exempts from: "EU", "level 9"."""
+    """Whose rules on remote identification the license exempts from: "EU", "level 9"."""
     whole = number(level)
     if whole == 1:
         return gettext("EU")
@@ -167,12 +178,12 @@ def plain(value: float) -> str:
 
 
 def coordinate(value: object) -> str:
-    """Degrees with DJI's six decimals, five if the sixth is none; what is no number is shown raw."""
+    """Degrees with DJI's six decimals, five if the sixth is 0; what is no number is shown raw."""
     degrees = number(value)
     return raw(value) if degrees is None else f"{degrees:.6f}".removesuffix("0")
 
 
 def raw(value: object) -> str:
-    """Any JSON value as text of LONGEST characters at most; None is "not told"."""
-    text = gettext("not told") if value is None else str(value)
+    """Any JSON value as text of LONGEST characters at most; None is "not reported"."""
+    text = gettext("not reported") if value is None else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -11,7 +11,7 @@ SPANS: Final = {"quarter": ("3 months", 30, 90), "year": ("1 year", 90, 365), "d
 
 
 def passed(license_: UnlockLicense, now: datetime) -> int | None:
-    """How much of its own window is over, 0 to WIDTH; None without a begin and an end after it."""
+    """How much of the license's window is over, 0 to WIDTH; None without a begin and an end after it."""
     begin, end = license_.begin_time, license_.end_time
     return Axis(begin, end).at(now) if begin and end and begin < end else None
 
@@ -22,7 +22,7 @@ def percent(x: int) -> str:
 
 
 class Bar(NamedTuple):
-    """Where a window lies on an axis; it may go on beyond either edge. Its width is 0 if it lies outside."""
+    """Where a window lies on an axis; it may continue beyond either edge. Its width is 0 if it lies outside."""
 
     x: int
     width: int
@@ -60,13 +60,13 @@ class Axis(NamedTuple):
         return round(WIDTH * min(max((moment - self.begin) / (self.end - self.begin), 0.0), 1.0))
 
     def bar(self, license_: UnlockLicense) -> Bar:
-        """The license's window; without begin or end it goes on beyond the edge."""
+        """The license's window; without begin or end it continues beyond the edge."""
         begin, end = license_.begin_time or self.begin, license_.end_time or self.end
         x, after = self.at(begin), self.at(end)
         is_outside = end <= self.begin or begin >= self.end or end <= begin
         return Bar(
             x,
-            0 if is_outside else max(after - x, 4),  # the shortest is to be seen
+            0 if is_outside else max(after - x, 4),  # so that the shortest can be seen
             license_.begin_time is None or begin < self.begin,
             license_.end_time is None or end > self.end,
         )

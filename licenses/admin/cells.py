@@ -1,4 +1,4 @@
-"""Unlock licenses as the rows of lists show them: what is asked of the database for a page of them, and their cells."""
+"""Unlock licenses as rows of lists: what is read for a page of them, and the cells that show it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -141,7 +141,7 @@ def show_one(
 
 
 def name_cell(row: UnlockLicense) -> SafeString:
-    """The name, and beneath it what tells it from another of the same name."""
+    """The name, and beneath it the id, since names repeat."""
     name = row.name or f"License {row.license_id}"
     return format_html('<span class="license-name">{}</span> <small>{}</small>', name, row.license_id)
 
@@ -153,7 +153,7 @@ def type_cell(row: UnlockLicense) -> SafeString:
 
 
 def dock_cell(row: UnlockLicense) -> SafeString:
-    """The dock asked, linked, and the aircraft or dock that the license is bound to if that is another."""
+    """The dock, linked, and the device that the license is bound to if that is another."""
     page = reverse("admin:devices_device_change", args=[row.device_id])
     bound = row.device_sn if row.device_sn != row.device.sn else ""
     bound_to = format_html(" <small>for {}</small>", bound) if bound else ""
@@ -168,7 +168,7 @@ def standing_mark(shown: Shown) -> SafeString:
 
 
 def window_bar(row: UnlockLicense, now: datetime, kind: str) -> SafeString:
-    """How much of its window is over, as a picture of one bar; nothing if it has not both ends."""
+    """How much of its window is over, as one bar; nothing for a window without both ends."""
     passed = bars.passed(row, now)
     if passed is None:
         return SafeString()
@@ -193,10 +193,10 @@ def validity_cell(shown: Shown) -> SafeString:
 
 
 def enabled_word(shown: Shown) -> SafeString:
-    """On or off as the dock last confirmed it; of an old list in the past tense."""
+    """On or off as the dock last confirmed it, by an old list in the past tense."""
     enabled = shown.license.enabled
     if enabled is None:
-        return format_html('<span class="switched switched-unknown">{}</span>', "not told")
+        return format_html('<span class="switched switched-unknown">{}</span>', "not reported")
     word = "on" if enabled else "off"
     if shown.is_stale:
         return format_html('<span class="switched switched-stale">was {}</span>', word)
@@ -237,6 +237,6 @@ def found_cell(shown: Shown) -> SafeString:
 
 
 def as_of_cell(shown: Shown) -> SafeString:
-    """When a list last said so."""
+    """When a list last held it in this form."""
     old = format_html(' <small class="old">{}</small>', "old list") if shown.is_stale else ""
     return format_html("{}{}", ago(shown.as_of), old)

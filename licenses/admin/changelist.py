@@ -154,4 +154,4 @@ class ListPages(TenantAdmin):
         try:
             return self.get_changelist_instance(request)
         except IncorrectLookupParameters as error:
-            raise BadRequest("The license list knows no such filter.") from error
+            raise BadRequest("The license list has no such filter.") from error

@@ -17,9 +17,9 @@ from organizations.admin.tenant import TenantAdmin
 from organizations.tenancy import restrict
 
 ROWS = 500  # licenses on a dock's page; the list has them all
-# DJI's own word on whether the inventories are the same: its kind and a sentence.
-SAID: Final = {
-    None: ("unsure", "The dock has not told."),
+# The dock's own word on whether the inventories are the same: its kind, as of `Standing`, and a sentence.
+CONSISTENCE: Final = {
+    None: ("unsure", "Not reported."),
     True: ("good", "The same."),
     False: ("bad", "Not the same."),
 }
@@ -84,7 +84,7 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "compared": compared,
         "sides": [_inventory(compared.dock), _inventory(compared.aircraft)],
         "verdict": _verdict(compared),
-        "said": SAID[compared.consistence],
+        "said": CONSISTENCE[compared.consistence],
         "lines": lines,
         "more": len(pairs) - len(lines),
         "source": f"{reverse('admin:licenses_unlocklicense_dock', args=[device.pk])}?fragment",
@@ -99,7 +99,7 @@ def _side(row: UnlockLicense | None) -> tuple[str, str]:
     """A license as one inventory has it: on or off, and its window."""
     if row is None:
         return "", ""
-    return "not told whether on" if row.enabled is None else "on" if row.enabled else "off", validity.window(row)
+    return "on/off not reported" if row.enabled is None else "on" if row.enabled else "off", validity.window(row)
 
 
 def _inventory(side: Side) -> dict[str, object]:
@@ -118,7 +118,7 @@ def _inventory(side: Side) -> dict[str, object]:
 
 
 def _verdict(compared: Comparison) -> tuple[str, str]:
-    """What our comparison found: its kind and a sentence."""
+    """The result of our comparison: its kind, as of `Standing`, and a sentence."""
     if not compared.is_comparable:
         return "unsure", "Not known: both inventories must be read first."
     different = sum(1 for pair in compared.pairs if pair.differences)

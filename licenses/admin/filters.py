@@ -18,7 +18,7 @@ OTHER: Final = "other"
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Licenses by what may be said of them now; a license may be in several."""
+    """Licenses by their state now; a license may be in several."""
 
     title = "state"
     parameter_name = "state"
@@ -46,7 +46,7 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 class InventoryFilter(admin.SimpleListFilter):
-    """Where the dock says that a license is."""
+    """In which inventory the dock lists a license."""
 
     title = "found in"
     parameter_name = "inventory"
@@ -60,7 +60,7 @@ class InventoryFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         if self.value() == "dock":
-            return queryset.filter(device_model_domain=Inventory.DOCK)  # of those listed: the aircraft has it not
+            return queryset.filter(device_model_domain=Inventory.DOCK)  # listed only if the aircraft lacks it
         rows = queryset.filter(device_model_domain=Inventory.AIRCRAFT)
         if self.value() == "both":
             return rows.in_both()  # type: ignore[attr-defined,no-any-return]

@@ -32,7 +32,6 @@ from organizations.tenancy import restrict
 from organizations.typed import typed
 
 HISTORY = 100  # events on a license's page
-CORNERS = 30  # of a polygon on it
 
 
 @admin.register(UnlockLicense)
@@ -176,7 +175,7 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
         "fields": [
             Field(name, label, [_words(name, getattr(side, name)) for side in sides]) for name, label in FIELDS.items()
         ],
-        "details": [(name, detail_lines(value)) for name, value in sorted(row.details.items())],
+        "details": [(name, wording.detail_lines(value)) for name, value in sorted(row.details.items())],
         "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
         "events": [(event, event_words(event), changes(event)) for event in newest],
         "switches": [
@@ -199,25 +198,12 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
 def _words(name: str, value: object) -> str:
     """The value of one of DJI's fields, as the row or the history has it, which keeps moments as text."""
     if value is None or value == "":
-        return "not told"
+        return "not reported"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in ("begin_time", "end_time"):
         return f"{str(value)[:19].replace('T', ' ')} UTC"
     return f"{wording.type_name(value)} ({value})" if name == "type" and isinstance(value, int) else str(value)
-
-
-def detail_lines(value: object) -> list[str]:
-    """A value of the sub-struct in lines: the corners of a polygon one by one."""
-    if not isinstance(value, list):
-        return [str(value)]
-    if not value or not all(isinstance(corner, dict) for corner in value):
-        return [", ".join(map(str, value))]
-    lines = [
-        ", ".join(wording.coordinate(corner.get(name)) for name in ("latitude", "longitude"))
-        for corner in value[:CORNERS]
-    ]
-    return [*lines, *([f"and {len(value) - CORNERS} more"] if len(value) > CORNERS else [])]
 
 
 EVENT_WORDS: Final[dict[str, str]] = {

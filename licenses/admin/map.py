@@ -40,7 +40,7 @@ TEXTS: Final = {  # of the page and its script
     "count": gettext_lazy("{shown} licenses"),
     "more": gettext_lazy("Show more"),
     "radius": gettext_lazy("radius {radius} m"),
-    "nowhere": gettext_lazy("no place of its own"),
+    "nowhere": gettext_lazy("no location"),
     "no_outline": gettext_lazy("the map has no outline of it"),
     "window": gettext_lazy("{begin} to {end} UTC"),
     "open": pgettext_lazy("no begin or end", "…"),
@@ -80,7 +80,7 @@ class MapPages(ListPages):
         for name in PART:
             text = request.GET.get(name, "0")
             if not text.isascii() or not text.isdecimal() or len(text) > 9:
-                raise BadRequest(f"{name} is no whole number.")
+                raise BadRequest(f"{name} must be a whole number.")
             part[name] = int(text)
         found = geography.collection(
             self.filtered(request).queryset,
@@ -103,7 +103,7 @@ class MapPages(ListPages):
     @method_decorator(require_safe)
     def map_view(self, request: HttpRequest) -> HttpResponse:
         """The page; its script fetches the GeoJSON of the same query."""
-        self.filtered(request)  # a query that the list refuses is refused here too
+        self.filtered(request)  # refuses what the list refuses
         query = _query(request)
         texts = {name: str(text) for name, text in TEXTS.items()}
         docks = list(_named_docks(request)[:1])
@@ -126,7 +126,7 @@ class MapPages(ListPages):
 
 
 def _named_docks(request: HttpRequest) -> QuerySet[Device]:
-    """The dock that the query string asks for, if the user may see it: it is shown without any license too."""
+    """The dock that the query string names, if the user may see it: it is shown even without licenses."""
     asked = Q(pk__in=[])
     for name, field in DOCK_BY.items():
         value = request.GET.get(name, "")
@@ -137,7 +137,7 @@ def _named_docks(request: HttpRequest) -> QuerySet[Device]:
 
 
 def _query(request: HttpRequest, **part: int | None) -> str:
-    """The list's query string, with the part of the collection that is wanted."""
+    """The list's query string, with this part of the collection (`offset`, `limit`)."""
     query = request.GET.copy()
     for name in (*PART, PAGE_VAR, ALL_VAR, ERROR_FLAG):
         query.pop(name, None)

@@ -1,4 +1,4 @@
-"""What docks said of their licenses: the answered lists, and what became of each license."""
+"""What docks reported about their licenses: the lists they answered with, and what became of each license."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -40,7 +40,7 @@ class _Records(ReadOnlyAdmin):
 
 @admin.register(LicenseEvent)
 class LicenseEventAdmin(_Records):
-    """Which licenses appeared, vanished, changed and were switched, also those that are gone."""
+    """Which licenses appeared, vanished, changed and were switched, including those that are gone."""
 
     list_display = ("happened", "what", "license", "dock", "inventory", "owner")
     list_display_links = ("happened",)
@@ -102,14 +102,14 @@ class LicenseEventAdmin(_Records):
 
     @admin.display(description="values")
     def values(self, row: LicenseEvent) -> SafeString:
-        shown = [("before", row.before), ("after", row.after)]
-        lines = "\n".join(f"{side}: {name} = {value}" for side, told in shown for name, value in sorted(told.items()))
-        return format_html("<pre>{}</pre>", lines or "nothing")
+        sides = (("before", row.before), ("after", row.after))
+        lines = [f"{side}: {name} = {value}" for side, values in sides for name, value in sorted(values.items())]
+        return format_html("<pre>{}</pre>", "\n".join(lines) or "nothing")
 
 
 @admin.register(LicenseList)
 class LicenseListAdmin(_Records):
-    """The answered lists: when, how many, and what the dock says of consistence."""
+    """The lists that docks answered with: when, how many licenses, and the dock's word on consistence."""
 
     list_display = ("fetched", "dock", "inventory", "count_shown", "became", "consistent", "asked_with", "owner")
     list_display_links = ("fetched",)
@@ -162,11 +162,11 @@ class LicenseListAdmin(_Records):
     @admin.display(description="outcome")
     def became(self, row: LicenseList) -> str:
         if row.count is None:
-            return "incomplete: it held no list, nothing was changed"
+            return "incomplete: no list in the answer, nothing was changed"
         if not row.applied:
-            return "overtaken: a later list had been read before, nothing was changed"
-        return "applied" if row.complete else "incomplete: licenses were added, none taken away"
+            return "overtaken: a later list was read first, nothing was changed"
+        return "applied" if row.complete else "incomplete: licenses were added, none removed"
 
-    @admin.display(description="consistent, says the dock")
+    @admin.display(description="consistent, by the dock")
     def consistent(self, row: LicenseList) -> str:
-        return "not told" if row.consistence is None else "yes" if row.consistence else "no"
+        return "not reported" if row.consistence is None else "yes" if row.consistence else "no"

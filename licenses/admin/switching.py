@@ -62,7 +62,7 @@ class SwitchPages(TenantAdmin):
     # --- one -----------------------------------------------------------------------------------
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask the dock to switch one license, and lead back to where the button was."""
+        """Ask the dock to switch one license, and redirect to the page with the button."""
         license_ = self.get_object(request, str(pk))
         if license_ is None:
             raise Http404
@@ -101,7 +101,7 @@ class SwitchPages(TenantAdmin):
         return self._confirm(request, rows, side)
 
     def switch_many_view(self, request: HttpRequest, side: str) -> HttpResponse:
-        """POST starts the batch, or asks again for what is wrong; GET leads back to the list."""
+        """POST starts the batch, or shows the form again with its errors; GET redirects to the list."""
         if side not in SIDES:
             raise Http404
         if not self.has_command_permission(request):

@@ -80,7 +80,7 @@ def test_circle_of_an_unusable_radius_is_a_point_with_the_reason(radius):
     shape = shape_of(made(1, {"latitude": 1, "longitude": 2, "radius": radius}))
     assert shape.geometry["type"] == "Point"
     assert shape.properties == {"radius": None}
-    assert shape.problem.startswith("The radius cannot be used: ")
+    assert shape.problem.startswith("Invalid radius: ")
 
 
 @pytest.mark.parametrize("place", [(90.1, 0), (0, 180.1), (None, 0), ("north", 0), (True, 0), (float("nan"), 0)])
@@ -88,7 +88,7 @@ def test_place_that_is_none_has_no_geometry_but_a_reason(place):
     details = {"latitude": place[0], "longitude": place[1], "radius": 5}
     shape = shape_of(made(1, details))
     assert shape.geometry is None
-    assert shape.problem.startswith("No place on Earth: ")
+    assert shape.problem.startswith("Invalid coordinates: ")
     with translation.override("zh-hans"):
         assert shape_of(made(1, details)).problem.startswith("坐标无效")
 
@@ -108,14 +108,14 @@ def test_polygon_that_is_closed_already_is_not_closed_twice():
 
 def test_polygon_with_a_corner_outside_the_range_names_it():
     shape = shape_of(made(4, corners((0, 0), (2, 0), (200, 1))))
-    assert (shape.geometry, shape.problem) == (None, "Corner 3: No place on Earth: 1, 200.")
+    assert (shape.geometry, shape.problem) == (None, "Corner 3: Invalid coordinates: 1, 200.")
 
 
 @pytest.mark.parametrize("details", [{}, {"points": []}, {"points": "x"}, corners((0, 0), (1, 1), (0, 0))])
 def test_polygon_of_too_few_corners_has_no_geometry(details):
     shape = shape_of(made(4, details))
     assert shape.geometry is None
-    assert "needs three corners" in shape.problem or "Corner" in shape.problem
+    assert "needs at least three corners" in shape.problem or "Corner" in shape.problem
 
 
 @pytest.mark.parametrize("first", range(4))
@@ -153,7 +153,7 @@ def test_country_is_a_number_and_a_name():
     with translation.override("zh-hans"):
         shape = shape_of(made(2, {"country_number": 156, "height": 500}))
     assert (shape.geometry, shape.properties) == (None, {"country": 156, "country_text": "中国"})
-    assert shape_of(made(2, {"country_number": -5})).problem == "This is no country's number: -5."
+    assert shape_of(made(2, {"country_number": -5})).problem == "Not a country number: -5."
 
 
 def test_areas_and_levels_are_listed():
@@ -205,7 +205,7 @@ def test_a_dock_is_where_its_telemetry_says():
     for latitude in (None, 91):
         device.state.latitude = latitude
         told = dock_feature(device, watch=WATCH)
-        assert (told["geometry"], told["properties"]["problem"]) == (None, "The dock has not told where it is.")
+        assert (told["geometry"], told["properties"]["problem"]) == (None, "The dock has not reported its position.")
 
 
 # --- collections ---------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ STANDINGS = [
     ({"end": -1, "enabled": False}, "expired", "quiet"),
     ({"begin": 5}, "not yet begun", "quiet"),
     ({"enabled": False}, "off", "quiet"),
-    ({"enabled": None}, "not told whether on", "unsure"),
+    ({"enabled": None}, "on/off not reported", "unsure"),
     ({"domain": DOCK}, "not imported", "quiet"),
     ({"end": None}, "in force", "good"),
 ]
@@ -452,6 +452,18 @@ def test_the_history_is_told_to_those_whose_it_is(see, dock, organization, other
     assert "vanished" not in text
 
 
+def test_the_history_tells_what_changed(see, dock, organization):
+    row = license_(dock)
+    before, after = (
+        {"user_only": False, "begin_time": None},
+        {"user_only": True, "begin_time": "2026-01-02T03:04:05+00:00"},
+    )
+    common = {"device": dock, "device_model_domain": 0, "license_id": 1, "at": timezone.now()}
+    LicenseEvent.objects.create(organization=organization, kind="changed", before=before, after=after, **common)
+    text = see("bob", page_of(row)).content.decode()
+    assert "changed: Begins not reported → 2026-01-02 03:04:05 UTC; Only with its account no → yes" in text
+
+
 @pytest.mark.parametrize(("who", "saved"), [("staff", True), ("alice", True), ("olga", True), ("bob", False)])
 def test_operators_write_notes_and_nothing_else(request, client, dock, who, saved):
     row = license_(dock)
@@ -508,7 +520,7 @@ def test_a_comparison_of_old_or_incomplete_lists_says_so(see, dock):
     read(dock, DOCK, complete=False, applied=False, count=None)
     text = see("bob", comparison_of(dock)).content.decode()
     assert "old: it may have changed since" in text
-    assert "held no list" in text
+    assert "contained no list" in text
     assert "by lists that are old or incomplete" in text
     assert "word-good" not in text
 

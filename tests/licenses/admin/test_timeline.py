@@ -48,6 +48,16 @@ def test_every_span_opens_and_keeps_the_filters(client, bob, dock, span):
 
 
 @pytest.mark.django_db
+def test_an_order_is_by_the_same_column_as_in_the_list(client, alice, dock):
+    license_(dock, 1, type=5)
+    license_(dock, 2, type=1)
+    client.force_login(alice)
+    for page in (TIMELINE.replace("timeline/", ""), TIMELINE):
+        rows = client.get(page, {"o": "-2"}).context["cl"].result_list  # by type
+        assert [row.license_id for row in rows] == [1, 2]
+
+
+@pytest.mark.django_db
 def test_many_licenses_are_paged(client, bob, dock, monkeypatch):
     monkeypatch.setattr(changelist, "BARS", 2)
     for key in range(3):
