@@ -132,8 +132,7 @@ def _named_docks(request: HttpRequest) -> QuerySet[Device]:
         value = request.GET.get(name, "")
         if value and (field == "sn" or (value.isdecimal() and len(value) < 19)):
             asked |= Q(**{field: value})
-    docks: QuerySet[Device] = restrict(Device.objects.filter(asked), request.user)
-    return docks
+    return restrict(Device.objects.filter(asked), request.user)
 
 
 def _query(request: HttpRequest, **part: int | None) -> str:

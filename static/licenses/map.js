@@ -105,7 +105,7 @@ function draw(licenses, world) {
   fit(local() ?? everything());
 }
 
-// A license that the aircraft and the dock tell of alike is one entry.
+// A license that is the same in both inventories is one entry.
 function merge(rows) {
   const found = new Map();
   for (const row of rows) {
@@ -281,13 +281,14 @@ function windowOf({ begin_time, end_time }) {
 }
 
 function ages(licenses) {
-  const told = new Set();
+  const lines = new Map(); // words -> class
   for (const { properties } of licenses) {
     const moment = properties.as_of?.slice(0, 16).replace("T", " ");
-    if (!moment) told.add(["stale", texts.never].join("|"));
-    else told.add([properties.stale ? "stale" : "quiet", fill(properties.stale ? texts.stale : texts.as_of, { moment })].join("|"));
+    if (!moment) lines.set(texts.never, "stale");
+    else if (properties.stale) lines.set(fill(texts.stale, { moment }), "stale");
+    else lines.set(fill(texts.as_of, { moment }), "quiet");
   }
-  return [...told].map((words) => element("span", words.split("|")[0], words.slice(words.indexOf("|") + 1)));
+  return [...lines].map(([words, kind]) => element("span", kind, words));
 }
 
 function whyNowhere({ properties, shape }) {
