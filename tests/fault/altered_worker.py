@@ -1,5 +1,6 @@
 """A Celery worker that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_worker NAME,...`."""
 
+import dataclasses
 import os
 import sys
 
@@ -53,7 +54,7 @@ def login_at_qos_1():
     """Publish passwords as other commands are published."""
     from devices.calls.methods import LOGIN, METHODS
 
-    METHODS[LOGIN] = METHODS[LOGIN]._replace(qos=1)
+    METHODS[LOGIN] = dataclasses.replace(METHODS[LOGIN], qos=1)
 
 
 # --- deaths on the way of a command
