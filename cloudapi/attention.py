@@ -134,10 +134,6 @@ def _refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Ex
     return refused.order_by().values("gateway_sn").distinct()
 
 
-def _calls(visit: Visit) -> QuerySet[ServiceCall]:
-    return ServiceCall.objects.visible_to(visit.user)
-
-
 def _wrong_codes(visit: Visit) -> QuerySet[BindingFailure]:
     return BindingFailure.objects.filter(last_at__gt=visit.now - timedelta(hours=1))
 
@@ -186,7 +182,7 @@ KINDS: Final = {
         FAILURES, "locked=yes", for_staff=True),
     "many_wrong_codes": Kind(
         Level.WARNING, ("wrong code in the last hour", "wrong codes in the last hour"),
-        "from all gateways together: somebody may be guessing",
+        "from all gateways together: someone may be guessing",
         _wrong_codes, None,
         FAILURES, for_staff=True, also_if=lambda counts: counts["many_wrong_codes"] > WRONG_CODES_PER_HOUR),
     "wrong_codes": Kind(
@@ -240,7 +236,7 @@ KINDS: Final = {
     "trouble": Kind(
         Level.WARNING, ("command did not succeed", "commands did not succeed"),
         "failed, unanswered or not sent in the last 24 hours, and not tried again",
-        _calls, lambda visit: in_trouble(visit.now),
+        lambda visit: ServiceCall.objects.visible_to(visit.user).filter(in_trouble(visit.now)), None,
         CALLS, "state=trouble"),
     "verification": Kind(
         Level.WARNING, ("dock waits for a verification code", "docks wait for a verification code"),

@@ -34,13 +34,26 @@ class Kept(NamedTuple):
     only: Callable[[], QuerySet[Model]] | None = None  # the rows that may be deleted at all
     most: int | None = None  # no more than this many stay, the newest, even if the others are younger than `age`
 
+    def delete_piece(self, now: datetime) -> int:
+        """Delete the oldest, at most PIECE, in one transaction; returns how many."""
+        rows = self.only() if self.only else self.model._default_manager.all()
+        limit = now - self.age()
+        if self.most is not None:
+            newest = rows.order_by(f"-{self.field}").values_list(self.field, flat=True)
+            limit = max([limit, *newest[self.most : self.most + 1]])
+        old = rows.filter(**{f"{self.field}__lte": limit}).order_by(self.field)
+        keys = list(old.values_list("pk", flat=True)[:PIECE])
+        if keys:
+            self.model._default_manager.filter(pk__in=keys).delete()
+        return len(keys)
+
 
 def _days(setting: str) -> Callable[[], timedelta]:
     return lambda: timedelta(days=getattr(settings, setting))
 
 
 def _superseded_lists() -> QuerySet[LicenseList]:
-    """All but the last list of an inventory and the last that says whether both are the same: pages show these."""
+    """Lists that no page shows: not the last of an inventory, nor the last with a word on whether both agree."""
     later = LicenseList.objects.filter(
         device=OuterRef("device"),
         device_model_domain=OuterRef("device_model_domain"),
@@ -82,23 +95,10 @@ def prune(*, now: datetime | None = None, seconds: float = SECONDS) -> Counter[s
     unfinished = list(TABLES)
     while unfinished:
         for kept in tuple(unfinished):
-            count = _prune_piece(kept, now)
+            count = kept.delete_piece(now)
             deleted[kept.model.__name__] += count
             if count < PIECE:
                 unfinished.remove(kept)
             if monotonic() > end:
                 return deleted
     return deleted
-
-
-def _prune_piece(kept: Kept, now: datetime) -> int:
-    rows = kept.only() if kept.only else kept.model._default_manager.all()
-    limit = now - kept.age()
-    if kept.most is not None:
-        newest = rows.order_by(f"-{kept.field}").values_list(kept.field, flat=True)
-        limit = max([limit, *newest[kept.most : kept.most + 1]])
-    old = rows.filter(**{f"{kept.field}__lte": limit}).order_by(kept.field)
-    keys = list(old.values_list("pk", flat=True)[:PIECE])
-    if keys:
-        kept.model._default_manager.filter(pk__in=keys).delete()
-    return len(keys)

@@ -7,6 +7,7 @@ from pathlib import Path
 import environ
 from csp.constants import SELF
 
+from cloudapi.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from cloudapi.environment import address, fernet_keys, flag, hosts, number, required, secret_key, text, tile_origins
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -181,46 +182,6 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "cloudapi.rest.problems.handle",
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Dock cloud",
-    "DESCRIPTION": (
-        "Docks, their unlock licenses, and commands to them.\n\n"
-        "A manager makes a key in the admin, under *API keys*; send it with each request as "
-        "`Authorization: Api-Key ...`. A command is a `POST` to `service-calls/`; give it an `Idempotency-Key` if you "
-        "may have to send it again. Read its progress at its address, with `?wait=10`, or follow it over WebSocket. "
-        "Errors are problems of RFC 9457. Each address ends with a slash.\n\n"
-        "In the sources, `docs/integrators.md` leads from a key to the first command and lists the `data` of each "
-        "service; `docs/live.md` describes the frames of the sockets."
-    ),
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "LICENSE": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
-    "SCHEMA_PATH_PREFIX": "/api/v1/",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "COMPONENT_SPLIT_REQUEST": True,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
-    "ENUM_NAME_OVERRIDES": {
-        "ServiceCallStatus": "devices.models.ServiceCall.Status",
-        "AccountStatus": "devices.models.DeviceAccount.Status",
-    },
-    "SERVERS": [{"url": "/", "description": "Where this document comes from."}],
-    "TAGS": [
-        {"name": "binding-codes", "description": "What a technician types beside a dock to bind it."},
-        {"name": "devices", "description": "Docks, aircraft and remote controllers."},
-        {"name": "license-files", "description": "Offline license files that docks fetch."},
-        {"name": "licenses", "description": "Unlock licenses, as docks reported them."},
-        {"name": "organizations", "description": "Owners of devices."},
-        {"name": "service-call-batches", "description": "One command to many docks."},
-        {"name": "service-calls", "description": "Commands to docks, and what became of them."},
-    ],
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "cloudapi.rest.schema.finish",
-    ],
 }
 
 # --- language, time, files ---------------------------------------------------------------------

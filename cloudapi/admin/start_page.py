@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from cloudapi.attention import DOCKS, Item, Level, Visit, docks, items
@@ -66,13 +66,21 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
     visit = Visit(user, is_platform_staff(user), now, Watch(now, bridge_alive=not bridge.is_stale))
     found = sorted(items(visit), key=lambda item: -item.level)
     offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE)).select_related("organization", "state")
+    organizations = []
+    if visit.is_staff and not bridge.is_stale:
+        is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
+        is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
+        counted = Organization.objects.annotate(
+            docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
+        )
+        organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:TABLE_ROWS])
     return Overview(
         bridge.is_stale,
         _tiles(visit),
-        [item for item in found if item.level > Level.NOTICE],
-        [item for item in found if item.level == Level.NOTICE],
-        list(offline.order_by("-state__last_seen")[:TABLE_ROWS]),
-        list(_with_several_offline()[:TABLE_ROWS]) if visit.is_staff and not bridge.is_stale else [],
+        problems=[item for item in found if item.level > Level.NOTICE],
+        notices=[item for item in found if item.level == Level.NOTICE],
+        offline=list(offline.order_by("-state__last_seen")[:TABLE_ROWS]),
+        organizations=organizations,
     )
 
 
@@ -87,12 +95,3 @@ def _tiles(visit: Visit) -> list[Tile]:
         if (count := counts[presence]) or presence in (Presence.OFFLINE, Presence.ONLINE)
     ]
     return [*tiles, Tile("", counts["total"], "docks in all", DOCKS)]
-
-
-def _with_several_offline() -> QuerySet[Organization]:
-    is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
-    is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
-    counted = Organization.objects.annotate(
-        docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
-    )
-    return counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")

@@ -68,7 +68,11 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
         if server.should_exit:
             return
         with _running_bridge(broker.url), running_worker(broker.url), run_in_thread(fleet) as loop:
-            asyncio.run_coroutine_threadsafe(_settle(fleet, server), loop).result()
+            deadline = time.monotonic() + ONBOARDING_TIMEOUT
+            while not (server.should_exit or all(dock.is_onboarded or stopped_at(dock) for dock in fleet.docks)):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
             if not server.should_exit:
                 say(welcome(address, broker.url, data, fleet))
                 _listen_to_technician(fleet.docks[-1], loop, say)
@@ -93,7 +97,7 @@ def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
 
 
 def listen(port: int) -> socket.socket:
-    """Take the port, any free one for 0, and keep it: whoever connects before the demo serves has to wait."""
+    """Take the port, any free one for 0, and keep it: what connects before the demo serves waits until it does."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
@@ -147,15 +151,6 @@ def make_fleet(broker_url: str, count: int) -> Fleet:
         organization_id, _, code, _ = ORGANIZATIONS[position % len(ORGANIZATIONS)]
         dock.organization_id, dock.binding_code = organization_id, code
     return fleet
-
-
-async def _settle(fleet: Fleet, server: uvicorn.Server) -> None:
-    """Wait until each dock is onboarded, waits for a code, or was refused."""
-    deadline = time.monotonic() + ONBOARDING_TIMEOUT
-    while not all(dock.is_onboarded or stopped_at(dock) for dock in fleet.docks):
-        if server.should_exit or time.monotonic() > deadline:
-            return
-        await asyncio.sleep(0.05)
 
 
 @contextmanager

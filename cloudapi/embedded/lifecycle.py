@@ -154,7 +154,7 @@ class Server(ABC):
             process = self.process = processes.spawn(
                 command,
                 folder=self.directory,
-                env=self._environment(),
+                env=self.environment(),
                 log=log,
                 user=self.user,
                 orphan_signal=self.orphan_signal,
@@ -167,11 +167,12 @@ class Server(ABC):
         self.kill()
         return False
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables of its process."""
         return {**os.environ, **self.program.env, "LC_ALL": "C"}
 
     def _signal_all(self, number: signal.Signals) -> list[int]:
-        """Signal it and its children, which PostgreSQL puts into groups of their own; return these."""
+        """Signal it and its children, which PostgreSQL puts into their own groups; return the children."""
         if self.process is None or not self.is_running():
             return []
         os.kill(self.process.pid, signal.SIGSTOP)  # so that it makes no more children

@@ -1,4 +1,4 @@
-"""Starts a process so that it ends with ours, and finds the children of one."""
+"""Starts a process that ends with ours, and finds the children of a process."""
 
 import contextlib
 import ctypes
@@ -28,7 +28,7 @@ def spawn(
     user: struct_passwd | None,
     orphan_signal: signal.Signals,
 ) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, as `user` if given, output into `log`.
+    """Start the command in its own session, as `user` if given, output into `log`.
 
     When our process ends, however it ends, the kernel sends it `orphan_signal` (on Linux).
     """

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ PIP = (
 # The C library belongs to the machine's loader. LLVM compiles queries or shaders: 100 MB that nothing here needs.
 NEVER_EXTRACTED = re.compile(r"libc6$|libc-|libllvm|libz3-|libgl1-mesa-dri$|lib.*-perl$")
 
-# Chromium draws no letter without fonts; a bare machine has neither them nor a configuration that finds ours.
+# Chromium draws no letter without fonts; a bare machine has none, and no configuration that finds the fetched ones.
 FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
@@ -294,44 +293,36 @@ def install_packages(requirements: Path, venv: Path = ROOT / ".venv", cache: Pat
 
     Does nothing if the file is installed unchanged.
     """
+    installed, log_file, python = venv / "installed", cache / "packages.log", venv / "bin/python"
+    held = (requirements, requirements.with_name("requirements.txt"))  # the development packages hold both
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in held]
+
+    def succeeds(*command: str | Path) -> bool:
+        with log_file.open("a") as output, contextlib.suppress(OSError):
+            return subprocess.run(command, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
+        return False
+
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "packages.lock"):
-        installed, log_file = venv / "installed", cache / "packages.log"
-        held = (requirements, requirements.with_name("requirements.txt"))  # the development packages hold both
-        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in held]
         if installed.exists() and digests[0] in installed.read_text().split():
             return
-        with log_file.open("w") as output:
-            python = _virtual_environment(venv, output)
-            log.info("Python packages: installing")
-            installed.unlink(missing_ok=True)
-            command: list[str | Path] = [python, *PIP, "--require-hashes", "-r", requirements]
-            if not any(_succeeds(command, output) for _ in range(PIP_ATTEMPTS)):
-                *_, reason = "pip failed", *re.findall(r"^ERROR: (.*?)\.?$", log_file.read_text(), re.MULTILINE)
+        log_file.unlink(missing_ok=True)
+        if not succeeds(python, "-m", "pip", "--version"):
+            log.info("Python packages: making the virtual environment")
+            if not succeeds(sys.executable, "-m", "venv", "--clear", venv):
                 raise PackagesMissingError(
-                    f"Python packages: {reason}. Is the package index reachable? Try again; all of it is in {log_file}"
+                    f"{sys.executable} cannot make virtual environments. Install what it lacks (on Debian and Ubuntu: "
+                    f"apt-get install python3-venv) and try again; its output is in {log_file}"
                 )
+        log.info("Python packages: installing")
+        installed.unlink(missing_ok=True)
+        if not any(succeeds(python, *PIP, "--require-hashes", "-r", requirements) for _ in range(PIP_ATTEMPTS)):
+            *_, reason = "pip failed", *re.findall(r"^ERROR: (.*?)\.?$", log_file.read_text(), re.MULTILINE)
+            raise PackagesMissingError(
+                f"Python packages: {reason}. Is the package index reachable? Try again; all of it is in {log_file}"
+            )
         installed.write_text("\n".join(digests))
         log.info("Python packages: installed")
-
-
-def _virtual_environment(venv: Path, output: IO[str]) -> Path:
-    """Return its Python; make the environment unless it works."""
-    python = venv / "bin/python"
-    with contextlib.suppress(OSError):
-        if _succeeds([python, "-m", "pip", "--version"], output):
-            return python
-    log.info("Python packages: making the virtual environment")
-    if _succeeds([sys.executable, "-m", "venv", "--clear", venv], output):
-        return python
-    raise PackagesMissingError(
-        f"{sys.executable} cannot make virtual environments. Install what it lacks (on Debian and Ubuntu: apt-get "
-        f"install python3-venv) and try again; its output is in {output.name}"
-    )
-
-
-def _succeeds(command: list[str | Path], output: IO[str]) -> bool:
-    return subprocess.run(command, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
 
 
 def provide(name: str) -> None:
@@ -344,6 +335,14 @@ def provide(name: str) -> None:
 
 def main() -> int:
     """Make sure that the packages and programs of the command line are there; print a line for each step."""
+
+    def end(number: int, _frame: object) -> None:
+        # With the child processes: they must not go on beside a later run, which makes half a thing whole.
+        for children in Path("/proc/self/task").glob("*/children"):
+            for pid in children.read_text().split():
+                os.kill(int(pid), signal.SIGTERM)
+        os._exit(128 + number)
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, help="a lock file to install into .venv beside that")
     parser.add_argument("programs", nargs="*", metavar="program", help=", ".join(SOURCES))
@@ -352,7 +351,7 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     with ThreadPoolExecutor(1 + len(SOURCES)) as threads:
         attempts = [threads.submit(install_packages, arguments.packages)] if arguments.packages else []
         attempts += [threads.submit(provide, name) for name in arguments.programs]
@@ -365,14 +364,6 @@ def main() -> int:
             raise error
         sys.stderr.write(f"{error}\n")
     return 1 if errors else 0
-
-
-def _end(number: int, _frame: object) -> None:
-    """End at once with our child processes: they must not go on beside a later run, which makes half a thing whole."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            os.kill(int(pid), signal.SIGTERM)
-    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class PostgreSQL(Server):
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.directory,
-            env=self._environment(),
+            env=self.environment(),
             user=self.user and self.user.pw_uid,
             group=self.user and self.user.pw_gid,
             extra_groups=self.user and [],
@@ -202,13 +202,10 @@ class PostgreSQL(Server):
         if self.program.root is None:
             raise ServerError(f"the user {self.user} may not run {self.program.path}")
         copy = self.directory / "program"
-        shutil.copytree(self.program.root, copy, symlinks=True, copy_function=_link)
+        try:
+            shutil.copytree(self.program.root, copy, symlinks=True, copy_function=os.link)
+        except shutil.Error:  # another file system
+            shutil.rmtree(copy)
+            shutil.copytree(self.program.root, copy, symlinks=True)
         copy.chmod(0o755)
         return self.program.moved_to(copy)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)

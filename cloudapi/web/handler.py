@@ -35,7 +35,7 @@ class Handler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")
-        self._answer_in_thread = sync_to_async(self._answer, thread_sensitive=False, executor=threads)
+        self._respond_in_thread = sync_to_async(self.get_response, thread_sensitive=False, executor=threads)
         self._read_in_thread = sync_to_async(read_piece, thread_sensitive=False, executor=threads)
         self.watcher = Watcher(threads, is_ending)
 
@@ -61,7 +61,7 @@ class Handler(ASGIHandler):
             while piece := await self._read_in_thread(content):
                 yield piece
 
-        response = await self._answer_in_thread(request)
+        response = await self._respond_in_thread(request)
         if (wait := getattr(response, "waits_for", None)) is None:
             if isinstance(response, StreamingHttpResponse) and not response.is_async:
                 response.streaming_content = pieces(iter(response.streaming_content))  # type: ignore[arg-type]
@@ -69,13 +69,14 @@ class Handler(ASGIHandler):
         await self.watcher.ended(*wait)
         again = self.request_class(request.scope, BytesIO())
         again.META[HAS_WAITED] = True
-        return await self._answer_in_thread(again)
+        return await self._respond_in_thread(again)
 
-    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """Run the middleware and the view in this thread."""
         # Django's signals for this go to another thread.
         close_old_connections()
         try:
-            response = self.get_response(request)
+            response = super().get_response(request)
             if hasattr(response, "waits_for"):
                 response.close()
             return response

@@ -11,7 +11,7 @@ from django.http.request import split_domain_port, validate_host
 
 from devices.live.subscription import KeyHolder
 
-# What browsers send by themselves to us too, once people have signed in at a proxy before us: no key of ours.
+# What browsers send by themselves once people have signed in at a proxy in front of this server: no API key.
 OF_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 
 WebSocketApplication = Callable[[WebSocketScope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]

@@ -52,8 +52,8 @@ async def test_what_is_streamed_is_read_in_pieces_and_not_before_the_first_is_se
             read.append(number)
             yield bytes(PIECE // 4)
 
+    monkeypatch.setattr(Handler, "get_response", lambda _self, _request: StreamingHttpResponse(content()))
     handler = Handler()
-    monkeypatch.setattr(handler, "get_response", lambda _request: StreamingHttpResponse(content()))
 
     async def send(message):
         sent.append((len(message.get("body", b"")), len(read)))
