@@ -16,7 +16,7 @@ from django.utils.translation import gettext, gettext_lazy
 from devices.models import Device
 from devices.presence import Presence, Watch
 from licenses import wording
-from licenses.models import LicenseList, UnlockLicense
+from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.validity import State, is_stale, state_of
 from licenses.wording import Kind, number
 
@@ -87,24 +87,24 @@ def collection(
     A constant number of queries.
     """
     total = licenses.count()
-    lists = LicenseList.objects.filter(
-        device=OuterRef("device"), device_model_domain=OuterRef("device_model_domain"), applied=True
-    )
-    read_at = Subquery(lists.order_by("-asked_at").values("fetched_at")[:1])
-    rows = licenses.select_related("device__state").defer("raw").annotate(read_at=read_at)
+    rows = licenses.select_related("device__state").defer("raw")[offset : offset + min(limit, LICENSES)]
     holders = {dock.pk: dock for dock in docks}
     features: list[Feature] = []
+    inventories: list[tuple[int, int]] = []  # dock and domain of each feature
     corners = 0
-    for row in rows[offset : offset + min(limit, LICENSES)].iterator(chunk_size=500):
+    for row in rows.iterator(chunk_size=500):
         holders.setdefault(row.device_id, row.device)
         made = feature(row, now=watch.now)
-        is_old = row.read_at is None or is_stale(row.read_at, watch.now)
-        made["properties"] |= {"as_of": _iso(row.read_at), "stale": is_old}
         features.append(made)
+        inventories.append((row.device_id, row.device_model_domain))
         geometry = made["geometry"]
         corners += len(geometry["coordinates"][0]) if geometry and geometry["type"] == "Polygon" else 1
         if corners > CORNERS:
             break
+    read_at = _read_at(holders)
+    for made, inventory in zip(features, inventories, strict=True):
+        moment = read_at.get(inventory)
+        made["properties"] |= {"as_of": _iso(moment), "stale": moment is None or is_stale(moment, watch.now)}
     end = offset + len(features)
     return {
         "type": "FeatureCollection",
@@ -112,6 +112,14 @@ def collection(
         "total": total,
         "next_offset": end if features and end < total else None,
     }
+
+
+def _read_at(docks: Iterable[int]) -> dict[tuple[int, int], datetime | None]:
+    """When the latest list of each inventory of these docks (keys) was read, by dock and domain; one query."""
+    lists = LicenseList.objects.filter(device=OuterRef("pk"), applied=True).order_by("-asked_at").values("fetched_at")
+    latest = {f"domain_{domain}": Subquery(lists.filter(device_model_domain=domain)[:1]) for domain in Inventory}
+    rows = Device.objects.filter(pk__in=docks).order_by().annotate(**latest).values_list("pk", *latest)
+    return {(pk, domain): moment for pk, *moments in rows for domain, moment in zip(Inventory, moments, strict=True)}
 
 
 def feature(license_: UnlockLicense, *, now: datetime, in_both: bool = False) -> Feature:
