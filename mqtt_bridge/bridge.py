@@ -11,12 +11,12 @@ Four threads, and how work passes from one to the next:
   the journal, and only then reports the batch as handled, which lets it be acknowledged. It alone uses the database
   connection, the lock of the active bridge, the timer and the journal.
 * The *telemetry network thread* (paho's) hands osd and state messages to `TelemetryBuffer.add`, unparsed.
-* The *telemetry thread* (`TelemetryBuffer`) parses and merges them once a second and writes them to the database, by a
-  connection of its own. The main thread tells it by `note_seen` which gateways sent something.
+* The *telemetry thread* (`TelemetryBuffer`) parses and merges them once a second and writes them to the database, on
+  its own connection. `note_seen` is how the main thread reports to it which gateways sent something.
 
-Each hand-over locks for itself: `Inbox`, `RateLimiter`, the acknowledgements in `ControlConnection`, and the deques of
-`TelemetryBuffer`. `counters` are shared without a lock: a lost increment harms nobody. What browsers are sent leaves
-after the commit through the thread of `devices/live/frame_sender.py`, which this module knows nothing of.
+What they share is safe by itself: `Inbox`, `RateLimiter` and the acknowledgements of `ControlConnection` have locks,
+`TelemetryBuffer` has deques; `Delivery`, `Decoded` and `Result` never change. `counters` have no lock: a lost increment
+harms nobody. What browsers are sent leaves after the commit, through a thread of `devices/live/frame_sender.py`.
 """
 
 import hmac
@@ -59,7 +59,7 @@ IDLE = 0.2  # seconds without a message until the timer is looked at
 STANDBY_INTERVAL = 1.0  # seconds between two tries to become the active bridge
 PING_INTERVAL = 10.0  # seconds
 MAX_BACKOFF = 5.0  # seconds
-MAX_TRUCE = 60.0  # seconds; as long as that when another client takes our client id again and again
+MAX_TRUCE = 60.0  # seconds, when another client takes our client id again and again
 LASTING = 120.0  # seconds after which a connection that was closed counts as one that lasted
 
 
@@ -178,7 +178,7 @@ class Bridge:
         results: list[Result] = []
         held: list[Delivery] = []
         try:
-            for wave in dispatch.handle(self._filter(deliveries)):
+            for wave in dispatch.handle(self._for_handlers(deliveries)):
                 results += wave.results
                 held += wave.held
                 for result in wave.results:
@@ -205,7 +205,7 @@ class Bridge:
         self.counters["replies_refused"] += control.take_refused()
 
     def _write_journal(self, results: Sequence[Result], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
-        """Returns who owns the gateways, as far as the journal had to know."""
+        """Returns the owners of the gateways, as far as the journal had to know them."""
         owners: dict[str, int | None] = {}
         try:
             owners = journal.write(results)
@@ -237,10 +237,10 @@ class Bridge:
             self.counters["rate_limited"] += 1
         return allowed
 
-    def _filter(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
-        """Those that handlers get: not our own ping, which writes the heartbeat, nor what its gateway cannot pay.
+    def _for_handlers(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Take out our own ping, which updates the heartbeat, and what comes from gateways that owe tokens.
 
-        A gateway may have made more work than it may since its message was admitted.
+        A gateway may owe them since its message was admitted: for work that showed only when it was done.
         """
         wanted = []
         for delivery in deliveries:
@@ -296,7 +296,7 @@ class Timer:
                     import_string(path)(listening_since=timezone.now() - timedelta(seconds=monotonic() - self._began))
                 except Exception as error:
                     if not dispatch.is_transient(error):  # raises if the database is gone
-                        logger.exception("%s failed; docks are answered all the same", path)
+                        logger.exception("%s failed; docks are still answered", path)
 
     def _is_due(self, name: str, interval: float) -> bool:
         now = monotonic()

@@ -14,22 +14,23 @@ _OTHERS_SPEAK = (Channel.REQUESTS, Channel.EVENTS)
 
 @register
 def left_methods(app_configs: object, **_options: object) -> list[CheckMessage]:
-    """Refuse what is no method; warn of methods that this server needs itself, or that cannot be left to others."""
+    """Refuse what is not a method name; warn of methods that this server needs, or that cannot be left to others."""
     table: router.Routes = router.tables(settings.MQTT_ROUTES).ROUTES
-    ours = {method for (channel, method), route in table.items() if route.handler is not router.accepted and method}
+    handled = {method for (channel, method), route in table.items() if route.handler is not router.accepted and method}
     leavable = {method for channel, method in table if channel in _OTHERS_SPEAK}
     found: list[CheckMessage] = []
     for method in sorted(settings.MQTT_LEAVE_METHODS):
         if not _METHOD.fullmatch(method):
             hint = "Write DJI's names of requests and events, separated by commas."
-            found.append(Error(f"MQTT_LEAVE_METHODS: {method!r} is no method.", hint=hint, id="mqtt_bridge.E001"))
-        elif method in ours & leavable:
+            text = f"MQTT_LEAVE_METHODS: {method!r} is not a method name."
+            found.append(Error(text, hint=hint, id="mqtt_bridge.E001"))
+        elif method in handled & leavable:
             text = f"MQTT_LEAVE_METHODS leaves {method} to others: docks no longer get it from this server."
             hint = (
                 "Without it docks are not onboarded, or commands do not end. Leave it only if another service does it."
             )
             found.append(Warning(text, hint=hint, id="mqtt_bridge.W001"))
-        elif method in ours or method in {channel.value for channel in Channel}:
-            text = f"MQTT_LEAVE_METHODS names {method}, which is neither a request nor an event: it stays ours."
+        elif method in handled or method in {channel.value for channel in Channel}:
+            text = f"MQTT_LEAVE_METHODS names {method}, which is neither a request nor an event: it has no effect."
             found.append(Warning(text, id="mqtt_bridge.W002"))
     return found

@@ -42,10 +42,10 @@ Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 
 def write(results: Sequence[Result]) -> dict[str, int | None]:
-    """Save what was received and answered, in bulk: one query for the owners, who are returned, one for the rows.
+    """Save what was received and answered, in bulk: one query for the owners, one for the rows.
 
-    Events that nobody acts on are only counted, unless a `Trace` of their device runs. Owners are primary keys of
-    organizations, by serial number.
+    Events that nobody acts on are only counted, unless a `Trace` of their device runs. Returns the owners: by serial
+    number the primary key of an organization.
     """
     if not (results or _unwritten) or not settings.JOURNAL_ENABLED:
         return {}
@@ -71,7 +71,7 @@ def note_skipped(**_tick: object) -> None:
 
 
 def _save(rows: list[Exchange]) -> None:
-    """Insert these rows; while somebody has locked an organization of theirs, they wait for the next time."""
+    """Insert these rows; while one of their organizations is locked, they wait for the next time."""
     try:
         append(Exchange, rows)
     except DataError:
@@ -190,21 +190,21 @@ def note_answers(deliveries: Iterable[Delivery]) -> None:
 
 
 def mark_unanswered(*, listening_since: datetime, now: datetime | None = None) -> int:
-    """Say of what was left to others, and what nobody has answered for LEFT_PATIENCE, that it is so; returns how many.
+    """Mark what was left to others and has had no answer for LEFT_PATIENCE; returns how many messages that is.
 
-    Only silence that the bridge listened to counts. An answer that comes later is still noted.
+    Only silence since `listening_since` counts. An answer that comes later is still noted.
     """
     now = now or timezone.now()
     limit = now - LEFT_PATIENCE
     if not settings.MQTT_LEAVE_METHODS or listening_since > limit:
         return 0
-    waiting = Exchange.objects.filter(
+    unanswered = Exchange.objects.filter(
         outcome=Exchange.Outcome.LEFT,
         reason=Exchange.LEFT_TO_OTHERS,
         received_at__lt=limit,
         received_at__gt=now - ANSWER_WINDOW,
     )
-    marked = waiting.update(reason=Exchange.UNANSWERED)
+    marked = unanswered.update(reason=Exchange.UNANSWERED)
     if marked:
         logger.warning("Nobody answered %d messages that MQTT_LEAVE_METHODS leaves to others", marked)
     return marked

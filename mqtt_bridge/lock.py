@@ -14,20 +14,20 @@ LOCK_KEY = 7_340_017_001  # any number that no other user of this database takes
 
 
 class ActiveLock(Protocol):
-    """Held by the active bridge, by nobody else."""
+    """Held by the active bridge alone."""
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; never waits. Raises DatabaseUnavailableError if nobody can tell."""
+        """Take the lock if it is free; never waits. Raises DatabaseUnavailableError if the database does not answer."""
 
     def is_held(self) -> bool:
-        """Whether it is still ours; asks, because a restarted database forgets locks."""
+        """Whether we still hold it; asks the database, because a restarted one forgets locks."""
 
     def release(self) -> None:
         """Give it back."""
 
 
 class AdvisoryLock:
-    """A PostgreSQL advisory lock on a connection of its own."""
+    """A PostgreSQL advisory lock, on its own connection."""
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None
@@ -52,7 +52,7 @@ class AdvisoryLock:
     def release(self) -> None:
         if self._connection is None:
             return
-        if self._is_ours:  # said, because PostgreSQL sees the end of a connection only a moment later
+        if self._is_ours:  # explicitly, because PostgreSQL sees the end of a connection only a moment later
             with suppress(DatabaseError, InterfaceError):
                 self._ask(f"SELECT pg_advisory_unlock({LOCK_KEY})")
         self._is_ours = False

@@ -1,4 +1,4 @@
-"""The journal of what docks said and what we answered, and the bridge's heartbeat."""
+"""The journal of what docks sent and what this server answered, and the bridge's heartbeat."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
@@ -20,7 +20,7 @@ ONBOARDING = (
 
 
 class Exchange(models.Model):
-    """One control message of a dock and our answer to it. Secrets are redacted before they get here."""
+    """One control message of a dock and our answer to it. Secrets are removed before they get here."""
 
     class Outcome(models.TextChoices):
         ANSWERED = "answered"
@@ -74,12 +74,12 @@ class Exchange(models.Model):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the answer refuses something: it has a reason then. Of a topology that is a mere remark."""
+        """Whether the answer refuses something: then it has a reason. That of a topology is only a remark."""
         return self.outcome == self.Outcome.ANSWERED and bool(self.reason) and self.channel != Channel.STATUS
 
     @property
     def became(self) -> str:
-        """The outcome in one word: refusals are no mere answers, and what wanted no answer was not ignored."""
+        """The outcome in one word: a refusal is not just an answer, and what wanted no answer was not ignored."""
         if self.outcome == self.Outcome.IGNORED and not self.reason:
             return "noted"
         if self.reason == self.UNANSWERED:
@@ -88,7 +88,7 @@ class Exchange(models.Model):
 
 
 class PassingEvent(models.Model):
-    """The latest event of its kind that a device sent and nobody acts on, such as `hms`, with how many there were.
+    """The latest event of a kind that nobody acts on, such as `hms`, and how many of them the device sent.
 
     A dock in flight sends three a second. They are journalled one by one only while a `Trace` of the device runs.
     """
@@ -118,7 +118,7 @@ class PassingEvent(models.Model):
 
 
 class Trace(models.Model):
-    """While it runs, every event of this device is journalled for the organization that wanted it."""
+    """While it runs, every event of this device is journalled for the organization that started it."""
 
     organization_path: ClassVar[str] = "organization"
 
@@ -139,7 +139,7 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
         return self.order_by(ExpressionWrapper(is_fresh, models.BooleanField()).desc(), "-beat_at").first()
 
     def alive(self, now: datetime) -> Self:
-        """Those that are not stale."""
+        """Heartbeats that are not stale."""
         return self.filter(beat_at__range=(now - Heartbeat.STALE_AFTER, now + Heartbeat.STALE_AFTER))
 
 

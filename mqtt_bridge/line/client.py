@@ -1,4 +1,4 @@
-"""MQTT clients as this project wants them: the one module that knows paho."""
+"""MQTT clients as this project needs them: the only module that imports paho."""
 
 import socket
 import ssl
@@ -121,7 +121,7 @@ def build_client(
 
 
 def cut(client: Client) -> None:
-    """End the TCP connection at once: whatever paho or the kernel still hold of ours never goes out.
+    """End the TCP connection at once: what paho or the kernel have not sent yet never goes out.
 
     The network thread notices and ends by itself; to wait for it could take as long as the broker is silent.
     """

@@ -26,10 +26,10 @@ from mqtt_bridge.line.client import (
 from mqtt_bridge.line.inbox import Delivery, Inbox
 from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
 
-SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks say while no bridge runs
+SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks send while no bridge runs
 # Unacknowledged messages that the broker may send ahead, as many as MQTT allows. The broker sends in the order of
-# arrival and wants acknowledgements in that order: with a narrow window, what one dock floods keeps the others outside,
-# where nothing can be taken before its turn.
+# arrival and wants acknowledgements in that order: with a narrow window, the flood of one dock would keep the others
+# outside, where nothing can be taken before its turn.
 RECEIVE_MAXIMUM = 65_535
 REPLY_EXPIRY = 60  # seconds; an older reply is of no use to a dock
 PUBACK_TIMEOUT = 30.0  # seconds
@@ -38,15 +38,15 @@ INBOX_LIMIT = 10_000
 INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
 CONNECT_TIMEOUT = 10.0  # seconds
 REST = 0.5  # seconds until a message that came across a locked row is tried again
-_WHAT_TO_DO = "stop that one, or give each server an MQTT_CLIENT_ID of its own"
+_WHAT_TO_DO = "stop that one, or give each server its own MQTT_CLIENT_ID"
 
 
 class BrokerUnavailableError(Exception):
-    """No connection to the broker, or not any more; the text says why."""
+    """There is no connection to the broker, or no longer; the text says why."""
 
 
 class ConnectionClosedError(BrokerUnavailableError):
-    """A working connection that the broker closed: it stopped, or gave our client id to somebody else."""
+    """A working connection that the broker closed: it stopped, or gave our client id to another client."""
 
 
 class Connection:

@@ -1,4 +1,4 @@
-"""What has arrived and waits to be handled: a queue for each gateway, served in turn."""
+"""What has arrived and is not handled yet: a queue for each gateway, served in turn."""
 
 import math
 import threading
@@ -12,12 +12,12 @@ from time import monotonic
 from mqtt_bridge.rate_limit import cost
 
 # The work of one gateway in a batch, in tokens (`mqtt_bridge/rate_limit.py`), and what a message counts at least: eight
-# plain ones, for each may have to be handled apart from its others, or one with a long list.
+# plain ones, for each may have to be handled apart from the others, or one with a long list.
 WORK = 48
 LEAST = 6
-FOR_STRANGERS = 4  # a fourth of a batch, if they want it
-# How long a batch with strangers may take, in seconds: who is preferred and speaks meanwhile waits for its end. How
-# many of them that are is found out from batch to batch: what they want may be cheap or dear, and the machine busy.
+FOR_STRANGERS = 4  # a fourth of a batch, if there are as many
+# How long a batch with strangers may take, in seconds, for preferred gateways wait until it ends. How many strangers
+# that allows is measured from batch to batch: their requests may be cheap or dear, and the machine busy.
 WITH_STRANGERS = 0.08
 LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 MAX_PREFERRED = 100_000
@@ -53,10 +53,10 @@ def gateway_of(topic: str) -> str:
 class Inbox:
     """Deliveries in fair order: one of each gateway, then the next of each; those of one gateway stay in order.
 
-    However much one gateway sends, a message of another waits for one batch, unless more gateways than a batch has
-    places speak at once. Preferred gateways come first: nobody can crowd them out by naming ever new ones, and a batch
-    with others in it is a short one. Every method may be called from any thread, `take` from one; `put` and `take` need
-    constant time per message.
+    However much one gateway sends, a message of another waits for one batch, unless more gateways send something at
+    once than a batch has places. Preferred gateways come first: nobody can crowd them out by inventing gateways; the
+    others are strangers, and a batch with strangers is a short one. `take` is for one thread, all else for many; `put`
+    and `take` need constant time per message.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Inbox:
         self._preferred: set[str] = set()
         self._first: Queues = OrderedDict()
         self._strangers: Queues = OrderedDict()
-        # Until when, on the monotonic clock, and what waits.
+        # By gateway: until when it rests, on the monotonic clock, and its queue.
         self._resting: dict[str, tuple[float, deque[Delivery]]] = {}
         self._room = math.inf  # for strangers in the next batch
         self._began: float | None = None  # when the last batch was handed out that had some, on the monotonic clock
@@ -87,7 +87,7 @@ class Inbox:
             self._arrived.notify()
 
     def put_back(self, deliveries: Sequence[Delivery], *, rest: float) -> None:
-        """Put what was taken before the others of its gateway, of which nothing is handed out for so many seconds."""
+        """Put deliveries back before the others of their gateways, which then rest for so many seconds."""
         until = monotonic() + rest
         with self._arrived:
             for delivery in reversed(deliveries):
@@ -118,7 +118,7 @@ class Inbox:
         return batch
 
     def prefer(self, gateways: Iterable[str]) -> None:
-        """Serve these before all others from now on, with what of theirs waits already."""
+        """Serve these before all others from now on, including what has arrived already."""
         with self._arrived:
             if len(self._preferred) > MAX_PREFERRED:
                 self._preferred.clear()

@@ -40,11 +40,11 @@ RECEIVE_MAXIMUM = 1  # nothing is subscribed to
 
 
 class Receipt(Enum):
-    """What is known of a message after `publish`."""
+    """What is known about a message after `publish`."""
 
     DELIVERED = "delivered"  # the broker has it for somebody; at QoS 0: it is written to the socket
     NO_SUBSCRIBER = "no subscriber"  # the broker had nobody to hand it to
-    REFUSED = "refused"  # the broker would not take it (access list, quota): nobody got it, nor would they next time
+    REFUSED = "refused"  # the broker rejected it (access list, quota), and would again; nobody got it
     UNCONFIRMED = "unconfirmed"  # no answer: it may have arrived, or still may
     NOT_SENT = "not sent"  # it never reached the wire and never will
 
@@ -123,7 +123,7 @@ class _Line:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
-        self._fates: dict[int, _Fate] = {}  # by packet id; on_publish may come before publish() tells us the id
+        self._fates: dict[int, _Fate] = {}  # by packet id; on_publish may be called before publish() returns it
         self._ready = threading.Event()
         self._ended = threading.Event()
         self._refusal = ""
@@ -155,8 +155,24 @@ class _Line:
 
     def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
         """Publish all, then wait for what becomes of them; a wait that is too long ends the connection for all."""
+        mids: list[int | None] = []  # packet ids; None for a message that cannot go out
+        for message in messages:
+            mid = None
+            # More at a time than the broker allows would wait inside paho, or make the broker hang up.
+            if not self._window.acquire(timeout=PUBACK_TIMEOUT):
+                self._give_up()
+            elif self.is_lost:
+                self._window.release()
+            else:
+                properties = publish_properties(expiry=message.expiry)
+                sent = self._client.publish(message.topic, message.payload, qos=message.qos, properties=properties)
+                if sent.rc == MQTT_ERR_NO_CONN:  # paho keeps it for a reconnection, which this client never has
+                    self._window.release()
+                else:
+                    mid = sent.mid
+            mids.append(mid)
         receipts = []
-        for mid in [self._begin(message) for message in messages]:
+        for mid in mids:
             if mid is None:
                 receipts.append(Receipt.NOT_SENT)
                 continue
@@ -169,24 +185,8 @@ class _Line:
             receipts.append(fate.receipt)
         return receipts
 
-    def _begin(self, message: Message) -> int | None:
-        """Write a message to the socket; returns its packet id, None if it cannot go out."""
-        # More at a time than the broker allows would wait inside paho, or make the broker hang up.
-        if not self._window.acquire(timeout=PUBACK_TIMEOUT):
-            self._give_up()
-            return None
-        if not self.is_lost:
-            sent = self._client.publish(
-                message.topic, message.payload, qos=message.qos, properties=publish_properties(expiry=message.expiry)
-            )
-            if sent.rc != MQTT_ERR_NO_CONN:
-                return sent.mid
-            # Paho keeps it for a reconnection, which this client never has.
-        self._window.release()
-        return None
-
     def close(self) -> None:
-        """Say goodbye if the broker listens, else just go."""
+        """Disconnect properly if the broker answers, else cut the connection."""
         self._client.disconnect()
         if not self._ended.wait(CLOSE_TIMEOUT):
             cut(self._client)

@@ -112,7 +112,7 @@ def test_what_is_wrong_is_refused_by_its_name_and_told_without_passwords():
         (
             "MQTT_LEAVE_METHODS",
             "no method!",
-            "MQTT_LEAVE_METHODS: 'no method!' is no method.",
+            "MQTT_LEAVE_METHODS: 'no method!' is not a method name.",
         ),  # one of Django's checks
     ],
 )

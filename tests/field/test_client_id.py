@@ -16,5 +16,5 @@ def test_the_log_says_who_took_the_client_id_and_what_to_do_and_the_bridge_comes
         intruder.loop_stop()
     log = world.stack.log.read_text()
     assert "another client connected as 'dock-cloud-bridge'" in log
-    assert "give each server an MQTT_CLIENT_ID of its own" in log
+    assert "give each server its own MQTT_CLIENT_ID" in log
     assert world.bind((world.new_sn(), "3-3-0")) == [0]

@@ -93,5 +93,5 @@ def test_what_was_admitted_is_dropped_when_its_sender_owes_tokens():
     guesses = [Delivery(topic=f"thing/product/{sn}/requests", payload=b"{}", mid=1) for sn in ("GUESSER", "OTHER")]
     assert [weighing._admit(guess) for guess in guesses] == [True, True]
     weighing._limiter.charge("GUESSER", 2_000)
-    assert weighing._filter(guesses) == guesses[1:]
+    assert weighing._for_handlers(guesses) == guesses[1:]
     assert weighing.counters == {"overdrawn": 1}
