@@ -15,7 +15,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -48,8 +47,7 @@ class DatabaseUnavailableError(Exception):
     """The database does not answer: nothing of the batch may be acknowledged."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class Decoded(NamedTuple):
     """What a delivery says, as far as it could be read, and which route it takes."""
 
     delivery: Delivery
@@ -81,8 +79,7 @@ class Decoded:
         return bool(self.envelope.tid) and not is_farewell
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class Result(NamedTuple):
     """What became of a message, once that is committed: the answer to publish, and the facts for the journal."""
 
     decoded: Decoded

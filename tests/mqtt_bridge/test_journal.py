@@ -1,6 +1,5 @@
 """The journal's rows."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -194,7 +193,7 @@ def test_what_was_answered_is_not_marked(left):
 
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():
     refused, good = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
-    journal.write([replace(refused, outcome="longer than the column allows"), good])
+    journal.write([refused._replace(outcome="longer than the column allows"), good])
     assert [row.gateway_sn for row in Exchange.objects.all()] == ["DOCK2"]
 
 
