@@ -1,4 +1,4 @@
-"""Binding devices to organizations: who owns this, whose code is this, bind, release.
+"""Binding devices to organizations, and releasing them.
 
 The answers are those of docs/protocol.md; the messages are on DJI's "organization" page.
 """
@@ -166,7 +166,7 @@ class _Decision:
         self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
 
     def _read_pairings(self, right: Sequence[_Entry]) -> None:
-        """Read what open pairings tell of the aircraft that are not plain from the request; one query, mostly none."""
+        """Read the open pairings of aircraft that the requests do not settle alone; at most one query, mostly none."""
         owners = {entry.verdict.organization_id for entry in right}
         keyless, contested = set(), set()
         for entry in right:
@@ -230,7 +230,7 @@ class _Decision:
         return ""
 
     def _yields(self, entry: _Entry, device: Device, code: BindingCode) -> bool:
-        """Whether another owner has nothing but a dock's word, and the contrary is proven.
+        """Whether another owner owns it only because a dock named it, and the contrary is proven.
 
         A device that binds itself is no aircraft. An aircraft that another owner's dock named is with the asking dock
         if its own telemetry came through that, and never through a dock of its owner.
@@ -240,7 +240,7 @@ class _Decision:
         return entry.is_gateway or (entry.gateway_sn, device.sn) in self.heard
 
     def _take(self, entry: _Entry, device: Device, code: BindingCode) -> None:
-        """Change the row of a device that may be bound, and use the code up if it changes the owner."""
+        """Change the row of a device that may be bound; a new owner costs one use of the code per request."""
         key = entry.wanted.device_model_key
         is_misnamed = entry.is_gateway and device.is_unproven
         if device.organization_id != code.organization_id:
@@ -288,7 +288,7 @@ class _Decision:
         broadcast.tell_device(changed.values())
 
     def _pair(self) -> None:
-        """Hand on what the requests say of pairings, and what new owners mean for them, unless all that is known."""
+        """Update the pairings from the requests and the new owners, unless nothing of it is new."""
         gateways = [device for sn in self.aircraft if (device := self.devices.get(sn)) and device.pk is not None]
         is_known = all(
             self.devices[sn].gateway_id == gateway.pk for gateway in gateways for sn in self.aircraft[gateway.sn]

@@ -1,7 +1,7 @@
-"""Whose a device is: the one door through which that changes.
+"""Who owns a device: the one door through which that changes.
 
-A code that the device itself brings, or a person, makes somebody the owner. A dock may name aircraft, which join its
-owner if they are nobody's: a claim without proof, and it yields to whoever proves the contrary (docs/decisions/0007).
+A device gets an owner by a code that it brings itself, or by a person. A dock may name aircraft, which join its owner
+if nobody owns them: a claim without proof, which yields to proof of the contrary (docs/decisions/0007).
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Changes:
         self._events: list[AuditEvent] = []
 
     def take(self, device: Device, action: str) -> None:
-        """Take a device from its owner; nothing that the owner knew or said of it is left for the next one.
+        """Take a device from its owner; nothing that the owner knew or wrote about it is left for the next one.
 
         A device that was only named is enabled again: the organization whose dock named it may have disabled it.
         """
@@ -41,7 +41,7 @@ class Changes:
         self._events.append(
             audit.event(self.actor, action, device, organization_id=device.organization_id, before=before)
         )
-        broadcast.tell_device([device])  # those who lose it
+        broadcast.tell_device([device])  # to the sockets of the owner that loses it
         if device.is_unproven:
             device.is_enabled = True
         device.organization = device.bound_at = device.bound_with = device.gateway = None
@@ -62,7 +62,7 @@ class Changes:
         if device.organization is not None:
             self.take(device, "disown")
         if device.pk is not None:
-            broadcast.tell_device([device])  # whoever watches it as unclaimed
+            broadcast.tell_device([device])  # to the sockets that show it as unclaimed
         device.organization, device.claim, device.bound_at, device.bound_with = owner, claim, self.now, code
         self.given.append((device, action, after))
 

@@ -31,10 +31,10 @@ OVER_LIMIT = "not adopted: device limit of the organization reached"
 class Testimony(NamedTuple):
     """What one witness reports at one moment about the aircraft of one gateway.
 
-    `named` maps serial numbers to model keys ("" where the witness gives none). `linked` tells whether those are
-    switched on and linked through this gateway, None if the witness does not say. With `complete`, an aircraft that is
-    not named is not linked; with `instead`, it does not belong to the gateway any more. `refused` are named as well,
-    but not bound: they keep what they have, for nothing else is in their place.
+    `named` maps serial numbers to model keys ("" where the witness gives none). `linked` is whether those are
+    switched on and linked through this gateway, None if the witness does not report that. With `complete`, an aircraft
+    that is not named is not linked; with `instead`, it does not belong to the gateway any more. `refused` are named as
+    well, but not bound: they keep what they have, for nothing else is in their place.
     """
 
     gateway_sn: str
@@ -67,7 +67,7 @@ class Pairings:
         self.now = ownership.now
         self.room = room or {}  # as `room_in`, where the caller has counted already
         self.changed: dict[str, Device] = {}  # rows of `devices` to be saved
-        self.switched_off: dict[str, Device] = {}  # no dock of theirs reports them as linked any more
+        self.switched_off: dict[str, Device] = {}  # none of their docks reports them as linked any more
         self.remarks: dict[str, list[str]] = {}  # by the gateway's SN: why its aircraft is not its owner's
         self.new_remarks: list[tuple[Device, str]] = []  # those among them that did not hold before
         self._of_dock: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)  # open ones, by both SNs
@@ -158,7 +158,7 @@ class Pairings:
         return ""
 
     def describe(self, device: Device, model_key: str) -> None:
-        """Note the model that a device is said to be."""
+        """Note the reported model of a device."""
         if model_key and device.model_key != model_key:
             device.model_key = model_key
             self.changed[device.sn] = device

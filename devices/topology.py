@@ -45,7 +45,7 @@ class Link(NamedTuple):
 def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Make the gateways online, and the aircraft they list; returns a remark on each, for the journal.
 
-    Whose the aircraft are: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
+    Which dock the aircraft belong to: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
     """
     gateways = {report.gateway_sn for report in reports}
     named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
@@ -67,9 +67,9 @@ def learn(testimonies: Sequence[Testimony], links: Sequence[Link] = (), *, now: 
 
     What keeps an aircraft from its dock's owner goes to the journal, once.
     """
-    gateways = {said.gateway_sn for said in testimonies} | {link.gateway_sn for link in links}
-    named = {sn for said in testimonies for sn in said.named} | {link.aircraft_sn for link in links}
-    discover(sn for said in testimonies if said.witness != Pairing.Witness.AIRCRAFT for sn in said.named)
+    gateways = {testimony.gateway_sn for testimony in testimonies} | {link.gateway_sn for link in links}
+    named = {sn for testimony in testimonies for sn in testimony.named} | {link.aircraft_sn for link in links}
+    discover(sn for testimony in testimonies if testimony.witness != Pairing.Witness.AIRCRAFT for sn in testimony.named)
     change = _Change(gateways, named, now)
     for testimony in testimonies:
         change.pairings.apply(testimony)
