@@ -120,7 +120,7 @@ class ServiceCallEventSerializer(serializers.ModelSerializer[ServiceCallEvent]):
 
 
 class ServiceCallSerializer(IncludingSerializer):
-    """A service call as it stands, with one sentence about it; `data` has its secrets masked since it was made."""
+    """The present state of a service call, with one sentence about it; the secrets in its `data` are masked."""
 
     related: ClassVar = ("device", "organization", "requested_by", "requested_with")  # for select_related
     includes: ClassVar = {
@@ -154,7 +154,7 @@ class ServiceCallSerializer(IncludingSerializer):
         )  # fmt: skip
 
     def get_label(self, call: ServiceCall) -> str:
-        """Of a method that is no longer known: its name."""
+        """The name itself, of a method that is no longer known."""
         return methods.label(call.method)
 
     def get_text(self, call: ServiceCall) -> str:
@@ -203,7 +203,7 @@ class ServiceCallBatchSerializer(IncludingSerializer):
         )  # fmt: skip
 
     def get_label(self, batch: ServiceCallBatch) -> str:
-        """Of a method that is no longer known: its name."""
+        """The name itself, of a method that is no longer known."""
         return methods.label(batch.method)
 
     def get_total(self, batch: ServiceCallBatch) -> int:
@@ -213,7 +213,7 @@ class ServiceCallBatchSerializer(IncludingSerializer):
         return sum(count for status, count in self._counted(batch).items() if status not in OPEN_STATUSES)
 
     def get_counts(self, batch: ServiceCallBatch) -> dict[str, int]:
-        """Of every status, as 0 too."""
+        """Of every status, 0 included."""
         counted = self._counted(batch)
         return {status: counted.get(status, 0) for status in ServiceCall.Status.values}
 
