@@ -39,10 +39,10 @@ def running_worker(mqtt_url: str) -> Iterator[None]:
         beat.start()
         yield
     finally:
+        state.should_stop = 0  # asks the thread, as SIGTERM would, to finish its task and to end with 0
         if beat.is_alive():
             beat.stop()
-        settings.COMMANDS_AVAILABLE = False
-        state.should_stop = 0  # asks the thread, as SIGTERM would, to finish its task and to end with 0
+        settings.COMMANDS_AVAILABLE = False  # not before: beat would not start
         thread.join()
         state.should_stop = None
         publisher().close()
