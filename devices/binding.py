@@ -120,6 +120,7 @@ def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]
         entries.append([_Entry(request.gateway_sn, wanted, verdicts.popleft(), paid) for wanted in request.devices])
     decision = _Decision([entry for of_request in entries for entry in of_request], now)
     results = [[decision.judge(entry) for entry in of_request] for of_request in entries]
+    decision.pair()
     decision.write()
     return results
 
@@ -268,27 +269,10 @@ class _Decision:
         if not entry.is_gateway:
             self.aircraft.setdefault(entry.gateway_sn, {})[device.sn] = device.model_key
 
-    def write(self) -> None:
-        """A constant number of statements, none for a kind of row that did not change."""
+    def pair(self) -> None:
+        """Update the pairings from the requests and the new owners, unless nothing of it is new."""
         # Another transaction may make the same device at this moment: this one fails then and is repeated.
         number(Device, [device for device in self.touched.values() if device.pk is None])
-        self._pair()
-        changed = self.pairings.write(self.touched)
-        BindingCode.objects.write_fields(self.used.values(), ["uses"])
-        # What has just bound itself is online.
-        new = [gateway for gateway in self.gateways.values() if gateway._state.adding]
-        known = [gateway for gateway in self.gateways.values() if not gateway._state.adding]
-        append(
-            DeviceState,
-            [DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now) for gateway in new],
-        )
-        if known:
-            prefetch_related_objects(known, "state")
-            topology.write_presence(topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in known)
-        broadcast.tell_device(changed.values())
-
-    def _pair(self) -> None:
-        """Update the pairings from the requests and the new owners, unless nothing of it is new."""
         gateways = [device for sn in self.aircraft if (device := self.devices.get(sn)) and device.pk is not None]
         is_known = all(
             self.devices[sn].gateway_id == gateway.pk for gateway in gateways for sn in self.aircraft[gateway.sn]
@@ -304,6 +288,22 @@ class _Decision:
                 Testimony(gateway.sn, Pairing.Witness.BIND, self.now, bound, linked=True, refused=refused)
             )
         self.pairings.settle()
+
+    def write(self) -> None:
+        """Save what changed, and tell browsers; a constant number of statements, none where nothing changed."""
+        changed = self.pairings.write(self.touched)
+        BindingCode.objects.write_fields(self.used.values(), ["uses"])
+        # What has just bound itself is online.
+        new = [gateway for gateway in self.gateways.values() if gateway._state.adding]
+        known = [gateway for gateway in self.gateways.values() if not gateway._state.adding]
+        append(
+            DeviceState,
+            [DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now) for gateway in new],
+        )
+        if known:
+            prefetch_related_objects(known, "state")
+            topology.write_presence(topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in known)
+        broadcast.tell_device(changed.values())
 
 
 # --- release -----------------------------------------------------------------------------------
