@@ -11,7 +11,7 @@ from devices import registry, witnesses
 from devices.live import broadcast
 from devices.models import Device, DeviceState
 from devices.witnesses import Sighting
-from mqtt_bridge.protocol.telemetry import Telemetry, extract
+from mqtt_bridge.protocol.device_properties import Telemetry, extract
 from mqtt_bridge.telemetry import Frame
 
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device

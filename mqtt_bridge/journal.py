@@ -22,7 +22,7 @@ from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
-from mqtt_bridge.protocol.journal import redact
+from mqtt_bridge.protocol.redaction import redact
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.timeouts import is_locked
 

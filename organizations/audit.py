@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
 from mqtt_bridge.bulk import append
-from mqtt_bridge.protocol.journal import MASK, is_secret
+from mqtt_bridge.protocol.redaction import MASK, is_secret
 from organizations.models import AuditEvent, OrganizationAPIKey
 
 

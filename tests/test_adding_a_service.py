@@ -32,8 +32,8 @@ def test_what_the_page_says_adds_a_service(tmp_path):
                 row = textwrap.indent(text.rstrip(), " " * 8)
                 file.write_text(f"{table}\n{row},\n    )\n}}\n{rest}")
             case "import":
-                before, after = file.read_text().split("from mqtt_bridge.protocol.journal", 1)
-                file.write_text(f"{before}{text}from mqtt_bridge.protocol.journal{after}")
+                before, after = file.read_text().split("from mqtt_bridge.protocol.redaction", 1)
+                file.write_text(f"{before}{text}from mqtt_bridge.protocol.redaction{after}")
     (copy / ".cache").symlink_to(ROOT / ".cache")
     (copy / ".venv").symlink_to(ROOT / ".venv")
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "tests/devices/calls/test_device_reboot.py"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mqtt_bridge.protocol.journal import MASK
+from mqtt_bridge.protocol.redaction import MASK
 
 Data = Mapping[str, object]  # of a call, by name of its field
 

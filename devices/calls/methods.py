@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 
 from devices.calls.method import Button, Data, Method
-from mqtt_bridge.protocol.journal import Confidential
 from mqtt_bridge.protocol.messages import (
     AccountEvent,
     AccountReply,
@@ -20,6 +19,7 @@ from mqtt_bridge.protocol.messages import (
     LicenseSwitchReply,
     LicenseUpdateReply,
 )
+from mqtt_bridge.protocol.redaction import Confidential
 
 # --- what each is given ----------------------------------------------------------------------------
 

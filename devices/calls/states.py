@@ -17,7 +17,7 @@ from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.models import ServiceCall, ServiceCallEvent
 from mqtt_bridge.protocol import result_codes
-from mqtt_bridge.protocol.journal import redact
+from mqtt_bridge.protocol.redaction import redact
 
 Status = ServiceCall.Status
 Source = ServiceCallEvent.Source

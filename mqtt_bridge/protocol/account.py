@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from mqtt_bridge.protocol.conversion import Entry, Int, Shaped, Sn, Text, Url, fill, flatten
 from mqtt_bridge.protocol.errors import RemoteProtocolError
-from mqtt_bridge.protocol.journal import Confidential
+from mqtt_bridge.protocol.redaction import Confidential
 
 # Reply: failed, in_progress, ok, rejected. Event: also canceled, paused, sent, timeout. Of these sent, in_progress and
 # paused do not end the job.

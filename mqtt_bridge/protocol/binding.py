@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from mqtt_bridge.protocol.conversion import MAX_DEVICES, Callsign, Entry, Int, Label, ModelKey, Sn, Text
-from mqtt_bridge.protocol.journal import Confidential
+from mqtt_bridge.protocol.redaction import Confidential
 
 
 class ConfigRequest(Entry, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 from mqtt_bridge.protocol import untrusted_json
 from mqtt_bridge.protocol.conversion import Shaped
 from mqtt_bridge.protocol.errors import LocalProtocolError, RemoteProtocolError
-from mqtt_bridge.protocol.journal import redact
+from mqtt_bridge.protocol.redaction import redact
 from mqtt_bridge.protocol.topics import Channel, is_sn
 from mqtt_bridge.protocol.topology import says_offline
 

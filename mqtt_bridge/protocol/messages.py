@@ -21,6 +21,7 @@ from mqtt_bridge.protocol.binding import (
     OrganizationGetRequest,
 )
 from mqtt_bridge.protocol.conversion import Int, decode_data
+from mqtt_bridge.protocol.device_properties import Telemetry, extract
 from mqtt_bridge.protocol.licenses import (
     AreaUnlock,
     CircleUnlock,
@@ -40,7 +41,6 @@ from mqtt_bridge.protocol.licenses import (
     PowerUnlock,
     RidUnlock,
 )
-from mqtt_bridge.protocol.telemetry import Telemetry, extract
 from mqtt_bridge.protocol.topology import SubDevice, UpdateTopo
 
 __all__ = [

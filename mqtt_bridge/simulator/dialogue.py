@@ -15,7 +15,7 @@ from mqtt_bridge.simulator.connection import Connection, Incoming
 from mqtt_bridge.simulator.hardware import Device, Hardware
 from mqtt_bridge.simulator.ledger import Ledger
 from mqtt_bridge.simulator.misbehaviour import Manners
-from mqtt_bridge.simulator.telemetry import Telemetry
+from mqtt_bridge.simulator.osd import Telemetry
 
 KEPT_STEPS = 500
 # channel of a question -> channel of its answer

@@ -10,16 +10,16 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.account import Account
 from mqtt_bridge.simulator.dialogue import Options, Patience, Step
 from mqtt_bridge.simulator.faults import Faults
 from mqtt_bridge.simulator.hardware import Device
+from mqtt_bridge.simulator.joining import Outcome
 from mqtt_bridge.simulator.ledger import Ledger
 from mqtt_bridge.simulator.licenses import Licenses
-from mqtt_bridge.simulator.onboarding import Outcome
+from mqtt_bridge.simulator.osd import Telemetry
 from mqtt_bridge.simulator.services import SERVICES, Services
-from mqtt_bridge.simulator.telemetry import Telemetry
 
 __all__ = ["Dock", "Options", "Patience", "Step"]
 
@@ -207,10 +207,10 @@ class Dock(Services):
         announces_first = "topology-first" in self.habits
         if announces_first:
             await self.announce()
-        if not await onboarding.configure(self):
+        if not await joining.configure(self):
             return
         while True:
-            outcome = await onboarding.bind(self)
+            outcome = await joining.bind(self)
             if outcome is Outcome.BOUND and not announces_first and not await self.announce():
                 outcome = Outcome.UNANSWERED
             if outcome is not Outcome.UNANSWERED:

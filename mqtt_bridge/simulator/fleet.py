@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
 from mqtt_bridge.simulator.ledger import Ledger, percentiles
 
@@ -148,9 +148,9 @@ class Fleet:
             dock = self.docks[number]
             asked = time.monotonic()
             if round_number % 2:
-                method, data = "airport_organization_bind", onboarding.bind_data(dock)
+                method, data = "airport_organization_bind", joining.bind_data(dock)
             else:
-                method, data = "airport_bind_status", onboarding.status_data(dock)
+                method, data = "airport_bind_status", joining.status_data(dock)
             await dock.request(method, data, patience=Patience(None, repeat_after))
             latencies.append(time.monotonic() - asked)
 

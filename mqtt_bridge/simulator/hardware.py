@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mqtt_bridge.simulator.checks import Json
 from mqtt_bridge.simulator.habits import read_habits
-from mqtt_bridge.simulator.telemetry import Telemetry
+from mqtt_bridge.simulator.osd import Telemetry
 
 # Opaque to the cloud: there is no public algorithm.
 SECRETS = {"device_secret": "simulated", "nonce": "simulated", "thing_version": "1.1.2"}

@@ -6,7 +6,7 @@ from django.utils import timezone
 from devices import witnesses
 from devices.models import Device
 from devices.witnesses import Sighting
-from mqtt_bridge.protocol.telemetry import extract
+from mqtt_bridge.protocol.device_properties import extract
 from mqtt_bridge.telemetry import Frame
 
 BIRD = {"device_sn": "BIRD1", "device_model_key": "0-91-0"}

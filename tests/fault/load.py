@@ -5,7 +5,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Options, Patience
 
 QUIET = Options(onboard=False, osd_rate=0, backoff=(0.05, 0.2))
@@ -62,9 +62,9 @@ class Load:
         """Let one dock ask; every other round they bind."""
         dock = self.fleet.docks[place % len(self.fleet.docks)]
         if place // len(self.fleet.docks) % 2:
-            question = dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=self.patience)
+            question = dock.request("airport_organization_bind", joining.bind_data(dock), patience=self.patience)
         else:
-            question = dock.request("airport_bind_status", onboarding.status_data(dock), patience=self.patience)
+            question = dock.request("airport_bind_status", joining.status_data(dock), patience=self.patience)
         task = asyncio.ensure_future(question)
         self._open.add(task)
         task.add_done_callback(self._open.discard)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Patience
 from tests.fault import promise
 from tests.fault.altered_bridge import EXIT_CODE, STEPS, command
@@ -21,9 +21,9 @@ ON_SQLITE = size(["before_commit", "after_commit", "before_ack"], NAMES)  # the 
 
 async def ask(dock):
     """Status, bind, status, each after the answer to the one before."""
-    await dock.request("airport_bind_status", onboarding.status_data(dock), patience=ONCE)
-    await dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=ONCE)
-    await dock.request("airport_bind_status", onboarding.status_data(dock), patience=ONCE)
+    await dock.request("airport_bind_status", joining.status_data(dock), patience=ONCE)
+    await dock.request("airport_organization_bind", joining.bind_data(dock), patience=ONCE)
+    await dock.request("airport_bind_status", joining.status_data(dock), patience=ONCE)
 
 
 def run(stack, names, *alterations, grace=60.0):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mqtt_bridge import rate_limit
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Patience
 from tests.fault.altered_bridge import command
 from tests.fault.load import QUIET, size
@@ -123,8 +123,8 @@ async def ask(dock, count, seconds, patience):
     What is not answered `patience` seconds later is given up.
     """
     questions = [
-        ("airport_bind_status", onboarding.status_data(dock)),
-        ("airport_organization_bind", onboarding.bind_data(dock)),
+        ("airport_bind_status", joining.status_data(dock)),
+        ("airport_organization_bind", joining.bind_data(dock)),
     ]
     tasks = []
     for number in range(count):

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cloudapi.embedded.servers import Redis
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Patience
 from tests.cloudapi.test_settings import PRODUCTION
 from tests.fault import commands, promise
@@ -50,7 +50,7 @@ def bound_dock(stack):
         [dock] = fleet.docks
 
         def ask():
-            question = dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=ONCE)
+            question = dock.request("airport_organization_bind", joining.bind_data(dock), patience=ONCE)
             return asyncio.run_coroutine_threadsafe(question, loop)
 
         ask().result(timeout=60)

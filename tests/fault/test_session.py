@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cloudapi.embedded.servers import Mosquitto
-from mqtt_bridge.simulator import onboarding
+from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Patience
 from tests.fault.altered_bridge import EXIT_CODE, command
 from tests.fault.load import QUIET
@@ -47,7 +47,7 @@ def is_waiting(stack):
 def ask(fleet, loop, names):
     """Let these docks ask to be bound, once each; they do not wait here for the answers."""
     for dock in [fleet.dock(name) for name in names]:
-        question = dock.request("airport_organization_bind", onboarding.bind_data(dock), patience=ONCE)
+        question = dock.request("airport_organization_bind", joining.bind_data(dock), patience=ONCE)
         loop.call_soon_threadsafe(dock.spawn, question)
 
 

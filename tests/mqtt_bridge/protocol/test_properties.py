@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mqtt_bridge.protocol import messages
 from mqtt_bridge.protocol.envelope import decode, encode
 from mqtt_bridge.protocol.errors import RemoteProtocolError
-from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.messages import decode_data, extract
+from mqtt_bridge.protocol.redaction import redact
 from mqtt_bridge.protocol.topics import Channel, parse
 from mqtt_bridge.protocol.untrusted_json import MAX_DEPTH
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from mqtt_bridge.simulator.hardware import Device, Hardware
-from mqtt_bridge.simulator.telemetry import Telemetry
+from mqtt_bridge.simulator.osd import Telemetry
 
 
 def hardware(*model_keys: str, habits: Iterable[str] = (), on: bool = True) -> Hardware:

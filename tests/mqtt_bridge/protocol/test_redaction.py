@@ -2,8 +2,8 @@
 
 import pytest
 
-from mqtt_bridge.protocol.journal import redact
 from mqtt_bridge.protocol.messages import AccountEvent, BindDevice, BindRequest, ConfigReply, LoginRequest
+from mqtt_bridge.protocol.redaction import redact
 
 
 @pytest.mark.parametrize(
