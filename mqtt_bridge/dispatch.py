@@ -39,6 +39,7 @@ CONTROL_CHANNELS = frozenset(
     {Channel.REQUESTS, Channel.EVENTS, Channel.STATUS, Channel.SERVICES_REPLY, Channel.PROPERTY_SET_REPLY}
 )
 LONGEST_HOLD = timedelta(seconds=120)  # that a message is put back again and again before it is given up
+# Of a message that could not be read, or that nobody reads. Without a tid it is not answered.
 UNREAD = Envelope(tid="", bid="", method="", timestamp=None, gateway="", need_reply=False, data=None)
 UNREAD_ROUTE: Route[object] = Route(noted)
 
@@ -54,7 +55,7 @@ class Decoded(NamedTuple):
     sn: str  # the topic's: it is a serial number, and the only identity that is believed
     channel: Channel
     route: Route[Any] = UNREAD_ROUTE
-    envelope: Envelope = UNREAD  # all that was sent, or the part that an answer needs (see RemoteProtocolError)
+    envelope: Envelope = UNREAD  # all that was sent, or what an answer needs of it (see RefusedMessageError)
     is_parsed: bool = False  # the envelope is all that was sent
     data: object = None  # the envelope's, of the type that the route names; None if it cannot be handled
 
@@ -102,16 +103,15 @@ class Result(NamedTuple):
 
 
 class Wave(NamedTuple):
-    """What is decided and committed, and what came across a row that somebody has locked, or after such a message."""
+    """What one step of a batch led to."""
 
-    results: list[Result]
-    held: list[Delivery]
+    results: list[Result]  # decided and committed
+    held: list[Delivery]  # came across a locked row, or after a message of their device that did: to be tried again
 
 
 def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
-    """Handle a batch; yields wave by wave what is ready to be published.
+    """Handle a batch; yields wave by wave what is ready to be published. The caller tries again later what is held.
 
-    The caller hands over again later what is held, in the same order.
     Raises DatabaseUnavailableError as soon as the database does not answer; what was yielded before stands.
     """
     read = [_decode(delivery) for delivery in deliveries]

@@ -54,13 +54,15 @@ def write(results: Sequence[Result]) -> dict[str, int | None]:
         channels[result.decoded.sn].add(result.decoded.channel)
     owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(channels)
     rows = [_row(result, owners) for result in results if not result.is_passing]
-    passing = [item for item in results if item.is_passing and not _allowance.is_full(owners.get(item.decoded.sn))]
+    passing = [
+        result for result in results if result.is_passing and not _allowance.is_full(owners.get(result.decoded.sn))
+    ]
     if passing:
-        sns = {item.decoded.sn for item in passing}
-        _count_passing([item.decoded for item in passing], owners)
+        _count_passing([result.decoded for result in passing], owners)
+        sns = {result.decoded.sn for result in passing}
         running = Trace.objects.filter(gateway_sn__in=sns, until__gt=timezone.now())
-        traced = {(trace.gateway_sn, trace.organization_id) for trace in running}
-        rows += [_row(item, owners) for item in passing if (item.decoded.sn, owners.get(item.decoded.sn)) in traced]
+        traced = {trace.gateway_sn for trace in running if trace.organization_id == owners.get(trace.gateway_sn)}
+        rows += [_row(result, owners) for result in passing if result.decoded.sn in traced]
     _save([*_unwritten, *_allowance.keep(rows, owners)])
     return owners
 

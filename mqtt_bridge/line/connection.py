@@ -243,8 +243,8 @@ class ControlConnection(Connection):
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
-        if not mid and len(self._inbox) > INBOX_LIMIT:
-            return
+        if mid in self._unacknowledged or (not mid and len(self._inbox) > INBOX_LIMIT):
+            return  # the former: MQTT 5 forbids sending it again on the same connection, but some brokers do
         delivery = Delivery(topic=message.topic, payload=bytes(message.payload), mid=mid, retained=message.retain)
         is_wanted = self._inbox.size < INBOX_BYTES and self._admit(delivery)
         if mid:

@@ -1,7 +1,7 @@
 """Connections to a real broker, and why they end."""
 
 import pytest
-from paho.mqtt.client import DisconnectFlags
+from paho.mqtt.client import DisconnectFlags, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -74,3 +74,18 @@ def test_what_is_refused_at_arrival_is_acknowledged_in_its_turn_and_never_taken(
     again = open_connection()
     assert [delivery.payload.decode() for delivery in take(again, len(left))] == left
     again.close()
+
+
+def test_what_a_broker_sends_again_before_it_is_acknowledged_is_taken_once(address, monkeypatch):
+    connection = ControlConnection(address, client_id="once", filters=["a"])
+    acknowledged = []
+    monkeypatch.setattr(connection._client, "ack", lambda mid, _qos: acknowledged.append(mid))
+    message = MQTTMessage(mid=7, topic=b"thing/product/DOCK1/requests")
+    message.qos = 1
+    connection._on_message(None, None, message)
+    connection._on_message(None, None, message)
+    [delivery] = connection.take(limit=9, timeout=0)
+    connection.handled([delivery])
+    assert acknowledged == [7]
+    connection._on_message(None, None, message)  # another one that has the same packet id
+    assert len(connection.take(limit=9, timeout=0)) == 1
