@@ -1,5 +1,5 @@
-// Copies the text of the element that a button names; where the browser forbids it, leaves it selected for the person to
-// copy. A button is hidden until it works.
+// Copies the text of the element that a button names. If the browser forbids that, the text stays selected, to be
+// copied by hand. A button is hidden until it works.
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => {
     getSelection().selectAllChildren(document.getElementById(button.dataset.copy));

@@ -1,7 +1,7 @@
 """Programs of the project, forked from a process that has imported the libraries: a quarter of the cost of a start.
 
-Only libraries are imported before the fork. Settings, models and everything else of ours are imported by each program,
-in its own environment, and it ends as any Python program ends.
+Only libraries are imported before the fork. Each program imports settings, models and all other project code itself, in
+its own environment, and ends as any Python program does.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""A script of an integrator: asks docks for services, a JSON line in for each, a JSON line out."""
+"""An integrator's script: reads a JSON line for each service to ask for, and writes a JSON line for each."""
 
 import json
 import os

@@ -1,8 +1,7 @@
 """A pytest plugin for runs on several workers: the tests of a module stay together, and long modules come first.
 
-Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, those of what
-seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and
-so does a run without workers.
+Some tests take turns, chosen by pytest's random seed: runs without a protection, tests of what seldom changes, and
+tests over the wire on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and so does a run without workers.
 
 A module makes its stack, its web server or its browser once, so it must not be spread over the workers. The modules of
 `tests/field` share a stack for each worker and database, so a worker gets many of them on one database. xdist's groups

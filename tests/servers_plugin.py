@@ -1,9 +1,9 @@
-"""A pytest plugin: real servers, told to Django through the environment before it reads its settings.
+"""A pytest plugin: real servers, passed to Django in the environment before it reads its settings.
 
 A conftest.py would come too late: pytest-django loads the settings before it. PostgreSQL is started once a
 run, and pytest-django makes a database in it for every worker. Redis and Mosquitto could not keep two workers
 apart, so every process that runs tests gets its own; they start in 30 ms.
-A server whose variable is set already is not started.
+A server whose variable is already set is not started.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The world of `tests/world.py`, made once for a module all of whose tests look at it.
+"""The world of `tests/world.py`, made once for a module whose tests only read it.
 
 Such a module imports all these fixtures, in place of the cast's.
 """

@@ -1,4 +1,4 @@
-"""What the texts of the repository refer to."""
+"""Every file and name that the repository's texts refer to exists."""
 
 import re
 import subprocess

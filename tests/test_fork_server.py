@@ -1,4 +1,4 @@
-"""A forked program is what a started one is."""
+"""A forked program behaves like a started one."""
 
 import os
 import signal

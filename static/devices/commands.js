@@ -1,13 +1,13 @@
-// Keeps calls and commands on a page current. What arrives over the socket (live.js) updates the rows it names in
-// place; whatever else it tells, and a slow clock, make the page fetch its parts again from the server. Parts are
-// marked data-part; forms are not parts, so that nothing typed is ever lost.
+// Keeps calls and commands on a page current. Calls from the socket (live.js) update their rows in place. Hints from
+// the socket, and a slow clock, make the page fetch its parts again from the server. Parts are marked data-part; forms
+// are not parts, so that nothing typed is ever lost.
 
 import { connect } from "./live.js";
 import { released } from "./pointer.js";
 
 const THROTTLE = 500; // ms between two fetches, at least
-const PATIENCE = 20_000; // ms until a fetch that nobody answers has failed
-const CLOCK = 30_000; // ms: "3 min ago" grows old, and a lost socket must not keep a page for ever
+const PATIENCE = 20_000; // ms until an unanswered fetch counts as failed
+const CLOCK = 30_000; // ms: "3 min ago" grows old, and a lost socket must not freeze a page
 const CLOCK_WITHOUT_SOCKET = 5_000;
 
 const root = document.querySelector("[data-live]");
@@ -17,7 +17,7 @@ const root = document.querySelector("[data-live]");
 const words = root ? JSON.parse(root.dataset.words) : {};
 const kinds = root ? JSON.parse(root.dataset.kinds) : {};
 const rowOf = (id) => root.querySelector(`[data-call="${CSS.escape(id)}"]`);
-// What was seen of each call over the socket: a fetch that was under way meanwhile must not turn it back.
+// The newest frame of each call: a fetch that began before it must not turn the row back.
 const seen = new Map();
 
 function show(row, frame) {
@@ -44,7 +44,7 @@ function hear(frame) {
   seen.set(frame.id, frame);
   const row = rowOf(frame.id);
   if (row === null) {
-    // On the page of one call or of one batch other calls of the dock or organization are no news.
+    // The page of one call or one batch ignores other calls of the dock or organization.
     const batch = root.dataset.batch;
     if (batch ? frame.batch === batch : root.hasAttribute("data-every-call")) refetch();
     return;
@@ -103,7 +103,7 @@ function askForCode() {
   asked = wants !== null;
 }
 
-// Sections beside the root that change with it: each is fetched from where its data-also says.
+// Sections beside the root that change with it: each is fetched from the address in its data-also.
 async function loadOthers() {
   for (const section of document.querySelectorAll("[data-also]")) {
     const response = await fetch(section.dataset.also, { redirect: "error", headers: { "X-Refresh": "1" } });
@@ -131,12 +131,12 @@ async function load(url, options = {}) {
   return page;
 }
 
-// One fetch at a time: with every one outrun by the next, a page on a slow line would show none.
+// One fetch at a time: on a slow line, each would be overtaken by the next and none shown.
 let fetched = Date.now();
 let tried = fetched;
 let timer = null;
 let isFetching = false;
-let isOutdated = false; // what is being fetched
+let isOutdated = false; // the fetch that runs now
 function refetch() {
   if (isFetching) isOutdated = true;
   else timer ??= setTimeout(fetchParts, Math.max(50, Math.max(fetched, tried) + THROTTLE - Date.now()));
@@ -204,7 +204,7 @@ async function send(form, button) {
     if (wrong === null) form.closest("details")?.removeAttribute("open");
     else (wrong.closest(".command-field")?.querySelector("input, select") ?? button).focus();
   } catch {
-    trouble = "whether the command was sent is not known; the list of calls will tell";
+    trouble = "it is unknown whether the command was sent; see the list of calls";
     announce(trouble);
     say();
   } finally {

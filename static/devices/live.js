@@ -1,17 +1,17 @@
-// Follows a WebSocket of this server (docs/live.md): a snapshot, then frames, and a new snapshot whenever something
-// may have been missed. What it hands on is never older than what it handed on before.
+// Follows a WebSocket of this server (docs/live.md): a snapshot, then frames, and a new snapshot if one may be missing.
+// It never passes on anything older than before.
 //
 //   const follower = connect({ path: "/ws/devices/DOCK0001/", onSnapshot, onFrame, onState });
 //
 // onSnapshot(snapshot)  everything, to replace what is shown
-// onFrame(frame)        one service call that changed, or a hint ("device", "account", "licenses"), after which a
-//                       snapshot follows by itself
+// onFrame(frame)        one service call that changed, or a hint ("device", "account", "licenses"); a snapshot
+//                       follows each hint
 // onState(state)        {name: "connecting" | "live" | "lost", since: Date or null, reason: text, final: boolean};
-//                       only "live" may be shown as live, "lost" tells since when nothing was heard, a final one
-//                       will not change any more
+//                       show only "live" as live; "lost" has the time of the last message; a final state
+//                       does not change any more
 // follower.refetch()    asks for a snapshot;  follower.close()  ends it
 
-// Together below the 30 s in which a page is to be equal to the database, or to say that it is not.
+// Together below 30 s: by then a page must equal the database, or say that it does not.
 const REFETCH_EVERY = 20_000; // ms
 const PATIENCE = 8_000; // ms until a connection that does not answer counts as lost
 const FIRST_PAUSE = 500; // ms before the first new attempt
@@ -28,8 +28,8 @@ export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onSta
   const url = new URL(path, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   let socket = null;
-  let versions = new Map(); // of each call that was handed on
-  let heard = null; // when the server last said something
+  let versions = new Map(); // of each call that was passed on
+  let heard = null; // when the last message came
   let attempts = 0;
   let ended = false;
   const timers = { poll: 0, patience: 0, retry: 0 };
@@ -115,7 +115,7 @@ export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onSta
     last?.close();
   }
 
-  // A hidden page's timers are slow, and a laptop sleeps: whoever looks again sees the truth, not what was.
+  // A hidden page's timers are slow, and a laptop sleeps: a page that is shown again must not show the past.
   function wake() {
     if (document.hidden || ended) return;
     if (socket === null) {

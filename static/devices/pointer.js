@@ -1,6 +1,6 @@
 // Nothing moves or changes under a finger: a button that is replaced while it is pressed would not be clicked.
 
-const LONGEST = 10_000; // ms: who presses for longer is not waited for
+const LONGEST = 10_000; // ms: a longer press is not waited for
 
 let press = Promise.resolve();
 addEventListener(
@@ -16,5 +16,5 @@ addEventListener(
   { capture: true },
 );
 
-// Resolves when nobody presses anything.
+// Resolves once no pointer is pressed.
 export const released = () => press;

@@ -1,5 +1,5 @@
-// Keeps what a page shows of devices current: fetches the page again every five seconds and swaps the rows of
-// the list and whatever is marked data-refresh. It waits while somebody selects rows, marks text or is inside.
+// Keeps the devices on a page current: fetches the page every five seconds, and swaps the rows of the list and the
+// parts marked data-refresh. It waits while the user selects rows or text, or has the focus in one of them.
 
 import { released } from "./pointer.js";
 

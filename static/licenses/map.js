@@ -9,7 +9,7 @@ const list = root.querySelector("[data-list]");
 const moreButton = root.querySelector("[data-more]");
 
 const COLOURS = { 1: "--map-circle", 2: "--map-country", 4: "--map-polygon" };
-// Lines and fillings tell the states apart without any colour.
+// Lines and fillings show the state without colour.
 const STATES = {
   in_force: { weight: 3, dashArray: null, fillOpacity: 0.3 },
   approved: { weight: 2, dashArray: null, fillOpacity: 0.08 },
@@ -18,19 +18,19 @@ const STATES = {
   expired: { weight: 2, dashArray: "12 4 2 4", fillOpacity: 0 },
   unknown: { weight: 2, dashArray: "5 5", fillOpacity: 0.06 },
 };
-const LABELLED = 40; // shapes or docks; of more the labels appear on hover only
-const ON_CANVAS = 500; // shapes, from which on a canvas is quicker than SVG
+const LABELLED = 40; // shapes or docks; with more, labels appear on hover only
+const ON_CANVAS = 500; // shapes; with more, a canvas is quicker than SVG
 const LISTED = 200; // licenses that the list shows at a time
-const FAR = 9; // zoom, below which what a shape is called would only hide the map
+const FAR = 9; // zoom; below it, the names of shapes would hide the map
 const NAMED = 8; // licenses in a popup
-const CLOSEST = 15; // zoom when something is looked for
+const CLOSEST = 15; // zoom at most, when a place is found
 const PHONE = matchMedia("(max-width: 900px)");
 
 let map;
 let outline = null; // by country number: its polygons as GeoJSON features
 let background = null;
 let entries = []; // what the list shows: {licenses, properties, shape, item}
-const shapes = new Map(); // by what they look like: {layers, properties, entries}
+const shapes = new Map(); // by their looks: {layers, properties, entries}
 const docks = new Map(); // by serial number: {properties, marker}
 let selected = null;
 
@@ -135,7 +135,7 @@ function drawBackground(world, crosses) {
   };
   map.attributionControl.addAttribution(texts.source);
   background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
-  // The longitudes of what crosses the antimeridian go on into the next turn of the world.
+  // Shapes across the antimeridian continue into the next copy of the world.
   if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: turnedOnce }));
 }
 
@@ -326,7 +326,7 @@ function select(entry) {
   if (!PHONE.matches) entry.item.scrollIntoView({ block: "nearest" });
 }
 
-// From the list to the map; what has no place is where its dock is.
+// From the list to the map; a license without a place is shown at its dock.
 function find(entry) {
   select(entry);
   if (PHONE.matches) map.getContainer().scrollIntoView({ block: "nearest" });
@@ -347,7 +347,7 @@ function fit(bounds) {
   if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, padding: [40, 40], animate: false });
 }
 
-// Without countries, beside which nothing else could be seen; null if there is nothing.
+// Without countries, which would make all else too small to see; null if nothing is left.
 function local() {
   const near = [...shapes.values()].filter((shape) => !shape.properties.country).map(boundsOf);
   return union([...near, ...dockBounds()]);
@@ -373,7 +373,7 @@ function boundsOf({ layers, properties }) {
   return union(layers.map((layer) => (layer.getBounds ? layer.getBounds() : L.latLngBounds([layer.getLatLng()]))));
 }
 
-// A country's largest part: with its farthest islands it would often be the whole world.
+// A country's largest part: with far islands it would often be the whole world.
 function mainland(layers) {
   let largest = null;
   for (const group of layers) {
@@ -403,7 +403,7 @@ function followTheme() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
 }
 
-// A license's look as a small picture: a circle, a polygon, a country, or a bar for what has no place.
+// A license's look as a small picture: a circle, a polygon, a country, or a bar if it has no place.
 function drawing(type, state) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const shape = { 1: "circle", 2: "path", 4: "polygon" }[type] ?? "rect";

@@ -1,4 +1,4 @@
-"""Two organizations invite one name, who has no account yet; each side sees what it may."""
+"""Two organizations invite one name that has no account yet; each side sees only what it may."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""No address leads to a fault of the server, whatever stands where a number or a word is expected."""
+"""No address causes a server error, whatever replaces a number or a word in it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every page of every registered model opens, for whom it should, and shows nothing of other organizations."""
+"""Every page of every registered model opens for the right users, and shows nothing of other organizations."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The dashboard: what needs a person now, and nothing that is not true."""
+"""The dashboard: what needs a person now, and nothing false."""
 
 import re
 from datetime import timedelta

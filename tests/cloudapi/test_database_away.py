@@ -1,4 +1,4 @@
-"""While the database is away, people and programs are told to come again; nothing is called a fault of the server."""
+"""While the database is away, pages and REST answer 503; nothing is reported as a server error."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What an error page of Django tells, which with DEBUG anybody gets to see."""
+"""What Django's error page shows; with DEBUG anybody can see it."""
 
 import sys
 

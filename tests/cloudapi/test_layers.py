@@ -1,4 +1,4 @@
-"""What servers that share a Redis hear of each other."""
+"""Servers that share a Redis receive none of each other's frames."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What is kept for how long, and what a page still shows is not deleted however old it is."""
+"""How long rows are kept; what a page still shows is not deleted at any age."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What production must be told."""
+"""What production must set."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What logins and logouts say about a dock's DJI account."""
+"""How logins and logouts change a dock's DJI account."""
 
 import pytest
 from django.db import transaction

@@ -1,4 +1,4 @@
-"""The DJI license a dock asks for."""
+"""The DJI license that a dock asks for."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Writers of the same rows take their locks in one order, so that none of them is ever shot as a deadlock's victim."""
+"""Writers of the same rows take their locks in one order, so that no deadlock ends one of them."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Every way in which an organization loses a device, and what the next owner can see then: nothing."""
+"""Every way in which an organization loses a device, and that the next owner sees nothing of it."""
 
 import pytest
 from django.apps import apps

@@ -1,4 +1,4 @@
-"""What may be said of a device's connection, in Python and in SQL alike."""
+"""The presence of a device, the same in Python and in SQL."""
 
 from datetime import timedelta
 

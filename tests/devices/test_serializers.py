@@ -1,4 +1,4 @@
-"""The one JSON of REST and WebSocket."""
+"""The JSON that REST and WebSocket share."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A client that says what no dock would, and notes what it is answered."""
+"""A client that sends what no dock would, and records the answers."""
 
 import asyncio
 import json

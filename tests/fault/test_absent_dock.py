@@ -1,4 +1,4 @@
-"""A dock is away with a session that the broker keeps, and is commanded meanwhile (docs/reliability.md, test 15)."""
+"""A dock gets commands while it is away with a session that the broker keeps (docs/reliability.md, test 15)."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""One dock floods the bridge, another wants to be heard (docs/reliability.md, test 9)."""
+"""One dock floods the bridge, another waits for its answers (docs/reliability.md, test 9)."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""A transaction keeps the rows of one dock locked: what becomes of everybody else (docs/reliability.md, test 17)."""
+"""A transaction keeps the rows of one dock locked; the others go on (docs/reliability.md, test 17)."""
 
 import asyncio
 import http.client

@@ -1,4 +1,4 @@
-"""A dock that says more than the journal takes from it in a day."""
+"""A dock that sends more than the journal keeps of it in a day."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whose words the journal keeps, and how much of what passes by."""
+"""Whose messages the journal keeps, and how many of the other events."""
 
 
 def rows(world, sn, table="exchange"):

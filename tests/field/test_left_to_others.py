@@ -1,4 +1,4 @@
-"""A second service of the operator's on the same broker: what it answers, the bridge leaves alone."""
+"""Another service on the same broker: the bridge leaves alone what that answers."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""A dock that accepts a login and then says nothing: over a real broker, Redis and worker."""
+"""A dock that accepts a login and then stays silent: over a real broker, Redis and worker."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""What a dock says changes no owner: neither its own type, nor whom it names (docs/decisions/0007).
+"""What a dock reports changes no owner: neither its own type nor the devices it names (docs/decisions/0007).
 
-Two organizations, each with a dock of its own that may publish on all topics of its own and of the aircraft it names.
+Two organizations, each with a dock that may publish on all its own topics and those of the aircraft it names.
 """
 
 import pytest

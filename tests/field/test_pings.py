@@ -1,4 +1,4 @@
-"""What the bridge sends to itself, sent by somebody else."""
+"""The bridge's own ping, sent by somebody else."""
 
 import queue
 

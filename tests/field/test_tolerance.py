@@ -1,4 +1,4 @@
-"""What real docks send that no page of DJI's shows: it is taken for what it means."""
+"""What real docks send that no DJI page shows, and how it is understood."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""What the broker says in the name of a dock whose connection is gone."""
+"""What the broker sends in the name of a dock whose connection is gone."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What docks report in numbers is shown in words, and what nobody explains as it came."""
+"""Numbers that docks report are shown in words, and unknown ones unchanged."""
 
 import pytest
 

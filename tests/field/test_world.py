@@ -1,4 +1,4 @@
-"""The world of this folder is what it says: a dock binds over the broker, and an operator sees it."""
+"""The world of this folder works: a dock binds over the broker, and an operator sees it."""
 
 
 def test_a_dock_binds_and_an_operator_sees_and_releases_it(world):

@@ -1,4 +1,4 @@
-"""Lists of licenses as docks tell them, and how they get into the database."""
+"""Lists of licenses as docks send them, and how they get into the database."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What lists and switches make of a dock's licenses, through the bridge's dispatch."""
+"""How lists and switches change a dock's licenses, through the bridge's dispatch."""
 
 import json
 from datetime import UTC, datetime, timedelta

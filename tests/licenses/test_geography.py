@@ -1,4 +1,4 @@
-"""Licenses as GeoJSON, of whatever a dock may have sent."""
+"""Licenses as GeoJSON, whatever a dock may have sent."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Whether a license is standing."""
+"""Whether a license is in force, and how long it still runs."""
 
 from datetime import UTC, datetime, timedelta
 

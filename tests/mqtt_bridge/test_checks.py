@@ -1,4 +1,4 @@
-"""What is said at the start about MQTT_LEAVE_METHODS."""
+"""The warnings at the start about MQTT_LEAVE_METHODS."""
 
 import pytest
 

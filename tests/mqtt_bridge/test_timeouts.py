@@ -1,4 +1,4 @@
-"""Rows that somebody else has locked: what is put off, and that nothing is lost."""
+"""Rows that another transaction has locked: what waits, and that nothing is lost."""
 
 import json
 from collections import Counter

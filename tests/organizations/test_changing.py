@@ -1,4 +1,4 @@
-"""The moment of a row's last change: true whatever way the row is written, and only if it is."""
+"""The time of a row's last change: set however the row is written, and only then."""
 
 from datetime import timedelta
 

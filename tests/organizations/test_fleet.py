@@ -1,4 +1,4 @@
-"""How many docks are online: what the list of devices says, too."""
+"""How many docks are online: the same number as in the list of devices."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Invitations: who learns what, who may say yes, and when a link ends."""
+"""Invitations: what each side learns, who may accept, and when a link ends."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Members in the admin: raised and removed, each within her own organization; how they come: test_invitations.py."""
+"""Members in the admin: roles and removals, within one's own organization. How they join: test_invitations.py."""
 
 import threading
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Hostile and broken payloads, each with what must become of it."""
+"""Hostile and broken payloads, each with its expected outcome."""
 
 import json
 from typing import Any, NamedTuple

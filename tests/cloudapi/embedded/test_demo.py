@@ -1,4 +1,4 @@
-"""Where the demo runs and where not, and what it says."""
+"""Where the demo runs, and what it prints."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end the demo with 0, whatever it does at that moment."""
+"""SIGINT and SIGTERM end the demo with 0, at any moment."""
 
 import json
 import random

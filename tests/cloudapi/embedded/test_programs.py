@@ -1,4 +1,4 @@
-"""Programs are found where they are installed, else fetched; here from an apt repository of our own."""
+"""Programs are found where they are installed, else fetched; here from our own apt repository."""
 
 import ctypes
 import hashlib

@@ -1,4 +1,4 @@
-"""The worker in the process: a command goes out without Redis, and one that was forgotten does, too."""
+"""The demo's worker: a command goes out without Redis, even one whose task was lost."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Routes that fail, beside those that there are."""
+"""The server's routes, and some that fail."""
 
 from django.urls import path
 from rest_framework.response import Response

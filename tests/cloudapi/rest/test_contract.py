@@ -1,9 +1,8 @@
 """Every operation of the OpenAPI document, as every role, tried by Schemathesis on a real server.
 
-A manager, who passes every check of rights, sends random and linked requests to all operations, and to SWEPT of them
-everything in turn that breaks the schema at one place. One of the other roles sends one request to each operation that
-keeps the schema: what it gets differs by operation. Pytest's random seed chooses. CONTRACT_FULL=1 does all for every
-role.
+A manager, who passes every check of rights, sends random and linked requests to all operations. SWEPT operations also
+get each request that breaks the schema in one place. One of the other roles sends one valid request to each operation;
+the answer differs by operation. Pytest's random seed chooses. CONTRACT_FULL=1 does everything for every role.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Bodies with fields that nobody knows, on the routes of devices and of service calls."""
+"""Bodies with unknown fields, on the routes of devices and of service calls."""
 
 ROUTE = "/api/v1/devices/"
 

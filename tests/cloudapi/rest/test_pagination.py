@@ -1,4 +1,4 @@
-"""Pages of lists: each row once, in order, whatever is the same in many rows and whatever changes meanwhile."""
+"""Pages of lists: each row once, in order, even with equal values and while rows change."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""How many requests somebody may send in a minute."""
+"""How many requests a user or a key may send in a minute."""
 
 from datetime import UTC, datetime, timedelta
 from socket import socket

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document: who may do it, and that it is not there for another organization."""
+"""Every operation of the OpenAPI document: which roles may use it, and that other organizations get 404."""
 
 import json
 

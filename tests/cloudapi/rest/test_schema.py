@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, and true where the code cannot tell it to drf-spectacular by itself."""
+"""The OpenAPI document: valid, and right where drf-spectacular cannot derive it from the code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What clients may ask for, and who is woken when."""
+"""What clients may wait for, and which of them wakes when."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Service calls from the asking to the end, without broker and worker."""
+"""Service calls from the request to the end, without broker and worker."""
 
 import json
 import threading

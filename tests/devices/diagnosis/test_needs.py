@@ -1,4 +1,4 @@
-"""What a device needs a person for."""
+"""Why a device needs a person."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Hears what is sent to groups of a channel layer, without a WebSocket."""
+"""Receives what is sent to groups of a channel layer, without a WebSocket."""
 
 import asyncio
 import json

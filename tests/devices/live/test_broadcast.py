@@ -1,4 +1,4 @@
-"""What steps tell browsers, and when."""
+"""What steps send to browsers, and when."""
 
 from datetime import timedelta
 

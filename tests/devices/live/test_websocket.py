@@ -1,4 +1,4 @@
-"""The order in which one socket is told things, and how it ends."""
+"""The order of the frames on one socket, and how it ends."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Who is served when many wait."""
+"""Which gateway is served when many wait."""
 
 import pytest
 

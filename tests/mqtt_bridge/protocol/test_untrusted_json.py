@@ -1,4 +1,4 @@
-"""One JSON object from a stranger's bytes."""
+"""One JSON object from untrusted bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a dock sends and what it makes of what it receives, over a real broker and with a cloud played by hand."""
+"""What a dock sends and how it handles what it receives, over a real broker and with a cloud played by hand."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Each way of answering badly, as the cloud hears it."""
+"""Each way of answering badly, as the cloud receives it."""
 
 import asyncio
 import time

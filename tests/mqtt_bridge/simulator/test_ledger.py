@@ -1,4 +1,4 @@
-"""The ledger's questions."""
+"""What the ledger finds: unanswered requests, differing answers, latencies."""
 
 import tracemalloc
 import uuid

@@ -1,4 +1,4 @@
-"""What the bytes of a misbehaving dock look like, and that its flow goes where it should."""
+"""The bytes that a misbehaving dock sends, and how far it gets with them."""
 
 import json
 import re
