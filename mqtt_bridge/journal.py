@@ -93,10 +93,12 @@ def _save(rows: list[Exchange]) -> None:
 
 
 def _row(result: Result, owners: Mapping[str, int | None]) -> Exchange:
-    item, device_time = result.decoded, None
-    if item.envelope.timestamp is not None:
-        with suppress(OverflowError, ValueError, OSError):  # a clock beyond the year 9999
-            device_time = datetime.fromtimestamp(item.envelope.timestamp / 1000, UTC)
+    item = result.decoded
+    timestamp = item.envelope.timestamp
+    try:
+        device_time = datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp is not None else None
+    except (OverflowError, ValueError, OSError):
+        device_time = None  # a clock beyond the year 9999
     return Exchange(
         gateway_sn=item.sn,
         organization_id=owners.get(item.sn) or result.organization_id,

@@ -23,9 +23,9 @@ LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 MAX_PREFERRED = 100_000
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True)  # not frozen: that would double the time to make one
 class Delivery:
-    """One message as the broker delivered it. `mqtt_bridge/dispatch.py` makes a `Decoded` of it, then a `Result`."""
+    """One message as the broker delivered it; never changed. `mqtt_bridge/dispatch.py` makes a `Decoded` of it."""
 
     topic: str
     payload: bytes
@@ -37,8 +37,8 @@ class Delivery:
     cost: int = field(init=False)  # tokens (`mqtt_bridge/rate_limit.py`)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "gateway", gateway_of(self.topic))
-        object.__setattr__(self, "cost", cost(self.topic, self.payload))
+        self.gateway = gateway_of(self.topic)
+        self.cost = cost(self.topic, self.payload)
 
 
 Queues = OrderedDict[str, deque[Delivery]]  # by gateway; none is empty, the first is next
