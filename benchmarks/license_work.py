@@ -19,7 +19,7 @@ from devices.calls import asking, sending  # noqa: E402
 from devices.models import Device, DeviceState  # noqa: E402
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense  # noqa: E402
 from mqtt_bridge import dispatch  # noqa: E402
-from mqtt_bridge.bulk import append  # noqa: E402
+from mqtt_bridge.bulk import insert_many  # noqa: E402
 from mqtt_bridge.line.inbox import Delivery  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 from mqtt_bridge.protocol import envelope  # noqa: E402
@@ -118,7 +118,7 @@ def fill(rows: int) -> None:
     now = timezone.now()
     for number in range(rows // LICENSES_PER_DOCK):
         device = a_dock(f"FILL{number}")
-        append(
+        insert_many(
             UnlockLicense,
             [
                 UnlockLicense(

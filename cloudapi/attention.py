@@ -35,7 +35,7 @@ LICENSES: Final = "admin:licenses_unlocklicense_changelist"
 CODES: Final = "admin:organizations_bindingcode_changelist"
 FAILURES: Final = "admin:organizations_bindingfailure_changelist"
 ORGANIZATIONS: Final = "admin:organizations_organization_changelist"
-DOCKS: Final = "kind=dock&claimed=yes&is_enabled__exact=1"  # in the list of devices, what `docks` finds
+DOCKS_FILTER: Final = "kind=dock&claimed=yes&is_enabled__exact=1"  # in the list of devices, what `docks` finds
 
 
 class Level(IntEnum):
@@ -56,12 +56,12 @@ class Visit(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of problem. It is shown if any row has it, or, if its text is no pair, whatever the count."""
+    """A kind of problem. With a pair as text it is shown if any row has it, with plain text if `also_if` says so."""
 
     level: Level
     text: str | tuple[str, str]  # a pair follows the count: what to say of one row, and of several
     detail: str | Callable[[Visit, int], str]
-    rows: Callable[[Visit], QuerySet[Model, object]] | None  # that this user may see; the same function is one query
+    rows: Callable[[Visit], QuerySet[Model, object]] | None  # for this user; kinds with one function share a query
     where: Callable[[Visit], Q] | None  # which of the rows have the problem; None: all
     view: str = ""  # the list that shows them: the name of its URL
     query: str = ""  # and its filter
@@ -222,7 +222,7 @@ KINDS: Final = {
     "offline": Kind(
         Level.CRITICAL, ("dock is offline", "docks are offline"), _longest_offline,
         docks, lambda visit: visit.watch.matching(Presence.OFFLINE),
-        DEVICES, f"{DOCKS}&presence=offline"),
+        DEVICES, f"{DOCKS_FILTER}&presence=offline"),
     "wrong_clock": Kind(
         Level.WARNING, ("device has a wrong clock", "devices have a wrong clock"),
         "more than 5 minutes off, or never set: such docks refuse commands (319008)",
@@ -297,10 +297,10 @@ KINDS: Final = {
         Level.NOTICE, ("dock has never listed its unlock licenses", "docks have never listed their unlock licenses"),
         "in the aircraft, in the dock, or in both",
         docks, lambda _: LicenseList.conditions_on_docks()["never"],
-        DEVICES, f"{DOCKS}&licenses=never"),
+        DEVICES, f"{DOCKS_FILTER}&licenses=never"),
     "inconsistent": Kind(
         Level.WARNING, ("dock has other licenses than its aircraft", "docks have other licenses than their aircraft"),
         "as the dock itself reports: update the licenses",
         docks, lambda _: LicenseList.conditions_on_docks()["inconsistent"],
-        DEVICES, f"{DOCKS}&licenses=inconsistent"),
+        DEVICES, f"{DOCKS_FILTER}&licenses=inconsistent"),
 }  # fmt: skip

@@ -18,7 +18,7 @@ from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
-from mqtt_bridge.bulk import append, number
+from mqtt_bridge.bulk import assign_keys, insert_many
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from mqtt_bridge.protocol.result_codes import Code
@@ -76,9 +76,9 @@ def _status(sn: str, device: Device | None, gateway: Device | None) -> BindStatu
         owner = device.speaks_for if device == gateway else device.organization
     if device is None or owner is None:
         return BindStatus(sn=sn, is_device_bind_organization=False)
-    colleague = gateway.speaks_for if gateway is not None else None
+    asking_for = gateway.speaks_for if gateway is not None else None
     is_own = gateway is not None and gateway.pk in (device.pk, device.gateway_id)
-    if not is_own and (colleague is None or colleague.pk != device.organization_id):
+    if not is_own and (asking_for is None or asking_for.pk != device.organization_id):
         return BindStatus(sn=sn, is_device_bind_organization=True)
     return BindStatus(
         sn=sn,
@@ -143,17 +143,17 @@ class _Decision:
     """The rows of one group of bind requests while it is being decided."""
 
     def __init__(self, entries: Sequence[_Entry], now: datetime) -> None:
-        right = [entry for entry in entries if entry.verdict.code]
-        gateways, named = {entry.gateway_sn for entry in right}, {entry.wanted.sn for entry in right}
+        with_code = [entry for entry in entries if entry.verdict.code]
+        gateways, named = {entry.gateway_sn for entry in with_code}, {entry.wanted.sn for entry in with_code}
         self.now = now
         self.devices = {device.sn: device for device in pairing.concerned(gateways, named).lock_in_order()}
-        for entry in right:
+        for entry in with_code:
             sn, key = entry.wanted.sn, entry.wanted.device_model_key
             may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
             if sn not in self.devices and may_be_new and is_sn(sn):
                 self.devices[sn] = Device(sn=sn)
-        self._read_pairings(right)
-        organizations = {entry.verdict.code.organization for entry in right if entry.verdict.code}
+        self._read_pairings(with_code)
+        organizations = {entry.verdict.code.organization for entry in with_code if entry.verdict.code}
         self.room = pairing.room_in({organization.pk: organization.device_limit for organization in organizations})
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.pairings = Pairings(self.devices, self.ownership, room=self.room)
@@ -166,18 +166,19 @@ class _Decision:
         self.gateways: dict[str, Device] = {}  # those that bound themselves
         self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
 
-    def _read_pairings(self, right: Sequence[_Entry]) -> None:
+    def _read_pairings(self, with_code: Sequence[_Entry]) -> None:
         """Read the open pairings of aircraft that the requests do not settle alone; at most one query, mostly none."""
-        owners = {entry.verdict.organization_id for entry in right}
+        owners = {entry.verdict.organization_id for entry in with_code}
         keyless, contested = set(), set()
-        for entry in right:
+        for entry in with_code:
             device = self.devices.get(entry.wanted.sn)
             if not entry.is_gateway and not entry.wanted.device_model_key:
                 keyless.add(entry.wanted.sn)
             if device is not None and device.pk and device.is_unproven and owners - {device.organization_id}:
                 contested.add(device.sn)
         self.paired: set[tuple[str, str]] = set()  # (dock, aircraft)
-        self.heard: set[tuple[str, str]] = set()  # those whose telemetry came through this dock, never its owner's
+        # (dock, aircraft): its telemetry came through this dock, and through no dock of its present owner
+        self.heard: set[tuple[str, str]] = set()
         if not (doubtful := (keyless | contested) - {""}):
             return
         rows = Pairing.objects.filter(until=None, aircraft__sn__in=doubtful).values_list(
@@ -208,14 +209,7 @@ class _Decision:
             return "serial number missing"
         if device is None:
             return NEITHER
-        keys = [key for key in (entry.wanted.device_model_key, device.model_key) if key]
-        is_aircraft = device.claim != Device.Claim.CODE and (
-            # what the request and we know; if neither does, a pairing may
-            all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
-            if keys
-            else (entry.gateway_sn, device.sn) in self.paired
-        )
-        if not entry.is_gateway and not is_aircraft:
+        if not entry.is_gateway and not self._is_aircraft(entry, device):
             return NEITHER
         yields = self._yields(entry, device, code)
         if not device.is_enabled and not yields:
@@ -229,6 +223,14 @@ class _Decision:
         if (device.organization_id is None or yields) and self.room.get(code.organization_id, 1) < 1:
             return "device limit of the organization reached"
         return ""
+
+    def _is_aircraft(self, entry: _Entry, device: Device) -> bool:
+        """Whether this is an aircraft, by its model in the request and in our row, else by its pairing."""
+        if device.claim == Device.Claim.CODE:
+            return False
+        if keys := [key for key in (entry.wanted.device_model_key, device.model_key) if key]:
+            return all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
+        return (entry.gateway_sn, device.sn) in self.paired
 
     def _yields(self, entry: _Entry, device: Device, code: BindingCode) -> bool:
         """Whether another owner owns it only because a dock named it, and the contrary is proven.
@@ -272,7 +274,7 @@ class _Decision:
     def pair(self) -> None:
         """Update the pairings from the requests and the new owners, unless nothing of it is new."""
         # Another transaction may make the same device at this moment: this one fails then and is repeated.
-        number(Device, [device for device in self.touched.values() if device.pk is None])
+        assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
         gateways = [device for sn in self.aircraft if (device := self.devices.get(sn)) and device.pk is not None]
         is_known = all(
             self.devices[sn].gateway_id == gateway.pk for gateway in gateways for sn in self.aircraft[gateway.sn]
@@ -296,7 +298,7 @@ class _Decision:
         # What has just bound itself is online.
         new = [gateway for gateway in self.gateways.values() if gateway._state.adding]
         known = [gateway for gateway in self.gateways.values() if not gateway._state.adding]
-        append(
+        insert_many(
             DeviceState,
             [DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now) for gateway in new],
         )

@@ -35,7 +35,7 @@ from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.router import Message, Reply, failed
 from organizations.credentials import LOCKED_OUT, WRONG, Credentials
 
-WRONG_CODE = 20  # tokens: a guess is looked up, counted and kept
+GUESS_COST = 20  # tokens: a wrong code is looked up, counted and kept
 
 
 def config(messages: Sequence[Message[ConfigRequest]]) -> list[Reply]:
@@ -89,7 +89,7 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
 
 def _cost(reasons: Iterable[str]) -> int:
     """What the wrong codes among these cost."""
-    return WRONG_CODE * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
+    return GUESS_COST * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
 
 
 def update_topo(messages: Sequence[Message[UpdateTopo]]) -> list[Reply]:

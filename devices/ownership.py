@@ -13,7 +13,7 @@ from django.conf import settings
 from devices.calls import ending
 from devices.live import broadcast
 from devices.models import UNKNOWN_STATE, Device, DeviceState
-from mqtt_bridge.bulk import append
+from mqtt_bridge.bulk import insert_many
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
@@ -74,7 +74,7 @@ class Changes:
         """
         changed = list(devices)
         Device.objects.write_fields((device for device in changed if not device._state.adding), _FIELDS)
-        append(Device, [device for device in changed if device._state.adding])
+        insert_many(Device, [device for device in changed if device._state.adding])
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             DeviceState.objects.bulk_create(

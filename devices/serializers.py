@@ -34,7 +34,7 @@ class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
     def get_verification_code_url(self, account: DeviceAccount) -> str:
         """As the dock sent it, for people to click: only https leaves the server."""
         url = account.verification_code_url
-        return url if methods.is_link(url) else ""
+        return url if methods.is_safe_link(url) else ""
 
 
 class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):

@@ -89,28 +89,26 @@ def collection(
     total = licenses.count()
     rows = licenses.select_related("device__state").defer("raw")[offset : offset + min(limit, LICENSES)]
     holders = {dock.pk: dock for dock in docks}
-    features: list[Feature] = []
-    inventories: list[tuple[int, int]] = []  # dock and domain of each feature
+    found: list[tuple[UnlockLicense, Feature]] = []
     corners = 0
     for row in rows.iterator(chunk_size=500):
         holders.setdefault(row.device_id, row.device)
         made = feature(row, now=watch.now)
-        features.append(made)
-        inventories.append((row.device_id, row.device_model_domain))
+        found.append((row, made))
         geometry = made["geometry"]
         corners += len(geometry["coordinates"][0]) if geometry and geometry["type"] == "Polygon" else 1
         if corners > CORNERS:
             break
     read_at = _read_at(holders)
-    for made, inventory in zip(features, inventories, strict=True):
-        moment = read_at.get(inventory)
+    for row, made in found:
+        moment = read_at.get((row.device_id, row.device_model_domain))
         made["properties"] |= {"as_of": _iso(moment), "stale": moment is None or is_stale(moment, watch.now)}
-    end = offset + len(features)
+    end = offset + len(found)
     return {
         "type": "FeatureCollection",
-        "features": [*(dock_feature(dock, watch=watch) for dock in holders.values()), *features],
+        "features": [*(dock_feature(dock, watch=watch) for dock in holders.values()), *(made for _, made in found)],
         "total": total,
-        "next_offset": end if features and end < total else None,
+        "next_offset": end if found and end < total else None,
     }
 
 
@@ -123,10 +121,7 @@ def _read_at(docks: Iterable[int]) -> dict[tuple[int, int], datetime | None]:
 
 
 def feature(license_: UnlockLicense, *, now: datetime, in_both: bool = False) -> Feature:
-    """One license as a Feature.
-
-    Of a license `in_both` inventories the aircraft's row says whether it is imported.
-    """
+    """One license as a Feature; `in_both`: the aircraft has it too, so the dock's row must not say "not imported"."""
     state = state_of(license_, now)
     inventory_text = wording.inventory_name(license_.device_model_domain)
     shape = shape_of(license_)
@@ -252,8 +247,8 @@ def _polygon(corners: object) -> Shape:
 def _closed(ring: Sequence[Position]) -> list[Position] | None:
     """The ring with its first corner at its end, too, counterclockwise (RFC 7946, 3.1.6).
 
-    The shorter way between two corners is meant. Across the antimeridian the longitudes go on beyond 180, the
-    westernmost is below it. None around a pole: such a ring does not end where it began.
+    Each edge goes the shorter way. Beyond 180 degrees longitudes run on; the westernmost is in [-180, 180). None for a
+    ring around a pole, which ends 360 degrees from where it began.
     """
     closed = [ring[0]]
     for x, y in [*ring[1:], ring[0]]:

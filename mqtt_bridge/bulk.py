@@ -8,7 +8,7 @@ import msgspec
 from django.db import connection, models, transaction
 
 
-def number(model: type[models.Model], rows: Sequence[models.Model]) -> None:
+def assign_keys(model: type[models.Model], rows: Sequence[models.Model]) -> None:
     """Give unsaved rows their primary keys before they are appended, so that others can refer to them; one query.
 
     Must run in a transaction, which on SQLite keeps all other writers out.
@@ -31,8 +31,8 @@ def number(model: type[models.Model], rows: Sequence[models.Model]) -> None:
         row.pk = key
 
 
-def append(model: type[models.Model], rows: Sequence[models.Model]) -> None:
-    """Insert new rows in one statement; those without primary keys (`number`) are not given any.
+def insert_many(model: type[models.Model], rows: Sequence[models.Model]) -> None:
+    """Insert new rows in one statement; those without primary keys (`assign_keys`) are not given any.
 
     On PostgreSQL by COPY, which takes half the time of the INSERT that `bulk_create` writes. Django's own fields are
     sent as the row has them, so values must be what the database stores; any other field prepares its value.

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.allowance import Allowance
-from mqtt_bridge.bulk import append
+from mqtt_bridge.bulk import insert_many
 from mqtt_bridge.dispatch import Decoded, Result
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
@@ -75,7 +75,7 @@ def note_skipped(**_tick: object) -> None:
 def _save(rows: list[Exchange]) -> None:
     """Insert these rows; while one of their organizations is locked, they wait for the next time."""
     try:
-        append(Exchange, rows)
+        insert_many(Exchange, rows)
     except DataError:
         for row in rows:  # the one that the database refuses must not keep the others out
             try:

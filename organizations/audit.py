@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
-from mqtt_bridge.bulk import append
+from mqtt_bridge.bulk import insert_many
 from mqtt_bridge.protocol.redaction import MASK, is_secret
 from organizations.models import AuditEvent, OrganizationAPIKey
 
@@ -49,7 +49,7 @@ def event(
 
 def record(events: Iterable[AuditEvent]) -> None:
     """Save audit rows, in one statement."""
-    append(AuditEvent, list(events))
+    insert_many(AuditEvent, list(events))
 
 
 def writable(values: Mapping[str, object]) -> dict[str, object]:

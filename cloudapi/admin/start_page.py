@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from cloudapi.attention import DOCKS, Item, Level, Visit, docks, items
+from cloudapi.attention import DOCKS_FILTER, Item, Level, Visit, docks, items
 from devices.models import Device
 from devices.presence import Presence, Watch
 from mqtt_bridge.models import Heartbeat
@@ -88,10 +88,15 @@ def _tiles(visit: Visit) -> list[Tile]:
     by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
     counts = docks(visit).aggregate(total=Count("pk"), **by_presence)
     if not visit.watch.bridge_alive:
-        return [Tile("unknown", counts["total"], "docks, states unknown", DOCKS)]
+        return [Tile("unknown", counts["total"], "docks, states unknown", DOCKS_FILTER)]
     tiles = [
-        Tile("" if presence == Presence.OFFLINE and not count else kind, count, text, f"{DOCKS}&presence={presence}")
+        Tile(
+            "" if presence == Presence.OFFLINE and not count else kind,
+            count,
+            text,
+            f"{DOCKS_FILTER}&presence={presence}",
+        )
         for presence, (kind, text) in TILES.items()
         if (count := counts[presence]) or presence in (Presence.OFFLINE, Presence.ONLINE)
     ]
-    return [*tiles, Tile("", counts["total"], "docks in all", DOCKS)]
+    return [*tiles, Tile("", counts["total"], "docks in all", DOCKS_FILTER)]

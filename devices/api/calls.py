@@ -40,13 +40,13 @@ WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30
 WAIT: Final = f"How many seconds to wait at most for an open call to end, 0 to {LONGEST:g}."
 # DJI's samples as requests to us.
 ONE: Final = [
-    OpenApiExample(spec.label, {"device": "dock-sn", "method": name, "data": dict(spec.example)}, request_only=True)
-    for name, spec in METHODS.items()
+    OpenApiExample(one.label, {"device": "dock-sn", "method": name, "data": dict(one.example)}, request_only=True)
+    for name, one in METHODS.items()
 ]
 MANY: Final = [
-    OpenApiExample(spec.label, {"devices": ["dock-sn"], "method": name, "data": dict(spec.example)}, request_only=True)
-    for name, spec in METHODS.items()
-    if not spec.secrets
+    OpenApiExample(one.label, {"devices": ["dock-sn"], "method": name, "data": dict(one.example)}, request_only=True)
+    for name, one in METHODS.items()
+    if not one.secrets
 ]
 
 
@@ -86,7 +86,7 @@ class BatchFilter(AskingFilter):
 
 def services(specs: Iterable[Method]) -> serializers.ChoiceField:
     """A field for the name of one of these services."""
-    choices = [(spec.name, spec.label) for spec in specs]
+    choices = [(service.name, service.label) for service in specs]
     names = ", ".join(name for name, _ in choices)
     # REST framework's own message repeats the value, however long.
     return serializers.ChoiceField(
@@ -129,7 +129,7 @@ class RetrySerializer(StrictSerializer):
 class AskManySerializer(AskSerializer):
     """One service asked of many docks."""
 
-    method = services(spec for spec in METHODS.values() if not spec.secrets)
+    method = services(service for service in METHODS.values() if not service.secrets)
     devices = serializers.ListField(
         child=TypedField(validators=[SERIAL_NUMBER]),
         min_length=1,

@@ -69,8 +69,8 @@ def issue(
 ) -> ServiceCall:
     """Ask one dock for a service, as `issue_each`; raises Refused."""
     if method == LOGIN and retry_of is None:
-        retry_of = accounts.unverified_attempt(device)
-    [outcome] = issue_each(
+        retry_of = accounts.unverified_attempt(device)  # a login with a code goes on with the one that needed it
+    outcomes = issue_each(
         requests=[(device, {} if data is None else data)],
         method=method,
         actor=actor,
@@ -79,10 +79,13 @@ def issue(
         expires_in=expires_in,
         retry_of=retry_of,
         idempotency_key=idempotency_key,
-    ) or [Outcome(device, {}, Refused(Refused.Kind.UNCLAIMED, MOVED))]
-    if isinstance(outcome.made, Refused):
-        raise outcome.made
-    return outcome.made
+    )
+    if not outcomes:
+        raise Refused(Refused.Kind.UNCLAIMED, "This dock was deleted.")
+    made = outcomes[0].made
+    if isinstance(made, Refused):
+        raise made
+    return made
 
 
 def issue_many(

@@ -1,7 +1,8 @@
 """The services that a dock can be asked for. One row of METHODS holds all that a service is.
 
 Fields and answers are those of DJI's pages on remote unlocking (flysafe) and on the DJI account. The data of
-a call equals the `data` of its message, except for files, which are named by the key of our row.
+a call equals the `data` of its message, except for secrets, which are kept apart, and files, which are named by the key
+of our row.
 docs/adding-a-service.md adds a service step by step.
 """
 
@@ -103,12 +104,12 @@ def _list_output(reply: LicenseListReply) -> dict[str, object]:
 def _account_output(answer: AccountReply | AccountEvent) -> dict[str, object]:
     if isinstance(answer, AccountReply):
         return {}
-    link = answer.verification_code_url if is_link(answer.verification_code_url) else ""
+    link = answer.verification_code_url if is_safe_link(answer.verification_code_url) else ""
     output = {"verification_code_url": link, "sub_device_sn": answer.sub_device_sn}
     return {name: value for name, value in output.items() if value}
 
 
-def is_link(url: str) -> bool:
+def is_safe_link(url: str) -> bool:
     """Whether people may be asked to click on it: https, a host, and nothing that makes it look like another's."""
     if not url.isascii() or not url.isprintable() or set(url) & set(' \\"<>'):
         return False

@@ -1,4 +1,7 @@
-"""Why a dock is not asked for a service: the one place that decides, and the error that says so."""
+"""Why a dock is not asked for a service: the decision about each dock, and the error that says so.
+
+What is wrong with a request itself, whatever the dock, `devices/calls/asking.py` refuses (`check`, `read`).
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices.models import Device, ServiceCall, ServiceCallBatch
 from licenses.models import UnlockLicense
-from mqtt_bridge.bulk import append
+from mqtt_bridge.bulk import insert_many
 from organizations import codes
 from organizations.audit import Actor
 from organizations.changing import ChangingModel, ChangingQuerySet
@@ -100,7 +100,7 @@ def test_the_table_names_every_model_and_each_has_the_manager():
 
 def test_new_rows_have_a_moment_copied_ones_too(dock):
     before = timezone.now()
-    append(UnlockLicense, [UnlockLicense(device=dock, device_model_domain=3, license_id=1)])
+    insert_many(UnlockLicense, [UnlockLicense(device=dock, device_model_domain=3, license_id=1)])
     Device.objects.bulk_create([Device(sn="NEW")])
     assert before <= UnlockLicense.objects.get().updated <= Device.objects.get(sn="NEW").updated <= timezone.now()
 
