@@ -37,7 +37,8 @@ def test_what_the_page_says_adds_a_service(tmp_path):
     (copy / ".cache").symlink_to(ROOT / ".cache")
     (copy / ".venv").symlink_to(ROOT / ".venv")
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "tests/devices/calls/test_device_reboot.py"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    # Without DATABASE_URL it starts another PostgreSQL: both runs name their test database alike.
+    env = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "DATABASE_URL"))}
     run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     assert "6 passed" in run.stdout
