@@ -120,22 +120,20 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
         yield Wave(refused, [])
     locked: set[str] = set()  # serial numbers of devices of which something is held
     for wave in _waves([item for item in read if isinstance(item, Decoded)]):
-        done: list[Decoded | Result] = []
+        held = [item for item in wave if item.sn in locked]
         groups: defaultdict[tuple[Channel, str], list[Decoded]] = defaultdict(list)
-        again: list[Decoded] = []
+        one_by_one: list[Decoded] = []
         for item in wave:
-            if item.sn in locked:
-                done.append(item)
-            elif item.delivery.was_held:
-                again.append(item)  # one by one: its row may still be locked, for which no other message must wait
-            else:
+            if item.delivery.was_held and item.sn not in locked:
+                one_by_one.append(item)  # its row may still be locked, for which no other message must wait
+            elif item.sn not in locked:
                 groups[item.channel, item.envelope.method].append(item)
+        results: list[Result] = []
         for group in sorted(groups.values(), key=lambda group: group[0].route.writes):
-            done += _attempt(group)
-        done += _attempt_each(again)
-        held = [item for item in done if isinstance(item, Decoded)]
+            results += _attempt(group, held)
+        results += _attempt_each(one_by_one, held)
         locked.update(item.sn for item in held)
-        yield Wave([item for item in done if isinstance(item, Result)], [item.delivery for item in held])
+        yield Wave(results, [item.delivery for item in held])
 
 
 def _decode(delivery: Delivery) -> Decoded | Result | None:
@@ -186,28 +184,28 @@ def _waves(items: Iterable[Decoded]) -> list[list[Decoded]]:
     return waves
 
 
-def _attempt(group: Sequence[Decoded]) -> list[Decoded | Result]:
+def _attempt(group: Sequence[Decoded], held: list[Decoded]) -> list[Result]:
     """Handle a group together; if that fails, message by message."""
     try:
         replies = _run(group)
     except DatabaseUnavailableError:
         raise
     except Exception:
-        return _attempt_each(group)
+        return _attempt_each(group, held)
     return [_answer(item, reply) for item, reply in zip(group, replies, strict=True)]
 
 
-def _attempt_each(items: Iterable[Decoded]) -> list[Decoded | Result]:
+def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]:
     """Handle message by message, so that none harms another; what still fails is answered with an error.
 
-    A message that comes across a locked row, unless it is too old, is returned as it is, to be held; and so is
-    all that its device sent after it.
+    A message that comes across a locked row, unless it is too old, has no result and is added to `held`, as is all
+    that its device sent after it.
     """
-    done: list[Decoded | Result] = []
+    results: list[Result] = []
     locked: set[str] = set()
     for item in items:
         if item.sn in locked:
-            done.append(item)
+            held.append(item)
             continue
         try:
             [reply] = _run([item], lock_wait=SHORT_WAIT)
@@ -216,19 +214,19 @@ def _attempt_each(items: Iterable[Decoded]) -> list[Decoded | Result]:
         except Exception as error:
             if is_locked(error) and timezone.now() - item.delivery.received_at < LONGEST_HOLD:
                 locked.add(item.sn)
-                done.append(item)
+                held.append(item)
                 continue
             logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
-            done.append(_refuse(item, Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}"))
+            results.append(_refuse(item, Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}"))
         else:
-            done.append(_answer(item, reply))
-    return done
+            results.append(_answer(item, reply))
+    return results
 
 
 def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool = True) -> Sequence[Reply | None]:
     """Call the handler, in a transaction if it writes; once more if that may help. `lock_wait` is in milliseconds.
 
-    The transaction is its own, because a handler locks rows in the order of their keys, and two in one would not.
+    One transaction per group: a handler locks rows in the order of their keys, and two of them in one would not.
     """
     route = group[0].route
     messages = [
