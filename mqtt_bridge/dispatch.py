@@ -122,10 +122,13 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
     for wave in _waves([item for item in read if isinstance(item, Decoded)]):
         held = [item for item in wave if item.sn in locked]
         groups: defaultdict[tuple[Channel, str], list[Decoded]] = defaultdict(list)
+        # The row of a message that was held may still be locked: no other device must wait for it, and what the same
+        # device sent after it must not overtake it.
+        returned = {item.sn for item in wave if item.delivery.was_held}
         one_by_one: list[Decoded] = []
         for item in wave:
-            if item.delivery.was_held and item.sn not in locked:
-                one_by_one.append(item)  # its row may still be locked, for which no other message must wait
+            if item.sn in returned - locked:
+                one_by_one.append(item)
             elif item.sn not in locked:
                 groups[item.channel, item.envelope.method].append(item)
         results: list[Result] = []

@@ -61,8 +61,8 @@ def effect(organization_id: str, code: str) -> str:
 
 
 def stopped_at(dock: Dock) -> Step | None:
-    """The step at which the dock waits, or from which it begins again and again."""
-    return next((step for step in dock.steps if step.outcome in ("waiting", "refused", "unanswered")), None)
+    """The step at which the dock waits, or from which it begins again and again. Other threads add steps."""
+    return next((step for step in tuple(dock.steps) if step.outcome in ("waiting", "refused", "unanswered")), None)
 
 
 def _failures(fleet: Fleet) -> Iterator[str]:

@@ -19,7 +19,8 @@ class LoopbackOnly:
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
-        host = scope["server"][0] if scope["server"] else ""
+        server = scope.get("server")
+        host = server[0] if server else ""
         try:
             found = ipaddress.ip_address(host)
             is_loopback = (getattr(found, "ipv4_mapped", None) or found).is_loopback

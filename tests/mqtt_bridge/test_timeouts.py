@@ -61,6 +61,18 @@ def test_only_the_messages_of_the_locked_device_are_held_and_all_of_them(dock, s
     assert outcomes(locked, later) == ["answered", "answered"]
 
 
+@pytest.mark.parametrize("is_still_locked", [True, False])
+def test_what_a_device_sent_after_a_held_message_does_not_overtake_it(dock, somebody, is_still_locked):
+    held, fresh = topology(dock.sn, "1"), topology(dock.sn, "2")
+    held.was_held = True
+    if is_still_locked:
+        lock(somebody, "devices_device", f"sn = '{dock.sn}'")
+    waves = list(dispatch.handle([held, fresh]))
+    assert [one for wave in waves for one in wave.held] == ([held, fresh] if is_still_locked else [])
+    answered = [result.decoded.delivery for wave in waves for result in wave.results]
+    assert answered == ([] if is_still_locked else [held, fresh])
+
+
 def test_what_was_held_for_too_long_is_answered_with_an_error(dock, somebody, caplog):
     lock(somebody, "devices_device", f"sn = '{dock.sn}'")
     [result] = handle(topology(dock.sn, "1", at=datetime.now(UTC) - dispatch.LONGEST_HOLD))
