@@ -194,10 +194,11 @@ def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:
     limit = now - timedelta(seconds=settings.DEVICE_OFFLINE_AFTER)
     if listening_since > limit:
         return 0
-    gone = _update_unlocked(online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)), online=False)
-    gone += _update_unlocked(online.filter(device__gateway__state__online=False), online=False)
-    broadcast.tell_device(gone)
-    return len(gone)
+    silent = _update_unlocked(online.filter(Q(last_seen__lt=limit) | Q(last_seen=None)), online=False)
+    broadcast.tell_device(silent)  # now: the next sweep would not find them again if the rest of this one failed
+    carried = _update_unlocked(online.filter(device__gateway__state__online=False), online=False)
+    broadcast.tell_device(carried)
+    return len(silent) + len(carried)
 
 
 @transaction.atomic

@@ -25,4 +25,5 @@ class ServiceRequest(OpenApiSerializerExtension):  # type: ignore[no-untyped-cal
                 fields["queue"] = {"const": False, "description": "A password does not wait."}
             required = [*schema["required"], *(["data"] if data.get("required") else [])]
             variants.append({"title": service.label, "type": "object", "properties": fields, "required": required})
-        return {"description": schema["description"], "oneOf": variants}
+        # drf-spectacular takes a body to be required if `required` is here.
+        return {"description": schema["description"], "required": schema["required"], "oneOf": variants}

@@ -140,7 +140,7 @@ def _success(method: str, output: Mapping[str, object], reason: str) -> str:
     if method == "config":
         return "The license and the time server were sent; the dock checks the license itself."
     if method == "airport_organization_get":
-        return f"ID and code are right; Pilot 2 shows “{output.get('organization_name')}” for confirmation."
+        return f"ID and code are right; Pilot 2 shows “{output.get('organization_name', '')}” for confirmation."
     if method == "update_topo":
         return f"Recorded, but {reason}." if reason else "Recorded."
     bound = {bool(entry.get("is_device_bind_organization")) for entry in _entries(output, "bind_status")}

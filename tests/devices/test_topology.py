@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -206,6 +206,22 @@ def test_aircraft_goes_offline_with_its_dock(dock, aircraft):
     silent_for(aircraft, 1)
     topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
     assert not DeviceState.objects.get(device=aircraft).online
+
+
+def test_browsers_learn_of_a_silent_dock_even_if_the_rest_of_the_sweep_fails(dock, aircraft, monkeypatch):
+    silent_for(dock, 61)
+    told, update_unlocked = [], topology._update_unlocked
+
+    def fail_for_aircraft(states, **values):
+        if told:
+            raise OperationalError("the connection is lost")
+        return update_unlocked(states, **values)
+
+    monkeypatch.setattr(topology.broadcast, "tell_device", told.extend)
+    monkeypatch.setattr(topology, "_update_unlocked", fail_for_aircraft)
+    with pytest.raises(OperationalError):
+        topology.sweep(listening_since=timezone.now() - timedelta(minutes=5))
+    assert told == [dock]
 
 
 def test_only_devices_that_a_topology_changes_count_as_changed(dock, aircraft):

@@ -26,6 +26,8 @@ def test_a_request_for_a_service_says_what_data_each_takes(openapi):
     assert "data" in variants["unlock_license_switch"]["required"]
     assert "data" not in variants["unlock_license_update"]["required"]
     assert variants["login_dji_account"]["properties"]["queue"]["const"] is False
+    for path in ("service-calls", "service-call-batches"):
+        assert openapi["paths"][f"/api/v1/{path}/"]["post"]["requestBody"]["required"] is True
 
 
 def test_what_is_shown_only_when_asked_for_is_not_promised(openapi):
