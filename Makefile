@@ -25,7 +25,7 @@ demo: python
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: setup
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 packages: python
 	@$(PROVIDE) --packages requirements-dev.txt
