@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
-from mqtt_bridge.simulator import services
+from mqtt_bridge.simulator import commands
 from mqtt_bridge.simulator.dock import Options
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 from tests import fork_server
@@ -256,7 +256,7 @@ class Stack:
         """Simulated docks that run beside the test; yields (fleet, loop)."""
         from cloudapi.mqtt_routes import SIMULATED  # Django is set up by now
 
-        services.learn(SIMULATED)
+        commands.learn(SIMULATED)
         docks = Fleet(
             count=count,
             mqtt_url=self.broker.url,

@@ -22,7 +22,7 @@ from cloudapi.embedded.servers import HOST, Mosquitto, ServerError
 from cloudapi.embedded.worker import WorkerError, running_worker
 from cloudapi.mqtt_routes import SIMULATED
 from mqtt_bridge.bridge import Bridge
-from mqtt_bridge.simulator import services
+from mqtt_bridge.simulator import commands
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
 
@@ -144,7 +144,7 @@ def configure(address: str, broker_port: int) -> None:
 
 def make_fleet(broker_url: str, count: int) -> Fleet:
     """Docks that belong to the organizations in turn; the last one knows no code."""
-    services.learn(SIMULATED)
+    commands.learn(SIMULATED)
     options = Options(aircraft_stays_on=AIRCRAFT_STAYS_ON)
     fleet = Fleet(count=count, mqtt_url=broker_url, sn_prefix=SN_PREFIX, options=options)
     for position, dock in enumerate(fleet.docks[:-1]):

@@ -81,7 +81,7 @@ def panel(
         "said": said,
         "account": account,
         "wants_code": account is not None and account.status == DeviceAccount.Status.VERIFICATION_REQUIRED,
-        "code_link": link if link.lower().startswith("https://") else "",
+        "code_link": link if methods.is_safe_link(link) else "",
         "calls": [row(call) for call in [*open_calls, *ended]],
         "may_command": may_command,
         "panels": offers or {method.panel: [] for method in METHODS.values()},

@@ -22,7 +22,7 @@ from devices import accounts
 from devices.calls.ending import supersede
 from devices.calls.method import Data, Method, is_storable
 from devices.calls.methods import LOGIN, METHODS
-from devices.calls.refusal import MOVED, Refused, judge
+from devices.calls.refusal import MOVED, NO_WORKER, Refused, judge
 from devices.calls.states import Source
 from devices.calls.transition import SECRET_LIFE, event_of
 from devices.live import broadcast
@@ -170,9 +170,7 @@ def check(method: object, *, note: object = "", queue: bool = False, idempotency
         raise Refused(kind.INVALID, f"There is no service {method!r:.70}.")
     service = METHODS[method]
     if not settings.COMMANDS_AVAILABLE:
-        raise Refused(
-            kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set (see docs/configuration.md)."
-        )
+        raise Refused(kind.UNAVAILABLE, NO_WORKER)
     for what, text, most in (("A note", note, MOST_NOTE), ("An idempotency key", idempotency_key, MOST_KEY)):
         if not isinstance(text, str) or len(text) > most or not is_storable(text):
             raise Refused(kind.INVALID, f"{what} is text of at most {most} characters that can be stored.")

@@ -15,6 +15,7 @@ from devices.calls.method import Method
 from devices.models import Device, ServiceCall
 from devices.presence import Presence, Watch
 
+NO_WORKER: Final = "No worker sends commands here: REDIS_URL is not set. See docs/configuration.md."
 MOVED: Final = "This dock now belongs to another organization, or to none."
 
 
@@ -59,7 +60,7 @@ def why_not(
     """
     kind = Refused.Kind
     if not settings.COMMANDS_AVAILABLE:
-        return Refused(kind.UNAVAILABLE, "No worker sends commands here: REDIS_URL is not set.")
+        return Refused(kind.UNAVAILABLE, NO_WORKER)
     if device.is_aircraft:
         return Refused(kind.INVALID, "An aircraft takes no commands itself: ask its dock.")
     if device.organization is None:

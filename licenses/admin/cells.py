@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from devices.calls.refusal import NO_WORKER
 from devices.models import Device
 from devices.presence import Watch, watch
 from devices.templatetags.moments import ago
@@ -22,7 +23,6 @@ from organizations.admin.tenant import may
 from organizations.models import Role
 
 BOTH, AIRCRAFT_ONLY, DOCK_ONLY = "both", "aircraft only", "dock only"
-NO_WORKER = "No worker sends commands here."
 
 
 class Shown(NamedTuple):

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from devices.admin.calls import words
+from devices.calls.refusal import NO_WORKER
 from devices.presence import watch
 from licenses import switching, validity, wording
 from licenses.admin import cells
@@ -182,7 +183,7 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
             {
                 "value": value,
                 "why": why,
-                "may_wait": why not in ("", cells.NO_WORKER)
+                "may_wait": why not in ("", NO_WORKER)
                 and not switching.why_not(row, enable, attempt=shown.attempt, watch=watched, queue=True),
             }
             for value, enable, why in (("on", True, shown.why_not_on), ("off", False, shown.why_not_off))

@@ -1,7 +1,7 @@
 """A simulated DJI dock and its life: power, connection, onboarding, aircraft, telemetry.
 
 Four layers, each of which can be read alone: `hardware.py` is what it consists of, `dialogue.py` how it talks,
-`services.py` how it obeys commands, and this module what it does by itself.
+`commands.py` how it carries out commands, and this module what it does by itself.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.account import Account
+from mqtt_bridge.simulator.commands import SERVICES, Services
 from mqtt_bridge.simulator.dialogue import Options, Patience, Step
 from mqtt_bridge.simulator.faults import Faults
 from mqtt_bridge.simulator.hardware import Device
@@ -19,7 +20,6 @@ from mqtt_bridge.simulator.joining import Outcome
 from mqtt_bridge.simulator.ledger import Ledger
 from mqtt_bridge.simulator.licenses import Licenses
 from mqtt_bridge.simulator.osd import Telemetry
-from mqtt_bridge.simulator.services import SERVICES, Services
 
 __all__ = ["Dock", "Options", "Patience", "Step"]
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from mqtt_bridge import router
-from mqtt_bridge.simulator import services
+from mqtt_bridge.simulator import commands
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.faults import FAULTS
 from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
@@ -71,7 +71,7 @@ class Command(BaseCommand):
 
         routes = getattr(settings, "MQTT_ROUTES", None)
         if routes:  # without a server's settings docks have the simulator's own services
-            services.learn(router.tables(routes).SIMULATED)
+            commands.learn(router.tables(routes).SIMULATED)
         try:
             fleet = Fleet(
                 count=count,

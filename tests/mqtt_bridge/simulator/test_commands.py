@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from mqtt_bridge.simulator import checks, services
+from mqtt_bridge.simulator import checks, commands
+from mqtt_bridge.simulator.commands import SERVICES, Service
 from mqtt_bridge.simulator.dialogue import Command
 from mqtt_bridge.simulator.dock import Dock, Options
 from mqtt_bridge.simulator.fleet import Fleet
-from mqtt_bridge.simulator.services import SERVICES, Service
 from tests.mqtt_bridge.simulator.cloud import Cloud
 
 pytestmark = pytest.mark.asyncio
@@ -145,6 +145,6 @@ async def test_dock_that_only_sends_what_a_test_asks_for_has_no_services() -> No
 
 async def test_what_docks_learn_does_not_replace_what_they_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
     table = dict(SERVICES)
-    monkeypatch.setattr(services, "SERVICES", table)
-    services.learn({"unlock_license_list": None, "device_reboot": STEPS})
+    monkeypatch.setattr(commands, "SERVICES", table)
+    commands.learn({"unlock_license_list": None, "device_reboot": STEPS})
     assert table == {**SERVICES, "device_reboot": Service(steps=STEPS)}
