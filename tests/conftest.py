@@ -106,3 +106,14 @@ def _quick_flush():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", delete_rows)
         yield
+
+
+@pytest.fixture
+def report(request, record_property):
+    """report("figures") prints one line and leaves it in the test report."""
+
+    def print_line(line):
+        record_property("figures", line)
+        print(f"\n[{request.node.name}] {line}")  # noqa: T201 - to be quoted
+
+    return print_line

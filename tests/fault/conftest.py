@@ -25,14 +25,3 @@ def stack(request, new_stack):
 def postgres_stack(new_stack):
     with new_stack("postgresql") as running:
         yield running
-
-
-@pytest.fixture
-def report(request, record_property):
-    """report("figures") prints one line and leaves it in the test report."""
-
-    def print_line(line):
-        record_property("figures", line)
-        print(f"\n[{request.node.name}] {line}")  # noqa: T201 - to be quoted
-
-    return print_line
