@@ -34,7 +34,7 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
-check: packages
+check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	DEBUG=true $(BIN)/mypy .
@@ -46,6 +46,7 @@ check: packages
 		DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 	DEBUG=true $(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m pytest -n0 -q tests/test_migrations.py
 
 # needs Node.js
 api-lint: packages

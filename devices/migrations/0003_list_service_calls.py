@@ -3,8 +3,11 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0002_service_calls'),
@@ -13,7 +16,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='servicecall',
             index=models.Index(fields=['-created'], name='call_list'),
         ),

@@ -1,14 +1,17 @@
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0007_index_updated'),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='servicecall',
             index=models.Index(condition=models.Q(('idempotency_key', ''), _negated=True), fields=['idempotency_key'], name='call_idempotency_key'),
         ),

@@ -4,8 +4,11 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0015_fill_claim'),
@@ -19,7 +22,7 @@ class Migration(migrations.Migration):
             name='retry_of',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='devices.servicecall'),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='servicecallbatch',
             index=models.Index(fields=['created'], name='batch_created'),
         ),

@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0016_retention'),
@@ -11,7 +14,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='device',
             index=models.Index(condition=models.Q(('organization', None), models.Q(('bound_with', None), ('claim', 'named')), _connector='OR'), fields=['id'], name='device_uninvited'),
         ),

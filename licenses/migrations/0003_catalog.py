@@ -115,14 +115,6 @@ class Migration(migrations.Migration):
             name='user_only',
             field=models.BooleanField(null=True),
         ),
-        migrations.AddIndex(
-            model_name='licenselist',
-            index=models.Index(fields=['device', 'device_model_domain', '-asked_at'], name='license_list_latest'),
-        ),
-        migrations.AddIndex(
-            model_name='unlocklicense',
-            index=models.Index(condition=models.Q(('enabled', True)), fields=['end_time'], name='license_enabled_end'),
-        ),
         migrations.AddField(
             model_name='licenseevent',
             name='call',

@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0003_list_service_calls'),
@@ -11,11 +14,19 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
+            model_name='licenselist',
+            index=models.Index(fields=['device', 'device_model_domain', '-asked_at'], name='license_list_latest'),
+        ),
+        AddIndexLive(
+            model_name='unlocklicense',
+            index=models.Index(condition=models.Q(('enabled', True)), fields=['end_time'], name='license_enabled_end'),
+        ),
+        AddIndexLive(
             model_name='licenselist',
             index=models.Index(condition=models.Q(('applied', True), ('consistence__isnull', False)), fields=['device', '-asked_at'], name='license_list_consistence'),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='unlocklicense',
             index=models.Index(fields=['end_time', 'id'], name='license_end'),
         ),

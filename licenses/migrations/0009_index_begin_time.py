@@ -1,7 +1,10 @@
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0007_index_updated'),
@@ -9,7 +12,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='unlocklicense',
             index=models.Index(fields=['begin_time', 'id'], name='license_begin'),
         ),

@@ -3,8 +3,11 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('devices', '0016_retention'),
@@ -23,11 +26,11 @@ class Migration(migrations.Migration):
             name='call',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='license_lists', to='devices.servicecall'),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='licenseevent',
             index=models.Index(fields=['at'], name='license_event_at'),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='licenselist',
             index=models.Index(fields=['asked_at'], name='license_list_asked_at'),
         ),

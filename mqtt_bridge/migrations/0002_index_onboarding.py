@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('mqtt_bridge', '0001_initial'),
@@ -11,7 +14,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='exchange',
             index=models.Index(condition=models.Q(('method__in', ('config', 'airport_bind_status', 'airport_organization_get', 'airport_organization_bind', 'update_topo'))), fields=['gateway_sn', 'method', '-received_at'], name='exchange_onboarding'),
         ),

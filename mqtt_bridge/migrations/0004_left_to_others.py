@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('mqtt_bridge', '0003_name_the_journal'),
@@ -15,7 +18,7 @@ class Migration(migrations.Migration):
             name='outcome',
             field=models.CharField(choices=[('answered', 'Answered'), ('ignored', 'Ignored'), ('quarantined', 'Quarantined'), ('error', 'Error'), ('left', 'Left')], max_length=12),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='exchange',
             index=models.Index(condition=models.Q(('outcome', 'left')), fields=['received_at'], name='exchange_left'),
         ),

@@ -3,8 +3,11 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from mqtt_bridge.live_migrations import AddIndexLive
+
 
 class Migration(migrations.Migration):
+    atomic = False  # for AddIndexLive
 
     dependencies = [
         ('organizations', '0008_invitation'),
@@ -12,11 +15,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='auditevent',
             index=models.Index(fields=['at'], name='audit_event_at'),
         ),
-        migrations.AddIndex(
+        AddIndexLive(
             model_name='invitation',
             index=models.Index(fields=['expires_at'], name='invitation_expires_at'),
         ),
