@@ -19,7 +19,7 @@ from devices.models import (
     ServiceCallEvent,
 )
 from devices.presence import Presence, Watch
-from mqtt_bridge.protocol import mode_codes
+from mqtt_bridge.protocol import model_keys
 
 
 class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
@@ -51,7 +51,7 @@ class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
 
     def get_mode(self, state: DeviceState) -> str:
         """Empty if it was never reported."""
-        return "" if state.mode_code is None else mode_codes.describe(state.mode_code, state.device.model_key)
+        return "" if state.mode_code is None else model_keys.describe_mode(state.mode_code, state.device.model_key)
 
 
 class DeviceSerializer(IncludingSerializer):

@@ -12,7 +12,7 @@ from devices.diagnosis.onboarding import onboarding
 from devices.models import Device, Pairing
 from devices.presence import Presence, watch
 from mqtt_bridge.models import Exchange, PassingEvent
-from mqtt_bridge.protocol import mode_codes
+from mqtt_bridge.protocol import model_keys
 from organizations.admin.tenant import HISTORY_ROLE, may, readable, roles
 from organizations.models import AuditEvent, Role
 from organizations.tenancy import is_platform_staff, restrict
@@ -54,7 +54,9 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "presence": presence_word(device, now_watched.presence(state)),
         "bridge_alive": now_watched.bridge_alive,
         "needs": needs.needs(device, refused, remarks),
-        "mode": mode_codes.describe(state.mode_code, device.model_key) if state and state.mode_code is not None else "",
+        "mode": model_keys.describe_mode(state.mode_code, device.model_key)
+        if state and state.mode_code is not None
+        else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
         "map_query": f"mlat={state.latitude}&mlon={state.longitude}" if state and state.latitude is not None else "",
         "clock": clock(state.clock_skew_ms) if state else "",

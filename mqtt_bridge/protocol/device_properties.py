@@ -34,7 +34,7 @@ class Telemetry(Entry, frozen=True):
 
     latitude: Latitude | None = None  # of a dock or of an aircraft, whichever the topic names
     longitude: Longitude | None = None
-    mode_code: SmallInt | None = None  # in words: `mode_codes`
+    mode_code: SmallInt | None = None  # in words: `model_keys`
     firmware_version: Annotated[str, Meta(max_length=64)] | None = None  # in state frames, on change
     sub_device: OwnAircraft | None = None  # a dock's
     best_link_gateway: Sn = ""  # of an aircraft that several docks hear: the one it is linked through
