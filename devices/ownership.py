@@ -10,6 +10,7 @@ from datetime import datetime
 from django.apps import apps
 from django.conf import settings
 
+from devices.broker import accounts
 from devices.calls import ending
 from devices.live import broadcast
 from devices.models import UNKNOWN_STATE, Device, DeviceState
@@ -30,6 +31,7 @@ class Changes:
         self.now = now
         self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
         self.given: list[tuple[Device, str, dict[str, str]]] = []  # with the action and what else to record of it
+        self._proven: dict[str, Device] = {}  # those taken from an owner who could see or make their broker accounts
         self._events: list[AuditEvent] = []
 
     def take(self, device: Device, action: str) -> None:
@@ -44,6 +46,8 @@ class Changes:
         broadcast.tell_device([device])  # to the sockets of the owner that loses it
         if device.is_unproven:
             device.is_enabled = True
+        else:
+            self._proven[device.sn] = device
         device.organization = device.bound_at = device.bound_with = device.gateway = None
         device.claim, device.callsign = Claim.NONE, ""
         self.taken[device.sn] = device
@@ -84,8 +88,12 @@ class Changes:
                 update_fields=[*UNKNOWN_STATE, "cleared_at"],
             )
             ending.abandon(keys)
+            # The next owner's dock must not be open to those who know the secret of the last one's.
+            accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
+        if proven := [device.pk for device, _, _ in self.given if not device.is_unproven]:
+            accounts.follow_owners(proven)
         for device, action, more in self.given:
             after = {"organization": str(device.organization), "callsign": device.callsign}
             if device.bound_with:

@@ -1,5 +1,6 @@
-"""The rows: devices in `devices/models/devices.py`, service calls in `devices/models/calls.py`."""
+"""The rows: devices in `devices.py`, their accounts of the broker in `broker.py`, service calls in `calls.py`."""
 
+from devices.models.broker import BrokerAccount, BrokerAccountQuerySet
 from devices.models.calls import (
     OPEN_STATUSES,
     ServiceCall,
@@ -26,6 +27,8 @@ __all__ = [
     "SN_PATTERN",
     "UNINVITED",
     "UNKNOWN_STATE",
+    "BrokerAccount",
+    "BrokerAccountQuerySet",
     "Device",
     "DeviceAccount",
     "DeviceQuerySet",
