@@ -77,7 +77,8 @@ class Changes:
         journal and the audit trail stay with the organization that owned the device.
         """
         changed = list(devices)
-        Device.objects.write_fields((device for device in changed if not device._state.adding), _FIELDS)
+        known = [device for device in changed if not device._state.adding]
+        Device.objects.write_fields(known, _FIELDS)
         insert_many(Device, [device for device in changed if device._state.adding])
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
@@ -92,8 +93,8 @@ class Changes:
             accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
-        if proven := [device.pk for device, _, _ in self.given if not device.is_unproven]:
-            accounts.follow_owners(proven)
+        given = {device.pk for device, _, _ in self.given}
+        accounts.follow_owners([device.pk for device in known if device.pk in given and not device.is_unproven])
         for device, action, more in self.given:
             after = {"organization": str(device.organization), "callsign": device.callsign}
             if device.bound_with:

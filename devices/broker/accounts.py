@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
-from devices.models import BrokerAccount, BrokerAccountQuerySet, Device, Pairing
+from devices.models import BrokerAccount, Device, Pairing
 from devices.models.broker import Digest, generate_secret
 from mqtt_bridge.protocol import access
 from organizations import audit
@@ -126,7 +126,7 @@ def rotate(account: BrokerAccount, *, actor: Actor, valid_for: timedelta = OVERL
     A dock has two accounts at most. If it has two, the newer one gives way if it was never used, so that a lost sheet
     cuts nobody off; else the older one does. Raises ValidationError for an account that is not valid any more.
     """
-    device = account.device and Device.objects.filter(pk=account.device_id).lock_in_order().get()
+    device = account.device and Device.objects.lock_in_order().get(pk=account.device.pk)
     base = device.sn if device is not None else enrolment_name(account.organization)
     others = list(BrokerAccount.objects.filter(device=device).lock_in_order()) if device else _enrolling_as(base)
     now = timezone.now()
@@ -159,9 +159,7 @@ def revoke(accounts: Iterable[BrokerAccount], *, actor: Actor) -> list[BrokerAcc
     now = timezone.now()
     for row in rows:
         row.revoked_at, row.pending = now, ""
-    BrokerAccount.objects.filter(pk__in=[row.pk for row in rows]).update(
-        revoked_at=now, pending="", applied_at=None
-    )
+    BrokerAccount.objects.filter(pk__in=[row.pk for row in rows]).update(revoked_at=now, pending="", applied_at=None)
     audit.record(_event(actor, "revoke broker account", row) for row in rows)
     return rows
 
@@ -170,7 +168,7 @@ def revoke(accounts: Iterable[BrokerAccount], *, actor: Actor) -> list[BrokerAcc
 
 
 def end_of(device_keys: Collection[int], *, actor: Actor) -> None:
-    """Revoke what these docks have: they lost an owner, whose people know the secrets. Two statements if they have any."""
+    """Revoke what these docks have: they lost an owner, whose people know the secrets."""
     revoke(BrokerAccount.objects.filter(device__in=device_keys, revoked_at=None), actor=actor)
 
 
@@ -249,5 +247,9 @@ def _event(actor: Actor, action: str, row: BrokerAccount, **after: str) -> Audit
     subject = row.device or row
     expires = {"expires_at": row.expires_at.isoformat()} if row.expires_at and not after else {}
     return audit.event(
-        actor, action, subject, organization_id=row.organization_id, after={"username": row.username, **expires, **after}
+        actor,
+        action,
+        subject,
+        organization_id=row.organization_id,
+        after={"username": row.username, **expires, **after},
     )
