@@ -1,15 +1,21 @@
 """Reads settings from the environment. Every process refuses a wrong value, and names its variable.
 
-All functions raise ImproperlyConfigured with the name of the variable and what would be right.
+Each variable NAME may be given as NAME_FILE instead: the name of a file that holds the value. All functions raise
+ImproperlyConfigured with the name of the variable and what would be right.
 """
 
 import os
 import re
+import ssl
+from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
+from cryptography import x509
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+
+from mqtt_bridge.line.tls import Certificates
 
 SHORTEST_SECRET: Final = 50  # characters, as in Django's own check
 _FLAGS: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
@@ -22,8 +28,23 @@ def refuse(name: str, why: str) -> NoReturn:
 
 
 def text(name: str, *, default: str = "") -> str:
-    """The value unchanged; the default if it is missing or empty."""
-    return os.environ.get(name) or default
+    """The value unchanged, from a file without the white space around it; the default if it is missing or empty."""
+    value, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
+    if value and file:
+        refuse(name, f"is set twice: unset it or {name}_FILE.")
+    if file:
+        value = _content(f"{name}_FILE", file).decode(errors="replace").strip()
+    if not value.isprintable() or "\ufffd" in value:
+        refuse(f"{name}_FILE" if file else name, "holds more than one line, or characters that are no text.")
+    return value or default
+
+
+def _content(name: str, file: str) -> bytes:
+    """What this file holds, which the variable names."""
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        refuse(name, f"names {file!r}, which cannot be read: {error.strerror}.")
 
 
 def required(name: str, *, development: str) -> str:
@@ -49,12 +70,29 @@ def flag(name: str, *, default: bool) -> bool:
     return _FLAGS[value]
 
 
-def number(name: str, *, default: int, least: int = 1) -> int:
-    """A whole number, `least` or more."""
+def number(name: str, *, default: int, least: int = 1, most: int = 10**18) -> int:
+    """A whole number, from `least` to `most`."""
     value = text(name, default=str(default)).strip()
-    if not re.fullmatch(r"[0-9]{1,18}", value) or int(value) < least:
-        refuse(name, f"is {value!r}: write a whole number, {least} or more.")
+    if not re.fullmatch(r"[0-9]{1,18}", value) or not least <= int(value) <= most:
+        limit = f"{least} or more" if most == 10**18 else f"{least} to {most}"
+        refuse(name, f"is {value!r}: write a whole number, {limit}.")
     return int(value)
+
+
+def choice(name: str, *, default: str, choices: str) -> str:
+    """One of these words, in capital letters."""
+    value = text(name, default=default).strip().upper()
+    if value not in choices.split():
+        refuse(name, f"is {value!r}: write one of {choices}.")
+    return value
+
+
+def client_id(name: str, *, default: str) -> str:
+    """An MQTT client id that may be a part of a topic and of an access list."""
+    value = text(name, default=default)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        refuse(name, f"is {value!r}: write 1 to 64 letters, digits, dots, hyphens and underscores.")
+    return value
 
 
 def address(name: str, value: str, *, schemes: str) -> str:
@@ -79,6 +117,39 @@ def hosts(name: str, value: str) -> list[str]:
     for host in found:
         if not _HOST.fullmatch(host):
             refuse(name, f"has {host!r}: write host names, separated by commas, without scheme and port.")
+    return found
+
+
+def host(name: str, *, default: str) -> str:
+    """One host name or IP address."""
+    value = text(name, default=default)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+", value):
+        refuse(name, f"is {value!r}: write a host name, without scheme and port.")
+    return value
+
+
+def certificates(ca: str, certificate: str, key: str) -> Certificates:
+    """The files of these variables, if TLS can use them."""
+    found = Certificates(text(ca), text(certificate), text(key))
+    names = {ca: found.ca_file, certificate: found.client_cert_file}
+    for name, file in names.items():
+        content = _content(name, file) if file else b""
+        try:
+            if file and not x509.load_pem_x509_certificates(content):
+                raise ValueError("empty")
+        except ValueError as error:
+            refuse(name, f"names {file!r}, which holds no certificate in PEM format ({error}).")
+    if found.client_key_file and not found.client_cert_file:
+        refuse(key, f"is set without {certificate}.")
+    if found.client_key_file:
+        _content(key, found.client_key_file)
+    if found.client_cert_file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                found.client_cert_file, found.client_key_file or None, password=""
+            )
+        except ssl.SSLError as error:
+            refuse(key, f"must name the key of {certificate}, in PEM format, without a password ({error.reason}).")
     return found
 
 

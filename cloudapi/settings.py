@@ -8,7 +8,21 @@ import environ
 from csp.constants import SELF
 
 from cloudapi.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
-from cloudapi.environment import address, fernet_keys, flag, hosts, number, required, secret_key, text, tile_origins
+from cloudapi.environment import (
+    address,
+    certificates,
+    choice,
+    client_id,
+    fernet_keys,
+    flag,
+    host,
+    hosts,
+    number,
+    required,
+    secret_key,
+    text,
+    tile_origins,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -217,13 +231,18 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING", "filters": ["first_line"]},
     },
-    "root": {"handlers": ["console"], "level": text("LOG_LEVEL", default="INFO")},
+    "root": {
+        "handlers": ["console"],
+        "level": choice("LOG_LEVEL", default="INFO", choices="DEBUG INFO WARNING ERROR CRITICAL"),
+    },
 }
 
 # --- MQTT: the server's own connection ---------------------------------------------------------
 
 MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883"), schemes="mqtt mqtts tcp ssl")
-MQTT_CLIENT_ID = text("MQTT_CLIENT_ID", default="dock-cloud-bridge")
+# Whom we trust and how we prove who we are where an address is mqtts://.
+MQTT_CERTIFICATES = certificates("MQTT_CA_FILE", "MQTT_CLIENT_CERT_FILE", "MQTT_CLIENT_KEY_FILE")
+MQTT_CLIENT_ID = client_id("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers; docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))
@@ -333,8 +352,8 @@ DOCK_MQTT_PASSWORD = text("DOCK_MQTT_PASSWORD")
 DJI_APP_ID = text("DJI_APP_ID")
 DJI_APP_KEY = text("DJI_APP_KEY")
 DJI_APP_LICENSE = text("DJI_APP_LICENSE")
-NTP_SERVER_HOST = text("NTP_SERVER_HOST", default="pool.ntp.org")
-NTP_SERVER_PORT = number("NTP_SERVER_PORT", default=123)
+NTP_SERVER_HOST = host("NTP_SERVER_HOST", default="pool.ntp.org")
+NTP_SERVER_PORT = number("NTP_SERVER_PORT", default=123, most=65535)
 CONFIG_REPLY_RESULT = flag("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1
 
 # --- licenses -------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Bridge:
 
     def __init__(self, *, url: str, client_id: str) -> None:
         self.counters: Counter[str] = Counter()
-        self._address = parse_url(url)
+        self._address = parse_url(url, settings.MQTT_CERTIFICATES)
         self._shown_url = redact_url(url)
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"

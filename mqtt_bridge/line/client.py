@@ -1,7 +1,6 @@
 """MQTT clients as this project needs them: the only module that imports paho."""
 
 import socket
-import ssl
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,13 +8,16 @@ from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates, build_context, explain
+
 __all__ = [
+    "DEFAULT_CERTIFICATES",
     "KEEPALIVE",
     "MQTT_ERR_NO_CONN",
     "MQTT_ERR_SUCCESS",
@@ -24,6 +26,7 @@ __all__ = [
     "SESSION_TAKEN_OVER",
     "UNSPECIFIED",
     "Address",
+    "Certificates",
     "Client",
     "ConnectFlags",
     "DisconnectFlags",
@@ -34,6 +37,7 @@ __all__ = [
     "build_client",
     "connect_properties",
     "cut",
+    "explain_end",
     "parse_url",
     "publish_properties",
     "redact_url",
@@ -58,9 +62,14 @@ class Address(NamedTuple):
     tls: bool
     username: str | None
     password: str | None
+    certificates: Certificates = DEFAULT_CERTIFICATES
+
+    def explain(self, error: OSError) -> str:
+        """What it means that no connection was made."""
+        return explain(str(error), self.host) if self.tls else str(error)
 
 
-def parse_url(url: str) -> Address:
+def parse_url(url: str, certificates: Certificates = DEFAULT_CERTIFICATES) -> Address:
     """Read `mqtt://user:password@host:port` (`mqtts://` for TLS, `tcp://` as DJI writes it).
 
     Raises ValueError for another scheme, a missing host or a port out of range.
@@ -75,6 +84,7 @@ def parse_url(url: str) -> Address:
         tls=scheme == "mqtts",
         username=unquote(parts.username) if parts.username is not None else None,
         password=unquote(parts.password) if parts.password is not None else None,
+        certificates=certificates,
     )
 
 
@@ -99,7 +109,10 @@ def build_client(
 
     A lost connection is the owner's to replace with a new client: paho would re-send by itself what was
     published while it was disconnected, with its expiry started anew.
+
+    Raises OSError if a file that TLS needs is no use.
     """
+    errors: list[str] = []
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
@@ -107,17 +120,37 @@ def build_client(
         clean_session=clean_start if protocol == MQTTProtocolVersion.MQTTv311 else None,
         manual_ack=manual_ack,
         reconnect_on_failure=False,
+        userdata=errors,  # its callbacks say only that the network failed, not why
     )
     client.max_inflight_messages_set(window)
     if address.username is not None:
         client.username_pw_set(address.username, address.password)
     if address.tls:
-        client.tls_set_context(ssl.create_default_context())
+        client.tls_set_context(build_context(address.certificates))
+
+    def note_error(client: Client, _data: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:
+            errors.append(text)
+        elif text.startswith("Received CONNACK"):
+            client.on_log = None  # it costs time with each packet
+
+    client.on_log = note_error
     # Nagle with delayed acknowledgements costs 40 ms per QoS 1 round trip (docs/reliability.md).
     client.on_socket_open = lambda _client, _userdata, sock: cast("socket.socket", sock).setsockopt(
         socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
     )
     return client
+
+
+def explain_end(client: Client, address: Address) -> str:
+    """What it probably means that the broker hung up before its first answer."""
+    if not address.tls:
+        return "the broker hung up before it answered: a port with TLS needs mqtts://"
+    for error in client.user_data_get():
+        if "alert" in error:  # with TLS 1.3 the broker's verdict on us comes after the handshake
+            return explain(error, address.host)
+    what = "refuse our" if address.certificates.client_cert_file else "require a"
+    return f"the broker hung up before it answered: it may {what} client certificate (MQTT_CLIENT_CERT_FILE)"
 
 
 def cut(client: Client) -> None:

@@ -20,6 +20,7 @@ from mqtt_bridge.line.client import (
     ReasonCode,
     build_client,
     connect_properties,
+    explain_end,
     publish_properties,
     subscriptions,
 )
@@ -67,6 +68,7 @@ class Connection:
         window: int = PUBLISH_WINDOW,
     ) -> None:
         self.lost: str = ""  # why the connection is gone, once it is
+        self._has_answered = False
         self._is_closed_by_broker = False
         self._client_id = client_id
         self.broker_window = window  # how many unacknowledged publishes the broker takes
@@ -74,13 +76,16 @@ class Connection:
         self._filters = filters
         self._unwanted = unwanted  # what the session may still be subscribed to
         self._ready = threading.Event()
-        self._client: Client = build_client(
-            address,
-            client_id=client_id,
-            manual_ack=self.qos > 0,
-            clean_start=self.clean_start,
-            window=window,
-        )
+        try:
+            self._client = build_client(
+                address,
+                client_id=client_id,
+                manual_ack=self.qos > 0,
+                clean_start=self.clean_start,
+                window=window,
+            )
+        except OSError as error:
+            raise BrokerUnavailableError(f"no TLS with our certificates: {error}") from error
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -101,7 +106,8 @@ class Connection:
                 properties=properties,
             )
         except OSError as error:
-            raise BrokerUnavailableError(f"{self._address.host}:{self._address.port}: {error}") from None
+            cause = self._address.explain(error)
+            raise BrokerUnavailableError(f"{self._address.host}:{self._address.port}: {cause}") from None
         self._client.loop_start()
         if not self._ready.wait(CONNECT_TIMEOUT) or self.lost:
             self.close()
@@ -125,6 +131,7 @@ class Connection:
             self.lost = f"refused: {reason}"
             self._ready.set()
             return
+        self._has_answered = True
         self.broker_window = getattr(properties, "ReceiveMaximum", 65535)
         if self._unwanted:
             client.unsubscribe(list(self._unwanted))
@@ -146,6 +153,8 @@ class Connection:
             # Not every broker says that it gave our client id to another client: Mosquitto just hangs up.
             if reason.value == SESSION_TAKEN_OVER:
                 self.lost = f"another client connected as {self._client_id!r}; {_WHAT_TO_DO}"
+            elif not self._has_answered:
+                self.lost = explain_end(self._client, self._address)
             elif reason.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server:
                 self.lost = (
                     "the broker closed the connection and gave no reason: it stopped, or another client connected as "

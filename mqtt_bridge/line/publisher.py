@@ -12,11 +12,13 @@ from uuid import uuid4
 from django.conf import settings
 
 from mqtt_bridge.line.client import (
+    DEFAULT_CERTIFICATES,
     KEEPALIVE,
     MQTT_ERR_NO_CONN,
     NO_MATCHING_SUBSCRIBERS,
     PUBLISH_WINDOW,
     Address,
+    Certificates,
     Client,
     ConnectFlags,
     DisconnectFlags,
@@ -25,6 +27,7 @@ from mqtt_bridge.line.client import (
     build_client,
     connect_properties,
     cut,
+    explain_end,
     parse_url,
     publish_properties,
     redact_url,
@@ -32,7 +35,7 @@ from mqtt_bridge.line.client import (
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 3.0  # seconds, for TCP and again for the broker's answer
+CONNECT_TIMEOUT = 3.0  # seconds, for TCP, again for TLS, and again for the broker's answer
 PUBACK_TIMEOUT = 3.0  # seconds
 RETRY_PAUSE = 1.0  # seconds after a failed connect in which nobody tries again
 CLOSE_TIMEOUT = 1.0  # seconds
@@ -61,26 +64,26 @@ class Message(NamedTuple):
 class Publisher:
     """A connection to the broker that is replaced, never repaired, when it fails. For many threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, certificates: Certificates = DEFAULT_CERTIFICATES) -> None:
         """Raises ValueError for what is not an MQTT address."""
-        self._address = parse_url(url)
+        self._address = parse_url(url, certificates)
         self._shown_url = redact_url(url)
         self._line: _Line | None = None
         self._opening = threading.Lock()
         self._not_before = 0.0
 
     def connect(self) -> bool:
-        """Whether there is a connection, made if need be; takes at most six seconds."""
+        """Whether there is a connection, made if need be; takes at most nine seconds, six without TLS."""
         with self._opening:
             if self._line is not None and not self._line.is_lost:
                 return True
             if monotonic() < self._not_before:
                 return False
-            line = _Line(self._address)
             try:
+                line = _Line(self._address)
                 line.open()
             except OSError as error:
-                logger.warning("No connection to the broker at %s: %s", self._shown_url, error)
+                logger.warning("No connection to the broker at %s: %s", self._shown_url, self._address.explain(error))
                 self._not_before = monotonic() + RETRY_PAUSE
                 self._line = None
                 return False
@@ -235,7 +238,7 @@ class _Line:
         _properties: Properties | None,
     ) -> None:
         if not self._ready.is_set():
-            self._refusal = str(reason)
+            self._refusal = explain_end(self._client, self._address)
         self._ended.set()
         with self._lock:
             fates = list(self._fates.values())
@@ -254,5 +257,6 @@ def publisher() -> Publisher:
     """This process's publisher to `settings.MQTT_URL`, made at its first use."""
     process = os.getpid()
     if process not in _publishers:
-        _publishers.setdefault(process, Publisher(settings.MQTT_URL))  # of two threads the first wins
+        # Of two threads the first wins.
+        _publishers.setdefault(process, Publisher(settings.MQTT_URL, settings.MQTT_CERTIFICATES))
     return _publishers[process]

@@ -9,7 +9,17 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from mqtt_bridge.line.client import KEEPALIVE, MQTTProtocolVersion, build_client, connect_properties, parse_url
+from mqtt_bridge.line.client import (
+    DEFAULT_CERTIFICATES,
+    KEEPALIVE,
+    Address,
+    Certificates,
+    MQTTProtocolVersion,
+    build_client,
+    connect_properties,
+    explain_end,
+    parse_url,
+)
 
 T = TypeVar("T")
 
@@ -54,7 +64,7 @@ class Link:
 
     def __init__(
         self,
-        url: str,
+        address: Address,
         *,
         client_id: str,
         mqtt: str,
@@ -64,7 +74,7 @@ class Link:
         will: tuple[str, bytes] | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._address = parse_url(url)
+        self._address = address
         self._version = PROTOCOLS[mqtt]
         self._session_expiry = session_expiry
         self._client = build_client(
@@ -88,7 +98,12 @@ class Link:
             properties = connect_properties(session_expiry=self._session_expiry, receive_maximum=RECEIVE_MAXIMUM)
             dial = partial(dial, clean_start=not self._session_expiry, properties=properties)
         # Blocks on DNS, TCP and TLS, so it runs in a thread; the CONNECT packet leaves from there too.
-        await asyncio.to_thread(dial)
+        try:
+            await asyncio.to_thread(dial)
+        except OSError as error:
+            if not self._address.tls:
+                raise
+            raise ConnectionError(self._address.explain(error)) from error
 
         # paho holds locks while it calls these: they only note what happened.
 
@@ -125,7 +140,7 @@ class Link:
         client, loop = self._client, self._loop
         sock = client.socket()
         if sock is None:
-            raise ConnectionError("The broker closed the connection at once.")
+            raise ConnectionError(explain_end(client, self._address))
         descriptor = sock.fileno()  # kept: a closed socket no longer knows its own
 
         def read() -> None:
@@ -161,7 +176,8 @@ class Link:
         for puback in self._pubacks.values():
             _settle(puback, None)
         self._pubacks.clear()
-        lost = ConnectionError(f"The connection ended: {reason}.")
+        cause = reason if self._connack.done() else explain_end(self._client, self._address)
+        lost = ConnectionError(f"The connection ended: {cause}.")
         for answer in (self._connack, self._suback):
             if not answer.done():
                 answer.set_exception(lost)
@@ -228,8 +244,8 @@ class Connection:
         timeout: float = 10.0,
         backoff: tuple[float, float] = (0.5, 30.0),
         will: tuple[str, bytes] | None = None,
+        certificates: Certificates = DEFAULT_CERTIFICATES,
     ) -> None:
-        parse_url(url)
         if mqtt not in PROTOCOLS:
             raise ValueError(f"Unknown MQTT version {mqtt!r}: expected one of {', '.join(PROTOCOLS)}.")
         self.url = url
@@ -240,7 +256,7 @@ class Connection:
         self._opened = asyncio.Event()
         self._build_link = partial(
             Link,
-            url,
+            parse_url(url, certificates),
             client_id=client_id,
             mqtt=mqtt,
             session_expiry=session_expiry,

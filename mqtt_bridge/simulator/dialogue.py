@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
+from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates
 from mqtt_bridge.simulator import checks
 from mqtt_bridge.simulator.checks import Json, Question
 from mqtt_bridge.simulator.connection import Connection, Incoming
@@ -45,6 +46,7 @@ class Options:
     mqtt: str = "5"  # or "3.1.1"
     session_expiry: int = 0  # above 0 the broker keeps what it could not deliver
     connect_timeout: float = 10.0
+    certificates: Certificates = DEFAULT_CERTIFICATES  # for mqtts://
     backoff: tuple[float, float] = (0.5, 30.0)  # first and longest pause between connection attempts
     onboard: bool = True  # False: connect, then send only what a test asks for
     aircraft_stays_on: float = 0.0  # in an idle dock, from the end of the onboarding until it is switched off
@@ -142,6 +144,7 @@ class Dialogue(Hardware):
             timeout=options.connect_timeout,
             backoff=options.backoff,
             will=will if "last-will" in self.habits else None,
+            certificates=options.certificates,
         )
         self._endless = Patience(None, options.reply_timeout)
         self._open: dict[str, _Open] = {}  # by tid

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from mqtt_bridge import router
+from mqtt_bridge.line.tls import Certificates, build_context
 from mqtt_bridge.simulator import commands
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.faults import FAULTS
@@ -23,6 +24,9 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--count", type=int, default=1, help="docks, each with its aircraft")
         add("--mqtt-url", required=True, help="mqtt://user:password@host:port, or mqtts://")
+        add("--ca-file", default="", help="for mqtts://: the broker's authority; the system's if left out")
+        add("--client-cert-file", default="", help="for a broker that wants one; all docks use it")
+        add("--client-key-file", default="", help="left out: the key is in the file of the certificate")
         add("--organization-id", default="", help="what a technician types into Pilot 2")
         add("--binding-code", default="", help="what a technician types into Pilot 2")
         add("--sn-prefix", default="SIMDOCK", help="five digits follow; the aircraft's ends in A")
@@ -53,6 +57,9 @@ class Command(BaseCommand):
         *,
         count: int,
         mqtt_url: str,
+        ca_file: str,
+        client_cert_file: str,
+        client_key_file: str,
         organization_id: str,
         binding_code: str,
         sn_prefix: str,
@@ -72,7 +79,9 @@ class Command(BaseCommand):
         routes = getattr(settings, "MQTT_ROUTES", None)
         if routes:  # without a server's settings docks have the simulator's own services
             commands.learn(router.tables(routes).SIMULATED)
+        certificates = Certificates(ca_file, client_cert_file, client_key_file)
         try:
+            build_context(certificates)
             fleet = Fleet(
                 count=count,
                 mqtt_url=mqtt_url,
@@ -83,10 +92,10 @@ class Command(BaseCommand):
                 misbehave=misbehave,
                 faults=faults,
                 habits=habits,
-                options=Options(osd_rate=rate),
+                options=Options(osd_rate=rate, certificates=certificates),
                 on_step=print_step,
             )
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise CommandError(str(error)) from error
         within = timeout if exit_when_onboarded else None
         onboarded = asyncio.run(run_until_signal(fleet, onboarded_within=within))
