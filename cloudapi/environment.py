@@ -107,7 +107,11 @@ def address(name: str, value: str, *, schemes: str) -> str:
         is_right = False
     if not is_right or re.search(r"\s", value):
         # The value is not shown: it may hold a password.
-        refuse(name, f"is not an address like {allowed[0]}://host:port (or {', '.join(allowed[1:])}).")
+        refuse(
+            name,
+            f"is not an address like {allowed[0]}://host:port (or {', '.join(allowed[1:])}); in a password, "
+            "special characters are percent-encoded (%40 for @).",
+        )
     return value
 
 

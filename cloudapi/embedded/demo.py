@@ -1,7 +1,6 @@
 """The whole server in one process, with simulated docks: what `make demo` runs."""
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from cloudapi.embedded.demo_welcome import stopped_at, welcome
 from cloudapi.embedded.programs import ProgramMissingError
 from cloudapi.embedded.servers import HOST, Mosquitto, ServerError
 from cloudapi.embedded.worker import WorkerError, running_worker
+from cloudapi.environment import text
 from cloudapi.mqtt_routes import SIMULATED
 from mqtt_bridge.bridge import Bridge
 from mqtt_bridge.simulator import commands
@@ -42,7 +42,7 @@ def run(*, port: int, docks: int, say: Say, data: Path = DATA) -> None:
     """
     if not settings.DEBUG:
         raise DemoError("The demo has well-known passwords; it does not run with DEBUG off.")
-    if os.environ.get("DATABASE_URL"):
+    if text("DATABASE_URL"):
         raise DemoError("The demo has well-known passwords; it does not write into the database of DATABASE_URL.")
     listener = listen(port)
     server = uvicorn.Server(
@@ -127,7 +127,7 @@ def _start_broker_on(port: int | None) -> Mosquitto:
 def configure(address: str, broker_port: int) -> None:
     """Give the settings what the environment lacks, and no Redis: another server may use it."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "cloudapi.embedded.memory_layer.MemoryChannelLayer"}}
-    if not os.environ.get("PUBLIC_URL"):
+    if not text("PUBLIC_URL"):
         settings.PUBLIC_URL = f"http://{address}"
     for_docks = {
         "DJI_APP_ID": "100001",

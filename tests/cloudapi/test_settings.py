@@ -2,12 +2,17 @@
 
 import json
 import os
+import re
+import subprocess
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from django.core.exceptions import ImproperlyConfigured
 
 from cloudapi.environment import tile_origins
 from tests import fork_server
+from tests.certificates import Authority
+from tests.fork_server import ROOT
 
 PRODUCTION = {
     "DEBUG": "false",
@@ -17,6 +22,7 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "docks.example.com",
     "DATABASE_URL": "postgres://docks@127.0.0.1/docks",
 }
+REQUIRED = sorted(PRODUCTION.keys() - {"DEBUG"})
 
 
 def manage(*arguments, **changes):
@@ -34,7 +40,7 @@ def test_production_starts_when_it_is_told_all_that_it_needs():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_URL"])
+@pytest.mark.parametrize("name", REQUIRED)
 def test_production_does_not_start_without(name):
     done = check(**{name: ""})
     assert f"{name} must be set when DEBUG is off" in done.stderr
@@ -61,38 +67,132 @@ WRONG = [
     ("MQTT_URL", "http://127.0.0.1", "mqtt://host:port"),
     ("MQTT_URL", "mqtt://broker:99999", "mqtt://host:port"),
     ("DOCK_MQTT_URL", "broker.example.com", "ssl://host:port"),
+    ("DATABASE_URL", "postgres://docks:p/w@127.0.0.1/docks", "percent-encoded"),
     ("JOURNAL_DAYS", "0", "a whole number, 1 or more"),
     ("JOURNAL_DAYS", "-3", "a whole number, 1 or more"),
-    ("AUDIT_DAYS", "two years", "a whole number, 1 or more"),
-    ("WEB_THREADS", "0", "a whole number, 1 or more"),
-    ("SECURE_SSL_REDIRECT", "maybe", "write true or false"),
+    ("MQTT_CLIENT_ID", "a bridge/+", "letters, digits"),
+    ("MQTT_CA_FILE", "/nowhere/ca.pem", "which cannot be read: No such file"),
+    ("MQTT_CA_FILE", __file__, "holds no certificate in PEM format"),
+    ("MQTT_CLIENT_CERT_FILE", __file__, "holds no certificate in PEM format"),
+    ("MQTT_CLIENT_KEY_FILE", __file__, "is set without MQTT_CLIENT_CERT_FILE"),
+    ("NTP_SERVER_HOST", "ntp://pool.ntp.org", "write a host name"),
+    ("NTP_SERVER_PORT", "70000", "a whole number, 1 to 65535"),
+    ("LOG_LEVEL", "loud", "write one of DEBUG INFO"),
     ("MAP_TILE_URL", "tile.example.org", "not an address like https://tile.example.org/"),
 ]
+FLAGS = {"CONFIG_REPLY_RESULT", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT"}
+# Any line of text is right. MQTT_LEAVE_METHODS is refused by a check of Django, see below.
+ANY_LINE = {
+    *("DJI_APP_ID", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD", "DOCK_MQTT_USERNAME"),
+    *("MAP_TILE_ATTRIBUTION", "MQTT_LEAVE_METHODS"),
+}
+DOCUMENT = (ROOT / "docs/configuration.md").read_text()
+DOCUMENTED = {
+    name for row in re.findall(r"^\| (`[^|]+) \|", DOCUMENT, re.MULTILINE) for name in re.findall(r"`([A-Z_]+)`", row)
+}
+# The rest are whole numbers.
+NUMBERS = DOCUMENTED - FLAGS - ANY_LINE - {name for name, _, _ in WRONG} | {"JOURNAL_DAYS"}
+WRONG += [(name, "maybe", "write true or false") for name in FLAGS]
+WRONG += [(name, "two", "write a whole number") for name in NUMBERS]
+WRONG += [(name, "a\nb", "holds more than one line") for name in DOCUMENTED]
+
 LOAD = """
 import importlib, json, os, sys
 from cloudapi import settings
-for name, value in json.loads(sys.argv[1]):
-    before = os.environ.get(name)
-    os.environ[name] = value
+whole = dict(os.environ)
+for changes in json.loads(sys.argv[1]):
+    os.environ.update(changes)
     try:
         importlib.reload(settings)
         print("taken")
     except Exception as error:
         print(type(error).__name__, error)
-    os.environ.pop(name) if before is None else os.environ.update({name: before})
+    os.environ.clear()
+    os.environ.update(whole)
 """
 
 
-def test_what_is_wrong_is_refused_by_its_name_and_told_without_passwords():
+def load(changes):
+    """What the settings say to each of these changes of production's environment: "taken", or the error."""
+    done = fork_server.run(["-c", LOAD, json.dumps(changes)], env=os.environ | PRODUCTION)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_is_wrong_is_refused_by_its_name_and_told_without_passwords(report):
     """Every process reads the settings first, so one is enough to try the values."""
-    values = json.dumps([(name, value) for name, value, _ in WRONG])
-    told = fork_server.run(["-c", LOAD, values], env=os.environ | PRODUCTION).stdout.splitlines()
-    assert len(told) == len(WRONG), told
-    for (name, value, words), line in zip(WRONG, told, strict=True):
+    for (name, value, words), line in zip(WRONG, load([{name: value} for name, value, _ in WRONG]), strict=True):
         assert line.startswith(f"ImproperlyConfigured {name} "), (name, value, line)
-        assert words in line
-    secret = json.dumps([("DATABASE_URL", "mysql://docks:hush@127.0.0.1/docks"), ("MQTT_URL", "x://a:hush@b")])
-    assert "hush" not in fork_server.run(["-c", LOAD, secret], env=os.environ | PRODUCTION).stdout
+        assert words in line, (name, value, line)
+    secrets = [{"DATABASE_URL": "mysql://docks:hush@127.0.0.1/docks"}, {"MQTT_URL": "x://a:hush@b"}]
+    assert "hush" not in str(load(secrets))
+    report(f"{len(WRONG)} wrong values of {len(DOCUMENTED)} documented variables, each refused by its name")
+
+
+def test_each_variable_may_be_the_content_of_a_file(tmp_path, report):
+    """Unreadable, two values and a second line are refused; white space around the value is not part of it."""
+    lines, empty = tmp_path / "lines", tmp_path / "empty"
+    lines.write_text("one\ntwo\n")
+    empty.write_text("\n")
+    wrong = {
+        "_FILE names '/nowhere', which cannot be read: No such file or directory.": {"": "", "_FILE": "/nowhere"},
+        " is set twice: unset it or {}_FILE.": {"": "1", "_FILE": str(lines)},
+        "_FILE holds more than one line": {"": "", "_FILE": str(lines)},
+    }
+    tries = [(name, words, change) for name in sorted(DOCUMENTED) for words, change in wrong.items()]
+    answers = load([{name + end: value for end, value in change.items()} for name, _, change in tries])
+    for (name, words, _), line in zip(tries, answers, strict=True):
+        assert line.startswith(f"ImproperlyConfigured {name}{words.format(name)}"), line
+    names = sorted(DOCUMENTED)
+    answers = load([{name: "", f"{name}_FILE": str(empty)} for name in names])
+    missing = [f"ImproperlyConfigured {name} must be set when DEBUG is off" for name in REQUIRED]
+    assert [line.partition(";")[0] for line in answers if line != "taken"] == missing
+    report(f"{len(tries)} wrong NAME_FILE of {len(names)} variables, each refused by its name")
+
+
+def test_the_value_in_a_file_is_taken(tmp_path):
+    script = "from django.conf import settings as s; print(s.DATABASES['default']['PASSWORD'], s.JOURNAL_DAYS)"
+    files = {name: tmp_path / name for name in ("DATABASE_URL", "JOURNAL_DAYS")}
+    files["DATABASE_URL"].write_text(" postgres://docks:a%2Fb%40c%23d@127.0.0.1/docks\n")
+    files["JOURNAL_DAYS"].write_text("7\n")
+    given = dict.fromkeys(files, "") | {f"{name}_FILE": str(file) for name, file in files.items()}
+    assert manage("shell", "-v0", "-c", script, **given).stdout == "a/b@c#d 7\n"
+
+
+def test_every_variable_is_documented_and_comes_through_one_door():
+    script = """
+from cloudapi import environment
+names, read = [], environment.text
+environment.text = lambda name, **options: names.append(name) or read(name, **options)
+from cloudapi import settings
+print(*names)
+"""
+    asked = fork_server.run(["-c", script], env=os.environ | PRODUCTION).stdout.split()
+    assert set(asked) == DOCUMENTED
+    listed = subprocess.run(["git", "grep", "-l", "os.environ", "*.py"], cwd=ROOT, capture_output=True, text=True)
+    own = {name for name in listed.stdout.split() if not name.startswith(("tests/", "benchmarks/", "docs/"))}
+    # What starts programs passes the environment on; the others say where Django's settings are.
+    starting = {f"cloudapi/embedded/{name}.py" for name in ("lifecycle", "programs")}
+    assert own - starting <= {"cloudapi/environment.py", "cloudapi/asgi.py", "cloudapi/celery.py", "manage.py"}
+
+
+def test_files_of_certificates_must_fit_together(tmp_path):
+    authority = Authority(tmp_path)
+    (certificate, key), (_, other_key) = authority.issue("bridge"), authority.issue("other")
+    locked = tmp_path / "locked.key"
+    key_itself = serialization.load_pem_private_key(key.read_bytes(), None)
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked.write_bytes(key_itself.private_bytes(*encoding, serialization.BestAvailableEncryption(b"a password")))
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+
+    def given(certificate, key=""):
+        return {"MQTT_CLIENT_CERT_FILE": str(certificate), "MQTT_CLIENT_KEY_FILE": str(key)}
+
+    right = [given(certificate, key), given(both), {"MQTT_CA_FILE": str(authority.ca_file)}]
+    assert load(right) == ["taken"] * 3
+    for line in load([given(certificate, other_key), given(certificate, locked), given(certificate)]):
+        assert line.startswith("ImproperlyConfigured MQTT_CLIENT_KEY_FILE must name the key of MQTT_CLIENT_CERT_FILE")
 
 
 @pytest.mark.parametrize(

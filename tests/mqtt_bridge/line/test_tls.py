@@ -4,18 +4,20 @@ import logging
 import os
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from cloudapi.embedded.lifecycle import free_port
+from mqtt_bridge.line import publisher as publisher_module
 from mqtt_bridge.line.client import Certificates, parse_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, ControlConnection, TelemetryConnection
-from mqtt_bridge.line.publisher import Publisher, Receipt
+from mqtt_bridge.line.publisher import Publisher, Receipt, publisher
 from mqtt_bridge.line.tls import build_context
 from mqtt_bridge.simulator.connection import Connection
 from tests.certificates import DAY, Authority
-from tests.stack import Mosquitto, wait_for
+from tests.stack import CODE, Mosquitto, running_stack, wait_for
 
 HOST = "127.0.0.1"
 
@@ -182,6 +184,25 @@ async def test_all_are_back_after_the_broker_got_a_new_certificate(tmp_path, cap
         assert worker.publish("a", b"2", qos=1, expiry=9) is Receipt.DELIVERED
         worker.close()
         await dock.close()
+
+
+def test_bridge_worker_and_simulated_docks_take_their_certificates_from_the_settings(
+    listeners, clients, prepared, tmp_path, settings, monkeypatch
+):
+    """A dock is bound over TLS, both sides with a client certificate; then a worker's publisher reaches the broker."""
+    broker, url = nullcontext(SimpleNamespace(url=listeners.url("wants certificate"))), listeners.url
+    ca, certificate, key = clients["right"]
+    env = {"MQTT_CA_FILE": ca, "MQTT_CLIENT_CERT_FILE": certificate, "MQTT_CLIENT_KEY_FILE": key}
+    with running_stack("sqlite", tmp_path, broker=broker, template=prepared("sqlite"), **env) as stack:
+        stack.start_bridge()
+        options = ["--ca-file", ca, "--client-cert-file", certificate, "--client-key-file", key]
+        options += ["--organization-id", "12345678", "--binding-code", CODE, "--exit-when-onboarded"]
+        stack.manage("simulate_docks", "--mqtt-url", url("wants certificate"), *options)
+        assert stack.bound()["SIMDOCK00001"] == "12345678"
+    monkeypatch.setattr(publisher_module, "_publishers", {})
+    settings.MQTT_URL, settings.MQTT_CERTIFICATES = url("wants certificate"), clients["right"]
+    with closing(publisher()) as line:
+        assert line.connect()
 
 
 def test_a_round_trip_over_tls_takes_no_longer(listeners, clients, report):
