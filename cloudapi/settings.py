@@ -169,7 +169,7 @@ if not DEBUG:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$", r"^mqtt/(auth|acl)$"]
     if PUBLIC_URL.startswith("http://"):
         SECURE_REDIRECT_EXEMPT.append(r"^license-files/")  # the address that docks get must not redirect them
 
@@ -243,6 +243,8 @@ MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883")
 # Whom we trust and how we prove who we are where an address is mqtts://.
 MQTT_CERTIFICATES = certificates("MQTT_CA_FILE", "MQTT_CLIENT_CERT_FILE", "MQTT_CLIENT_KEY_FILE")
 MQTT_CLIENT_ID = client_id("MQTT_CLIENT_ID", default="dock-cloud-bridge")
+# What EMQX shows when it asks /mqtt/auth and /mqtt/acl; without one neither is there.
+MQTT_AUTH_SECRET = text("MQTT_AUTH_SECRET") and secret_key("MQTT_AUTH_SECRET", text("MQTT_AUTH_SECRET"))
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers; docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))
@@ -347,6 +349,9 @@ CHANNEL_LAYERS = {
 # --- what docks receive ------------------------------------------------------------------------
 
 DOCK_MQTT_URL = address("DOCK_MQTT_URL", text("DOCK_MQTT_URL"), schemes="ssl tcp mqtts mqtt")
+DOCK_ENROLMENT_URL = (
+    address("DOCK_ENROLMENT_URL", text("DOCK_ENROLMENT_URL"), schemes="ssl tcp mqtts mqtt") or DOCK_MQTT_URL
+)
 DOCK_MQTT_USERNAME = text("DOCK_MQTT_USERNAME")
 DOCK_MQTT_PASSWORD = text("DOCK_MQTT_PASSWORD")
 DJI_APP_ID = text("DJI_APP_ID")

@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from cloudapi.web import health
+from devices.broker import http as broker
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
 from licenses import views as licenses
 from organizations.views import welcome
@@ -17,6 +18,9 @@ urlpatterns = [
     # docks come here without a session
     path("license-files/<str:token>/", licenses.license_file),
     path("license-files/<str:token>/<str:name>", licenses.license_file, name="license_file"),
+    # EMQX asks here, with a secret of its own
+    path("mqtt/auth", broker.auth),
+    path("mqtt/acl", broker.acl),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

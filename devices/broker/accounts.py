@@ -108,7 +108,7 @@ def is_reserved(name: str) -> bool:
     """
     urls = [getattr(settings, name, "") for name in ("MQTT_URL", "MQTT_ADMIN_URL", "ENROLMENT_MQTT_ADMIN_URL")]
     names = {unquote(urlsplit(url).username or "").lower() for url in urls} | {settings.DOCK_MQTT_USERNAME.lower()}
-    return name.lower() in names or name.lower().startswith((*RESERVED, settings.MQTT_CLIENT_ID.lower()))
+    return name.lower() in names - {""} or name.lower().startswith((*RESERVED, settings.MQTT_CLIENT_ID.lower()))
 
 
 def enrolment_name(organization: Organization | None) -> str:

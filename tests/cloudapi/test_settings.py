@@ -67,6 +67,8 @@ WRONG = [
     ("MQTT_URL", "http://127.0.0.1", "mqtt://host:port"),
     ("MQTT_URL", "mqtt://broker:99999", "mqtt://host:port"),
     ("DOCK_MQTT_URL", "broker.example.com", "ssl://host:port"),
+    ("DOCK_ENROLMENT_URL", "http://broker.example.com", "ssl://host:port"),
+    ("MQTT_AUTH_SECRET", "short", "can be guessed"),
     ("DATABASE_URL", "postgres://docks:p/w@127.0.0.1/docks", "percent-encoded"),
     ("JOURNAL_DAYS", "0", "a whole number, 1 or more"),
     ("JOURNAL_DAYS", "-3", "a whole number, 1 or more"),
@@ -232,17 +234,17 @@ def test_two_servers_on_one_redis_have_a_queue_each():
     assert len(names) == 2, names
 
 
-def test_plain_http_is_for_probes_and_metrics_only():
+def test_plain_http_is_for_probes_metrics_and_the_broker_only():
     redirects = """
 from django.middleware.security import SecurityMiddleware
 from django.test import RequestFactory
 request = RequestFactory(SERVER_NAME="docks.example.com").get
 middleware = SecurityMiddleware(lambda request: None)
-pages = ("/healthz", "/readyz", "/metrics", "/admin/", "/metrics/x")
+pages = ("/healthz", "/readyz", "/metrics", "/mqtt/auth", "/mqtt/acl", "/admin/", "/metrics/x", "/mqtt/authx")
 print([page for page in pages if middleware.process_request(request(page))])
 """
     done = manage("shell", "-v0", "-c", redirects)
-    assert done.stdout.strip() == "['/admin/', '/metrics/x']", done.stderr
+    assert done.stdout.strip() == "['/admin/', '/metrics/x', '/mqtt/authx']", done.stderr
 
 
 @pytest.mark.parametrize(("scheme", "is_exempt"), [("http", True), ("https", False)])
