@@ -17,7 +17,7 @@ PROVIDE = $(PYTHON) -P cloudapi/embedded/programs.py
 .PHONY: python packages setup demo test check api-lint bench lock
 
 setup: python
-	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql chromium
+	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql caddy chromium
 
 # Make starts it without a shell between, so that a signal reaches it.
 demo: python

@@ -1,4 +1,4 @@
-"""Finds Mosquitto, Redis, PostgreSQL and Chromium; fetches what is missing through the machine's own apt.
+"""Finds Mosquitto, Redis, PostgreSQL, Caddy and Chromium; fetches what is missing through the machine's own apt.
 
 Make runs this file alone, before any package is installed, and has it install the packages too: it imports nothing but
 Python's standard library.
@@ -95,6 +95,7 @@ SOURCES = {
     "postgresql": Source(
         ("postgres",), "usr/lib/postgresql/*/bin/postgres", ("postgresql",),
         trial=("--version",), answer="PostgreSQL", beside=("initdb",)),
+    "caddy": Source(("caddy",), "usr/bin/caddy", ("caddy",), trial=("help",), answer="caddy"),
     "chromium": Source(
         ("chromium-headless-shell", "chromium", "google-chrome"), "usr/lib/chromium/chromium-headless-shell",
         # The last is for Playwright's driver: run that in the program's environment, too.
