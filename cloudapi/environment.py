@@ -115,6 +115,21 @@ def address(name: str, value: str, *, schemes: str) -> str:
     return value
 
 
+def listener(name: str) -> tuple[str, int] | None:
+    """Host and port to listen at; None if the variable is empty. Port 0 is any free one."""
+    value = text(name).strip()
+    if not value:
+        return None
+    try:
+        found = urlsplit(f"//{value}")
+        host, port = found.hostname, found.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port is None or found.netloc != value or "@" in value:
+        refuse(name, f"is {value!r}: write host:port, like 127.0.0.1:9101.")
+    return host, port
+
+
 def hosts(name: str, value: str) -> list[str]:
     """Host names, separated by commas."""
     found = [host.strip() for host in value.split(",")]

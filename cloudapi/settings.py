@@ -17,6 +17,7 @@ from cloudapi.environment import (
     flag,
     host,
     hosts,
+    listener,
     number,
     required,
     secret_key,
@@ -219,12 +220,24 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
+# --- what the processes show of themselves -------------------------------------------------------
+
+BRIDGE_METRICS_ADDRESS = listener("BRIDGE_METRICS_ADDRESS")
+WORKER_METRICS_ADDRESS = listener("WORKER_METRICS_ADDRESS")
+LOG_FORMAT = choice("LOG_FORMAT", default="LINES", choices="LINES JSON")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "lines": {
+            "()": "mqtt_bridge.monitoring.log_format.Line",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        },
+        "json": {"()": "mqtt_bridge.monitoring.log_format.JSONLine"},
+    },
     "filters": {"first_line": {"()": "cloudapi.workers.FirstLine"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT.lower()}},
     "loggers": {
         "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
         "celery.app.trace": {"level": "WARNING"},  # failures, not every task
@@ -236,6 +249,12 @@ LOGGING = {
         "level": choice("LOG_LEVEL", default="INFO", choices="DEBUG INFO WARNING ERROR CRITICAL"),
     },
 }
+if LOG_FORMAT == "JSON":  # else uvicorn logs in lines of its own
+    LOGGING["loggers"] |= {  # type: ignore[operator]  # a dict of many kinds
+        "uvicorn": {"handlers": ["console"], "propagate": False},
+        "uvicorn.error": {"handlers": []},
+        "uvicorn.access": {"handlers": ["console"], "propagate": False},
+    }
 
 # --- MQTT: the server's own connection ---------------------------------------------------------
 

@@ -9,7 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connections
 
 from cloudapi.checks import check_all
+from cloudapi.monitoring.processes import own_collectors
 from mqtt_bridge import timeouts
+from mqtt_bridge.monitoring import exposition, log_fields
 
 
 class Worker(Protocol):
@@ -37,6 +39,13 @@ def prepare(sender: Worker, **_: object) -> None:
     sender.options |= {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
     connections.settings["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     timeouts.limit(timeouts.WORKER)
+    log_fields.name_process("worker")
+    exposition.serve(settings.WORKER_METRICS_ADDRESS, own_collectors())
+
+
+def name_beat(**_: object) -> None:
+    """Let the log say that this is beat."""
+    log_fields.name_process("beat")
 
 
 def drop_broken_connections(**_: object) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from prometheus_client import Gauge
 
 from devices.live import frame_sender, subscription
 from devices.live.subscription import Subscription
@@ -32,12 +33,14 @@ Event = dict[str, object]  # of ASGI: a `type` and what belongs to it
 
 LONGEST_REQUEST = 1024  # characters
 HANDSHAKES: Final = 100  # at a time in one process, of users who are not known yet
+sockets_open = Gauge("web_sockets_open", "Open WebSockets.", ["kind"], multiprocess_mode="livesum")
 _open: Counter[str] = Counter()  # the sockets of this process, by user or key; "" while that is not known
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """What both sockets do: identify the user, accept, let a stream send, close with its code."""
 
+    kind: str  # as metrics call it
     stream: FrameStream
     task: asyncio.Task[None] | None = None
     whose: str | None = None  # the key under which `_open` counts it
@@ -89,6 +92,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _count(self, whose: str | None) -> None:
         """Count this socket under this key instead of the one before; None: no longer."""
         before, self.whose = self.whose, whose
+        if (before is None) != (whose is None):
+            sockets_open.labels(self.kind).inc(-1 if whose is None else 1)
         if before is not None:
             _open[before] -= 1
             if not _open[before]:
@@ -131,12 +136,16 @@ def is_refetch(text: str | None) -> bool:
 class DeviceConsumer(LiveConsumer):
     """`/ws/devices/{sn}/`: a device, its account, its calls."""
 
+    kind = "device"
+
     def look(self, user: Principal) -> Subscription | None:
         return subscription.to_device(user, self.scope["url_route"]["kwargs"]["sn"])
 
 
 class OrganizationConsumer(LiveConsumer):
     """`/ws/organizations/{organization_id}/`: the calls of an organization."""
+
+    kind = "organization"
 
     def look(self, user: Principal) -> Subscription | None:
         return subscription.to_organization(user, self.scope["url_route"]["kwargs"]["organization_id"])

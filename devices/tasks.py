@@ -7,12 +7,22 @@ from uuid import UUID
 
 from celery import shared_task
 from django.utils import timezone
+from prometheus_client import Counter, Histogram
 
 from devices.calls import ending, sending
 from mqtt_bridge.line.publisher import Message, Publisher, publisher
 from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.monitoring import log_fields
 
 logger = logging.getLogger(__name__)
+
+published = Counter("service_calls_published", "Commands by what the broker said.", ["method", "receipt"])
+wait_seconds = Histogram(
+    "service_call_wait_seconds",
+    "From asking for a command until it was published.",
+    ["method"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600),
+)
 
 # Seconds that one task may take for many calls; the sweep, every 5 s, goes on. SIGTERM waits for the task.
 BUDGET = 4.0
@@ -23,7 +33,8 @@ AT_ONCE = 50
 @shared_task  # type: ignore[untyped-decorator]
 def publish_service_call(call_id: str) -> None:
     """Publish one call, unless it was published, canceled or closed meanwhile."""
-    _publish([UUID(call_id)])
+    with log_fields.about(call=call_id):
+        _publish([UUID(call_id)])
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -57,10 +68,14 @@ def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:
         claims = sending.claim_many(call_ids, now=timezone.now())
     except Exception:
         if len(call_ids) == 1:
-            logger.exception("Service call %s could not be published", call_ids[0])
+            with log_fields.about(call=str(call_ids[0])):
+                logger.exception("Service call %s could not be published", call_ids[0])
             return
         for call_id in call_ids:
             _publish_some(line, [call_id])
         return
     receipts = line.publish_many([Message(claim.topic, claim.payload, claim.qos, claim.expiry) for claim in claims])
+    for claim, receipt in zip(claims, receipts, strict=True):
+        published.labels(claim.call.method, receipt.value).inc()
+        wait_seconds.labels(claim.call.method).observe((timezone.now() - claim.call.created).total_seconds())
     sending.record_receipts(zip((claim.call for claim in claims), receipts, strict=True))

@@ -46,9 +46,11 @@ from mqtt_bridge.line.connection import (
 )
 from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, gateway_of
 from mqtt_bridge.lock import active_lock
-from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.router import label
 from mqtt_bridge.telemetry import TelemetryBuffer
 from mqtt_bridge.timeouts import is_locked
 
@@ -73,6 +75,7 @@ class Bridge:
     def __init__(self, *, url: str, client_id: str) -> None:
         self.counters: Counter[str] = Counter()
         self._address = parse_url(url, settings.MQTT_CERTIFICATES)
+        metrics.live_figures.counters = self.counters
         self._shown_url = redact_url(url)
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"
@@ -164,9 +167,13 @@ class Bridge:
                 raise BrokerUnavailableError(f"the broker takes {self._window} publishes at a time: adapting")
             telemetry.open()
             buffer.start()
+            metrics.live_figures.connect(control.backlog)
+            metrics.active.set(1)
             try:
                 yield control, telemetry, buffer
             finally:
+                metrics.active.set(0)
+                metrics.live_figures.connect(None)
                 telemetry.close()
                 buffer.stop()
 
@@ -177,6 +184,7 @@ class Bridge:
         """
         results: list[Result] = []
         held: list[Delivery] = []
+        began = monotonic()
         try:
             for wave in dispatch.handle(self._for_handlers(deliveries)):
                 results += wave.results
@@ -186,6 +194,7 @@ class Bridge:
                         self._limiter.charge(result.decoded.sn, result.cost)
                     if result.reply:
                         control.publish(result.reply_topic, result.reply, answers=result.decoded.delivery)
+                _time_answers(wave.results)
             if held:
                 if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:
                     logger.warning("These wait for a locked database row: %s", ", ".join(sorted(gateways)))
@@ -203,6 +212,9 @@ class Bridge:
         self.counters["received"] += len(deliveries)
         self.counters.update(result.outcome for result in results)
         self.counters["replies_refused"] += control.take_refused()
+        _count_outcomes(results)
+        metrics.batch_messages.observe(len(deliveries))
+        metrics.batch_seconds.observe(monotonic() - began)
 
     def _write_journal(self, results: Sequence[Result], deliveries: Sequence[Delivery]) -> dict[str, int | None]:
         """Returns the owners of the gateways, as far as the journal had to know them."""
@@ -273,6 +285,26 @@ class Bridge:
         """Raise LockLostError if another bridge may have become the active one."""
         if not self._lock.is_held():
             raise LockLostError("the lock of the active bridge is gone")
+
+
+def _time_answers(results: Iterable[Result]) -> None:
+    """Note how long those took that were answered just now."""
+    now = timezone.now()
+    for result in results:
+        if result.reply:
+            item = result.decoded
+            seconds = (now - item.delivery.received_at).total_seconds()
+            metrics.answer_seconds.labels(label(item.channel, item.envelope.method)).observe(seconds)
+
+
+def _count_outcomes(results: Iterable[Result]) -> None:
+    """Count what became of these, by kinds of messages."""
+    kinds = Counter((item.decoded.channel, item.decoded.envelope.method, item.outcome) for item in results)
+    for (channel, method, outcome), count in kinds.items():
+        metrics.handled.labels(channel, label(channel, method), outcome).inc(count)
+    for result in results:
+        if result.outcome == Exchange.Outcome.QUARANTINED:
+            metrics.quarantined.labels(result.reason.partition(":")[0]).inc()
 
 
 class Timer:

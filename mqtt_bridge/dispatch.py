@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.monitoring import log_fields, metrics
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.envelope import Envelope, RefusedMessageError
@@ -30,7 +31,7 @@ from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
-from mqtt_bridge.router import Message, Reply, ReplyData, Route, find, noted
+from mqtt_bridge.router import Message, Reply, ReplyData, Route, find, label, noted
 from mqtt_bridge.timeouts import SHORT_WAIT, is_away, is_locked, wait_for_locks
 
 logger = logging.getLogger(__name__)
@@ -164,7 +165,8 @@ def _decode(delivery: Delivery) -> Decoded | Result | None:
         outcome, reason = Exchange.Outcome.QUARANTINED, f"{error.reason}: {error.detail}"
     except Exception:
         # Our own fault: the broker would send the message again and again if it stopped the bridge.
-        logger.exception("The decoder failed on a message of %s", sn)
+        with log_fields.about(sn=sn):
+            logger.exception("The decoder failed on a message of %s", sn)
         outcome, reason = Exchange.Outcome.ERROR, "decoder failed"
     else:
         return Decoded(delivery, sn, channel, route, envelope, is_parsed, data)
@@ -219,7 +221,8 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
                 locked.add(item.sn)
                 held.append(item)
                 continue
-            logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
+            with _about([item]):
+                logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
             results.append(_refuse(item, Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}"))
         else:
             results.append(_answer(item, reply))
@@ -231,7 +234,7 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
 
     One transaction per group: a handler locks rows in the order of their keys, and two of them in one would not.
     """
-    route = group[0].route
+    route, channel = group[0].route, group[0].channel
     messages = [
         Message(
             item.sn,
@@ -245,7 +248,11 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
         for item in group
     ]
     try:
-        with transaction.atomic() if route.writes else nullcontext():
+        with (
+            _about(group),
+            metrics.handler_seconds.labels(channel, label(channel, group[0].envelope.method)).time(),
+            transaction.atomic() if route.writes else nullcontext(),
+        ):
             if route.writes and lock_wait is not None:
                 wait_for_locks(connection, lock_wait)
             replies = route.handler(messages)
@@ -256,6 +263,14 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
         if again and not is_locked(error) and is_transient(error):
             return _run(group, lock_wait=lock_wait, again=False)
         raise
+
+
+def _about(group: Sequence[Decoded]) -> AbstractContextManager[None]:
+    """While it lasts, the log names the message, if it is only one."""
+    first = group[0]
+    if len(group) == 1:
+        return log_fields.about(sn=first.sn, tid=first.envelope.tid, bid=first.envelope.bid)
+    return nullcontext()
 
 
 def _answer(item: Decoded, reply: Reply | None) -> Result:

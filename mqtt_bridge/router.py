@@ -119,6 +119,13 @@ def find(channel: Channel, method: str) -> Route[Any]:
     return routes.get((channel, method)) or routes.get((channel, ANY)) or FALLBACKS[channel]
 
 
+def label(channel: Channel, method: str) -> str:
+    """What metrics call this method: "other" if it is not one that we know, for devices may make methods up."""
+    table = tables(settings.MQTT_ROUTES)
+    is_known = method in PERIODIC or method in getattr(table, "SIMULATED", ()) or (channel, method) in table.ROUTES
+    return method if is_known and method else "other"
+
+
 def outcome(method: str) -> Callable[[Any, Any], Any] | None:
     """What the end of a service call means beyond itself, by the table OUTCOMES; None if nothing."""
     outcomes: Mapping[str, Callable[[Any, Any], Any]] = tables(settings.MQTT_ROUTES).OUTCOMES

@@ -6,12 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, cast
 
 from django.conf import settings
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
@@ -122,6 +124,7 @@ class TelemetryBuffer:
         try:
             if frames := self._merge():
                 close_old_connections()
+                began = monotonic()
                 try:
                     self._held = sink(frames)
                 except Exception as error:
@@ -129,6 +132,8 @@ class TelemetryBuffer:
                         raise
                     close_old_connections()
                     self._held = sink(frames)
+                metrics.telemetry_devices.set(len(frames))
+                metrics.telemetry_write_seconds.observe(monotonic() - began)
         except Exception:
             # A thread that died would leave all devices to fall offline while the bridge looks well.
             logger.exception("Telemetry of one second is dropped")

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from time import monotonic
 from typing import IO
 
 import uvicorn
@@ -13,9 +14,12 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.urls import ResolverMatch
 
+from cloudapi.monitoring import requests
 from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.calls.long_poll import Watcher
+from mqtt_bridge.monitoring import log_fields
 
 PIECE = 65_536  # bytes of a stream, read at a time
 
@@ -61,15 +65,27 @@ class Handler(ASGIHandler):
             while piece := await self._read_in_thread(content):
                 yield piece
 
+        request_id = requests.id_of(request)
+        log_fields.note(request_id=request_id)
+        began = monotonic()
         response = await self._respond_in_thread(request)
         if (wait := getattr(response, "waits_for", None)) is None:
             if isinstance(response, StreamingHttpResponse) and not response.is_async:
                 response.streaming_content = pieces(iter(response.streaming_content))  # type: ignore[arg-type]
-            return response
+            return requests.answered(request, response, request_id=request_id, seconds=monotonic() - began)
         await self.watcher.ended(*wait)
         again = self.request_class(request.scope, BytesIO())
         again.META[HAS_WAITED] = True
-        return await self._respond_in_thread(again)
+        began = monotonic()  # what the client wanted to wait for is not our time
+        response = await self._respond_in_thread(again)
+        return requests.answered(again, response, request_id=request_id, seconds=monotonic() - began)
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """Find the view, as Django does; the log names the device of the path from here on."""
+        match = super().resolve_request(request)
+        if sn := match.kwargs.get("sn"):
+            log_fields.note(sn=str(sn))
+        return match
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
         """Run the middleware and the view in this thread."""

@@ -1,15 +1,14 @@
 """For load balancers and Prometheus: whether the web process is alive and can work, and how the bridge is."""
 
-from collections.abc import Iterator
-
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from cloudapi.monitoring.database import DatabaseCollector
+from cloudapi.monitoring.processes import own_collectors
 from mqtt_bridge.models import Heartbeat
+from mqtt_bridge.monitoring.exposition import together
 
 
 @require_safe
@@ -32,29 +31,6 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(_request: HttpRequest) -> HttpResponse:
-    """The bridge's heartbeat and counters in Prometheus' text format; nothing about organizations."""
-    registry = CollectorRegistry()
-    registry.register(BridgeCollector())
+    """What this process, the database and Redis show, in Prometheus' text format; nothing about organizations."""
+    registry = together([*own_collectors(), DatabaseCollector()])
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
-
-
-class BridgeCollector:
-    """Reads the heartbeat row at each scrape, so that every web process reports the same."""
-
-    def collect(self) -> Iterator[Metric]:
-        heartbeat = Heartbeat.objects.current()
-        up = heartbeat is not None and not heartbeat.is_stale()
-        yield GaugeMetricFamily("bridge_up", "1 if the bridge's ping came back lately.", value=float(up))
-        if heartbeat is None:
-            return
-        age = (timezone.now() - heartbeat.beat_at).total_seconds()
-        yield GaugeMetricFamily("bridge_heartbeat_age_seconds", "Since the last ping came back.", value=age)
-        yield GaugeMetricFamily(
-            "bridge_round_trip_seconds",
-            "Through broker, handler and database.",
-            value=heartbeat.round_trip_ms / 1000,
-        )
-        messages = CounterMetricFamily("bridge_messages", "What became of messages.", labels=["outcome"])
-        for outcome, count in heartbeat.counters.items():
-            messages.add_metric([outcome], count)
-        yield messages

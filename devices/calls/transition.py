@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from msgspec import Struct
+from prometheus_client import Counter
 
 from devices.calls.method import Data
 from devices.calls.methods import METHODS
@@ -28,6 +29,8 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent
 
 logger = logging.getLogger(__name__)
+
+ended = Counter("service_calls_ended", "Ends of calls; a late answer is one more.", ["method", "status"])
 
 ASK: Final = "devices.calls.asking.issue_many"  # by name, since it changes calls, too: a logout ends a login
 SECRET_LIFE: Final = timedelta(seconds=120)
@@ -83,6 +86,7 @@ def conclude(closed: Sequence[tuple[ServiceCall, Struct | None]]) -> None:
     """Apply what the end of each call means beyond itself; the data are the dock's last, None if it did not end it."""
     wanted: list[tuple[ServiceCall, FollowUp]] = []
     for call, data in closed:
+        ended.labels(call.method if call.method in METHODS else "other", call.status).inc()
         outcome = router.outcome(call.method)
         if outcome is None:
             continue
@@ -110,7 +114,7 @@ def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
         call, following = group[0]
         try:
             issued = import_string(ASK)(
-                devices=[ended.device for ended, _ in group],
+                devices=[one.device for one, _ in group],
                 method=following.method,
                 data=following.data,
                 actor=Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with),

@@ -25,6 +25,7 @@ from mqtt_bridge.line.client import (
     subscriptions,
 )
 from mqtt_bridge.line.inbox import Delivery, Inbox
+from mqtt_bridge.monitoring.metrics import Backlog
 from mqtt_bridge.protocol.envelope import MAX_PAYLOAD, MAX_SERVICES_REPLY
 
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds the broker keeps what docks send while no bridge runs
@@ -198,6 +199,7 @@ class ControlConnection(Connection):
         self._outstanding: dict[int, tuple[float, int]] = {}
         self._early: set[int] = set()  # the broker acknowledged them before publish() returned their packet id
         self._refused = 0
+        self._dropped = 0
         self._properties = publish_properties(expiry=REPLY_EXPIRY)
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
@@ -236,6 +238,11 @@ class ControlConnection(Connection):
         with self._lock:
             self._acknowledge([delivery.mid for delivery in deliveries])
 
+    def backlog(self) -> Backlog:
+        """What waits here at this moment, and how much had no room."""
+        waiting = len(self._inbox), self._inbox.size, len(self._unacknowledged), len(self._outstanding)
+        return Backlog(*waiting, self._dropped)
+
     def take_refused(self) -> int:
         """How many replies the broker's access list refused since the last call."""
         with self._lock:
@@ -252,10 +259,15 @@ class ControlConnection(Connection):
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
-        if mid in self._unacknowledged or (not mid and len(self._inbox) > INBOX_LIMIT):
-            return  # the former: MQTT 5 forbids sending it again on the same connection, but some brokers do
+        if mid in self._unacknowledged:
+            return  # MQTT 5 forbids sending it again on the same connection, but some brokers do
+        if not mid and len(self._inbox) > INBOX_LIMIT:
+            self._dropped += 1
+            return
         delivery = Delivery(topic=message.topic, payload=bytes(message.payload), mid=mid, retained=message.retain)
-        is_wanted = self._inbox.size < INBOX_BYTES and self._admit(delivery)
+        has_room = self._inbox.size < INBOX_BYTES
+        self._dropped += not has_room
+        is_wanted = has_room and self._admit(delivery)
         if mid:
             with self._lock:
                 # What is refused changes nothing, so there is nothing to commit; it still waits for its turn.

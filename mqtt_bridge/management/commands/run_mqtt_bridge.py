@@ -7,9 +7,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.migrations.executor import MigrationExecutor
+from prometheus_client import REGISTRY
 
 from mqtt_bridge import timeouts
 from mqtt_bridge.bridge import Bridge
+from mqtt_bridge.monitoring import exposition, log_fields
+from mqtt_bridge.monitoring.metrics import BRIDGE
 
 
 class Command(BaseCommand):
@@ -18,6 +21,7 @@ class Command(BaseCommand):
     help = "Answer docks: bridge MQTT and the database until SIGTERM. Start a second one as a stand-by."
 
     def handle(self, *_args: object, **_options: object) -> None:
+        log_fields.name_process("bridge")
         # What the broker sends passes the interpreter's lock several times, and the thread that handles a batch may
         # hold it for so long each time (seconds; 0.005 if not set).
         sys.setswitchinterval(0.0005)
@@ -37,4 +41,5 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())
+        exposition.serve(settings.BRIDGE_METRICS_ADDRESS, [REGISTRY, BRIDGE])
         bridge.run()

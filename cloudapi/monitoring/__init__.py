@@ -1,0 +1,1 @@
+"""What web and worker processes show of themselves, and what the database shows of all, for Prometheus."""
