@@ -21,9 +21,9 @@ urlpatterns = [
     # EMQX asks here, with a secret of its own
     path("mqtt/auth", broker.auth),
     path("mqtt/acl", broker.acl),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
-    path("metrics", health.metrics),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
 ]
 
 handler500 = "cloudapi.error_reports.server_error"

@@ -168,7 +168,7 @@ class Stack:
 
     def ready(self):
         """How often a worker has begun to take tasks."""
-        return self.worker_log.read_text().count(" ready.\n") if self.worker_log.exists() else 0
+        return self.worker_log.read_text().count(" ready.") if self.worker_log.exists() else 0
 
     def is_beating(self):
         return any("beat" in process.args and process.poll() is None for process in self.workers)

@@ -29,7 +29,7 @@ def id_of(request: HttpRequest) -> str:
 
 
 def answered(request: HttpRequest, response: HttpResponseBase, *, request_id: str, seconds: float) -> HttpResponseBase:
-    """Count an answer, and put the id into it. The route is "none" for static files, redirects to HTTPS, wrong paths."""
+    """Count an answer, and put the id into it. Static files, redirects to HTTPS and wrong paths have route "none"."""
     match = request.resolver_match
     method = request.method if request.method in METHODS else "other"
     route = (match.view_name or match.route) if match else "none"

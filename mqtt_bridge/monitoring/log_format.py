@@ -2,6 +2,7 @@
 
 import json
 import logging
+from copy import copy
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,7 +22,9 @@ class Line(logging.Formatter):
     """A line of text; a stack below it, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return clean(super().format(record))
+        shown = copy(record)
+        shown.msg, shown.args = message(record), None
+        return clean(super().format(shown))
 
 
 class JSONLine(logging.Formatter):
@@ -47,10 +50,12 @@ class JSONLine(logging.Formatter):
 
 def message(record: logging.LogRecord) -> str:
     """The text of a record, without the secrets of objects in it."""
-    if isinstance(record.args, tuple):
-        args = tuple(redact(one) if isinstance(one, dict | list) else one for one in record.args)
-        return str(record.msg) % args if args else str(record.msg)
-    return record.getMessage()
+    args = record.args
+    if isinstance(args, tuple):
+        args = tuple(redact(one) if isinstance(one, dict | list) else one for one in args)
+    elif args:
+        args = {name: redact(one, name) for name, one in args.items()}
+    return str(record.msg) % args if args else str(record.msg)
 
 
 def clean(text: str) -> str:

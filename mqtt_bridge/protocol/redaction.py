@@ -32,13 +32,12 @@ _SECRET_WORDS: Final = (
     "authorization",
 )
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
-# In a text: a key with its value, quoted or not. Possessive, so that a long text takes no longer than it is.
-_PAIR = re.compile(
-    r"""(?<![\w.-])([\w.-]++)(\\?["']?\s{0,4}[:=]\s{0,4}b?)(\\?"(?:[^"\\]|\\.)*+"?|\\?'(?:[^'\\]|\\.)*+'?|[^\s,;&)}\]]++)"""
-)
+# In a text: a key and what is between it and its value. Possessive, so that a long text takes no longer than it is.
+_KEY = re.compile(r"""(?<![\w.-])([\w.-]++)\\?["']?\s{0,4}[:=]\s{0,4}b?""")
+_VALUE = re.compile(r"""\\?"(?:[^"\\]|\\.)*+"?|\\?'(?:[^'\\]|\\.)*+'?|[^\s,;&)}\]]++""", re.DOTALL)
 _LOGIN = re.compile(r"(://[^\s/:@]*+:)[^\s/@]++@")  # of an address: user and password
 # Of an Authorization header.
-_SCHEME = re.compile(r"\b(api-key|bearer|authorization\W{1,4}basic)\s++[^\s,;'\"]++", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(api-key|bearer|authorization\W{1,4}(?:b\W)?basic)\s++[^\s,;'\"]++", re.IGNORECASE)
 # Parts of our own addresses that open what they name to whoever has them.
 _TOKEN = re.compile(r"(/(?:welcome|license-files)/)[^/\s?\"']++")
 _CACHED_KEY: Final = 64  # characters; longer keys are a stranger's doing and not worth the memory
@@ -68,9 +67,13 @@ def redact(data: object, key: str = "") -> object:
 
 def redact_text(text: str) -> str:
     """Copy a text with "***" for every value that a secret's key stands before, and for passwords in addresses."""
-    text = _SCHEME.sub(rf"\1 {MASK}", text)
-    text = _PAIR.sub(lambda found: f"{found[1]}{found[2]}{MASK}" if is_secret(found[1]) else found[0], text)
-    return _TOKEN.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", text))
+    text = _TOKEN.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", _SCHEME.sub(rf"\1 {MASK}", text)))
+    shown, end = [], 0
+    for found in _KEY.finditer(text):
+        if found.start() >= end and is_secret(found[1]) and (value := _VALUE.match(text, found.end())):
+            shown += [text[end : found.end()], MASK]
+            end = value.end()
+    return "".join([*shown, text[end:]])
 
 
 def is_secret(key: str) -> bool:
