@@ -47,3 +47,10 @@ def test_people_get_a_page(web):
 def test_the_process_itself_is_well(web):
     assert get(web, "/healthz")[0] == 200
     assert get(web, "/readyz")[0] == 503
+
+
+def test_metrics_say_so_and_are_served(web):
+    status, _, body = get(web, "/metrics")
+    assert status == 200
+    assert "\ndatabase_up 0.0\n" in body
+    assert "bridge_up" not in body  # nobody knows
