@@ -49,7 +49,7 @@ class Load:
         self._at_least = at_least
         self._is_over = True
         self._sending.result(timeout=at_least / self.rate + 120)
-        asyncio.run_coroutine_threadsafe(self._collect(grace), self.loop).result(timeout=grace + 60)
+        asyncio.run_coroutine_threadsafe(self.collect(grace), self.loop).result(timeout=grace + 60)
 
     async def _send_forever(self):
         start = time.monotonic()
@@ -69,7 +69,8 @@ class Load:
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 
-    async def _collect(self, grace):
+    async def collect(self, grace):
+        """Wait for the missing answers, at most `grace` seconds."""
         if self._open:
             await asyncio.wait(self._open, timeout=grace)
         for task in self._open:
