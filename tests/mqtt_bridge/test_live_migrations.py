@@ -30,6 +30,8 @@ class Operation:
     def run(self, way="database_forwards"):
         states = (self.before, self.after) if way == "database_forwards" else (self.after, self.before)
         try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = 0")  # as in `manage.py migrate`; other tests limit this process
             with connection.schema_editor(atomic=False) as editor:
                 getattr(self.index, way)("organizations", editor, *states)
         finally:
