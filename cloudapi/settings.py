@@ -258,12 +258,17 @@ if LOG_FORMAT == "JSON":  # else uvicorn logs in lines of its own
 
 # --- MQTT: the server's own connection ---------------------------------------------------------
 
-MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883"), schemes="mqtt mqtts tcp ssl")
+MQTT_SCHEMES = "mqtt mqtts tcp ssl"
+MQTT_URL = address("MQTT_URL", text("MQTT_URL", default="mqtt://127.0.0.1:1883"), schemes=MQTT_SCHEMES)
 # Whom we trust and how we prove who we are where an address is mqtts://.
 MQTT_CERTIFICATES = certificates("MQTT_CA_FILE", "MQTT_CLIENT_CERT_FILE", "MQTT_CLIENT_KEY_FILE")
 MQTT_CLIENT_ID = client_id("MQTT_CLIENT_ID", default="dock-cloud-bridge")
 # What EMQX shows when it asks /mqtt/auth and /mqtt/acl; without one neither is there.
 MQTT_AUTH_SECRET = text("MQTT_AUTH_SECRET") and secret_key("MQTT_AUTH_SECRET", text("MQTT_AUTH_SECRET"))
+# Administrators of Mosquitto's dynamic security, and the account with which the enrolment broker comes to the main one.
+MQTT_ADMIN_URL = address("MQTT_ADMIN_URL", text("MQTT_ADMIN_URL"), schemes=MQTT_SCHEMES)
+ENROLMENT_MQTT_ADMIN_URL = address("ENROLMENT_MQTT_ADMIN_URL", text("ENROLMENT_MQTT_ADMIN_URL"), schemes=MQTT_SCHEMES)
+ENROLMENT_BRIDGE_URL = address("ENROLMENT_BRIDGE_URL", text("ENROLMENT_BRIDGE_URL"), schemes=MQTT_SCHEMES)
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers; docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from itertools import count
+from operator import itemgetter
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -202,12 +203,17 @@ def _access(row: BrokerAccount, aircraft: Iterable[str]) -> access.Account:
     return access.Account(row.username, access.Kind.DOCK, row.device.sn, tuple(sorted(aircraft)))
 
 
+@transaction.atomic
 def note_connections(seen: Iterable[tuple[str, datetime, str]]) -> None:
-    """Note when and from where accounts connected last: (user name, time, address). One statement for each."""
-    for username, at, address in seen:
-        earlier = Q(last_connected_at=None) | Q(last_connected_at__lt=at)
-        found = BrokerAccount.objects.filter(earlier, username=username)
-        found.update(last_connected_at=at, last_address=address[:64])
+    """Note when and from where accounts connected last: (user name, time, address). Two statements."""
+    latest = {username: (at, address[:64]) for username, at, address in sorted(seen, key=itemgetter(1))}
+    rows = []
+    for row in BrokerAccount.objects.filter(username__in=latest).lock_in_order():
+        at, address = latest[row.username]
+        if row.last_connected_at is None or row.last_connected_at < at:
+            row.last_connected_at, row.last_address = at, address
+            rows.append(row)
+    BrokerAccount.objects.write_fields(rows, ["last_connected_at", "last_address"])
 
 
 # --- shared by the steps ---------------------------------------------------------------------------

@@ -66,6 +66,19 @@ _UPLINK: Final = (
     Channel.PROPERTY_SET_REPLY,
     Channel.STATUS,
 )
+_DOWNLINK: Final = (
+    Channel.SERVICES,
+    Channel.REQUESTS_REPLY,
+    Channel.EVENTS_REPLY,
+    Channel.STATUS_REPLY,
+    Channel.PROPERTY_SET,
+)
+_OTHER_DOWNLINK: Final = (
+    "thing/product/{}/status_reply",  # of a topology that came there
+    "thing/product/{}/drc/down",  # live flight, from another service on the broker
+    "thing/product/{}/state_reply",  # V1.1, as the next
+    "sys/product/{}/network/probe",
+)
 
 
 def rules(account: Account) -> list[Rule]:
@@ -88,8 +101,11 @@ def _of_dock(account: Account) -> Iterator[Rule]:
     yield Rule(Action.PUBLISH, f"thing/product/{sn}/drc/up")  # live flight, for another service on the broker
     for aircraft in account.aircraft:
         yield from (Rule(Action.PUBLISH, build(channel, aircraft)) for channel in _TELEMETRY)
-    # Its whole branch, for a dock may subscribe with a wildcard of its own; nobody else's messages are there.
-    yield from _reading(f"thing/product/{sn}/#", f"sys/product/{sn}/#")
+    # A dock may subscribe with a wildcard of its own. It does not get back what it says itself: one that does not read
+    # would fill the broker's memory with that.
+    yield from (Rule(Action.SUBSCRIBE, f"{root}/product/{sn}/#") for root in ("thing", "sys"))
+    yield from (Rule(Action.RECEIVE, build(channel, sn)) for channel in _DOWNLINK)
+    yield from (Rule(Action.RECEIVE, name.format(sn)) for name in _OTHER_DOWNLINK)
 
 
 def _of_enrolment(_account: Account) -> Iterator[Rule]:

@@ -1,0 +1,80 @@
+"""The broker as we ship it: a Mosquitto from deploy/mosquitto/mosquitto.conf, on free ports of loopback."""
+
+import os
+from urllib.parse import quote
+
+from cloudapi.embedded.lifecycle import free_port
+from cloudapi.embedded.servers import HOST, Mosquitto
+from tests.certificates import Authority
+from tests.stack import ROOT
+
+SHIPPED = ROOT / "deploy/mosquitto/mosquitto.conf"
+PLUGIN = "/usr/lib/mosquitto_dynamic_security.so"
+
+
+ADMIN = ("admin", "an administrator's password")
+SERVER = ("dock-cloud", "the password of bridge and workers")
+
+
+class ShippedBroker(Mosquitto):
+    """`port` is of the listener for our own processes, `dock_port` of that for docks; both speak TLS.
+
+    Its first start needs the file `security`, which `manage.py mqtt_acl --init` writes.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.dock_port = 0
+        self.security = self.directory / "dynamic-security.json"
+        self.authority = Authority(self.directory)
+        self.certificate, self.key = self.authority.issue("broker", hosts=["localhost", HOST])
+
+    @property
+    def url(self):
+        """As the bridge and the workers reach it."""
+        return self.address(*SERVER, port=self.port)
+
+    @property
+    def admin_url(self):
+        """As `manage.py mqtt_acl` reaches it."""
+        return self.address(*ADMIN, port=self.port)
+
+    def dock_url(self, username, password):
+        """As a dock reaches it."""
+        return self.address(username, password, port=self.dock_port)
+
+    def address(self, username, password, *, port):
+        return f"mqtts://{quote(username)}:{quote(password)}@localhost:{port}"
+
+    @property
+    def settings(self):
+        """What our processes need to know, as environment variables."""
+        return {"MQTT_URL": self.url, "MQTT_ADMIN_URL": self.admin_url, "MQTT_CA_FILE": str(self.authority.ca_file)}
+
+    def command(self):
+        """The shipped file with the paths, ports and user of this test."""
+        if not self.is_port_fixed:
+            self.dock_port = free_port()
+        plugin = PLUGIN
+        if self.program.root is not None:
+            plugin = next(self.program.root.rglob("mosquitto_dynamic_security.so"))
+        text = SHIPPED.read_text()
+        for shipped, ours in {
+            f"plugin {PLUGIN}\n": f"plugin {plugin}\n",
+            "/var/lib/mosquitto/": f"{self.directory}/",
+            "/run/secrets/broker.crt": str(self.certificate),
+            "/run/secrets/broker.key": str(self.key),
+            "listener 8882\n": f"listener {self.port} {HOST}\n",
+            "listener 8883\n": f"listener {self.dock_port} {HOST}\n",
+        }.items():
+            assert shipped in text, f"{SHIPPED.name} has no {shipped!r} any more"
+            text = text.replace(shipped, ours)
+        if os.geteuid() == 0:
+            text = f"user root\n{text}"  # else it becomes a user who may not read its folder
+        configuration = self.directory / "mosquitto.conf"
+        configuration.write_text(text)
+        return [str(self.program.path), "-c", str(configuration)]
+
+    def answers(self, pid):
+        """Look in its log: whoever asks without TLS gets no answer."""
+        return " running" in self.log.read_text(errors="replace")
