@@ -2,6 +2,7 @@
 #   make demo [ARGS=...]     a running server with simulated docks
 #   make test [ARGS=...]     all tests, on real servers
 #   make check               what a reviewer should not have to say
+#   make check-alerts        the alerts, by Prometheus' own tool
 #   make api-lint            the OpenAPI document, by a linter of npm's
 #   make bench [ARGS=...]    the benchmarks
 #   make lock                compile both lock files again
@@ -14,7 +15,7 @@ ARGS ?=
 # Python packages and programs, side by side; what is there already is not fetched again.
 PROVIDE = $(PYTHON) -P cloudapi/embedded/programs.py
 
-.PHONY: python packages setup demo test check api-lint bench lock
+.PHONY: python packages setup demo test check check-alerts api-lint bench lock
 
 setup: python
 	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql caddy chromium
@@ -47,6 +48,11 @@ check: setup
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 	DEBUG=true $(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest -n0 -q tests/test_migrations.py
+
+# deploy/alerts_test.yml says when they fire
+check-alerts: setup
+	@$(PROVIDE) promtool
+	$(BIN)/python -m pytest -q -k prometheus_takes tests/cloudapi/monitoring/test_files.py
 
 # needs Node.js
 api-lint: packages

@@ -101,6 +101,9 @@ SOURCES = {
         # The last is for Playwright's driver: run that in the program's environment, too.
         ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "libatomic1"),
         trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"), answer="<html"),
+    # Judges alerts; 19 MB that only `make check-alerts` fetches.
+    "promtool": Source(
+        ("promtool",), "usr/bin/promtool", ("prometheus",), trial=("--version",), answer="promtool, version"),
 }  # fmt: skip
 
 

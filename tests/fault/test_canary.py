@@ -33,7 +33,7 @@ OPTIONS = Options(osd_rate=1, session_expiry=600)  # the broker keeps for this d
 def stack(new_stack):
     broker = Mosquitto(persistence=True)
     with new_stack(
-        "postgresql", broker=broker, redis=Redis(), SERVICE_SILENCE_ACCOUNT="4", LOG_LEVEL="DEBUG"
+        "postgresql", broker=broker, redis=Redis(), SERVICE_SILENCE_ACCOUNT="4", LOG_LEVEL="DEBUG", LOG_FORMAT="JSON"
     ) as running:
         running.start_bridge()
         yield running
