@@ -108,6 +108,12 @@ def test_web_shows_requests_the_database_and_redis(world):
     assert {name for name, labels in web if labels == frozenset({("status", "queued")})} == {"service_calls_open"}
 
 
+def test_only_the_bridge_shows_whether_it_is_active(world):
+    having = {kind for kind, samples in world.scrapes.items() if ("bridge_active", frozenset()) in samples}
+    assert having == {"bridge"}
+    assert not [key for key in world.scrapes["worker"] if key[0].startswith("bridge_")]
+
+
 def test_no_label_names_a_device_or_an_organization(world):
     with_sn = [key for samples in world.scrapes.values() for key in samples if world.sn in str(key)]
     with_organization = [key for samples in world.scrapes.values() for key in samples if "12345678" in str(key)]
