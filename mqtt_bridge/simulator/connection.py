@@ -90,8 +90,11 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
-    async def open(self, topics: Iterable[str]) -> None:
-        """Connect and subscribe; raises RefusedError, OSError or another ConnectionError."""
+    async def open(self, topics: Iterable[str]) -> list[str]:
+        """Connect and subscribe; returns the topics that the access list denies.
+
+        Raises RefusedError, OSError or another ConnectionError.
+        """
         client = self._client
         dial = partial(client.connect, self._address.host, self._address.port, KEEPALIVE)
         if self._version == PROTOCOLS["5"]:
@@ -131,9 +134,7 @@ class Link:
         wanted = list(topics)
         client.subscribe([(topic, 1) for topic in wanted])
         granted = await self._suback
-        denied = [topic for topic, code in zip(wanted, granted, strict=True) if code >= FAILURE]
-        if denied:
-            raise RefusedError(f"The broker denied the subscription to {', '.join(denied)}.")
+        return [topic for topic, code in zip(wanted, granted, strict=True) if code >= FAILURE]
 
     def _attach(self) -> None:
         """Let the loop read and write the socket."""
@@ -226,10 +227,11 @@ def _settle(future: "asyncio.Future[T] | None", result: T) -> None:
 class Connection:
     """A connection to the broker that can be opened again and again, each time with a new client.
 
-    `topics` are subscribed at QoS 1 at each opening. `session_expiry` (seconds) above 0 keeps the session
-    on the broker, so that messages sent in between are delivered at the next opening. `on_message` is called
-    on the loop with each `Incoming`. `backoff` is (first, longest) pause between attempts, in seconds. `will` is
-    (topic, payload) of what the broker publishes when it loses the connection.
+    `topics` are subscribed at QoS 1 at each opening, in one message. The connection stands if the broker grants all
+    that are `needed`, by default all of them; what it denied is in `denied`. `session_expiry` (seconds) above 0 keeps
+    the session on the broker, so that messages sent in between are delivered at the next opening. `on_message` is
+    called on the loop with each `Incoming`. `backoff` is (first, longest) pause between attempts, in seconds. `will`
+    is (topic, payload) of what the broker publishes when it loses the connection.
     """
 
     def __init__(
@@ -248,15 +250,17 @@ class Connection:
     ) -> None:
         if mqtt not in PROTOCOLS:
             raise ValueError(f"Unknown MQTT version {mqtt!r}: expected one of {', '.join(PROTOCOLS)}.")
-        self.url = url
         self.topics = list(topics)
+        self.needed = set(self.topics)
+        self.denied: list[str] = []
+        self._certificates = certificates
+        self._address = parse_url(url, certificates)
         self._timeout = timeout
         self._backoff = backoff
         self._link: Link | None = None
         self._opened = asyncio.Event()
         self._build_link = partial(
             Link,
-            parse_url(url, certificates),
             client_id=client_id,
             mqtt=mqtt,
             session_expiry=session_expiry,
@@ -272,14 +276,21 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and subscribe once; raises RefusedError, OSError (no broker there) or TimeoutError."""
-        link = self._link = self._build_link()
+        link = self._link = self._build_link(self._address)
         try:
             async with asyncio.timeout(self._timeout):
-                await link.open(self.topics)
+                self.denied = await link.open(self.topics)
+            if missing := [topic for topic in self.denied if topic in self.needed]:
+                raise RefusedError(f"The broker denied the subscription to {', '.join(missing)}.")
         except BaseException:
             link.drop()
             raise
         self._opened.set()
+
+    def move(self, url: str) -> None:
+        """Drop the connection; from now on it is opened at this address. Raises ValueError for a malformed one."""
+        self._address = parse_url(url, self._certificates)
+        self.drop()
 
     async def open_patiently(self, on_failure: Callable[[Exception], object]) -> None:
         """Try until connected, with growing pauses; `on_failure` gets the error of each failed attempt."""

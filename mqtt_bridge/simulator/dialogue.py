@@ -134,10 +134,12 @@ class Dialogue(Hardware):
         last_will = {**devices[0].product(), "sub_devices": [], "online": False}
         will = self.topic("status"), json.dumps({"method": "update_topo", "data": last_will}).encode()
         channels = ("requests_reply", "events_reply", "services", "property/set", "status_reply")
+        self.own_topics = {self.topic(channel) for channel in channels}
+        foreign = [f"thing/product/NOT{self.sn}/services"] if "subscribes-to-more" in self.habits else []
         self.connection = Connection(
             mqtt_url,
             client_id=self.sn,
-            topics=[self.topic(channel) for channel in channels],
+            topics=[*foreign, *sorted(self.own_topics)],
             on_message=self._receive,
             mqtt=options.mqtt,
             session_expiry=options.session_expiry,
@@ -146,6 +148,7 @@ class Dialogue(Hardware):
             will=will if "last-will" in self.habits else None,
             certificates=options.certificates,
         )
+        self.connection.needed = self.own_topics
         self._endless = Patience(None, options.reply_timeout)
         self._open: dict[str, _Open] = {}  # by tid
         self._tasks: set[asyncio.Task[object]] = set()

@@ -33,6 +33,9 @@ class Dock(Services):
     the dock runs on; from another thread use `loop.call_soon_threadsafe(dock.enter_code, ...)` or
     `asyncio.run_coroutine_threadsafe(...)`.
 
+    With `enrolment_url` it first goes there, with an account that many docks share. It binds, and can do nothing else
+    until `enter_account`.
+
     `services` False leaves out all of SERVICES; left out, a dock that onboards has them. `misbehave`, `faults` and
     `habits` are names of MISBEHAVIOURS, FAULTS and HABITS, `number` is its place in a fleet.
 
@@ -46,6 +49,7 @@ class Dock(Services):
         mqtt_url: str,
         sn: str,
         *,
+        enrolment_url: str = "",
         aircraft_sn: str | None = None,
         model_key: str = "3-2-0",
         aircraft_model_key: str = "0-91-1",
@@ -68,7 +72,7 @@ class Dock(Services):
         if aircraft_sn is not None:
             devices.append(Device(aircraft_sn, aircraft_model_key, aircraft_callsign or f"Aircraft {aircraft_sn}"))
         super().__init__(
-            mqtt_url,
+            enrolment_url or mqtt_url,
             devices,
             Telemetry(options.latitude, options.longitude, number),
             habits=habits,
@@ -77,6 +81,10 @@ class Dock(Services):
             options=options,
             ledger=ledger,
         )
+        self.is_enrolling = bool(enrolment_url)
+        if self.is_enrolling:
+            self.connection.needed = {self.topic("requests_reply")}
+        self.is_enrolled = False  # bound, and waiting for an account of its own
         self.organization_id = organization_id
         self.binding_code = binding_code
         self.on_step = on_step
@@ -117,6 +125,12 @@ class Dock(Services):
         self.binding_code = binding_code
         self._settled.clear()
         self._entered.set()
+
+    def enter_account(self, mqtt_url: str) -> None:
+        """Type the values of its own account into Pilot 2: it connects anew. Raises ValueError for a bad address."""
+        self.is_enrolling = self.is_enrolled = False
+        self.connection.needed = self.own_topics
+        self.connection.move(mqtt_url)
 
     @property
     def is_onboarded(self) -> bool:
@@ -175,6 +189,8 @@ class Dock(Services):
             while True:
                 await self.connection.open_patiently(lambda error: self.note("connect", "failed", str(error)))
                 self.note("connect", "ok")
+                if self.connection.denied:
+                    self.note("subscribe", "partly refused", ", ".join(self.connection.denied))
                 lost = await self.connection.while_open(self._visit())
                 if lost is None:
                     await self.connection.close()
@@ -204,13 +220,18 @@ class Dock(Services):
         """From the first message to the end of the connection; returns to make the dock disconnect."""
         if self.manners.silent or not self.options.onboard:
             await asyncio.Event().wait()
-        announces_first = "topology-first" in self.habits
+        announces_first = "topology-first" in self.habits and not self.is_enrolling
         if announces_first:
             await self.announce()
         if not await joining.configure(self):
             return
         while True:
             outcome = await joining.bind(self)
+            if outcome is Outcome.BOUND and self.is_enrolling:
+                self.is_enrolled = True
+                self.note("enrolment", "ok", "bound; it needs an account of its own")
+                self._settled.set()
+                await asyncio.Event().wait()  # until the connection ends
             if outcome is Outcome.BOUND and not announces_first and not await self.announce():
                 outcome = Outcome.UNANSWERED
             if outcome is not Outcome.UNANSWERED:

@@ -1,19 +1,23 @@
 """Many docks in one process, and the load they can make together."""
 
 import asyncio
+import csv
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, urlsplit
 
 from mqtt_bridge.simulator import joining
 from mqtt_bridge.simulator.dock import Dock, Options, Patience, Step
 from mqtt_bridge.simulator.ledger import Ledger, percentiles
 
 SN_DIGITS = 5
+LOOK_AGAIN = 1.0  # seconds, for new accounts
 
 
 class LoadReport(NamedTuple):
@@ -27,14 +31,34 @@ class LoadReport(NamedTuple):
     longest: float
 
 
+class CredentialsFile:
+    """The accounts of docks at the broker: a CSV file with the columns sn, username and password, which may grow."""
+
+    def __init__(self, path: str, mqtt_url: str) -> None:
+        self._path = path
+        self._parts = urlsplit(mqtt_url)
+
+    def urls(self) -> dict[str, str]:
+        """By serial number, the address with which the dock connects; raises OSError and ValueError."""
+        found = {}
+        with Path(self._path).open(newline="") as file:
+            for row in csv.DictReader(file):
+                if None in (sn := row.get("sn"), name := row.get("username"), password := row.get("password")):
+                    raise ValueError(f"{self._path}: it needs the columns sn, username and password in every line.")
+                login = f"{quote(str(name), safe='')}:{quote(str(password), safe='')}"
+                host = self._parts.netloc.rpartition("@")[2]
+                found[str(sn)] = self._parts._replace(netloc=f"{login}@{host}").geturl()
+        return found
+
+
 class Fleet:
     """`count` docks, each with its aircraft, sharing one ledger.
 
     Serial numbers are the prefix and a number of five digits from `first` on (`SIMDOCK00001`); the aircraft's
     has an `A` behind it (`SIMDOCK00001A`). `mqtt_url` may be a function of the dock's serial number, for
-    brokers where each dock has its own password. Docks start `stagger` seconds apart. With the habit
-    "shared-aircraft" the second dock of each pair has the aircraft of the first. The other arguments are those of
-    `Dock`.
+    brokers where each dock has its own password. With `enrolment_url` docks go there first, and on to their own
+    address as soon as `credentials` have it. Docks start `stagger` seconds apart. With the habit "shared-aircraft"
+    the second dock of each pair has the aircraft of the first. The other arguments are those of `Dock`.
     """
 
     def __init__(
@@ -42,6 +66,8 @@ class Fleet:
         *,
         count: int,
         mqtt_url: str | Callable[[str], str],
+        enrolment_url: str = "",
+        credentials: "CredentialsFile | None" = None,
         organization_id: str = "",
         binding_code: str = "",
         sn_prefix: str = "SIMDOCK",
@@ -59,12 +85,16 @@ class Fleet:
             raise ValueError(f"A fleet has at least one dock, not {count}.")
         self.ledger = Ledger()
         self.stagger = stagger
+        self._credentials = credentials
+        self._handing_out: asyncio.Task[None] | None = None
         url_of = mqtt_url if callable(mqtt_url) else lambda _sn: mqtt_url
+        own = credentials.urls() if credentials else {}
         names, fault_names, habit_names = list(misbehave), list(faults), list(habits)
         self.docks = [
             Dock(
-                url_of(sn),
+                own.get(sn) or url_of(sn),
                 sn,
+                enrolment_url="" if sn in own else enrolment_url,
                 aircraft_sn=f"{sn}A",
                 organization_id=organization_id,
                 binding_code=binding_code,
@@ -93,13 +123,27 @@ class Fleet:
         """Start all docks on the running loop."""
         for place, dock in enumerate(self.docks):
             dock.start(after=place * self.stagger)
+        if self._credentials is not None:
+            self._handing_out = asyncio.ensure_future(self._hand_out(self._credentials))
 
     async def stop(self) -> None:
         """Disconnect and end all docks; raises the first thing that went wrong inside one."""
+        if self._handing_out is not None:
+            self._handing_out.cancel()
         ends = await asyncio.gather(*(dock.stop() for dock in self.docks), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
+
+    async def _hand_out(self, credentials: "CredentialsFile") -> None:
+        """Give each dock that is bound its own account, once there is one."""
+        while waiting := [dock for dock in self.docks if dock.is_enrolling]:
+            with suppress(OSError, ValueError):  # somebody is writing the file
+                own = credentials.urls()
+                for dock in waiting:
+                    if dock.is_enrolled and dock.sn in own:
+                        dock.enter_account(own[dock.sn])
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def onboarded(self, seconds: float) -> None:
         """Wait until all docks are onboarded; raises TimeoutError naming the first that is not."""

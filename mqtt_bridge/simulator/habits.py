@@ -14,6 +14,7 @@ HABITS = {
     "shared-aircraft": "two docks of a fleet have one aircraft; it reports through the first of them where it is on",
     "replaced-aircraft": "gets another aircraft (the dock's serial number and B) when it is onboarded",
     "reconnects": "loses its connection every minute",
+    "subscribes-to-more": "asks in one message for its topics and one of another dock, which the broker may deny",
     "last-will": "has a last will: an update_topo without tid that says offline",
 }
 WITHOUT_TOPOLOGY = {"topology-first", "no-domain", "thing-status"}  # make no sense in a dock with no-topology

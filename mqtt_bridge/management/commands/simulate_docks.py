@@ -11,7 +11,7 @@ from mqtt_bridge.line.tls import Certificates, build_context
 from mqtt_bridge.simulator import commands
 from mqtt_bridge.simulator.dock import Dock, Options, Step
 from mqtt_bridge.simulator.faults import FAULTS
-from mqtt_bridge.simulator.fleet import Fleet, run_until_signal
+from mqtt_bridge.simulator.fleet import CredentialsFile, Fleet, run_until_signal
 from mqtt_bridge.simulator.habits import HABITS
 from mqtt_bridge.simulator.misbehaviour import MISBEHAVIOURS
 
@@ -24,6 +24,17 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--count", type=int, default=1, help="docks, each with its aircraft")
         add("--mqtt-url", required=True, help="mqtt://user:password@host:port, or mqtts://")
+        add(
+            "--credentials",
+            metavar="FILE",
+            default="",
+            help="the docks' own accounts: CSV with the columns sn, username and password, read again while docks wait",
+        )
+        add(
+            "--enrolment-url",
+            default="",
+            help="where docks without an account in --credentials go first, with the account that they share",
+        )
         add("--ca-file", default="", help="for mqtts://: the broker's authority; the system's if left out")
         add("--client-cert-file", default="", help="for a broker that wants one; all docks use it")
         add("--client-key-file", default="", help="left out: the key is in the file of the certificate")
@@ -57,6 +68,8 @@ class Command(BaseCommand):
         *,
         count: int,
         mqtt_url: str,
+        credentials: str,
+        enrolment_url: str,
         ca_file: str,
         client_cert_file: str,
         client_key_file: str,
@@ -85,6 +98,8 @@ class Command(BaseCommand):
             fleet = Fleet(
                 count=count,
                 mqtt_url=mqtt_url,
+                enrolment_url=enrolment_url,
+                credentials=CredentialsFile(credentials, mqtt_url) if credentials else None,
                 organization_id=organization_id,
                 binding_code=binding_code,
                 sn_prefix=sn_prefix,
