@@ -130,7 +130,7 @@ def _refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Ex
         outcome=Exchange.Outcome.ANSWERED,
         reason="",
     )
-    refused = _exchanges(visit).filter(refusing(), ~Exists(success), method=method)
+    refused = _exchanges(visit).filter(refusing(), ~Exists(success), ~Q(reason=Exchange.HAS_ACCOUNT), method=method)
     return refused.order_by().values("gateway_sn").distinct()
 
 
@@ -253,6 +253,19 @@ KINDS: Final = {
         "in the last 24 hours",
         lambda visit: _refused(visit, "airport_organization_get", BINDING), None,
         EXCHANGES, "method=airport_organization_get&outcome=refused"),
+    "spoken_for": Kind(
+        Level.WARNING, ("dock with its own account was refused at enrolment",
+                        "docks with their own accounts were refused at enrolment"),
+        "in the last 24 hours: it still connects with the enrolment account, or somebody else uses its serial number",
+        lambda visit: _exchanges(visit).filter(reason=Exchange.HAS_ACCOUNT).order_by().values("gateway_sn").distinct(),
+        None,
+        EXCHANGES, "outcome=refused"),
+    "guessed": Kind(
+        Level.CRITICAL, ("organization's codes are locked out at enrolment",
+                         "organizations' codes are locked out at enrolment"),
+        "after too many wrong ones from all gateways together: technicians may be waiting",
+        lambda visit: BindingFailure.objects.guessed(visit.now), None,
+        FAILURES, "by_enrolment__exact=1", for_staff=True),
     "failed": Kind(
         Level.WARNING, ("message failed in this server", "messages failed in this server"),
         "in the last 24 hours",
@@ -261,7 +274,7 @@ KINDS: Final = {
     "bind_refused": Kind(
         Level.WARNING, ("bind was refused", "binds were refused"),
         "in the last 24 hours",
-        _exchanges, lambda _: Q(method="airport_organization_bind") & refusing(),
+        _exchanges, lambda _: Q(~Q(reason=Exchange.HAS_ACCOUNT), refusing(), method="airport_organization_bind"),
         EXCHANGES, "method=airport_organization_bind&outcome=refused"),
     "quarantined": Kind(
         Level.WARNING, ("message was not understood", "messages were not understood"),

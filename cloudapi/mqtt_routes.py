@@ -1,9 +1,10 @@
 """Which handler answers which message of a dock. Read it like a urlconf.
 
 A `Route` names the handler, the type of the message's `data`, what to answer when the message is malformed or
-the handler fails, whether the handler writes (then it runs in a transaction), and whether it takes several messages
-of one device in a row. A method without a line here gets the fallback of its channel in `mqtt_bridge/router.py`: an
-unknown request is refused at once, an event that wants a reply gets one, the rest is journalled.
+the handler fails, whether the handler writes (then it runs in a transaction), whether it takes several messages of one
+device in a row, and whether it is answered through enrolment. A method without a line here gets the fallback of its
+channel in `mqtt_bridge/router.py`: an unknown request is refused at once, an event that wants a reply gets one, the
+rest is journalled.
 
 Below it, for service calls: what their end means beyond themselves, and what builds their messages, as the rows of
 `devices/calls/methods.py` name them.
@@ -37,6 +38,7 @@ ROUTES: Routes = {
         failure=failed(Code.ILLEGAL_ARGUMENT),
         writes=False,
         runs=True,
+        enrols=True,
     ),
     (Channel.REQUESTS, "airport_bind_status"): Route(
         devices.airport_bind_status,
@@ -44,18 +46,21 @@ ROUTES: Routes = {
         failure=failed(Code.BIND_STATUS_FAILED, bind_status=[]),
         writes=False,
         runs=True,
+        enrols=True,
     ),
     (Channel.REQUESTS, "airport_organization_get"): Route(
         devices.airport_organization_get,
         OrganizationGetRequest,
         failure=failed(Code.ORGANIZATION_GET_FAILED),
         runs=True,
+        enrols=True,
     ),
     (Channel.REQUESTS, "airport_organization_bind"): Route(
         devices.airport_organization_bind,
         BindRequest,
         failure=failed(Code.BIND_FAILED, err_infos=[]),
         runs=True,
+        enrols=True,
     ),
     (Channel.STATUS, "update_topo"): Route(
         devices.update_topo,

@@ -280,6 +280,7 @@ BRIDGE_TICKS = {  # seconds between two calls
 }
 GATEWAY_OWNERS = "devices.registry.owners"
 KNOWN_GATEWAYS = "devices.registry.known"
+ENROLMENT_GATE = "devices.broker.enrolment.admit"
 TELEMETRY_SINK = "devices.device_state.store"
 DEVICE_OFFLINE_AFTER = number("DEVICE_OFFLINE_AFTER", default=60)  # seconds of silence
 UNCLAIMED_DEVICE_CAP = number("UNCLAIMED_DEVICE_CAP", default=1000, least=0)

@@ -29,6 +29,7 @@ from organizations.models import AuditEvent, BindingCode, Organization
 
 # in the journal
 BOUND_ELSEWHERE = "bound to another organization"
+FOREIGN_DOCK = "through enrolment, for a dock of another organization"
 NEITHER = "neither the dock that asks nor an aircraft"
 
 
@@ -37,6 +38,7 @@ class Request(NamedTuple):
 
     gateway_sn: str
     devices: Sequence[BindDevice]
+    by_enrolment: bool = False  # anybody may have sent it
 
 
 class BindResult(NamedTuple):
@@ -58,18 +60,24 @@ class Finding(NamedTuple):
 # --- questions ---------------------------------------------------------------------------------
 
 
-def bind_status(questions: Sequence[tuple[str, Sequence[str]]]) -> list[list[BindStatus]]:
+def bind_status(
+    questions: Sequence[tuple[str, Sequence[str]]], *, by_enrolment: bool = False
+) -> list[list[BindStatus]]:
     """For each (gateway, serial numbers asked for): one entry per number, in the order asked. One query.
 
     Whether a number is bound is answered for every device; names only for the gateway's own and its organization's
-    devices (docs/protocol.md, decision 30), so that nobody learns who owns what.
+    devices (docs/protocol.md, decision 30), so that nobody learns who owns what. No names through enrolment, where
+    anybody may be the gateway.
     """
     asked = {sn for gateway_sn, sns in questions for sn in (gateway_sn, *sns)}
     known = {device.sn: device for device in Device.objects.filter(sn__in=asked).select_related("organization")}
-    return [[_status(sn, known.get(sn), known.get(gateway_sn)) for sn in sns] for gateway_sn, sns in questions]
+    return [
+        [_status(sn, known.get(sn), known.get(gateway_sn), is_proven=not by_enrolment) for sn in sns]
+        for gateway_sn, sns in questions
+    ]
 
 
-def _status(sn: str, device: Device | None, gateway: Device | None) -> BindStatus:
+def _status(sn: str, device: Device | None, gateway: Device | None, *, is_proven: bool) -> BindStatus:
     """What this gateway may know about the device."""
     owner = None
     if device is not None:
@@ -77,6 +85,8 @@ def _status(sn: str, device: Device | None, gateway: Device | None) -> BindStatu
     if device is None or owner is None:
         return BindStatus(sn=sn, is_device_bind_organization=False)
     asking_for = gateway.speaks_for if gateway is not None else None
+    if not is_proven:
+        return BindStatus(sn=sn, is_device_bind_organization=True)
     is_own = gateway is not None and gateway.pk in (device.pk, device.gateway_id)
     if not is_own and (asking_for is None or asking_for.pk != device.organization_id):
         return BindStatus(sn=sn, is_device_bind_organization=True)
@@ -109,7 +119,7 @@ def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]
     their keys, everything is decided in Python, then written once. The same request again gets the same answer.
     """
     credentials = [
-        Credentials(request.gateway_sn, wanted.organization_id, wanted.device_binding_code)
+        Credentials(request.gateway_sn, wanted.organization_id, wanted.device_binding_code, request.by_enrolment)
         for request in requests
         for wanted in request.devices
     ]
@@ -117,7 +127,12 @@ def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]
     entries: list[list[_Entry]] = []
     for request in requests:
         paid: set[int] = set()
-        entries.append([_Entry(request.gateway_sn, wanted, verdicts.popleft(), paid) for wanted in request.devices])
+        entries.append(
+            [
+                _Entry(request.gateway_sn, wanted, verdicts.popleft(), paid, request.by_enrolment)
+                for wanted in request.devices
+            ]
+        )
     decision = _Decision([entry for of_request in entries for entry in of_request], now)
     results = [[decision.judge(entry) for entry in of_request] for of_request in entries]
     decision.pair()
@@ -132,11 +147,17 @@ class _Entry(NamedTuple):
     wanted: BindDevice
     verdict: Verdict
     paid: set[int]  # the codes that its request has used: once per request, not per device
+    by_enrolment: bool
 
     @property
     def is_gateway(self) -> bool:
         """Whether it is the dock that asks."""
         return self.wanted.sn == self.gateway_sn
+
+    @property
+    def claim(self) -> Device.Claim:
+        """What makes its organization the owner of a dock that binds itself."""
+        return Device.Claim.ENROLLED if self.by_enrolment else Device.Claim.CODE
 
 
 class _Decision:
@@ -163,7 +184,7 @@ class _Decision:
         self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
         self.used: dict[int, BindingCode] = {}
         self.touched: dict[str, Device] = {}
-        self.gateways: dict[str, Device] = {}  # those that bound themselves
+        self.gateways: dict[str, Device] = {}  # those that bound themselves, with an account of their own
         self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
 
     def _read_pairings(self, with_code: Sequence[_Entry]) -> None:
@@ -174,7 +195,9 @@ class _Decision:
             device = self.devices.get(entry.wanted.sn)
             if not entry.is_gateway and not entry.wanted.device_model_key:
                 keyless.add(entry.wanted.sn)
-            if device is not None and device.pk and device.is_unproven and owners - {device.organization_id}:
+            if device is None or not device.pk or not device.is_unproven or entry.by_enrolment:
+                continue
+            if owners - {device.organization_id}:
                 contested.add(device.sn)
         self.paired: set[tuple[str, str]] = set()  # (dock, aircraft)
         # (dock, aircraft): its telemetry came through this dock, and through no dock of its present owner
@@ -211,6 +234,10 @@ class _Decision:
             return NEITHER
         if not entry.is_gateway and not self._is_aircraft(entry, device):
             return NEITHER
+        gateway = self.devices.get(entry.gateway_sn)
+        if entry.by_enrolment and gateway is not None and gateway.organization_id not in (None, code.organization_id):
+            # For the dock itself "bound elsewhere" follows; nobody may name aircraft in its name.
+            return "" if entry.is_gateway else FOREIGN_DOCK
         yields = self._yields(entry, device, code)
         if not device.is_enabled and not yields:
             return "device disabled"
@@ -226,7 +253,7 @@ class _Decision:
 
     def _is_aircraft(self, entry: _Entry, device: Device) -> bool:
         """Whether this is an aircraft, by its model in the request and in our row, else by its pairing."""
-        if device.claim == Device.Claim.CODE:
+        if device.bound_itself:
             return False
         if keys := [key for key in (entry.wanted.device_model_key, device.model_key) if key]:
             return all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
@@ -236,9 +263,15 @@ class _Decision:
         """Whether another owner owns it only because a dock named it, and the contrary is proven.
 
         A device that binds itself is no aircraft. An aircraft that another owner's dock named is with the asking dock
-        if its own telemetry came through that, and never through a dock of its owner.
+        if its own telemetry came through that, and never through a dock of its owner. A dock that was bound through
+        enrolment belongs to the code that it brings with its own account. Nothing that comes through enrolment is
+        proof.
         """
-        if not device.is_unproven or device.organization_id in (None, code.organization_id):
+        if entry.by_enrolment or device.organization_id in (None, code.organization_id):
+            return False
+        if device.claim == Device.Claim.ENROLLED:
+            return entry.is_gateway
+        if not device.is_unproven:
             return False
         return entry.is_gateway or (entry.gateway_sn, device.sn) in self.heard
 
@@ -253,14 +286,16 @@ class _Decision:
                 self.used[code.pk] = code
             if code.organization_id in self.room:
                 self.room[code.organization_id] -= 1
-            claim = Device.Claim.CODE if entry.is_gateway else Device.Claim.NAMED
+            claim = entry.claim if entry.is_gateway else Device.Claim.NAMED
             self.ownership.give(device, code.organization, claim, "bind", code=code)
             self.touched[device.sn] = device
-            if entry.is_gateway:
+            if entry.is_gateway and not entry.by_enrolment:
                 self.gateways[device.sn] = device
         if is_misnamed:  # what binds itself is no aircraft
             self.misnamed.add(device.sn)
-            device.claim, device.gateway, device.model_key = Device.Claim.CODE, None, ""
+            device.claim, device.gateway, device.model_key = entry.claim, None, ""
+            self.touched[device.sn] = device
+        if entry.is_gateway and device.note_code(by_enrolment=entry.by_enrolment, at=self.now):
             self.touched[device.sn] = device
         if entry.is_gateway and model_keys.domain(key) == model_keys.AIRCRAFT:
             key = ""  # no aircraft asks

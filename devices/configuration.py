@@ -21,13 +21,16 @@ class Configuration(NamedTuple):
     reason: str = ""
 
 
-def configurations(gateway_sns: Sequence[str]) -> list[Configuration]:
-    """For each gateway its organization's license, else the platform's; none for a disabled device. One query."""
+def configurations(gateway_sns: Sequence[str], *, by_enrolment: bool = False) -> list[Configuration]:
+    """For each gateway its organization's license, else the platform's; none for a disabled device. One query.
+
+    What comes through enrolment may be anybody's: it gets the platform's license only.
+    """
     rows = Device.objects.filter(sn__in=set(gateway_sns)).select_related("organization")
     devices = {device.sn: device for device in rows}
     answers = []
     for device in map(devices.get, gateway_sns):
-        owner = device.speaks_for if device is not None else None
+        owner = device.speaks_for if device is not None and not by_enrolment else None
         app_id, app_key, app_license = settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE
         if owner is not None and owner.app_id:
             app_id, app_key, app_license = owner.app_id, owner.app_key, owner.app_license

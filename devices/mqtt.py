@@ -1,6 +1,7 @@
 """What docks ask and report: the handlers named in `cloudapi/mqtt_routes.py`.
 
-A handler takes the messages of one method and returns their replies, in the same order.
+A handler takes the messages of one method and returns their replies, in the same order. All of them came through
+enrolment, or none did: `by_enrolment` of the first is that of all.
 A `Reply` is the answer's data and, for the journal, why it refuses ("" if it does not) and the primary key of the
 organization it concerns, where the gateway belongs to none.
 """
@@ -33,21 +34,22 @@ from mqtt_bridge.protocol.messages import (
 )
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.router import Message, Reply, failed
-from organizations.credentials import LOCKED_OUT, WRONG, Credentials
+from organizations.credentials import GUESSED, LOCKED_OUT, WRONG, Credentials
 
 GUESS_COST = 20  # tokens: a wrong code is looked up, counted and kept
 
 
 def config(messages: Sequence[Message[ConfigRequest]]) -> list[Reply]:
     """`config`: the DJI license and the time server."""
-    answers = configurations([message.sn for message in messages])
+    answers = configurations([message.sn for message in messages], by_enrolment=messages[0].by_enrolment)
     return [Reply(answer.reply or failed(Code.ILLEGAL_ARGUMENT), answer.reason) for answer in answers]
 
 
 def airport_bind_status(messages: Sequence[Message[BindStatusRequest]]) -> list[Reply]:
     """`airport_bind_status`: which of these devices are bound, and where."""
     answers = binding.bind_status(
-        [(message.sn, [device.sn for device in message.data.devices]) for message in messages]
+        [(message.sn, [device.sn for device in message.data.devices]) for message in messages],
+        by_enrolment=messages[0].by_enrolment,
     )
     return [Reply(BindStatusReply(Code.OK, BindStatusOutput(entries))) for entries in answers]
 
@@ -55,7 +57,8 @@ def airport_bind_status(messages: Sequence[Message[BindStatusRequest]]) -> list[
 def airport_organization_get(messages: Sequence[Message[OrganizationGetRequest]]) -> list[Reply]:
     """`airport_organization_get`: the name of the organization that an id and a code open."""
     attempts = [
-        Credentials(message.sn, message.data.organization_id, message.data.device_binding_code) for message in messages
+        Credentials(message.sn, message.data.organization_id, message.data.device_binding_code, message.by_enrolment)
+        for message in messages
     ]
     replies = []
     for organization, reason, concerned in binding.find_organizations(attempts, now=timezone.now()):
@@ -75,6 +78,7 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
             binding.Request(
                 message.sn,
                 [replace(d, sn=message.sn) if d.sn.casefold() == own else d for d in message.data.bind_devices],
+                message.by_enrolment,
             )
         )
     replies = []
@@ -89,7 +93,7 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
 
 def _cost(reasons: Iterable[str]) -> int:
     """What the wrong codes among these cost."""
-    return GUESS_COST * sum(reason in (WRONG, LOCKED_OUT) for reason in reasons)
+    return GUESS_COST * sum(reason in (WRONG, LOCKED_OUT, GUESSED) for reason in reasons)
 
 
 def update_topo(messages: Sequence[Message[UpdateTopo]]) -> list[Reply]:

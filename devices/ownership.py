@@ -20,7 +20,9 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
 
 Claim = Device.Claim
-_FIELDS = ("organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled")
+_FIELDS = (
+    "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
+)  # fmt: skip
 
 
 class Changes:
@@ -49,7 +51,7 @@ class Changes:
         else:
             self._proven[device.sn] = device
         device.organization = device.bound_at = device.bound_with = device.gateway = None
-        device.claim, device.callsign = Claim.NONE, ""
+        device.claim, device.callsign, device.enrolled_at = Claim.NONE, "", None
         self.taken[device.sn] = device
 
     def give(

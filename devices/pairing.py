@@ -138,7 +138,7 @@ class Pairings:
         if aircraft is dock:
             return "the dock itself is no aircraft"
         domains = {model_keys.domain(model_key), model_keys.domain(aircraft.model_key)}
-        if aircraft.claim == Device.Claim.CODE or domains - {None, model_keys.AIRCRAFT}:
+        if aircraft.bound_itself or domains - {None, model_keys.AIRCRAFT}:
             return "not an aircraft, so it cannot belong to a dock"
         row = self._of_dock[dock.sn].get(sn)
         if row is None:

@@ -56,7 +56,7 @@ def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
     aircraft = {device.sn for device in devices if device.is_aircraft}
     gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
     if quiet := aircraft - gateways:
-        onboarding = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING).order_by()
+        onboarding = Exchange.objects.filter(gateway_sn__in=quiet, method__in=ONBOARDING, by_enrolment=False).order_by()
         gateways.update(onboarding.values_list("gateway_sn", flat=True).distinct())
     return {device.sn: None if device.sn in gateways else device.organization_id for device in devices}
 

@@ -42,7 +42,8 @@ class Allowance:
 
     def __init__(self) -> None:
         self._day: date | None = None
-        self._shares: dict[tuple[str, int | None], _Share] = {}  # by gateway and organization
+        # By gateway and organization, apart for what came through enrolment.
+        self._shares: dict[tuple[str, int | None, bool], _Share] = {}
         self._strangers = _Share()
 
     def is_full(self, owner: int | None) -> bool:
@@ -66,11 +67,13 @@ class Allowance:
             self._day, self._strangers = today, _Share()
         kept = []
         for row in rows:
-            owner, organization_id = owners.get(row.gateway_sn), row.organization_id
+            # What came through enrolment must not use up the share of the real dock.
+            owner = None if row.by_enrolment else owners.get(row.gateway_sn)
+            organization_id = row.organization_id
             if self.is_full(owner):
                 share, organization_id = self._strangers, None
             else:
-                key = row.gateway_sn, organization_id
+                key = row.gateway_sn, organization_id, row.by_enrolment
                 share = self._shares.get(key) or self._shares.setdefault(key, _Share(row.gateway_sn))
                 if share.size < settings.JOURNAL_BYTES_PER_DAY:
                     size = len(row.payload.encode()) + len(row.reply.encode())

@@ -49,7 +49,7 @@ from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import topics
-from mqtt_bridge.rate_limit import RateLimiter
+from mqtt_bridge.rate_limit import ENROLMENT_BURST, ENROLMENT_RATE, RateLimiter
 from mqtt_bridge.router import label
 from mqtt_bridge.telemetry import TelemetryBuffer
 from mqtt_bridge.timeouts import is_locked
@@ -84,6 +84,8 @@ class Bridge:
         self._stop = threading.Event()
         self._lock = active_lock()
         self._limiter = RateLimiter()
+        # All that comes through enrolment: who has such an account may name ever new serial numbers.
+        self._enrolment_limiter = RateLimiter(rate=ENROLMENT_RATE, burst=ENROLMENT_BURST)
         self._window = PUBLISH_WINDOW
 
     def stop(self) -> None:
@@ -191,7 +193,7 @@ class Bridge:
                 held += wave.held
                 for result in wave.results:
                     if result.cost:
-                        self._limiter.charge(result.decoded.sn, result.cost)
+                        self._charge(result.decoded.delivery, result.cost)
                     if result.reply:
                         control.publish(result.reply_topic, result.reply, answers=result.decoded.delivery)
                 _time_answers(wave.results)
@@ -247,7 +249,16 @@ class Bridge:
         allowed = self._limiter.allow(delivery.gateway, cost=delivery.cost)
         if not allowed:
             self.counters["rate_limited"] += 1
+        elif delivery.by_enrolment:
+            allowed = self._enrolment_limiter.allow(topics.ENROLMENT_PREFIX, cost=delivery.cost)
+            self.counters["enrolment_limited"] += not allowed
         return allowed
+
+    def _charge(self, delivery: Delivery, cost: int) -> None:
+        """Take tokens for work that showed only when it was done."""
+        self._limiter.charge(delivery.gateway, cost)
+        if delivery.by_enrolment:
+            self._enrolment_limiter.charge(topics.ENROLMENT_PREFIX, cost)
 
     def _for_handlers(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take out our own ping, which updates the heartbeat, and what comes from gateways that owe tokens.
@@ -269,7 +280,9 @@ class Bridge:
                 except OperationalError as error:
                     if not is_locked(error):
                         raise
-            elif self._limiter.owes(delivery.gateway):
+            elif self._limiter.owes(delivery.gateway) or (
+                delivery.by_enrolment and self._enrolment_limiter.owes(topics.ENROLMENT_PREFIX)
+            ):
                 self.counters["overdrawn"] += 1
             else:
                 wanted.append(delivery)

@@ -13,13 +13,15 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
@@ -31,7 +33,7 @@ from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
-from mqtt_bridge.router import Message, Reply, ReplyData, Route, find, label, noted
+from mqtt_bridge.router import NOT_ENROLLING, Message, Reply, ReplyData, Route, find, label, noted
 from mqtt_bridge.timeouts import SHORT_WAIT, is_away, is_locked, wait_for_locks
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,11 @@ class Decoded(NamedTuple):
     data: object = None  # the envelope's, of the type that the route names; None if it cannot be handled
 
     @property
+    def gateway(self) -> str:
+        """Whose messages it must stay in order with: the real dock waits for nothing that came through enrolment."""
+        return self.delivery.gateway
+
+    @property
     def asks(self) -> bool:
         """Whether the device waits for an answer, ours or another service's."""
         if not self.envelope.tid or topics.reply_channel(self.channel) is None:
@@ -72,8 +79,9 @@ class Decoded(NamedTuple):
         """Whether the device itself sent this just now.
 
         Not what the broker kept or sends in its name: a last will, and what has no tid, for a last will is often that.
+        Nor what came through enrolment: anybody with an enrolment account may have sent it.
         """
-        if self.delivery.retained:
+        if self.delivery.retained or self.delivery.by_enrolment:
             return False
         if not self.is_parsed:
             return True
@@ -117,33 +125,34 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
     """
     read = [_decode(delivery) for delivery in deliveries]
     refused = [item for item in read if isinstance(item, Result)]
-    if refused:
-        yield Wave(refused, [])
-    locked: set[str] = set()  # serial numbers of devices of which something is held
-    for wave in _waves([item for item in read if isinstance(item, Decoded)]):
-        held = [item for item in wave if item.sn in locked]
-        groups: defaultdict[tuple[Channel, str], list[Decoded]] = defaultdict(list)
+    items, kept_out = _keep_out([item for item in read if isinstance(item, Decoded)])
+    if refused or kept_out:
+        yield Wave(refused + kept_out, [])
+    locked: set[str] = set()  # gateways of which something is held
+    for wave in _waves(items):
+        held = [item for item in wave if item.gateway in locked]
+        groups: defaultdict[tuple[Channel, str, bool], list[Decoded]] = defaultdict(list)
         # The row of a message that was held may still be locked: no other device must wait for it, and what the same
         # device sent after it must not overtake it.
-        returned = {item.sn for item in wave if item.delivery.was_held}
+        returned = {item.gateway for item in wave if item.delivery.was_held}
         one_by_one: list[Decoded] = []
         for item in wave:
-            if item.sn in returned - locked:
+            if item.gateway in returned - locked:
                 one_by_one.append(item)
-            elif item.sn not in locked:
-                groups[item.channel, item.envelope.method].append(item)
+            elif item.gateway not in locked:
+                groups[item.channel, item.envelope.method, item.delivery.by_enrolment].append(item)
         results: list[Result] = []
         for group in sorted(groups.values(), key=lambda group: group[0].route.writes):
             results += _attempt(group, held)
         results += _attempt_each(one_by_one, held)
-        locked.update(item.sn for item in held)
+        locked.update(item.gateway for item in held)
         yield Wave(results, [item.delivery for item in held])
 
 
 def _decode(delivery: Delivery) -> Decoded | Result | None:
     """Read one delivery; a Result if it is refused at once; None for a topic that no device may use."""
     try:
-        sn, channel = topics.parse(delivery.topic)
+        sn, channel, by_enrolment = topics.parse(delivery.topic)
     except RemoteProtocolError:
         return None
     if channel not in CONTROL_CHANNELS:
@@ -155,13 +164,13 @@ def _decode(delivery: Delivery) -> Decoded | Result | None:
     try:
         envelope = envelopes.decode(delivery.payload, channel=channel)
         is_parsed = True
-        route = find(channel, envelope.method)
+        route = find(channel, envelope.method, by_enrolment=by_enrolment)
         data = envelope.data if route.data is None else decode_data(route.data, envelope.data)
     except RemoteProtocolError as error:
         if isinstance(error, RefusedMessageError) and error.envelope is not None:
             envelope = error.envelope
             is_parsed = not envelope.tid  # only a tid is missing: all else was read
-            route = find(channel, envelope.method)
+            route = find(channel, envelope.method, by_enrolment=by_enrolment)
         outcome, reason = Exchange.Outcome.QUARANTINED, f"{error.reason}: {error.detail}"
     except Exception:
         # Our own fault: the broker would send the message again and again if it stopped the bridge.
@@ -173,16 +182,37 @@ def _decode(delivery: Delivery) -> Decoded | Result | None:
     return _refuse(Decoded(delivery, sn, channel, route, envelope, is_parsed), outcome, reason)
 
 
+def _keep_out(items: Sequence[Decoded]) -> tuple[list[Decoded], list[Result]]:
+    """Refuse what may not come through enrolment; returns the other messages, and these results.
+
+    Only methods of the onboarding, and only of docks that have no account of their own to speak with.
+    """
+    asking = {item.sn for item in items if item.delivery.by_enrolment}
+    if not asking:
+        return list(items), []
+    admit = cast("Callable[[Set[str]], Set[str]]", import_string(settings.ENROLMENT_GATE))
+    admitted = admit(asking)
+    handled, kept_out = [], []
+    for item in items:
+        if not item.delivery.by_enrolment or (item.sn in admitted and item.route is not NOT_ENROLLING):
+            handled.append(item)
+            continue
+        outcome = Exchange.Outcome.ANSWERED if item.asks else Exchange.Outcome.IGNORED
+        reason = Exchange.HAS_ACCOUNT if item.sn not in admitted else Exchange.NOT_ENROLLING
+        kept_out.append(_refuse(item, outcome, reason))
+    return handled, kept_out
+
+
 def _waves(items: Iterable[Decoded]) -> list[list[Decoded]]:
     """Wave k: each device's k-th message, or its k-th run of messages where the route takes runs."""
     waves: list[list[Decoded]] = []
-    latest: dict[str, tuple[int, tuple[Channel, str]]] = {}  # of each device: its wave, channel and method
+    latest: dict[str, tuple[int, tuple[Channel, str]]] = {}  # of each gateway: its wave, channel and method
     for item in items:
         kind = item.channel, item.envelope.method
-        position, before = latest.get(item.sn, (-1, None))
+        position, before = latest.get(item.gateway, (-1, None))
         if kind != before or not item.route.runs:
             position += 1
-        latest[item.sn] = position, kind
+        latest[item.gateway] = position, kind
         if position == len(waves):
             waves.append([])
         waves[position].append(item)
@@ -209,7 +239,7 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
     results: list[Result] = []
     locked: set[str] = set()
     for item in items:
-        if item.sn in locked:
+        if item.gateway in locked:
             held.append(item)
             continue
         try:
@@ -218,7 +248,7 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
             raise
         except Exception as error:
             if is_locked(error) and timezone.now() - item.delivery.received_at < LONGEST_HOLD:
-                locked.add(item.sn)
+                locked.add(item.gateway)
                 held.append(item)
                 continue
             with _about([item]):
@@ -244,6 +274,7 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
             item.envelope.bid,
             item.data,
             item.delivery.received_at,
+            item.delivery.by_enrolment,
         )
         for item in group
     ]

@@ -45,15 +45,25 @@ def write(results: Sequence[Result]) -> dict[str, int | None]:
     """Save what was received and answered, in bulk: one query for the owners, one for the rows.
 
     Events that nobody acts on are only counted, unless a `Trace` of their device runs. Returns the owners: by serial
-    number the primary key of an organization.
+    number the primary key of an organization; not of what came through enrolment, where nobody is served first.
     """
     if not (results or _unwritten) or not settings.JOURNAL_ENABLED:
         return {}
     channels: defaultdict[str, set[Channel]] = defaultdict(set)
+    claimed: dict[str, set[Channel]] = {}  # the serial numbers of what came through enrolment prove nothing
     for result in results:
-        channels[result.decoded.sn].add(result.decoded.channel)
-    owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))(channels)
-    rows = [_row(result, owners) for result in results if not result.is_passing]
+        if result.decoded.delivery.by_enrolment:
+            claimed[result.decoded.sn] = {result.decoded.channel}
+        else:
+            channels[result.decoded.sn].add(result.decoded.channel)
+    read_owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))
+    owners = read_owners(channels) if channels else {}
+    owners_of_claimed = read_owners(claimed) if claimed else {}
+    rows = [
+        _row(result, owners_of_claimed if result.decoded.delivery.by_enrolment else owners)
+        for result in results
+        if not result.is_passing
+    ]
     passing = [
         result for result in results if result.is_passing and not _allowance.is_full(owners.get(result.decoded.sn))
     ]
@@ -112,6 +122,7 @@ def _row(result: Result, owners: Mapping[str, int | None]) -> Exchange:
         reply=_text(result.reply_data) if result.reply else "",
         outcome=result.outcome,
         reason=result.reason[:200],
+        by_enrolment=item.delivery.by_enrolment,
     )
 
 
@@ -170,7 +181,7 @@ def note_answers(deliveries: Iterable[Delivery]) -> None:
     answers: dict[tuple[str, str, str], tuple[object, datetime]] = {}
     for delivery in deliveries:
         with suppress(RemoteProtocolError):
-            sn, channel = topics.parse(delivery.topic)
+            sn, channel, _ = topics.parse(delivery.topic)
             if channel in ANSWERED:
                 envelope = envelopes.decode(delivery.payload, channel=channel)
                 answers[sn, ANSWERED[channel], envelope.tid] = envelope.data, delivery.received_at

@@ -32,6 +32,8 @@ class Exchange(models.Model):
     LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
     FULL: ClassVar[str] = "the journal of this device is full for today"
     FULL_OF_STRANGERS: ClassVar[str] = "the journal of devices that belong to nobody is full for today"
+    HAS_ACCOUNT: ClassVar[str] = "not through enrolment: this dock has an account of its own"
+    NOT_ENROLLING: ClassVar[str] = "not through enrolment: only the onboarding is answered there"
     UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"
@@ -50,6 +52,12 @@ class Exchange(models.Model):
     reply = models.TextField(blank=True)
     outcome = models.CharField(max_length=12, choices=Outcome)
     reason = models.CharField(max_length=200, blank=True)
+    by_enrolment = models.BooleanField(
+        "through enrolment",
+        default=False,
+        db_default=False,
+        help_text="It came through an enrolment account, so that its sender need not be this gateway.",
+    )
 
     class Meta:
         verbose_name = "journal entry"

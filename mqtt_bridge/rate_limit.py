@@ -8,6 +8,9 @@ RATE = 50.0  # tokens per second, in the long run; a plain message costs one
 BURST = 1000.0  # tokens at once
 BYTES = 8192  # of a message are worth a message: a megabyte of small values costs the bridge half a second
 ENVELOPE = 2  # JSON objects that any message has: itself and its data
+# All docks together that come through enrolment: 200 docks can onboard at once, and a thousand in half a minute.
+ENROLMENT_RATE = 200.0
+ENROLMENT_BURST = 2000.0
 MAX_GATEWAYS = 100_000
 
 

@@ -29,6 +29,7 @@ class Message(NamedTuple, Generic[Data]):
     bid: str
     data: Data  # of the type that the route names; plain JSON if it names none
     received_at: datetime
+    by_enrolment: bool = False  # as in `topics.Topic`: then `sn` is only a claim
 
 
 class Reply(NamedTuple):
@@ -60,6 +61,7 @@ class Route(Generic[Data]):
     failure: ReplyData = MALFORMED  # the answer to what is malformed, or if the handler fails
     writes: bool = True  # the handler needs a transaction
     runs: bool = False  # it also takes what one device sent in a row, in its order; else one message per device
+    enrols: bool = False  # it is also answered through enrolment; else it is refused there
     passing: bool = False  # nobody acts on these: the journal keeps the latest and a count
     left: bool = False  # another service of the operator's answers these
 
@@ -82,6 +84,9 @@ def noted(messages: Sequence[Message[object]]) -> list[Reply | None]:
     """Only journal the messages; they want no answer."""
     return [None for _ in messages]
 
+
+# What becomes of a method that is not answered through enrolment.
+NOT_ENROLLING: Route[object] = Route(noted, failure=failed(Code.METHOD_NOT_SUPPORTED))
 
 # What becomes of a method that has no line in the table.
 FALLBACKS: Mapping[Channel, Route[object]] = {
@@ -111,8 +116,15 @@ def tables(module: str) -> ModuleType:
     return import_module(module)
 
 
-def find(channel: Channel, method: str) -> Route[Any]:
-    """The route of a message, by the table that settings.MQTT_ROUTES names, unless it is left to others."""
+def find(channel: Channel, method: str, *, by_enrolment: bool = False) -> Route[Any]:
+    """The route of a message, by the table that settings.MQTT_ROUTES names, unless it is left to others.
+
+    Through enrolment only what its route says: no other service hears what comes that way.
+    """
+    if by_enrolment:
+        route = tables(settings.MQTT_ROUTES).ROUTES.get((channel, method))
+        is_left = method in settings.MQTT_LEAVE_METHODS
+        return route if route is not None and route.enrols and not is_left else NOT_ENROLLING
     if method in settings.MQTT_LEAVE_METHODS and channel in (Channel.REQUESTS, Channel.EVENTS):
         return LEFT_PASSING if method in PERIODIC else LEFT
     routes: Routes = tables(settings.MQTT_ROUTES).ROUTES

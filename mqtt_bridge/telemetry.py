@@ -146,7 +146,7 @@ class TelemetryBuffer:
             topic, payload, received_at = self._messages.popleft()
             self._bytes_out += len(payload)
             try:
-                sn, channel = topics.parse(topic)
+                sn, channel, _ = topics.parse(topic)
             except RemoteProtocolError:
                 self._counters["telemetry_refused"] += 1
                 continue

@@ -16,6 +16,8 @@ from organizations.typed import digest_of, normalise_code, typed
 WRONG = "organization ID and code do not belong together"
 KEPT = timedelta(days=30)
 LOCKED_OUT = "gateway locked out after too many wrong codes"
+GUESSED = "codes of this organization are locked out through enrolment after too many wrong ones"
+MOST_KEPT = 1000  # recent wrong codes that came through enrolment, for organizations that do not exist
 
 
 class Credentials(NamedTuple):
@@ -24,6 +26,7 @@ class Credentials(NamedTuple):
     gateway_sn: str
     organization_id: str
     code: str
+    by_enrolment: bool = False
 
 
 class Verdict(NamedTuple):
@@ -42,7 +45,8 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
 
     A verdict says only that id and code belong together: whether the code still binds a new device is
     `BindingCode.why_unusable`. With `lock`, codes and organizations stay locked until the transaction ends.
-    Every new wrong pair counts towards its gateway's lock-out, within one message too.
+    Every new wrong pair counts towards its gateway's lock-out, within one message too. What comes through enrolment
+    counts apart, for it need not come from that gateway, and also towards a lock-out of the organization there.
     """
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
     keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
@@ -50,25 +54,33 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     unmatched = Organization.objects.filter(organization_id__in={key[0] for key in keys if key not in codes})
     named = dict(unmatched.values_list("organization_id", "pk"))
     recent = BindingFailure.objects.recent(now).filter(gateway_sn__in={attempt.gateway_sn for attempt in attempts})
-    wrong: defaultdict[str, set[str]] = defaultdict(set)
-    for gateway_sn, pair in recent.values_list("gateway_sn", "pair_digest"):
-        wrong[gateway_sn].add(pair)
+    wrong: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
+    for gateway_sn, by_enrolment, pair in recent.values_list("gateway_sn", "by_enrolment", "pair_digest"):
+        wrong[gateway_sn, by_enrolment].add(pair)
+    is_enrolment = any(attempt.by_enrolment for attempt in attempts)
+    guessed = BindingFailure.objects.by_organization(now) if is_enrolment else Counter()
     verdicts, failures = [], {}
     for attempt, key in zip(attempts, keys, strict=True):
-        code, known = codes.get(key), wrong[attempt.gateway_sn]
-        concerned = code.organization_id if code else named.get(key[0])
+        code, known = codes.get(key), wrong[attempt.gateway_sn, attempt.by_enrolment]
+        concerned, tried = code.organization_id if code else named.get(key[0]), key[0][:64]
         if len(known) >= BindingFailureQuerySet.LIMIT:
             verdicts.append(Verdict(None, concerned, LOCKED_OUT))
+        elif attempt.by_enrolment and concerned and guessed[tried] >= BindingFailureQuerySet.ENROLMENT_LIMIT:
+            verdicts.append(Verdict(None, concerned, GUESSED))
         elif code:
             verdicts.append(Verdict(code, concerned))
         else:
             verdicts.append(Verdict(None, concerned, WRONG))
-            if normalise_code(attempt.code):  # an empty code is no guess
-                pair = salted_hmac("organizations.BindingFailure", "\n".join(key), algorithm="sha256").hexdigest()
+            is_kept = not attempt.by_enrolment or concerned or guessed.total() < MOST_KEPT
+            if normalise_code(attempt.code) and is_kept:  # an empty code is no guess
+                pair = _digest_of_pair(key, by_enrolment=attempt.by_enrolment)
+                if attempt.by_enrolment and pair not in known:
+                    guessed[tried] += 1
                 known.add(pair)
                 failures[attempt.gateway_sn, pair] = BindingFailure(
                     gateway_sn=attempt.gateway_sn,
-                    organization_id_tried=key[0][:64],
+                    by_enrolment=attempt.by_enrolment,
+                    organization_id_tried=tried,
                     pair_digest=pair,
                     reason=WRONG,
                     first_at=now,
@@ -81,6 +93,12 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
         update_fields=["last_at"],
     )
     return verdicts
+
+
+def _digest_of_pair(key: tuple[str, str], *, by_enrolment: bool) -> str:
+    """Another one through enrolment: the same pair of the same gateway is then another row."""
+    parts = [*key, "enrolment"] if by_enrolment else key
+    return salted_hmac("organizations.BindingFailure", "\n".join(parts), algorithm="sha256").hexdigest()
 
 
 def clear_lockouts(gateway_sns: Iterable[str], *, actor: Actor) -> int:

@@ -40,7 +40,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     sortable_by = ()
     actions = None
     readonly_fields = ("received", "device_clock")
-    fields = ("received", "device_clock", "channel", "method", "tid", "bid", "organization")
+    fields = ("received", "device_clock", "channel", "method", "tid", "bid", "by_enrolment", "organization")
 
     class Media:
         css = {"all": ["devices/devices.css"]}
@@ -96,7 +96,8 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="outcome and reason")
     def became(self, exchange: Exchange) -> SafeString:
-        return format_html("{} {}", outcome_word(exchange), exchange.reason)
+        way = "through enrolment:" if exchange.by_enrolment else ""
+        return format_html("{} {} {}", way, outcome_word(exchange), exchange.reason)
 
     @admin.display(description="organization")
     def owner(self, exchange: Exchange) -> str:

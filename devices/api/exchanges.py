@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
 
-from cloudapi.rest.filters import BeforeFilter, ChoiceFilter, SinceFilter
+from cloudapi.rest.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter
 from cloudapi.rest.including import Include, IncludingSerializer
 from devices.diagnosis import exchanges
 from devices.models import Device
@@ -43,6 +43,7 @@ class ExchangeFilter(django_filters.FilterSet):  # type: ignore[misc]
     until = BeforeFilter("received_at", help_text="Before this moment.")
     tid = django_filters.CharFilter(help_text="Transaction id of the message.")
     bid = django_filters.CharFilter(help_text="Business id of the message.")
+    by_enrolment = BooleanFilter(help_text="Whether it came through an enrolment account.")
 
     class Meta:
         model = Exchange
@@ -88,7 +89,7 @@ class ExchangeSerializer(IncludingSerializer):
         model = Exchange
         fields = (
             "id", "organization", "channel", "method", "tid", "bid", "received_at", "device_time", "outcome",
-            "became", "reason", "payload", "reply", "codes",
+            "became", "reason", "by_enrolment", "payload", "reply", "codes",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -127,9 +127,9 @@ def _refused_at(attempt: str, exchanges: QuerySet[Exchange]) -> Subquery:
 
 
 def _last(methods: Sequence[str], exchanges: QuerySet[Exchange], now: datetime) -> Subquery:
-    recent = exchanges.filter(
-        gateway_sn=OuterRef("sn"), method__in=methods, received_at__gt=now - REFUSAL_WINDOW
-    ).order_by("-received_at", "-pk")
+    recent = exchanges.filter(gateway_sn=OuterRef("sn"), method__in=methods, received_at__gt=now - REFUSAL_WINDOW)
+    # That somebody used its serial number through enrolment does not concern a dock with its own account.
+    recent = recent.exclude(reason=Exchange.HAS_ACCOUNT).order_by("-received_at", "-pk")
     return Subquery(recent.values("pk")[:1])
 
 

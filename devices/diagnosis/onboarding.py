@@ -20,7 +20,7 @@ from devices.diagnosis.needs import is_foreign_attempt
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
-from organizations.credentials import LOCKED_OUT, WRONG
+from organizations.credentials import GUESSED, LOCKED_OUT, WRONG
 from organizations.models import BindingFailureQuerySet
 
 _TITLES = {
@@ -70,7 +70,8 @@ def onboarding(
     `device` is None if the user may not see the gateway itself, only its attempts with their organization.
     """
     now = now or timezone.now()
-    rows = visible.filter(gateway_sn=gateway_sn).defer("payload")
+    # Not what somebody tried through enrolment in the name of a dock with its own account.
+    rows = visible.filter(gateway_sn=gateway_sn).exclude(reason=Exchange.HAS_ACCOUNT).defer("payload")
     tried = {method: row for method in ONBOARDING if (row := rows.filter(method=method).first()) is not None}
     untried = [method for method in ONBOARDING if method not in tried]
     sent = Exchange.objects.filter(gateway_sn=gateway_sn, method__in=untried).order_by()
@@ -169,6 +170,7 @@ _ADVICE = {
     NOT_CONFIGURED: " Set app ID, key and license of the organization, or of the platform.",
     WRONG: " Check both letter by letter; in the ID upper and lower case count.",
     LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
+    GUESSED: " Wait as long, or give the dock its own MQTT account.",
     "code expired": " Issue a new code.",
     "code used up": " Issue a new code.",
     "code revoked": " Issue a new code.",

@@ -57,6 +57,7 @@ class Device(ChangingModel):
     class Claim(models.TextChoices):
         NONE = "", "nobody owns it"
         CODE = "code", "it brought a binding code itself"
+        ENROLLED = "enrol", "it brought a binding code through enrolment"
         PERSON = "person", "a person added it"
         NAMED = "named", "its owner's dock named it"
 
@@ -98,6 +99,12 @@ class Device(ChangingModel):
     bound_with = models.ForeignKey(
         BindingCode, models.SET_NULL, null=True, blank=True, editable=False, related_name="devices"
     )
+    enrolled_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When something last came through enrolment for this serial number, which proves nothing.",
+    )
     created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
 
     objects: ClassVar[DeviceQuerySet] = DeviceQuerySet.as_manager()  # type: ignore[assignment]
@@ -123,9 +130,27 @@ class Device(ChangingModel):
         return self.organization_id is not None
 
     @property
+    def bound_itself(self) -> bool:
+        """Whether it brought a binding code: then it is a gateway."""
+        return self.claim in (self.Claim.CODE, self.Claim.ENROLLED)
+
+    def note_code(self, *, by_enrolment: bool, at: datetime) -> bool:
+        """Note that this dock brought a code of its owner; returns whether that changed anything.
+
+        With its own account it proves what it claimed through enrolment.
+        """
+        if by_enrolment and self.enrolled_at is None:
+            self.enrolled_at = at
+            return True
+        if not by_enrolment and self.claim == self.Claim.ENROLLED:
+            self.claim = self.Claim.CODE
+            return True
+        return False
+
+    @property
     def is_aircraft(self) -> bool:
         """Whether its model says so, or, of unknown model, its place in a dock; never if it bound itself."""
-        if self.claim == self.Claim.CODE:
+        if self.bound_itself:
             return False
         if not self.model_key:
             return self.gateway_id is not None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 
+from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX
 from mqtt_bridge.rate_limit import cost
 
 # The work of one gateway in a batch, in tokens (`mqtt_bridge/rate_limit.py`), and what a message counts at least: eight
@@ -20,6 +21,7 @@ FOR_STRANGERS = 4  # a fourth of a batch, if there are as many
 # that allows is measured from batch to batch: their requests may be cheap or dear, and the machine busy.
 WITH_STRANGERS = 0.08
 LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
+FOR_ENROLMENT = 4  # a fourth of the strangers' places, whatever the serial numbers that come through enrolment
 MAX_PREFERRED = 100_000
 
 
@@ -34,10 +36,12 @@ class Delivery:
     received_at: datetime = field(default_factory=partial(datetime.now, UTC))
     was_held: bool = False  # it was put back, because a row that it changes was locked
     gateway: str = field(init=False)  # whose queue and whose tokens: see `gateway_of`
+    by_enrolment: bool = field(init=False)  # as in `topics.Topic`
     cost: int = field(init=False)  # tokens (`mqtt_bridge/rate_limit.py`)
 
     def __post_init__(self) -> None:
         self.gateway = gateway_of(self.topic)
+        self.by_enrolment = self.topic.startswith(ENROLMENT_PREFIX)
         self.cost = cost(self.topic, self.payload)
 
 
@@ -45,7 +49,12 @@ Queues = OrderedDict[str, deque[Delivery]]  # by gateway; none is empty, the fir
 
 
 def gateway_of(topic: str) -> str:
-    """The serial number in a topic, unchecked; "" if there is no place for one."""
+    """The serial number in a topic, unchecked; "" if there is no place for one.
+
+    What came through enrolment has the prefix before it: it must not use up what belongs to the real dock.
+    """
+    if topic.startswith(ENROLMENT_PREFIX):
+        return ENROLMENT_PREFIX + gateway_of(topic.removeprefix(ENROLMENT_PREFIX))
     parts = topic.split("/", 3)
     return parts[2] if len(parts) > 2 else ""
 
@@ -55,8 +64,9 @@ class Inbox:
 
     However much one gateway sends, a message of another waits for one batch, unless more gateways send something at
     once than a batch has places. Preferred gateways come first: nobody can crowd them out by inventing gateways; the
-    others are strangers, and a batch with strangers is a short one. `take` is for one thread, all else for many; `put`
-    and `take` need constant time per message.
+    others are strangers, and a batch with strangers is a short one. What came through enrolment has a small share of
+    the strangers' places: anybody may invent gateways there. `take` is for one thread, all else for many; `put` and
+    `take` need constant time per message.
     """
 
     def __init__(self) -> None:
@@ -64,6 +74,7 @@ class Inbox:
         self._preferred: set[str] = set()
         self._first: Queues = OrderedDict()
         self._strangers: Queues = OrderedDict()
+        self._enrolling: Queues = OrderedDict()
         # By gateway: until when it rests, on the monotonic clock, and its queue.
         self._resting: dict[str, tuple[float, deque[Delivery]]] = {}
         self._room = math.inf  # for strangers in the next batch
@@ -107,10 +118,13 @@ class Inbox:
             if self._began is not None:
                 pace = WITH_STRANGERS / max(now - self._began, 0.001)
                 self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
-            self._arrived.wait_for(lambda: self._first or self._strangers, timeout)
+            self._arrived.wait_for(lambda: self._first or self._strangers or self._enrolling, timeout)
             room = int(min(self._room, limit))
-            batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, len(self._strangers)))
-            strangers = _serve(self._strangers, min(room, limit - len(batch)))
+            waiting = len(self._strangers) + len(self._enrolling)
+            batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, waiting))
+            room = min(room, limit - len(batch))
+            strangers = _serve(self._enrolling, max(1, room // FOR_ENROLMENT) if room else 0)
+            strangers += _serve(self._strangers, room - len(strangers))
             self._began = monotonic() if strangers else None
             batch += strangers
             self._count -= len(batch)
@@ -132,6 +146,8 @@ class Inbox:
                     self._first[name] = waiting
 
     def _queues(self, name: str) -> Queues:
+        if name.startswith(ENROLMENT_PREFIX):
+            return self._enrolling
         return self._first if name in self._preferred else self._strangers
 
 

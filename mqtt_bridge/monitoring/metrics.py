@@ -60,7 +60,8 @@ class Backlog(NamedTuple):
 
 # Keys of `Bridge.counters`, as `bridge_dropped_total` calls them.
 DROPS: Final = (
-    "rate_limited", "overdrawn", "forged_pings", "replies_refused", "telemetry_dropped", "telemetry_refused",
+    "rate_limited", "enrolment_limited", "overdrawn", "forged_pings", "replies_refused", "telemetry_dropped",
+    "telemetry_refused",
 )  # fmt: skip
 
 

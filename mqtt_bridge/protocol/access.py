@@ -6,9 +6,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from mqtt_bridge.protocol.errors import LocalProtocolError
-from mqtt_bridge.protocol.topics import Channel, build, is_sn
+from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX, Channel, build, is_sn
 
-ENROLMENT_PREFIX: Final = "enrol/"  # before the topics of messages that came through an enrolment account
 LONGEST_TOPIC: Final = 65_535  # bytes, by MQTT
 
 

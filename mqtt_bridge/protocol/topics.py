@@ -31,10 +31,15 @@ class Channel(StrEnum):
 
 
 class Topic(NamedTuple):
-    """Who a message is from or to (the topic is the identity, not the payload), and on which channel."""
+    """Who a message is from or to (the topic is the identity, not the payload), and on which channel.
+
+    `by_enrolment`: it came through the enrolment broker, where any account may use any serial number, so that this one
+    is a claim (docs/decisions/0008).
+    """
 
     sn: str
     channel: Channel
+    by_enrolment: bool = False
 
 
 # The topology lives under "sys", everything else under "thing"; some send the topology there, too (decision 36).
@@ -55,6 +60,10 @@ _REPLIES: Final[dict[Channel, Channel]] = {
     Channel.STATUS: Channel.STATUS_REPLY,
 }
 
+# What the enrolment broker puts before the topics of the messages that it hands on.
+ENROLMENT_PREFIX: Final = "enrol/"
+_ENROLMENT_CHANNELS: Final = frozenset({Channel.REQUESTS, Channel.REQUESTS_REPLY})
+
 # What the bridge subscribes to, at QoS 1: a lost request would leave a dock waiting.
 CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "sys/product/+/status",
@@ -63,6 +72,7 @@ CONTROL_FILTERS: Final[tuple[str, ...]] = (
     "thing/product/+/events",
     "thing/product/+/services_reply",
     "thing/product/+/property/set_reply",
+    f"{ENROLMENT_PREFIX}thing/product/+/requests",
 )
 # What other services on the same broker answer to the methods that are left to them (decision 37).
 ANSWER_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/requests_reply", "thing/product/+/events_reply")
@@ -77,12 +87,15 @@ def is_sn(text: str) -> bool:
 
 def parse(topic: str) -> Topic:
     """Split a topic of either direction; RemoteProtocolError "topic_unknown" for any other."""
-    parts = topic.split("/", 3)
+    plain = topic.removeprefix(ENROLMENT_PREFIX)
+    by_enrolment = topic.startswith(ENROLMENT_PREFIX)
+    parts = plain.split("/", 3)
     if len(parts) == 4:
         root, product, sn, rest = parts
         channel = _CHANNELS.get((root, rest))
-        if channel is not None and product == "product" and _SN.match(sn):
-            return Topic(sn, channel)
+        is_open = not by_enrolment or channel in _ENROLMENT_CHANNELS
+        if channel is not None and is_open and product == "product" and _SN.match(sn):
+            return Topic(sn, channel, by_enrolment)
     raise RemoteProtocolError("topic_unknown", f"{len(topic)} characters")
 
 

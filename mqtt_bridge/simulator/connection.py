@@ -254,6 +254,7 @@ class Connection:
         self.needed = set(self.topics)
         self.denied: list[str] = []
         self._certificates = certificates
+        self.url = url
         self._address = parse_url(url, certificates)
         self._timeout = timeout
         self._backoff = backoff
@@ -290,6 +291,7 @@ class Connection:
     def move(self, url: str) -> None:
         """Drop the connection; from now on it is opened at this address. Raises ValueError for a malformed one."""
         self._address = parse_url(url, self._certificates)
+        self.url = url
         self.drop()
 
     async def open_patiently(self, on_failure: Callable[[Exception], object]) -> None:

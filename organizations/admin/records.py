@@ -4,7 +4,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -35,15 +35,16 @@ class LockedOutFilter(admin.SimpleListFilter):
 class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Wrong codes, for platform staff: they belong to no organization."""
 
-    list_display = ("gateway_sn", "is_locked_out", "organization_id_tried", "first_at", "last_at")
-    list_filter = (LockedOutFilter, "last_at")
+    list_display = ("gateway_sn", "by_enrolment", "is_locked_out", "organization_id_tried", "first_at", "last_at")
+    list_filter = (LockedOutFilter, "by_enrolment", "last_at")
     search_fields = ("gateway_sn", "organization_id_tried")
     actions = ("clear_lockout",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
         rows: QuerySet[BindingFailure] = super().get_queryset(request)
-        locked_out = BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
-        return rows.annotate(is_locked=Q(gateway_sn__in=locked_out))
+        locked_out = BindingFailure.objects.locked_out(timezone.now())
+        same = locked_out.filter(gateway_sn=OuterRef("gateway_sn"), by_enrolment=OuterRef("by_enrolment"))
+        return rows.annotate(is_locked=Exists(same))
 
     @admin.display(boolean=True, ordering="is_locked", description="gateway locked out")
     def is_locked_out(self, obj: BindingFailure) -> bool:

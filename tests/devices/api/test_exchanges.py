@@ -55,6 +55,7 @@ def test_a_row_tells_what_was_said_and_what_became_of_it(viewer, said):
         "outcome": "answered",
         "became": "refused",
         "reason": "A: bound to another organization",
+        "by_enrolment": False,
     }
 
 

@@ -120,3 +120,22 @@ def test_who_is_preferred_is_not_slowed_down_with_strangers(monkeypatch):
     for number in range(1000):
         inbox.put(delivery(f"KNOWN{number}"))
     assert [said[:3] for said in take(inbox)] == ["KNO"] * (256 - LEAST_STRANGERS) + ["NEW"] * LEAST_STRANGERS
+
+
+def enrolling(sn):
+    return Delivery(topic=f"enrol/thing/product/{sn}/requests", payload=b"0 {}", mid=1)
+
+
+def test_what_comes_through_enrolment_has_a_fourth_of_the_strangers_places():
+    inbox = filled(*(enrolling(f"NEW{n}") for n in range(400)), *(delivery(f"DOCK{n}") for n in range(400)))
+    inbox.prefer(["NEW0"])  # the real one, with its own account
+    batch = take(inbox, limit=64)
+    assert len([said for said in batch if said.startswith("enrol/NEW")]) == 16
+    assert len(batch) == 64
+    assert gateway_of("enrol/thing/product/DOCK1/requests") == "enrol/DOCK1"
+
+
+def test_what_comes_through_enrolment_is_served_when_nobody_else_waits():
+    inbox = filled(*(enrolling(f"NEW{n}") for n in range(3)))
+    taken = [said for _ in range(4) for said in take(inbox, limit=8)]
+    assert len(taken) == 3

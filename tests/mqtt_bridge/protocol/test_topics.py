@@ -118,4 +118,18 @@ def test_filters_cover_every_topic_a_dock_publishes():
         Channel.STATUS_REPLY,
     }
     assert uplink == set(Channel) - downlink
-    assert len(filters) == len(uplink) + len({"thing/product/+/status"})
+    assert len(filters) == len(uplink) + len({"thing/product/+/status", "enrol/thing/product/+/requests"})
+
+
+def test_topic_of_the_enrolment_broker_says_so():
+    assert parse("enrol/thing/product/DOCK1/requests") == Topic("DOCK1", Channel.REQUESTS, by_enrolment=True)
+    assert reply_topic("enrol/thing/product/DOCK1/requests") == "enrol/thing/product/DOCK1/requests_reply"
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["enrol/thing/product/DOCK1/events", "enrol/sys/product/DOCK1/status", "enrol/enrol/thing/product/DOCK1/requests"],
+)
+def test_nothing_but_requests_comes_through_enrolment(topic):
+    with pytest.raises(RemoteProtocolError):
+        parse(topic)
