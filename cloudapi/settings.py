@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "cloudapi.web.sign_in.Middleware",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "cloudapi.urls"
@@ -81,6 +82,7 @@ ASGI_APPLICATION = "cloudapi.asgi.application"
 WEB_THREADS = number("WEB_THREADS", default=16)
 SOCKET_THREADS = number("SOCKET_THREADS", default=4)
 SOCKETS = number("SOCKETS", default=5000)  # of one web process
+SOCKETS_PER_ADDRESS = number("SOCKETS_PER_ADDRESS", default=1000)  # of one client address in one web process
 SOCKETS_PER_CLIENT = number("SOCKETS_PER_CLIENT", default=100)  # of one user or API key in one web process
 TEMPLATES = [
     {
@@ -128,7 +130,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- sign-in -----------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
+    "cloudapi.web.sign_in.Backend",  # first: what it refuses costs no hash
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -140,6 +142,11 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_LOCKOUT_CALLABLE = "cloudapi.web.sign_in.too_many"
+AXES_WHITELIST_CALLABLE = "cloudapi.web.sign_in.is_known"
+# uvicorn knows from which proxies to take a client's address (FORWARDED_ALLOW_IPS); no header is looked at again.
+AXES_CLIENT_IP_CALLABLE = "cloudapi.web.sign_in.client_address"
 LOGIN_URL = "admin:login"
 
 # --- maps ------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ import functools
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from prometheus_client import Gauge
 
+from cloudapi.rest.guesses import client_of
 from devices.live import frame_sender, subscription
 from devices.live.subscription import Subscription
 from devices.live.websocket import (
@@ -32,9 +33,12 @@ logger = logging.getLogger(__name__)
 Event = dict[str, object]  # of ASGI: a `type` and what belongs to it
 
 LONGEST_REQUEST = 1024  # characters
-HANDSHAKES: Final = 100  # at a time in one process, of users who are not known yet
 sockets_open = Gauge("web_sockets_open", "Open WebSockets.", ["kind"], multiprocess_mode="livesum")
-_open: Counter[str] = Counter()  # the sockets of this process, by user or key; "" while that is not known
+HANDSHAKES: Final = 1000  # at a time in one process; at most half of them from one address
+# Of this process: by user or API key (in a handshake: by session or the beginning of a key), by address, and ALL.
+_open: Final[Counter[str]] = Counter()
+_handshakes: Final[Counter[str]] = Counter()
+ALL: Final = ""
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -43,7 +47,6 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     kind: str  # as metrics call it
     stream: FrameStream
     task: asyncio.Task[None] | None = None
-    whose: str | None = None  # the key under which `_open` counts it
 
     def look(self, user: Principal) -> Subscription | None:
         """What this user may see here, None for nothing; reads the database."""
@@ -55,6 +58,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         receive: Callable[[], Awaitable[Event]],
         send: Callable[[Event], Awaitable[None]],
     ) -> None:
+        self.places = contextlib.ExitStack()  # what this socket counts for
         try:
             await super().__call__(scope, receive, send)
         except frame_sender.UNREACHABLE as error:
@@ -64,42 +68,39 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": TRY_AGAIN})
         finally:
-            self._count(None)
+            self.places.close()
             if self.task is not None:
                 self.task.cancel()
                 await asyncio.wait([self.task])
 
     async def connect(self) -> None:
         """Accept in any case, for only then does a browser learn the code with which it is closed."""
-        # The holder of an API key (cloudapi/web/origins.py), else of a session.
-        who = self.scope.get("who") or functools.partial(subscription.user_of, self.scope["session"].session_key)
+        holder = self.scope.get("who")  # of an API key (cloudapi/web/origins.py), else of a session
+        session = None if holder else self.scope["session"].session_key
+        address = "address " + client_of((self.scope.get("client") or ("",))[0])
+        client = holder.client if holder else session or address
         self.stream = FrameStream(
-            send=self.send, layer=self.channel_layer, channel=self.channel_name, identify=who, subscribe=self.look
+            send=self.send,
+            layer=self.channel_layer,
+            channel=self.channel_name,
+            client=client,
+            identify=holder or functools.partial(subscription.user_of, session),
+            subscribe=self.look,
         )
-        code: int | None = TRY_AGAIN
-        if _open.total() < settings.SOCKETS and _open[""] < HANDSHAKES:
-            self._count("")
-            code, whose = await self.stream.begin()
+        code = why_too_many(client, address)
+        if code is None:
+            with counted(_handshakes, client, address, ALL):
+                code, whose = await self.stream.begin()
             if code is None and _open[whose] >= settings.SOCKETS_PER_CLIENT:
                 code = TOO_MANY
-            self._count(whose if code is None else None)
+            if code is None:
+                self.places.enter_context(counted(_open, whose, address, ALL))
+                self.places.enter_context(sockets_open.labels(self.kind).track_inprogress())
         await self.accept()
         if code is None:
             self.task = asyncio.create_task(self._run())
         else:
             await self.close(code)
-
-    def _count(self, whose: str | None) -> None:
-        """Count this socket under this key instead of the one before; None: no longer."""
-        before, self.whose = self.whose, whose
-        if (before is None) != (whose is None):
-            sockets_open.labels(self.kind).inc(-1 if whose is None else 1)
-        if before is not None:
-            _open[before] -= 1
-            if not _open[before]:
-                del _open[before]
-        if whose is not None:
-            _open[whose] += 1
 
     async def _run(self) -> None:
         try:
@@ -121,6 +122,27 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def frames(self, message: dict[str, list[tuple[str, str]]]) -> None:
         """Take the frames that `devices/live/frame_sender.py` sent to a group."""
         self.stream.receive(message["frames"])
+
+
+def why_too_many(client: str, address: str) -> int | None:
+    """The code that refuses another handshake before anybody looks whose it is; None if there is room."""
+    if _open[ALL] >= settings.SOCKETS or _handshakes[ALL] >= HANDSHAKES or _handshakes[address] >= HANDSHAKES // 2:
+        return TRY_AGAIN
+    is_full = _open[address] + _handshakes[address] >= settings.SOCKETS_PER_ADDRESS
+    return TOO_MANY if is_full or _handshakes[client] >= settings.SOCKETS_PER_CLIENT else None
+
+
+@contextlib.contextmanager
+def counted(counter: Counter[str], *keys: str) -> Iterator[None]:
+    """Count one more under each of these keys."""
+    counter.update(set(keys))
+    try:
+        yield
+    finally:
+        for key in set(keys):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
 
 
 def is_refetch(text: str | None) -> bool:

@@ -1,6 +1,8 @@
 """API keys of integrators: issue, recognise, revoke, find by state."""
 
+import contextlib
 import re
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
+from cloudapi.rest.guesses import Limit, TooManyTriesError, WrongTries, client_of
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import Organization, OrganizationAPIKey, Role
@@ -17,6 +20,8 @@ from organizations.models import Organization, OrganizationAPIKey, Role
 LIFETIME: Final = timedelta(days=365)
 NOTED_EVERY: Final = timedelta(minutes=1)  # how exactly `last_used` is kept
 key_revoked: Final = Signal()  # with `key`
+_PREFIX: Final = 8  # characters
+_wrong_keys: Final = WrongTries(by_client=Limit("key", 60, 60), in_all=Limit("keys", 3000, 60))
 _FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
 
 
@@ -64,15 +69,43 @@ def revoke(keys: Iterable[OrganizationAPIKey], *, actor: Actor) -> int:
     return len(rows)
 
 
-def recognise(plain: str) -> OrganizationAPIKey | None:
-    """The row of a key that opens something now, with its organization; None for anything else. One query."""
-    if not _FORM.fullmatch(plain):
-        return None
-    try:
-        row: OrganizationAPIKey = OrganizationAPIKey.objects.get_from_key(plain)
-    except OrganizationAPIKey.DoesNotExist:
-        return None
-    return row if row.is_active else None
+def recognise(plain: str, *, address: str = "") -> OrganizationAPIKey | None:
+    """The row of a key that opens something now, with its organization; None for anything else. One query.
+
+    Raises TooManyTriesError if this client, or all together, showed too many wrong keys lately. A key whose prefix
+    exists is looked at all the same, so that nobody locks a program out by what others show from its address.
+    """
+    client = client_of(address)
+    if (wait := _wrong_keys.wait(client)) and plain[:_PREFIX] not in _prefixes.known():
+        raise TooManyTriesError(wait)
+    row: OrganizationAPIKey | None = None
+    if _FORM.fullmatch(plain):
+        with contextlib.suppress(OrganizationAPIKey.DoesNotExist):
+            row = OrganizationAPIKey.objects.get_from_key(plain)
+    if row is not None and row.is_active:
+        return row
+    _wrong_keys.note(client)
+    return None
+
+
+class _Prefixes:
+    """The beginnings of all keys, which are no secret; read at most every five seconds."""
+
+    EVERY: Final = 5.0  # seconds
+
+    def __init__(self) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._until = 0.0
+
+    def known(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = now + self.EVERY
+            self._known = frozenset(OrganizationAPIKey.objects.filter(revoked=False).values_list("prefix", flat=True))
+        return self._known
+
+
+_prefixes: Final = _Prefixes()
 
 
 def recall(pk: int) -> OrganizationAPIKey | None:

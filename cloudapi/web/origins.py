@@ -29,7 +29,8 @@ class KeyElseSession:
         self.by_session = by_session
 
     async def __call__(self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        who = key_holder(scope["headers"])
+        client = scope.get("client")
+        who = key_holder(scope["headers"], address=client[0] if client else "")
         if who is None:
             await self.by_session(scope, receive, send)
         else:
@@ -37,13 +38,13 @@ class KeyElseSession:
             await self.by_key(cast(WebSocketScope, {**scope, "headers": others, "who": who}), receive, send)
 
 
-def key_holder(headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
+def key_holder(headers: Iterable[tuple[bytes, bytes]], *, address: str = "") -> KeyHolder | None:
     """The holder of the key in these headers, even of a wrong key; None if the session decides."""
     shown = [value.decode("latin1") for name, value in headers if name == b"authorization"]
     scheme, _, key = ",".join(shown).partition(" ")  # two headers make no valid key
     if not shown or scheme.lower() in OF_BROWSERS:
         return None
-    return KeyHolder(key if scheme.lower() == "api-key" else "")
+    return KeyHolder(key if scheme.lower() == "api-key" else "", address)
 
 
 class SameOriginOnly:

@@ -91,16 +91,19 @@ def user_of(session_key: str | None) -> Principal:
 class KeyHolder:
     """A program that shows an API key: recognised once, then found by the key's row, so that the key is not kept.
 
-    Called, it returns whose socket it is now, perhaps nobody (any more). Two queries at most.
+    Called, it returns whose socket it is now, perhaps nobody (any more). Two queries at most. Raises TooManyTriesError
+    if too many wrong keys were shown from its address.
     """
 
-    def __init__(self, plain: str) -> None:
+    def __init__(self, plain: str, address: str = "") -> None:
         self._plain = plain
+        self._address = address
+        self.client = f"key {plain[:8]}"  # until it is recognised
         self._row: int | None = None
 
     def __call__(self) -> Principal:
         plain, self._plain = self._plain, ""
-        key = api_keys.recognise(plain) if self._row is None else api_keys.recall(self._row)
+        key = api_keys.recognise(plain, address=self._address) if self._row is None else api_keys.recall(self._row)
         if key is None:
             return AnonymousUser()
         self._row = key.pk

@@ -10,9 +10,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from cloudapi.rest.guesses import TooManyTriesError
 from devices.live.frame_queue import FrameQueue
 from devices.live.frame_sender import UNREACHABLE, ChannelLayer
 from devices.live.subscription import Identify, Subscribe, Subscription
+from devices.live.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +35,14 @@ AWAY = (*UNREACHABLE, DatabaseError, InterfaceError)
 
 # Their own threads, so that sockets and requests do not wait for each other.
 _readers = ThreadPoolExecutor(settings.SOCKET_THREADS, thread_name_prefix="socket")
+_turns = Turns(settings.SOCKET_THREADS)
 
 
 class FrameStream:
     """A snapshot, then frames, as long as they may be seen.
 
-    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `identify` returns whose socket it
-    is at each moment, `subscribe` what they may see.
+    `send` takes one text to the browser, `layer` and `channel` are the consumer's, `client` takes turns with others at
+    reading the database, `identify` returns whose socket it is at each moment, `subscribe` what they may see.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class FrameStream:
         send: Callable[[str], Awaitable[None]],
         layer: ChannelLayer,
         channel: str,
+        client: str,
         identify: Identify,
         subscribe: Subscribe,
     ) -> None:
+        self._client = client
         self.queue = FrameQueue()
         self._send = send
         self._layer = layer
@@ -82,9 +87,12 @@ class FrameStream:
         except AWAY as error:
             logger.info("A WebSocket is sent away: %r", error)
             return TRY_AGAIN, ""
+        except TooManyTriesError:
+            return TOO_MANY, ""
         if self._subscription is None:
             return NOT_FOUND if is_signed_in else NOT_SIGNED_IN, ""
-        return None, self._subscription.whose
+        self._client = self._subscription.whose
+        return None, self._client
 
     async def run(self) -> int:
         """Send until there is a reason to close the socket; returns its code. `begin` comes before."""
@@ -141,7 +149,8 @@ class FrameStream:
             finally:
                 close_old_connections()
 
-        return await sync_to_async(read, thread_sensitive=False, executor=_readers)()
+        async with _turns.turn(self._client):
+            return await sync_to_async(read, thread_sensitive=False, executor=_readers)()
 
     async def _send_all(self, texts: Iterable[str]) -> None:
         for text in texts:

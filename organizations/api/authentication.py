@@ -1,10 +1,11 @@
 """Who sends a REST request, if it is no user with a session: an API key."""
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework_api_key.permissions import KeyParser
 
+from cloudapi.rest.guesses import TooManyTriesError
 from organizations import api_keys
 from organizations.models import OrganizationAPIKey
 
@@ -16,7 +17,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         plain = KeyParser().get(request)
         if plain is None:
             return None
-        key = api_keys.recognise(plain)
+        try:
+            key = api_keys.recognise(plain, address=request.META.get("REMOTE_ADDR", ""))
+        except TooManyTriesError as error:
+            raise Throttled(error.wait, "Too many wrong API keys were sent from this address.") from None
         if key is None:
             raise AuthenticationFailed("This API key is not known, has expired or was revoked.")
         api_keys.note_use(key)

@@ -1,9 +1,12 @@
 """WebSockets of a real web process: who sees what, and for how long."""
 
+import asyncio
 import contextlib
 import itertools
+import os
 import re
 import socket
+import threading
 import time
 from datetime import timedelta
 
@@ -11,6 +14,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 
 from devices import binding
@@ -349,6 +353,15 @@ def test_what_is_not_a_key_is_nobody_whoever_is_signed_in(web, alice, path, key,
     assert "Traceback" not in web.said()
 
 
+def test_a_program_with_wrong_keys_is_told_to_wait_and_one_with_a_valid_key_beside_it_is_not(small_web, path, key):
+    for number in range(61):
+        with small_web.program(path, f"Api-Key {number:08}.{'a' * 32}") as socket:
+            code = socket.code()
+    assert code == 4429
+    with small_web.program(path, key[1]) as socket:
+        assert socket.next()["type"] == "snapshot"
+
+
 def test_a_key_counts_and_the_session_beside_it_does_not(web, staff, path, other_organization):
     client = Client()
     client.force_login(staff)
@@ -582,3 +595,51 @@ def opens(web, path, user):
     with web.socket(path, user) as opened, contextlib.suppress(ConnectionClosed):
         return opened.next()["type"] == "snapshot"
     return False
+
+
+def test_sockets_of_one_viewer_do_not_hold_up_the_first_frame_of_another(
+    tmp_path, organization, dock, alice, bob, report
+):
+    """300 sockets with FAULT_FULL, which `make fault` sets."""
+    number, calls = (300, 200) if os.environ.get("FAULT_FULL") else (60, 50)
+    docks = Device.objects.bulk_create(
+        Device(sn=f"DOCK1{n:03}", model_key="3-2-0", organization=organization) for n in range(calls)
+    )
+    for each in docks:
+        make_call(each)
+    path = owner_path(organization)
+    client = Client()
+    client.force_login(alice)
+    snapshots, all_came = [], asyncio.Event()
+
+    def first_frame(user):
+        began = time.monotonic()
+        with web.socket(path, user) as opened:
+            assert len(opened.next("snapshot")["service_calls"]) == calls
+            return time.monotonic() - began
+
+    async def follow():
+        cookie = {"Cookie": f"sessionid={client.session.session_key}"}
+        address, origin = f"ws://{web.host}{path}", f"http://{web.host}"
+        async with async_connect(address, origin=origin, additional_headers=cookie, open_timeout=60) as opened:
+            await opened.recv()
+            snapshots.append(time.monotonic())
+            if len(snapshots) == number:
+                all_came.set()
+            await all_came.wait()
+
+    async def follow_many():
+        await asyncio.gather(*(follow() for _ in range(number)))
+
+    with running_web(tmp_path / "log", SOCKETS_PER_CLIENT="300") as web:
+        alone, began = first_frame(bob), time.monotonic()
+        others = threading.Thread(target=asyncio.run, args=(follow_many(),))
+        others.start()
+        time.sleep(0.3)
+        beside, came = first_frame(bob), len(snapshots)
+        others.join()
+    report(
+        f"first frame of another user: {alone:.2f} s alone, {beside:.2f} s beside {number} sockets, "
+        f"whose snapshots came within {max(snapshots) - began:.1f} s"
+    )
+    assert came < number / 2

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from django.apps import apps
+from django.core.cache import cache
 from django.utils import timezone
 
+from cloudapi.rest.guesses import Limit, WrongTries
 from organizations import api_keys, audit
 from organizations.models import AuditEvent, OrganizationAPIKey, Role
 from tests.api import make_key
@@ -173,3 +175,48 @@ def test_a_session_whose_user_was_locked_out_is_over(api, alice):
     alice.is_active = False
     alice.save()
     assert client.get(ROUTE).status_code == 401
+
+
+# --- wrong keys ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _few_wrong_keys(monkeypatch):
+    """At most three wrong keys from an address and six in all, in an hour."""
+    limits = WrongTries(by_client=Limit("key", 3, 3600), in_all=Limit("keys", 6, 3600))
+    monkeypatch.setattr(api_keys, "_wrong_keys", limits)
+    monkeypatch.setattr(api_keys, "_prefixes", api_keys._Prefixes())
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def wrong_key(number):
+    return f"Api-Key {number:08}.{'a' * 32}"
+
+
+def status_of(api, authorization, address="192.0.2.7"):
+    return api().get(ROUTE, HTTP_AUTHORIZATION=authorization, REMOTE_ADDR=address).status_code
+
+
+@pytest.mark.usefixtures("_few_wrong_keys")
+def test_too_many_wrong_keys_of_an_address_are_refused_unread(api, manager_key, django_assert_num_queries):
+    assert [status_of(api, wrong_key(n)) for n in range(5)] == [401, 401, 401, 429, 429]
+    with django_assert_num_queries(0):
+        answer = api().get(ROUTE, HTTP_AUTHORIZATION=wrong_key(6), REMOTE_ADDR="192.0.2.7")
+    assert (answer.json()["type"], int(answer["Retry-After"]) <= 3601) == ("urn:dock-cloud:problem:throttled", True)
+    assert status_of(api, wrong_key(7), "192.0.2.8") == 401
+
+
+@pytest.mark.usefixtures("_few_wrong_keys")
+def test_a_valid_key_of_that_address_goes_on(api, manager_key):
+    for number in range(5):
+        status_of(api, wrong_key(number))
+    assert status_of(api, f"Api-Key {manager_key.plain}") == 200
+    assert status_of(api, f"Api-Key {manager_key.plain[:-1]}") == 401  # its beginning is known, so it is read
+
+
+@pytest.mark.usefixtures("_few_wrong_keys")
+def test_too_many_wrong_keys_in_all_are_refused_and_valid_ones_go_on(api, manager_key):
+    assert [status_of(api, wrong_key(n), f"192.0.2.{n}") for n in range(8)] == [401] * 6 + [429] * 2
+    assert status_of(api, f"Api-Key {manager_key.plain}", "192.0.2.200") == 200

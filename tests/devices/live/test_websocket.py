@@ -53,6 +53,7 @@ def run(look, session_key, *, send=None, seconds=1.5):
             send=send or keep,
             layer=layer,
             channel=await layer.new_channel(),
+            client="a client",
             identify=lambda: user_of(session_key),
             subscribe=lambda user: look(stream, user),
         )
