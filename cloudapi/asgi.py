@@ -16,6 +16,7 @@ django.setup(set_prefix=False)  # loads the apps that the imports below need
 
 from cloudapi.checks import check_all  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
+from cloudapi.web.bodies import LimitedBodies  # noqa: E402
 from cloudapi.web.handler import Handler  # noqa: E402
 from cloudapi.web.loopback import LoopbackOnly  # noqa: E402
 from cloudapi.web.origins import KeyElseSession, SameOriginOnly  # noqa: E402
@@ -28,7 +29,7 @@ timeouts.limit(timeouts.WEB)
 sockets = URLRouter(websocket_urlpatterns)
 protocols = ProtocolTypeRouter(
     {
-        "http": Handler(),
+        "http": LimitedBodies(Handler()),
         # The socket itself reads whose key or session it is, again and again (devices/live/websocket.py).
         "websocket": KeyElseSession(by_key=sockets, by_session=SameOriginOnly(SessionMiddlewareStack(sockets))),
     }

@@ -12,7 +12,7 @@ from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.calls.long_poll import Wait, wait_of
 from devices.models import ServiceCall
 
-watcher = protocols.application_mapping["http"].watcher
+watcher = protocols.application_mapping["http"].application.watcher
 queries = []
 
 

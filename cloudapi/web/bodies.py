@@ -1,0 +1,114 @@
+"""How large a request's body may be, and how slow: looked at before anything is read, by anybody."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from asgiref.typing import ASGIReceiveCallable, HTTPScope, Scope
+from django.conf import settings
+from django.template.defaultfilters import filesizeformat
+
+from cloudapi.rest.problems import MEDIA_TYPE, problem
+
+Event = Mapping[str, object]
+
+FORM: Final = 65_536  # bytes of a form around a file
+UPLOADS: Final = re.compile(r"/api/v1/license-files/|/admin/licenses/licensefile/add/")
+SECONDS: Final = 20.0  # for any body, and
+SLOWEST: Final = 10_000  # bytes a second for a larger one
+
+
+class LimitedBodies:
+    """Answers 413 for a body that is too large, and 408 for one that does not come, and closes the connection."""
+
+    def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
+        self.application = application
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        if b"transfer-encoding" not in headers and length in (b"", b"0"):
+            await self.application(scope, receive, send)
+            return
+        cap = cap_of(scope["path"])
+        if length.isdigit() and int(length) > cap:
+            await refuse(scope, send, 413, "too_large", _too_large(cap))
+            return
+        body = Body(scope, receive, send, cap)
+        await self.application(scope, body.receive, body.send)
+
+
+class Body:
+    """A body on its way to the application, which finds the client gone when it was refused."""
+
+    def __init__(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: Callable[[Event], Awaitable[None]], cap: int
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._cap = cap
+        self._read = 0
+        self._is_complete = False
+        self._is_refused = False
+        self._began = asyncio.get_running_loop().time()
+
+    async def receive(self) -> Event:
+        if self._is_complete:  # from here it waits for the client to go, which takes its time
+            return await self._receive()
+        deadline = self._began + SECONDS + self._read / SLOWEST
+        try:
+            async with asyncio.timeout_at(deadline):
+                event = await self._receive()
+        except TimeoutError:
+            return await self._refuse(408, "too_slow", "The body did not come in time.")
+        if event["type"] == "http.request":
+            self._read += len(event.get("body", b""))
+            self._is_complete = not event.get("more_body", False)
+            if self._read > self._cap:
+                return await self._refuse(413, "too_large", _too_large(self._cap))
+        return event
+
+    async def send(self, event: Event) -> None:
+        if not self._is_refused:
+            await self._send(event)
+
+    async def _refuse(self, status: int, code: str, detail: str) -> Event:
+        self._is_refused = True
+        await refuse(self._scope, self._send, status, code, detail)
+        return {"type": "http.disconnect"}
+
+
+def cap_of(path: str) -> int:
+    """How many bytes a body to this path may have."""
+    if UPLOADS.fullmatch(path):
+        return settings.LICENSE_FILE_CAP + FORM
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+async def refuse(
+    scope: HTTPScope, send: Callable[[Event], Awaitable[None]], status: int, code: str, detail: str
+) -> None:
+    """Answer, and close the connection: what else comes on it is the rest of the body."""
+    if scope["path"].startswith("/api/"):
+        kind, text = MEDIA_TYPE, json.dumps(problem(status, code, detail))
+    else:
+        kind, text = "text/plain; charset=utf-8", f"{detail}\n"
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(text)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+def _too_large(cap: int) -> str:
+    return f"The body is too large: at most {filesizeformat(cap)} are allowed here.".replace("\xa0", " ")
