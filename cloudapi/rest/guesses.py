@@ -42,10 +42,6 @@ class Limit(NamedTuple):
                 _pause.begin()
         return _add(_own, key, more, self.seconds)
 
-    def is_used_up(self, who: str) -> bool:
-        """Count one more try and return whether it is too many."""
-        return self.count(who) > self.tries
-
 
 class TooManyTriesError(Exception):
     """This client must wait, for so many seconds."""
@@ -80,10 +76,6 @@ class WrongTries:
                 if len(self._until) >= self.MOST:
                     self._until.clear()
                 self._until[who] = time.time() + limit.wait()
-
-    def forget(self) -> None:
-        """Remember nobody."""
-        self._until.clear()
 
 
 def client_of(address: str) -> str:
