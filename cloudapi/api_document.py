@@ -1,4 +1,24 @@
-"""What the OpenAPI document says about the API as a whole: settings of drf-spectacular."""
+"""Settings of the REST API: of REST framework, and of drf-spectacular, what the OpenAPI document says about all of it."""
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "organizations.api.authentication.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["organizations.api.permissions.ByRole"],
+    "DEFAULT_THROTTLE_CLASSES": ["cloudapi.rest.rate_limit.PerMinute"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "organizations.api.filters.SearchFilter",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "cloudapi.rest.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "cloudapi.rest.schema.Schema",
+    "EXCEPTION_HANDLER": "cloudapi.rest.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Dock cloud",

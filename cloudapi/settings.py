@@ -7,6 +7,7 @@ from pathlib import Path
 import environ
 from csp.constants import SELF
 
+from cloudapi.api_document import REST_FRAMEWORK as REST_FRAMEWORK
 from cloudapi.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from cloudapi.environment import (
     address,
@@ -186,25 +187,6 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "cloudapi.error_reports.Filter"
 # --- REST ----------------------------------------------------------------------------------------
 
 API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", default=600, least=0)  # of a key or a user; 0: no limit
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "organizations.api.authentication.ApiKeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": ["organizations.api.permissions.ByRole"],
-    "DEFAULT_THROTTLE_CLASSES": ["cloudapi.rest.rate_limit.PerMinute"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
-    "DEFAULT_FILTER_BACKENDS": [
-        "django_filters.rest_framework.DjangoFilterBackend",
-        "organizations.api.filters.SearchFilter",
-    ],
-    "DEFAULT_PAGINATION_CLASS": "cloudapi.rest.pagination.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "cloudapi.rest.schema.Schema",
-    "EXCEPTION_HANDLER": "cloudapi.rest.problems.handle",
-    "URL_FORMAT_OVERRIDE": None,
-    "TEST_REQUEST_DEFAULT_FORMAT": "json",
-}
 
 # --- language, time, files ---------------------------------------------------------------------
 
