@@ -1,4 +1,4 @@
-"""Settings of the REST API: of REST framework, and of drf-spectacular, what the OpenAPI document says about all of it."""
+"""Settings of the REST API: of REST framework, and what the OpenAPI document says about the API as a whole."""
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
