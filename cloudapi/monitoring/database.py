@@ -14,8 +14,7 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from devices.models import DeviceState, ServiceCall
-from devices.models.calls import OPEN_STATUSES
+from devices.models import OPEN_STATUSES, BrokerAccount, DeviceState, ServiceCall
 from mqtt_bridge.models import Exchange, Heartbeat
 
 CACHED: Final = 10.0  # seconds for which what takes more than a row is not read again
@@ -72,7 +71,7 @@ def cached_metrics() -> list[Metric]:
     with _lock:
         read_at, found = _cached
         if monotonic() - read_at >= CACHED:
-            found = [*call_metrics(), *device_metrics(), *journal_metrics()]
+            found = [*call_metrics(), *device_metrics(), *broker_metrics(), *journal_metrics()]
             _cached = monotonic(), found
     return found
 
@@ -104,6 +103,19 @@ def device_metrics() -> Iterator[Metric]:
     """How many devices speak."""
     online = DeviceState.objects.filter(online=True).count()
     yield GaugeMetricFamily("devices_online", "Devices that count as online, aircraft included.", value=online)
+
+
+def broker_metrics() -> Iterator[Metric]:
+    """Whether `manage.py mqtt_acl` keeps up; with EMQX, which asks us each time, there is nothing to keep up with."""
+    kinds = BrokerAccount.Kind
+    kept = {kinds.DOCK: settings.MQTT_ADMIN_URL, kinds.ENROLMENT: settings.ENROLMENT_MQTT_ADMIN_URL}
+    changed = BrokerAccount.objects.filter(kind__in=[kind for kind, url in kept.items() if url])
+    late = changed.filter(applied_at=None, updated__lt=timezone.now() - OVERDUE)
+    yield GaugeMetricFamily(
+        "broker_accounts_out_of_step",
+        "Accounts that were changed a minute ago, and that the broker has not taken.",
+        value=late.count(),
+    )
 
 
 def journal_metrics() -> Iterator[Metric]:
