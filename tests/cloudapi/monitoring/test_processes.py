@@ -145,6 +145,14 @@ def test_every_metric_of_alerts_and_dashboard_is_exported(world):
     assert names('sum by (le) (rate(gone_bucket{a="b"}[5m])) > 1e9 or vector(0)') == {"gone_bucket"}
 
 
+def test_every_metric_of_ours_is_in_the_document(world):
+    table = (ROOT / "docs/operations.md").read_text().partition("### Metrics")[2].partition("### The log")[0]
+    documented = set(re.findall(r"`([a-z_]+)`", table))
+    ours = {name for name in exported(world) if not name.startswith(("process_", "python_")) and "_created" not in name}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in ours}
+    assert families - documented == set()
+
+
 def documents(path):
     return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
 

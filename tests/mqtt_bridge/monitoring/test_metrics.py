@@ -44,21 +44,18 @@ def test_made_up_methods_make_no_series():
     assert BRIDGE.get_sample_value("bridge_quarantined_total", {"reason": "data_invalid"}) >= 50
 
 
+def samples(figures):
+    return {(one.name, *one.labels.values()): one.value for metric in figures.collect() for one in metric.samples}
+
+
 def test_what_connections_dropped_adds_up_and_every_reason_is_there_from_the_start():
     figures = LiveFigures()
     figures.counters = {"rate_limited": 3}
     for dropped in (2, 5):
         figures.connect(lambda dropped=dropped: Backlog(7, 70, 8, 9, dropped))
-    shown = {
-        sample.name: sample.value for metric in figures.collect() for sample in metric.samples if not sample.labels
-    }
+    assert samples(figures)["bridge_inbox_messages",] == 7
+    assert samples(figures)["bridge_unacknowledged_messages",] == 8
     figures.connect(None)
-    reasons = {
-        sample.labels["reason"]: sample.value
-        for metric in figures.collect()
-        for sample in metric.samples
-        if sample.name == "bridge_dropped_total"
-    }
-    assert shown["bridge_inbox_messages"] == 7
-    assert shown["bridge_unacknowledged_messages"] == 8
+    reasons = {key[1]: value for key, value in samples(figures).items() if key[0] == "bridge_dropped_total"}
+    assert samples(figures)["bridge_inbox_messages",] == 0
     assert reasons == dict.fromkeys(DROPS, 0) | {"rate_limited": 3, "inbox_full": 7}
