@@ -25,6 +25,7 @@ from cloudapi.environment import (
     text,
     tile_origins,
 )
+from cloudapi.monitoring.log_settings import log_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -214,36 +215,9 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 BRIDGE_METRICS_ADDRESS = listener("BRIDGE_METRICS_ADDRESS")
 WORKER_METRICS_ADDRESS = listener("WORKER_METRICS_ADDRESS")
 LOG_FORMAT = choice("LOG_FORMAT", default="LINES", choices="LINES JSON")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "lines": {
-            "()": "mqtt_bridge.monitoring.log_format.Line",
-            "format": "{asctime} {levelname} {name} {message}",
-            "style": "{",
-        },
-        "json": {"()": "mqtt_bridge.monitoring.log_format.JSONLine"},
-    },
-    "filters": {"first_line": {"()": "cloudapi.workers.FirstLine"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT.lower()}},
-    "loggers": {
-        "axes": {"level": "WARNING"},  # lock-outs, not every sign-in
-        "celery.app.trace": {"level": "WARNING"},  # failures, not every task
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING", "filters": ["first_line"]},
-    },
-    "root": {
-        "handlers": ["console"],
-        "level": choice("LOG_LEVEL", default="INFO", choices="DEBUG INFO WARNING ERROR CRITICAL"),
-    },
-}
-if LOG_FORMAT == "JSON":  # else uvicorn logs in lines of its own
-    LOGGING["loggers"] |= {  # type: ignore[operator]  # a dict of many kinds
-        "uvicorn": {"handlers": ["console"], "propagate": False},
-        "uvicorn.error": {"handlers": []},
-        "uvicorn.access": {"handlers": ["console"], "propagate": False},
-    }
+LOGGING = log_settings(
+    LOG_FORMAT, level=choice("LOG_LEVEL", default="INFO", choices="DEBUG INFO WARNING ERROR CRITICAL")
+)
 
 # --- MQTT: the server's own connection ---------------------------------------------------------
 
