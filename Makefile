@@ -4,7 +4,10 @@
 #   make check               what a reviewer should not have to say
 #   make check-alerts        the alerts, by Prometheus' own tool
 #   make api-lint            the OpenAPI document, by a linter of npm's
+#   make fault [ARGS=...]    the fault tests in full size; needs an idle machine and most of an hour
 #   make bench [ARGS=...]    the benchmarks
+#   make audit               known weaknesses of the locked packages
+#   make sbom                sbom.json: what the server is made of, in CycloneDX's format
 #   make lock                compile both lock files again
 
 PYTHON ?= python3
@@ -15,7 +18,7 @@ ARGS ?=
 # Python packages and programs, side by side; what is there already is not fetched again.
 PROVIDE = $(PYTHON) -P cloudapi/embedded/programs.py
 
-.PHONY: python packages setup demo test check check-alerts api-lint bench lock
+.PHONY: python packages setup demo test check check-alerts api-lint fault bench audit sbom lock
 
 setup: python
 	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql caddy chromium
@@ -59,11 +62,26 @@ api-lint: packages
 	DEBUG=true $(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file .cache/openapi.json
 	npx --yes @redocly/cli@2.77.0 lint --config .redocly.yaml .cache/openapi.json
 
+fault: setup
+	FAULT_FULL=1 $(BIN)/python -m pytest -n0 -s -m fault $(ARGS)
+
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
 # 32 random bytes in base64, the form of a Fernet key
 RANDOM = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'
+
+# Tools that read the lock files; in an environment of their own, so that they are not part of what they look at.
+TOOLS = .cache/tools/bin
+.cache/tools:
+	$(PYTHON) -m venv .cache/tools
+	$(TOOLS)/pip install --quiet pip-audit cyclonedx-bom || { rm -r .cache/tools; exit 1; }
+
+audit: .cache/tools
+	$(TOOLS)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+
+sbom: .cache/tools
+	$(TOOLS)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
 
 PIP_COMPILE = .cache/lock/bin/pip-compile --quiet --no-header --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-emit-options --strip-extras --allow-unsafe pyproject.toml
