@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from cloudapi.rest.guesses import Limit, TooManyTriesError, WrongTries, client_of
+from cloudapi.rest.guesses import Limit, TooManyTriesError, WrongTries, client_of, refused_tries
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import Organization, OrganizationAPIKey, Role
@@ -77,6 +77,7 @@ def recognise(plain: str, *, address: str = "") -> OrganizationAPIKey | None:
     """
     client = client_of(address)
     if (wait := _wrong_keys.wait(client)) and plain[:_PREFIX] not in _prefixes.known():
+        refused_tries.labels("api_key").inc()
         raise TooManyTriesError(wait)
     row: OrganizationAPIKey | None = None
     if _FORM.fullmatch(plain):

@@ -4,7 +4,6 @@ import re
 from typing import Final
 from uuid import uuid4
 
-from axes.signals import user_locked_out
 from django.http import HttpRequest, HttpResponseBase
 from prometheus_client import Counter, Histogram
 
@@ -19,7 +18,6 @@ request_seconds = Histogram(
     ["method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-lockouts = Counter("web_sign_in_lockouts", "Sign-ins refused because of too many wrong ones.", ["kind"])
 
 
 def id_of(request: HttpRequest) -> str:
@@ -37,11 +35,3 @@ def answered(request: HttpRequest, response: HttpResponseBase, *, request_id: st
     request_seconds.labels(method, route).observe(seconds)
     response.headers[HEADER] = request_id
     return response
-
-
-def count_lockout(**_signal: object) -> None:
-    """Axes refuses a sign-in."""
-    lockouts.labels("password").inc()
-
-
-user_locked_out.connect(count_lockout)

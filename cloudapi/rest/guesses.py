@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from django.core.cache import BaseCache, cache
 from django.core.cache.backends.locmem import LocMemCache
+from prometheus_client import Counter
 
 from cloudapi.rest.pause import Pause
 
@@ -41,6 +42,10 @@ class Limit(NamedTuple):
                 logger.warning("Tries are counted in this process: %s: %s", type(error).__name__, error)
                 _pause.begin()
         return _add(_own, key, more, self.seconds)
+
+
+# For Prometheus, by what was guessed.
+refused_tries = Counter("web_sign_in_lockouts", "Tries refused because of too many wrong ones.", ["kind"])
 
 
 class TooManyTriesError(Exception):

@@ -22,7 +22,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.debug import sensitive_variables
 
-from cloudapi.rest.guesses import EVERYBODY, Limit, client_of
+from cloudapi.rest.guesses import EVERYBODY, Limit, client_of, refused_tries
 
 # Failed tries. A window ends by the clock, so at a border twice as many are possible.
 BY_BROWSER: Final = Limit("browser", 5, 900)  # of a browser that has signed in with this name before
@@ -156,6 +156,7 @@ class Backend(AxesStandaloneBackend):  # type: ignore[misc]
             attempt.refuse_strangers()
             attempt.take_place()
         except PermissionDenied:
+            refused_tries.labels("password").inc()
             request.axes_locked_out = True  # type: ignore[attr-defined]  # so that axes writes no row for it, and `too_many` answers
             raise
 

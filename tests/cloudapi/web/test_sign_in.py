@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from cloudapi.web import sign_in
 from organizations import api_keys
@@ -29,6 +30,10 @@ def _no_tries():
 
 def try_password(client, password, name="alice", address="127.0.0.1"):
     return client.post(PATH, {"username": name, "password": password}, REMOTE_ADDR=address)
+
+
+def refused_so_far():
+    return REGISTRY.get_sample_value("web_sign_in_lockouts_total", {"kind": "password"}) or 0
 
 
 def is_refused(name="alice", address="127.0.0.1", *, client=None, is_right=True):
@@ -67,8 +72,10 @@ def test_a_sign_in_without_csrf_token_is_refused():
     ids=["IPv4", "one IPv6 network"],
 )
 def test_forty_names_from_one_client_are_too_many(addresses, last, other):
+    before = refused_so_far()
     refused = [is_refused(f"name{n}", address) for n, address in enumerate(addresses)]
     assert refused == [False] * 30 + [True] * 10
+    assert refused_so_far() - before == 10
     assert is_refused(address=last)
     assert not is_refused(address=other)
 
