@@ -1,8 +1,6 @@
 """The list of licenses as a file for spreadsheets, with the list's own filters."""
 
-import csv
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Final
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -16,6 +14,7 @@ from licenses.admin import cells
 from licenses.admin.cells import Shown
 from licenses.admin.changelist import ListPages
 from licenses.models import UnlockLicense
+from organizations.admin.spreadsheet import MARK, Cell, encoded
 
 CHUNK = 2000  # rows at once
 COLUMNS: Final = (
@@ -23,10 +22,6 @@ COLUMNS: Final = (
     "begins", "ends", "days_left", "enabled", "user_only", "standing", "found_in", "differences", "as_of", "is_old",
     "note",
 )  # fmt: skip
-# A cell that begins so is a formula to a spreadsheet.
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-Cell = str | int | datetime | None  # bool is an int
 
 
 class ExportPages(ListPages):
@@ -43,45 +38,18 @@ class ExportPages(ListPages):
         licenses = UnlockLicense.objects.select_related("device__organization", "device__state").defer("raw")
 
         def pieces() -> Iterator[bytes]:
-            yield "\ufeff".encode() + _encoded([COLUMNS])
+            yield MARK + encoded([COLUMNS])
             for start in range(0, len(keys), CHUNK):
                 chunk = keys[start : start + CHUNK]
                 found = licenses.in_bulk(chunk)
                 rows = [found[key] for key in chunk if key in found]
-                yield _encoded(columns(shown) for shown in cells.show(rows, request))
+                yield encoded(columns(shown) for shown in cells.show(rows, request))
 
         headers = {
             "Content-Disposition": f'attachment; filename="licenses-{timezone.now():%Y-%m-%d}.csv"',
             "Cache-Control": "private, no-store",
         }
         return StreamingHttpResponse(pieces(), headers=headers, content_type="text/csv; charset=utf-8")
-
-
-class _Echo:
-    """Where a csv.writer writes, only to return it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _encoded(rows: Iterable[Iterable[Cell]]) -> bytes:
-    writer = csv.writer(_Echo())
-    return "".join(writer.writerow([safe(cell) for cell in row]) for row in rows).encode(errors="replace")
-
-
-def safe(cell: Cell) -> str | int:
-    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
-    match cell:
-        case None:
-            return ""
-        case bool():
-            return "yes" if cell else "no"
-        case datetime():
-            return f"{cell:%Y-%m-%d %H:%M:%S}"
-        case str() if cell.startswith(FORMULA):
-            return f"'{cell}"
-        case _:
-            return cell
 
 
 def columns(shown: Shown) -> list[Cell]:
