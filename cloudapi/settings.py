@@ -242,6 +242,7 @@ BRIDGE_TICKS = {  # seconds between two calls
     "mqtt_bridge.journal.note_skipped": 60.0,
 }
 GATEWAY_OWNERS = "devices.registry.owners"
+SHEET_LOGINS = "devices.broker.sheet_logins"
 KNOWN_GATEWAYS = "devices.registry.known"
 ENROLMENT_GATE = "devices.broker.enrolment.admit"
 TELEMETRY_SINK = "devices.device_state.store"

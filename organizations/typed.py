@@ -48,6 +48,11 @@ def generate_code() -> str:
     return "-".join(letters[start : start + 4] for start in range(0, CODE_LENGTH, 4))
 
 
+def in_groups(secret: str) -> list[str]:
+    """A long secret as people read it: five characters and a gap, again and again."""
+    return [secret[start : start + 5] for start in range(0, len(secret), 5)]
+
+
 def normalise_code(code: str) -> str:
     """The code as it is compared: separators and case do not count, nor how its characters are written in Unicode."""
     return "".join(character for character in typed(code) if character.isalnum()).upper()

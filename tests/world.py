@@ -4,6 +4,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from devices.broker import accounts
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent
 from licenses import files
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense
@@ -24,6 +25,8 @@ def furnish(organization, user, prefix):
     dock = Device.objects.create(
         sn=f"{prefix}DOCK", model_key="3-2-0", organization=organization, callsign=f"{prefix} dock", bound_with=code
     )
+    accounts.issue(actor=actor, device=dock)
+    accounts.issue(actor=actor, organization=organization, label=f"{prefix} site")
     DeviceState.objects.create(device=dock, online=False, last_seen=now)
     DeviceAccount.objects.create(device=dock, username=f"{prefix}@example.org")
     Exchange.objects.create(

@@ -21,6 +21,8 @@ from django.utils.safestring import SafeString
 
 from devices import pairing
 from devices.admin.commands import ACTIONS, CommandPages, panel
+from devices.admin.connections import connection_panel
+from devices.admin.credentials import CredentialPages
 from devices.admin.device_pages import DevicePages
 from devices.admin.filters import (
     AccountFilter,
@@ -117,7 +119,7 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Device)
-class DeviceAdmin(CommandPages, DevicePages):
+class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
     """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
     Nobody else may add: a user who could add serial numbers could claim another's dock before it connects, and would
@@ -146,7 +148,10 @@ class DeviceAdmin(CommandPages, DevicePages):
         "callsign",
         "sn",
     )
-    actions = (*ACTIONS, "release_selected", "enable_selected", "disable_selected")
+    actions = (
+        *ACTIONS, "issue_credentials", "rotate_credentials", "revoke_credentials", "release_selected",
+        "enable_selected", "disable_selected",
+    )  # fmt: skip
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
     class Media:
@@ -274,4 +279,5 @@ class DeviceAdmin(CommandPages, DevicePages):
             context.update(device_page(request, device))
             if not device.is_aircraft:
                 context.update(panel(request, device))
+                context.update(connection_panel(request, device))
         return super().render_change_form(request, context, *args, **kwargs)

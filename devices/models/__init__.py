@@ -1,6 +1,6 @@
 """The rows: devices in `devices.py`, their accounts of the broker in `broker.py`, service calls in `calls.py`."""
 
-from devices.models.broker import BrokerAccount, BrokerAccountQuerySet
+from devices.models.broker import BrokerAccount, BrokerAccountQuerySet, DockConnection
 from devices.models.calls import (
     OPEN_STATUSES,
     ServiceCall,
@@ -33,6 +33,7 @@ __all__ = [
     "DeviceAccount",
     "DeviceQuerySet",
     "DeviceState",
+    "DockConnection",
     "Pairing",
     "ServiceCall",
     "ServiceCallBatch",

@@ -21,7 +21,6 @@ from organizations.tenancy import IssuedModel
 # another one. 30 of 23 are 135 bits.
 SECRET_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz"  # noqa: S105 - what secrets are made of
 SECRET_LENGTH: Final = 30
-SECRET_GROUP: Final = 5
 # Rounds slow down the guessing of words that people choose. Nobody guesses 135 random bits in one round, so few do,
 # and 10,000 docks can come back at once. 101 is what Mosquitto takes itself.
 ITERATIONS: Final = 101
@@ -30,11 +29,6 @@ ITERATIONS: Final = 101
 def generate_secret() -> str:
     """A new secret, without separators: MQTT compares it letter by letter."""
     return "".join(secrets.choice(SECRET_ALPHABET) for _ in range(SECRET_LENGTH))
-
-
-def in_groups(secret: str) -> list[str]:
-    """A secret as people read it: groups of five letters."""
-    return [secret[start : start + SECRET_GROUP] for start in range(0, len(secret), SECRET_GROUP)]
 
 
 class Digest(NamedTuple):
@@ -97,7 +91,7 @@ class BrokerAccount(IssuedModel, ChangingModel):
     )
     # Of a dock's account: who owned the dock last, so that it stays in that owner's list after the release.
     organization = models.ForeignKey(
-        Organization, models.CASCADE, null=True, blank=True, editable=False, related_name="broker_accounts"
+        Organization, models.CASCADE, null=True, blank=True, related_name="broker_accounts"
     )
     label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
     digest = models.CharField(max_length=88, editable=False)
@@ -153,3 +147,12 @@ class BrokerAccount(IssuedModel, ChangingModel):
         if is_enrolment and self.organization is not None and not self.organization.is_active:
             return "organization inactive"
         return ""
+
+
+class DockConnection(Device):
+    """A dock as the list of who connects with what shows it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "connection"
+        verbose_name_plural = "connections"

@@ -2,13 +2,17 @@
 
 from datetime import datetime, timedelta
 from functools import partial
+from importlib import import_module
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
+from django.db.models import TextChoices
 from django.utils import timezone
 
+from mqtt_bridge import access_list
 from organizations import rights
 from organizations.api_keys import LIFETIME
 from organizations.models import (
@@ -125,8 +129,23 @@ def from_now(lifetime: timedelta) -> datetime:
     return (timezone.now() + lifetime).replace(second=0, microsecond=0)
 
 
+class SheetLogin(TextChoices):
+    """Which account of the broker an onboarding sheet has."""
+
+    ENROLMENT = "enrolment", "an enrolment account made for this sheet, which expires with the code"
+    OWN = "own", "the dock's own account: type its serial number below"
+    FIXED = "fixed", "the fixed one of the server's settings (DOCK_MQTT_USERNAME)"
+
+
+def default_login() -> SheetLogin:
+    """A made account is better where the broker knows it, which it does with an access list."""
+    return SheetLogin.ENROLMENT if access_list.is_kept() else SheetLogin.FIXED
+
+
 class BindingCodeForm(IssuingForm):
-    """A new binding code."""
+    """A new binding code; the admin sets `may_add_docks` for platform staff."""
+
+    may_add_docks = False
 
     code = TypedField(
         label="Own code",
@@ -151,13 +170,37 @@ class BindingCodeForm(IssuingForm):
         help_text="A dock with its aircraft is one use. Empty: no limit.",
     )
 
+    login = forms.ChoiceField(
+        label="MQTT account on the sheet",
+        choices=SheetLogin.choices,
+        initial=default_login,
+        widget=forms.RadioSelect,
+        required=False,
+        help_text="With an enrolment account the dock can bind and do nothing else, until it gets its own.",
+    )
+    serial_number = TypedField(
+        label="Serial number of the dock",
+        required=False,
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        help_text="Only for the dock's own account. It is on the dock's type plate.",
+    )
+
     class Meta:
         model = BindingCode
-        fields = ["form_id", "organization", "label", "code", "expires_at", "max_uses"]
+        fields = ["form_id", "organization", "label", "code", "expires_at", "max_uses", "login", "serial_number"]
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
+        cleaned["login"] = cleaned.get("login") or default_login()
         code, organization = cleaned.get("code"), cleaned.get("organization")
+        sn = cleaned.get("serial_number")
+        if sn and cleaned["login"] != SheetLogin.OWN:
+            self.add_error("login", "A serial number is typed in: choose the dock's own account, or empty that field.")
+        elif cleaned["login"] == SheetLogin.OWN and isinstance(organization, Organization):
+            logins = import_module(settings.SHEET_LOGINS)
+            if why := logins.why_no_own(sn or "", organization=organization, may_add=self.may_add_docks):
+                self.add_error("serial_number", f"{why[:1].upper()}{why[1:]}.")
         if code and isinstance(organization, Organization):
             try:
                 check_own_code(code, organization)

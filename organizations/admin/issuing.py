@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Generic, Protocol, TypeVar
+from uuid import uuid4
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -24,6 +25,32 @@ from organizations.tenancy import IssuedModel
 
 REMEMBERED = 20  # forms whose rows a session knows
 Issued = TypeVar("Issued", bound=IssuedModel)
+
+
+def new_form_id() -> str:
+    """What tells one showing of a form from the next."""
+    return str(uuid4())
+
+
+class IssuedForms:
+    """The forms of one kind that a session has carried out, and what came of each: a reload posts a form again."""
+
+    def __init__(self, request: HttpRequest, kind: str) -> None:
+        self.session = request.session
+        self.name = f"issued_{kind}"
+
+    def __contains__(self, form_id: object) -> bool:
+        return bool(form_id) and form_id in self.session.get(self.name, {})
+
+    def get(self, form_id: str | None) -> int | None:
+        """The primary key of what this form has issued."""
+        found: int | None = self.session.get(self.name, {}).get(form_id)
+        return found
+
+    def add(self, form_id: str, outcome: object) -> None:
+        if form_id:
+            issued = {**self.session.get(self.name, {}), form_id: outcome}
+            self.session[self.name] = dict(list(issued.items())[-REMEMBERED:])
 
 
 class Steps(Protocol[Issued]):
@@ -109,7 +136,7 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """A sheet that is reloaded posts its form again: it gets no second secret."""
-        issued = request.session.get(self._remembered, {}).get(request.POST.get("form_id"))
+        issued = IssuedForms(request, str(self.opts.model_name)).get(request.POST.get("form_id"))
         if issued is None or not self.model._default_manager.filter(pk=issued).exists():
             return super().add_view(request, form_url, extra_context)
         name = self.opts.verbose_name
@@ -124,9 +151,7 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
         row, obj.plain = self.issue(request, obj, form.cleaned_data)
         obj.pk = row.pk
         obj.refresh_from_db()
-        if form_id := form.cleaned_data["form_id"]:
-            issued = {**request.session.get(self._remembered, {}), form_id: row.pk}
-            request.session[self._remembered] = dict(list(issued.items())[-REMEMBERED:])
+        IssuedForms(request, str(self.opts.model_name)).add(form.cleaned_data["form_id"], row.pk)
 
     def response_add(self, request: HttpRequest, obj: Issued, post_url_continue: str | None = None) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, **self.sheet(obj, obj.plain)}
@@ -176,11 +201,6 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
     def state(self, obj: Issued) -> SafeString:
         why = obj.why_unusable(timezone.now())
         return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or "usable")
-
-    @property
-    def _remembered(self) -> str:
-        """Where the session keeps which row each form has issued."""
-        return f"issued_{self.opts.model_name}"
 
     def _page(self, page: str, pk: int) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=[pk])

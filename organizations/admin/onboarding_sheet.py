@@ -1,5 +1,6 @@
 """The onboarding sheet: what a technician types into DJI Pilot 2 beside the dock (DJI's "Dock access to cloud")."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import segno
 from django.conf import settings
 
 from organizations.models import BindingCode
+from organizations.typed import in_groups
 
 
 class Value(NamedTuple):
@@ -14,6 +16,7 @@ class Value(NamedTuple):
 
     label: str
     value: str
+    groups: Sequence[str] = ()  # the value again, to be read; a gap is none when it is typed
 
 
 class QRCode(NamedTuple):
@@ -23,28 +26,44 @@ class QRCode(NamedTuple):
     path: str
 
 
+class Login(NamedTuple):
+    """An account of the broker, and where a dock uses it."""
+
+    address: str
+    username: str
+    password: str
+    sn: str = ""  # of the dock whose own account it is
+    is_fixed: bool = False  # from the settings
+
+
 class Sheet(NamedTuple):
     """The five values, which of them the server's settings lack, and all as a QR code of plain text."""
 
     code: BindingCode
+    login: Login
     values: list[Value]
     missing: list[str]
     qr: QRCode
 
 
-def sheet(code: BindingCode, plain: str) -> Sheet:
+def fixed_login() -> Login:
+    """The account for enrolment in the settings, if there is one."""
+    username, password = settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD
+    return Login(settings.DOCK_ENROLMENT_URL, username, password, is_fixed=True)
+
+
+def sheet(code: BindingCode, plain: str, login: Login) -> Sheet:
     """The sheet of a code that was just issued; `plain` is the code, which cannot be found again later."""
     values = [
-        Value("MQTT gateway address", settings.DOCK_MQTT_URL),
-        Value("MQTT account", settings.DOCK_MQTT_USERNAME),
-        Value("MQTT password", settings.DOCK_MQTT_PASSWORD),
+        Value("MQTT gateway address", login.address),
+        Value("MQTT account", login.username),
+        Value("MQTT password", login.password, () if login.is_fixed else in_groups(login.password)),
         Value("Organization ID", code.organization.organization_id),
         Value("Device binding code", plain),
     ]
-    needed = ("DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD")
-    missing = [name for name in needed if not getattr(settings, name)]
-    text = "\n".join(f"{label}: {value}" for label, value in values if value)
-    return Sheet(code, values, missing, qr_code(text))
+    needed = zip(("DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD"), login[:3], strict=True)
+    text = "\n".join(f"{label}: {value}" for label, value, _ in values if value)
+    return Sheet(code, login, values, [name for name, value in needed if not value], qr_code(text))
 
 
 def qr_code(text: str) -> QRCode:

@@ -1,6 +1,7 @@
 """The admin of organizations, members and binding codes."""
 
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -12,12 +13,14 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from mqtt_bridge import access_list
 from organizations import codes, fleet, rights
 from organizations.admin import onboarding_sheet
-from organizations.admin.forms import BindingCodeForm, OrganizationForm, RoleForm
+from organizations.admin.forms import BindingCodeForm, OrganizationForm, RoleForm, SheetLogin
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.keys import OrganizationAPIKeyAdmin
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
+from organizations.audit import Actor
 from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
 
@@ -192,14 +195,16 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     def get_form(
         self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
     ) -> "type[ModelForm[BindingCode]]":
-        return super().get_form(request, obj, change, labels={"expires_at": "Expires at (UTC)"}, **kwargs)
+        form = super().get_form(request, obj, change, labels={"expires_at": "Expires at (UTC)"}, **kwargs)
+        form.may_add_docks = is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every BindingCodeForm
+        return form
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         has_devices = isinstance(obj, BindingCode) and obj.devices.exists()
         return super().has_delete_permission(request, obj) and not has_devices
 
     def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, object]) -> tuple[BindingCode, str]:
-        return codes.issue(
+        row, plain = codes.issue(
             actor=actor(request),
             organization=obj.organization,
             code=str(wanted["code"]) or None,
@@ -207,9 +212,28 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
             expires_at=obj.expires_at,
             max_uses=obj.max_uses,
         )
+        obj.login = self._login(row, actor(request), wanted)  # type: ignore[attr-defined]  # for the sheet
+        return row, plain
 
     def sheet(self, obj: BindingCode, plain: str) -> dict[str, object]:
-        return {"title": "Onboarding sheet", "sheet": onboarding_sheet.sheet(obj, plain)}
+        login: onboarding_sheet.Login = obj.login  # type: ignore[attr-defined]  # of `issue`
+        found = onboarding_sheet.sheet(obj, plain, login)
+        return {"title": "Onboarding sheet", "sheet": found, "access_list": access_list.is_kept()}
+
+    def _login(self, code: BindingCode, who: Actor, wanted: dict[str, object]) -> onboarding_sheet.Login:
+        """The account of the broker that the form asks for."""
+        logins = import_module(settings.SHEET_LOGINS)
+        sn = str(wanted["serial_number"])
+        match wanted["login"]:
+            case SheetLogin.OWN:
+                username, secret = logins.own(sn, actor=who)
+                return onboarding_sheet.Login(settings.DOCK_MQTT_URL, username, secret, sn=sn)
+            case SheetLogin.ENROLMENT:
+                made = logins.for_enrolment(
+                    code.organization, actor=who, label=code.label or str(code), expires_at=code.expires_at
+                )
+                return onboarding_sheet.Login(settings.DOCK_ENROLMENT_URL, *made)
+        return onboarding_sheet.fixed_login()
 
     @admin.display(ordering="label", description="label")
     def name(self, obj: BindingCode) -> str:

@@ -59,7 +59,7 @@ def test_pages_of_a_row_open(visit, visitor, model, organization):
     for page in ("change", "history", "delete") if row else ():
         response = visit(visitor, address(model, page, row.pk))
         assert response.status_code in (200, 302, 403), page
-        if visitor == "staff" and page != "delete":
+        if visitor == "staff" and page != "delete" and not (model._meta.proxy and page == "change"):
             assert response.status_code == 200, page
 
 

@@ -11,11 +11,12 @@ from django.utils import timezone
 from devices import binding, registry
 from devices.broker import accounts
 from devices.models import BrokerAccount, Device, Pairing
-from devices.models.broker import SECRET_ALPHABET, Digest, in_groups
+from devices.models.broker import SECRET_ALPHABET, Digest
 from devices.ownership import Changes
 from mqtt_bridge.protocol import access
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+from organizations.typed import in_groups
 from tests.cast import put_in
 
 pytestmark = pytest.mark.django_db

@@ -1,8 +1,13 @@
 """The onboarding sheet and its QR code."""
 
+import pytest
 import segno
 
+from devices.broker import accounts
+from devices.models import BrokerAccount, Device
 from organizations.admin import onboarding_sheet
+from organizations.audit import Actor
+from organizations.models import AuditEvent, BindingCode
 
 
 def test_the_path_draws_every_dark_module_once():
@@ -25,8 +30,88 @@ def test_a_run_of_dark_modules_is_one_bar():
 
 
 def test_what_is_not_set_is_missing_and_not_in_the_qr_code(code, settings):
-    settings.DOCK_MQTT_URL = settings.DOCK_MQTT_USERNAME = settings.DOCK_MQTT_PASSWORD = ""
-    sheet = onboarding_sheet.sheet(*code)
+    settings.DOCK_ENROLMENT_URL = settings.DOCK_MQTT_USERNAME = settings.DOCK_MQTT_PASSWORD = ""
+    sheet = onboarding_sheet.sheet(*code, onboarding_sheet.fixed_login())
     assert sheet.missing == ["DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD"]
     known = f"Organization ID: 12345678\nDevice binding code: {code[1]}"
     assert sheet.qr == onboarding_sheet.qr_code(known)
+
+
+# --- the account on it -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def issue(client, organization, settings):
+    """issue(user, login="own", serial_number="X") is the answer to the form for a new code."""
+    settings.MQTT_AUTH_SECRET = "s" * 50
+    settings.DOCK_MQTT_URL, settings.DOCK_ENROLMENT_URL = "ssl://own:8883", "ssl://enrol:8884"
+
+    def issue(user, **more):
+        client.force_login(user)
+        form = {"organization": organization.pk, "label": "pier", "max_uses": "1", **more}
+        return client.post("/admin/organizations/bindingcode/add/", form)
+
+    return issue
+
+
+def shown(response):
+    return {value.label: value.value for value in response.context["sheet"].values}
+
+
+def test_sheet_brings_an_enrolment_account_of_its_own_that_ends_with_the_code(issue, alice):
+    ends = {"expires_at_0": "2040-01-02", "expires_at_1": "03:04:00"}
+    values = shown(issue(alice, **ends))  # the default with an access list
+    row = BrokerAccount.objects.get()
+    assert (values["MQTT gateway address"], values["MQTT account"]) == ("ssl://enrol:8884", "enrol.12345678")
+    assert len(values["MQTT password"]) == 30
+    assert (row.kind, row.label, row.expires_at) == ("enrolment", "pier", BindingCode.objects.get().expires_at)
+
+
+def test_sheet_for_a_code_without_end_still_brings_an_account_that_ends(issue, alice):
+    issue(alice, login="enrolment")
+    assert BrokerAccount.objects.get().expires_at is not None
+
+
+def test_sheet_for_a_serial_number_brings_the_docks_own_account(issue, staff):
+    values = shown(issue(staff, login="own", serial_number=" NEW1 "))
+    assert (values["MQTT gateway address"], values["MQTT account"]) == ("ssl://own:8883", "NEW1")
+    assert BrokerAccount.objects.get().device == Device.objects.get(sn="NEW1", organization=None)
+
+
+def test_without_an_access_list_the_sheet_has_the_account_of_the_settings(issue, alice, settings):
+    settings.MQTT_AUTH_SECRET = ""
+    settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD = "typed", "by hand"
+    values = shown(issue(alice))
+    assert (values["MQTT account"], values["MQTT password"]) == ("typed", "by hand")
+    assert not BrokerAccount.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("user", "sn", "words"),
+    [
+        ("alice", "NEW1", "only platform staff adds docks"),
+        ("alice", "STRAY", "only platform staff adds docks"),
+        ("alice", "THEIRS", "only platform staff adds docks"),
+        ("staff", "THEIRS", "It belongs to another organization."),
+        ("alice", "DOCK0001", "Has an account already: rotate its secret instead."),
+        ("staff", "dock-cloud-bridge", "The server itself uses this name."),
+        ("staff", "no/sn", "Not a serial number."),
+        ("staff", "", "Not a serial number."),
+    ],
+)
+def test_code_is_not_issued_for_a_dock_that_may_get_no_account(
+    user, sn, words, issue, dock, other_organization, request
+):
+    Device.objects.create(sn="STRAY")
+    Device.objects.create(sn="THEIRS", organization=other_organization, claim="code")
+    accounts.issue(actor=Actor(AuditEvent.Through.COMMAND), device=dock)
+    response = issue(request.getfixturevalue(user), login="own", serial_number=sn)
+    assert words in response.content.decode()
+    assert not BindingCode.objects.exists()
+    assert BrokerAccount.objects.count() == 1
+
+
+def test_serial_number_without_the_choice_is_asked_about(issue, staff):
+    response = issue(staff, login="enrolment", serial_number="NEW1")
+    assert "choose the dock&#x27;s own account" in response.content.decode()
+    assert not BindingCode.objects.exists()
