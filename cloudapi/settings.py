@@ -338,9 +338,7 @@ CHANNEL_LAYERS = {
 # --- what docks receive ------------------------------------------------------------------------
 
 DOCK_MQTT_URL = address("DOCK_MQTT_URL", text("DOCK_MQTT_URL"), schemes="ssl tcp mqtts mqtt")
-DOCK_ENROLMENT_URL = (
-    address("DOCK_ENROLMENT_URL", text("DOCK_ENROLMENT_URL"), schemes="ssl tcp mqtts mqtt") or DOCK_MQTT_URL
-)
+DOCK_ENROLMENT_URL = address("DOCK_ENROLMENT_URL", text("DOCK_ENROLMENT_URL"), schemes="ssl tcp mqtts mqtt")
 DOCK_MQTT_USERNAME = text("DOCK_MQTT_USERNAME")
 DOCK_MQTT_PASSWORD = text("DOCK_MQTT_PASSWORD")
 DJI_APP_ID = text("DJI_APP_ID")

@@ -22,7 +22,7 @@ from devices.admin.device_pages import NOT_MANAGER, KeyList
 from devices.broker import accounts, connections
 from devices.models import BrokerAccount, Device, DeviceQuerySet
 from organizations.admin.issuing import IssuedForms, new_form_id
-from organizations.admin.onboarding_sheet import QRCode, Value, qr_code
+from organizations.admin.onboarding_sheet import QRCode, Value, enrolment_address, qr_code
 from organizations.admin.spreadsheet import MARK, encoded
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
@@ -70,7 +70,7 @@ class Sheet(NamedTuple):
 def address_for(account: BrokerAccount) -> str:
     """Where a dock connects with this account."""
     is_own = account.kind == BrokerAccount.Kind.DOCK
-    return settings.DOCK_MQTT_URL if is_own else settings.DOCK_ENROLMENT_URL
+    return settings.DOCK_MQTT_URL if is_own else enrolment_address()
 
 
 def sheet(account: BrokerAccount) -> Sheet:

@@ -46,10 +46,15 @@ class Sheet(NamedTuple):
     qr: QRCode
 
 
+def enrolment_address() -> str:
+    """Where a dock with an enrolment account connects."""
+    return settings.DOCK_ENROLMENT_URL or settings.DOCK_MQTT_URL
+
+
 def fixed_login() -> Login:
     """The account for enrolment in the settings, if there is one."""
     username, password = settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD
-    return Login(settings.DOCK_ENROLMENT_URL, username, password, is_fixed=True)
+    return Login(enrolment_address(), username, password, is_fixed=True)
 
 
 def sheet(code: BindingCode, plain: str, login: Login) -> Sheet:

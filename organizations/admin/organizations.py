@@ -232,7 +232,7 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
                 made = logins.for_enrolment(
                     code.organization, actor=who, label=code.label or str(code), expires_at=code.expires_at
                 )
-                return onboarding_sheet.Login(settings.DOCK_ENROLMENT_URL, *made)
+                return onboarding_sheet.Login(onboarding_sheet.enrolment_address(), *made)
         return onboarding_sheet.fixed_login()
 
     @admin.display(ordering="label", description="label")
