@@ -344,6 +344,8 @@ DOCK_MQTT_PASSWORD = text("DOCK_MQTT_PASSWORD")
 DJI_APP_ID = text("DJI_APP_ID")
 DJI_APP_KEY = text("DJI_APP_KEY")
 DJI_APP_LICENSE = text("DJI_APP_LICENSE")
+# Where "open DJI's page" may lead, subdomains included; a dock names the address, and a dock can be anybody's.
+DJI_HOSTS = hosts("DJI_HOSTS", text("DJI_HOSTS", default="dji.com"))
 NTP_SERVER_HOST = host("NTP_SERVER_HOST", default="pool.ntp.org")
 NTP_SERVER_PORT = number("NTP_SERVER_PORT", default=123, most=65535)
 CONFIG_REPLY_RESULT = flag("CONFIG_REPLY_RESULT", default=True)  # docs/protocol.md, decision 1

@@ -26,15 +26,22 @@ class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
     """A dock's DJI account; needs nothing but its row."""
 
     verification_code_url = serializers.SerializerMethodField(help_text="Where a person gets the code; https only.")
+    verification_code_url_trusted = serializers.SerializerMethodField(
+        help_text="Whether that is a host of DJI's. If not, do not make it a link: it may be a trap for passwords."
+    )
 
     class Meta:
         model = DeviceAccount
-        fields = ("username", "status", "verification_code_url")
+        fields = ("username", "status", "verification_code_url", "verification_code_url_trusted")
 
     def get_verification_code_url(self, account: DeviceAccount) -> str:
         """As the dock sent it, for people to click: only https leaves the server."""
         url = account.verification_code_url
         return url if methods.is_safe_link(url) else ""
+
+    def get_verification_code_url_trusted(self, account: DeviceAccount) -> bool:
+        """False without an address."""
+        return methods.is_djis_link(account.verification_code_url)
 
 
 class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from django.conf import settings
 from msgspec import Meta
 
 from devices.calls.method import Button, Data, Method
@@ -118,6 +119,14 @@ def is_safe_link(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def is_djis_link(url: str) -> bool:
+    """Whether it leads to a host of DJI's (DJI_HOSTS): a dock can name any, and people enter their password there."""
+    if not is_safe_link(url):
+        return False
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return any(host == known or host.endswith(f".{known}") for known in settings.DJI_HOSTS)
 
 
 # --- what people read about a call ----------------------------------------------------------------

@@ -30,7 +30,7 @@ class Account:
         if command.data["password"] == self.wrong_password:
             return self._answer([progress(dock, "failed", 0, result=FAILED)])
         if self.asks_for_code and command.data["verification_code"] != self.code:
-            self.verification_code_url = f"https://account.example.org/verify/{uuid.uuid4()}"
+            self.verification_code_url = f"https://account.dji.com/simulated/{uuid.uuid4()}"
             failed = progress(dock, "failed", 0)
             failed["output"]["verification_code_url"] = self.verification_code_url
             return self._answer([failed])

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
 ]
 NEWEST = "#commands-calls .call >> nth=0"
-LINK = "https://account.example.org/verify?token=1"
+LINK = "https://account.dji.com/verify?token=1"
 
 
 @pytest.fixture(autouse=True)

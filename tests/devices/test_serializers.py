@@ -58,6 +58,7 @@ def test_only_https_may_be_clicked(dock, url):
 def test_an_account_is_told(dock):
     account = DeviceAccount(device=dock, username="pilot", status="failed", verification_code_url="https://dji.com/x")
     told = {"username": "pilot", "status": "failed", "verification_code_url": "https://dji.com/x"}
+    told["verification_code_url_trusted"] = True
     assert DeviceAccountSerializer(account).data == told
 
 

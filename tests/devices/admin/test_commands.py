@@ -318,7 +318,7 @@ def test_without_a_worker_nothing_can_be_sent(client, olga, dock, settings):
 
 
 def test_a_dock_that_wants_a_code_shows_the_link_and_the_form(client, olga, dock):
-    url = "https://account.example.org/verify?token=1&x=2"
+    url = "https://account.dji.com/verify?token=1&x=2"
     DeviceAccount.objects.create(
         device=dock, username="pilot@example.org", status="verification_required", verification_code_url=url
     )
@@ -336,6 +336,18 @@ def test_no_other_link_than_https_is_shown(client, olga, dock, url):
     DeviceAccount.objects.create(device=dock, status="verification_required", verification_code_url=url)
     client.force_login(olga)
     assert url not in client.get(page_of(dock)).content.decode()
+
+
+@pytest.mark.parametrize(
+    "host", ["dji.com.evil.example", "evil-dji.com", "dji.com:pw@evil.example", "evil.example?.dji.com"]
+)
+def test_a_link_to_another_host_than_djis_is_text_with_a_warning(client, olga, dock, host):
+    url = f"https://{host}/"
+    DeviceAccount.objects.create(device=dock, status="verification_required", verification_code_url=url)
+    client.force_login(olga)
+    text = client.get(page_of(dock)).content.decode()
+    assert f'href="{url}' not in text
+    assert ("Enter no password there" in text) is ("@" not in host)
 
 
 def test_the_panel_shows_the_open_calls_and_the_latest_ten(client, olga, dock):

@@ -113,7 +113,12 @@ def test_a_device_shows_more_when_asked(viewer, dock):
     assert not plain.keys() & {"state", "account", "carried", "properties"}
     told = viewer.get(f"{ONE}?include=state,account,carried,properties").json()
     assert told["state"]["latitude"] == 53.5
-    assert told["account"] == {"username": "pilot@example.org", "status": "logged_in", "verification_code_url": ""}
+    assert told["account"] == {
+        "username": "pilot@example.org",
+        "status": "logged_in",
+        "verification_code_url": "",
+        "verification_code_url_trusted": False,
+    }
     assert told["carried"] == ["DRONE0001"]
     assert told["properties"] == {}
 
