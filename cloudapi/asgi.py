@@ -1,5 +1,6 @@
 """The web process, HTTP and WebSocket: `uvicorn cloudapi.asgi:application`."""
 
+import logging
 import os
 import sys
 
@@ -18,12 +19,14 @@ from cloudapi.checks import check_all  # noqa: E402
 from cloudapi.urls import websocket_urlpatterns  # noqa: E402
 from cloudapi.web.bodies import LimitedBodies  # noqa: E402
 from cloudapi.web.handler import Handler  # noqa: E402
+from cloudapi.web.log_masking import MaskTokens  # noqa: E402
 from cloudapi.web.loopback import LoopbackOnly  # noqa: E402
 from cloudapi.web.origins import KeyElseSession, SameOriginOnly  # noqa: E402
 from mqtt_bridge import timeouts  # noqa: E402
 from mqtt_bridge.monitoring import log_fields  # noqa: E402
 
 log_fields.name_process("web")
+logging.getLogger("uvicorn.access").addFilter(MaskTokens())
 check_all()
 timeouts.limit(timeouts.WEB)
 sockets = URLRouter(websocket_urlpatterns)

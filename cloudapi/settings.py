@@ -67,6 +67,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "cloudapi.web.headers.middleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -173,7 +174,6 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 if not DEBUG:
     SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=True)
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", default=31_536_000, least=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -212,6 +212,7 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- what the processes show of themselves -------------------------------------------------------
 
+METRICS_TOKEN = text("METRICS_TOKEN")  # what Prometheus shows at /metrics
 BRIDGE_METRICS_ADDRESS = listener("BRIDGE_METRICS_ADDRESS")
 WORKER_METRICS_ADDRESS = listener("WORKER_METRICS_ADDRESS")
 LOG_FORMAT = choice("LOG_FORMAT", default="LINES", choices="LINES JSON")

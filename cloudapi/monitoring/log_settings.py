@@ -26,8 +26,11 @@ def log_settings(form: str, *, level: str) -> dict[str, object]:
             },
             "JSON": {"()": "mqtt_bridge.monitoring.log_format.JSONLine"},
         },
-        "filters": {"first_line": {"()": "cloudapi.workers.FirstLine"}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form}},
+        "filters": {
+            "first_line": {"()": "cloudapi.workers.FirstLine"},
+            "mask_tokens": {"()": "cloudapi.web.log_masking.MaskTokens"},
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form, "filters": ["mask_tokens"]}},
         "loggers": loggers,
         "root": {"handlers": ["console"], "level": level},
     }

@@ -42,3 +42,22 @@ def test_metrics_tell_of_a_living_bridge(client):
 def test_metrics_tell_of_a_dead_bridge(client):
     heartbeat(seconds_ago=60)
     assert "bridge_up 0.0" in client.get("/metrics").content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("token", "shown", "address", "status"),
+    [
+        ("", "", "127.0.0.1", 200),
+        ("", "", "10.1.2.3", 200),
+        ("", "", "8.8.8.8", 403),
+        ("", "", "2600::1", 403),
+        ("a token", "Bearer a token", "8.8.8.8", 200),
+        ("a token", "Bearer another", "127.0.0.1", 403),
+        ("a token", "", "127.0.0.1", 403),
+    ],
+)
+def test_figures_are_for_private_addresses_or_a_token(client, settings, token, shown, address, status):
+    settings.METRICS_TOKEN = token
+    headers = {"Authorization": shown} if shown else {}
+    assert client.get("/metrics", headers=headers, REMOTE_ADDR=address).status_code == status
