@@ -58,6 +58,7 @@ WRONG = [
     ("PUBLIC_URL", "docks.example.com", "https://host:port"),
     ("PUBLIC_URL", "https://", "https://host:port"),
     ("PUBLIC_URL", "https://docks.example.com:port", "https://host:port"),
+    ("DJI_HOSTS", "https://dji.com", "write host names"),
     ("ALLOWED_HOSTS", "docks.example.com,", "write host names"),
     ("ALLOWED_HOSTS", "docks.example.com www.example.com", "write host names"),
     ("ALLOWED_HOSTS", "https://docks.example.com", "write host names"),
@@ -92,7 +93,7 @@ FLAGS = {"CONFIG_REPLY_RESULT", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT
 # Any line of text is right. MQTT_LEAVE_METHODS is refused by a check of Django, see below.
 ANY_LINE = {
     *("DJI_APP_ID", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD", "DOCK_MQTT_USERNAME"),
-    *("MAP_TILE_ATTRIBUTION", "MQTT_LEAVE_METHODS"),
+    *("MAP_TILE_ATTRIBUTION", "METRICS_TOKEN", "MQTT_LEAVE_METHODS"),
 }
 DOCUMENT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTED = {
