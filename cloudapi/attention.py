@@ -19,7 +19,7 @@ from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_troubl
 from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from licenses.models import LicenseList, UnlockLicense
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import Certificate, Exchange
 from organizations import codes
 from organizations.models import BindingCode, BindingFailure, Organization
 from organizations.tenancy import Principal, restrict
@@ -35,6 +35,7 @@ LICENSES: Final = "admin:licenses_unlocklicense_changelist"
 CODES: Final = "admin:organizations_bindingcode_changelist"
 FAILURES: Final = "admin:organizations_bindingfailure_changelist"
 ORGANIZATIONS: Final = "admin:organizations_organization_changelist"
+SYSTEM: Final = "admin:system"
 DOCKS_FILTER: Final = "kind=dock&claimed=yes&is_enabled__exact=1"  # in the list of devices, what `docks` finds
 
 
@@ -147,6 +148,10 @@ def _strangers(_visit: Visit) -> DeviceQuerySet:
     return Device.objects.uninvited()
 
 
+def _certificates(_visit: Visit) -> QuerySet[Certificate]:
+    return Certificate.objects.all()
+
+
 def _licenses(visit: Visit) -> QuerySet[UnlockLicense]:
     """Licenses that are on and end within 30 days or have ended, each counted once, as the list shows them."""
     visible = UnlockLicense.objects.visible_to(visit.user).listed()
@@ -205,6 +210,23 @@ KINDS: Final = {
         _strangers, None,
         DEVICES, "claimed=no", for_staff=True,
         also_if=lambda counts: NEARLY <= counts["little_room"] / (settings.UNCLAIMED_DEVICE_CAP or 1) < 1),
+    "certificate_ends": Kind(
+        Level.CRITICAL,
+        ("certificate expires within 3 days or has expired", "certificates expire within 3 days or have expired"),
+        "then docks, browsers or this server itself refuse the connection: renew it",
+        _certificates, lambda visit: Q(expires_at__lte=visit.now + Certificate.ENDS),
+        SYSTEM, for_staff=True),
+    "certificate_refused": Kind(
+        Level.CRITICAL, ("certificate is refused", "certificates are refused"),
+        "it is for another host, or of an authority that nobody knows",
+        _certificates, lambda visit: ~Q(refused_why="") & Q(expires_at__gt=visit.now + Certificate.ENDS),
+        SYSTEM, for_staff=True),
+    "certificate_ends_soon": Kind(
+        Level.WARNING, ("certificate expires within 21 days", "certificates expire within 21 days"),
+        "renew it, and see why it was not renewed by itself",
+        _certificates, lambda visit: Q(
+            expires_at__gt=visit.now + Certificate.ENDS, expires_at__lte=visit.now + Certificate.ENDS_SOON),
+        SYSTEM, for_staff=True),
     "no_address": Kind(
         Level.WARNING, "Onboarding sheets lack the MQTT gateway address",
         "set DOCK_MQTT_URL, DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD",

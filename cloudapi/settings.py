@@ -305,18 +305,15 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_DB_REUSE_MAX = 2**31  # cloudapi/workers.py looks after connections
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file
-CELERY_BEAT_SCHEDULE = {
-    "sweep_service_calls": {
-        "task": "devices.tasks.sweep_service_calls",
-        "schedule": 5.0,
-        "options": {"expires": 5},  # so that they do not pile up while no worker runs
-    },
-    "synchronize_licenses": {
-        "task": "licenses.tasks.synchronize_licenses",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "prune": {"task": "cloudapi.tasks.prune", "schedule": 10.0, "options": {"expires": 10}},
+CELERY_BEAT_SCHEDULE = {  # each expires, so that they do not pile up while no worker runs
+    task.rpartition(".")[2]: {"task": task, "schedule": seconds, "args": arguments, "options": {"expires": seconds}}
+    for task, seconds, *arguments in (
+        ("devices.tasks.sweep_service_calls", 5.0),
+        ("licenses.tasks.synchronize_licenses", 60.0),
+        ("cloudapi.tasks.prune", 10.0),
+        ("cloudapi.tasks.report_alive", 10.0, "beat"),
+        ("cloudapi.tasks.look_at_certificates", 60.0),
+    )
 }
 
 # --- live in the browser -----------------------------------------------------------------------

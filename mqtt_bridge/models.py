@@ -1,4 +1,4 @@
-"""The journal of what docks sent and what this server answered, and the bridge's heartbeat."""
+"""The journal of what docks sent and what this server answered, the bridge's heartbeat, and certificates."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
@@ -171,3 +171,22 @@ class Heartbeat(models.Model):
         """Whether the bridge should be taken for dead, so that nothing it last wrote is called current."""
         # One in the future was written before our clock was set back.
         return abs((now or timezone.now()) - self.beat_at) > self.STALE_AFTER
+
+
+class Certificate(models.Model):
+    """The certificate at one of our addresses, or in one of our files, as this server last saw it."""
+
+    ENDS_SOON: ClassVar[timedelta] = timedelta(days=21)
+    ENDS: ClassVar[timedelta] = timedelta(days=3)
+
+    name = models.CharField(max_length=40, unique=True)  # of the setting
+    place = models.CharField(max_length=300)  # host:port, or the file
+    expires_at = models.DateTimeField()
+    refused_why = models.CharField(max_length=200, blank=True)  # why clients do not accept it
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("expires_at", "name")
+
+    def __str__(self) -> str:
+        return f"{self.name} until {self.expires_at:%Y-%m-%d %H:%M}"

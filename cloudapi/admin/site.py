@@ -9,8 +9,9 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
 
-from cloudapi.admin import start_page
+from cloudapi.admin import start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -65,6 +66,12 @@ class DockCloudAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> TemplateResponse:
         overview = start_page.overview(request.user, bridge=_bridge(request))
         return super().index(request, {"attention": overview, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        def system(request: HttpRequest) -> HttpResponseBase:
+            return system_page.system(request, self.each_context(request))
+
+        return [path("system/", self.admin_view(system), name="system"), *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
         order = list(APPS)

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from devices.models import OPEN_STATUSES, BrokerAccount, DeviceState, ServiceCall
-from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.models import Certificate, Exchange, Heartbeat
 
 CACHED: Final = 10.0  # seconds for which what takes more than a row is not read again
 PATIENCE: Final = 2_000  # milliseconds that a statement may take: a scrape has ten seconds
@@ -35,7 +35,7 @@ class DatabaseCollector(Collector):
                 if connection.vendor == "postgresql":
                     with connection.cursor() as cursor:
                         cursor.execute(f"SET LOCAL statement_timeout = {PATIENCE}")
-                found = [*bridge_metrics(), *cached_metrics()]
+                found = [*bridge_metrics(), *certificate_metrics(), *cached_metrics()]
         except (DatabaseError, InterfaceError):
             yield GaugeMetricFamily("database_up", "1 if the database answers.", value=0)
         else:
@@ -63,6 +63,17 @@ def bridge_metrics() -> Iterator[Metric]:
     for outcome, count in heartbeat.counters.items():
         messages.add_metric([outcome], count)
     yield messages
+
+
+def certificate_metrics() -> Iterator[Metric]:
+    """How long each certificate is still valid, as a worker last saw it, at most an hour ago."""
+    found = GaugeMetricFamily(
+        "certificate_expiry_seconds", "Until the certificate expires; below 0: since it did.", labels=["name"]
+    )
+    now = timezone.now()
+    for name, expires_at in Certificate.objects.values_list("name", "expires_at"):
+        found.add_metric([name], (expires_at - now).total_seconds())
+    yield found
 
 
 def cached_metrics() -> list[Metric]:

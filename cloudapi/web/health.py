@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from cloudapi.diagnosis.server import is_own_token
 from cloudapi.monitoring.database import DatabaseCollector
 from cloudapi.monitoring.processes import own_collectors
 from cloudapi.rest.guesses import client_of
@@ -17,9 +18,10 @@ from mqtt_bridge.monitoring.exposition import together
 
 
 @require_safe
-def healthz(_request: HttpRequest) -> HttpResponse:
-    """200 while the process answers at all."""
-    return JsonResponse({"status": "ok"})
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while the process answers at all; with a token of the doctor whether it is of the same server."""
+    token = request.GET.get("token", "")
+    return JsonResponse({"status": "ok"} | ({"is_mine": is_own_token(token)} if token else {}))
 
 
 @require_safe

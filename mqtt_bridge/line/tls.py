@@ -12,6 +12,7 @@ class Certificates(NamedTuple):
     ca_file: str = ""  # who may have signed the broker's certificate; empty: whom the system trusts
     client_cert_file: str = ""  # how we prove who we are, for a broker that wants it
     client_key_file: str = ""  # empty: the key is in the file of the certificate
+    is_system_trusted: bool = False  # beside `ca_file`, which else stands alone
 
 
 DEFAULT_CERTIFICATES = Certificates()
@@ -23,8 +24,8 @@ def build_context(certificates: Certificates) -> ssl.SSLContext:
     All connections share one, which is made again when a file has changed: with the system's list of authorities each
     takes a megabyte and 20 ms.
     """
-    trusted = certificates.ca_file or ssl.get_default_verify_paths().cafile or ""
-    files = (trusted, certificates.client_cert_file, certificates.client_key_file)
+    system = ssl.get_default_verify_paths().cafile or ""
+    files = (certificates.ca_file or system, certificates.client_cert_file, certificates.client_key_file)
     return _build(certificates, tuple(Path(file).stat().st_mtime_ns for file in files if file))
 
 
@@ -41,7 +42,9 @@ class _Socket(ssl.SSLSocket):
 
 @lru_cache(maxsize=8)
 def _build(certificates: Certificates, _changed: tuple[int, ...]) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=certificates.ca_file or None)
+    made = ssl.create_default_context(cafile=None if certificates.is_system_trusted else certificates.ca_file or None)
+    if certificates.is_system_trusted and certificates.ca_file:
+        made.load_verify_locations(certificates.ca_file)
     made.sslsocket_class = _Socket
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificates.client_cert_file:

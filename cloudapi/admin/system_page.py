@@ -1,0 +1,28 @@
+"""The page "System": what `manage.py doctor` finds, for the platform's staff."""
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from cloudapi.diagnosis import checks
+from cloudapi.diagnosis.findings import Level
+from organizations.tenancy import is_platform_staff
+
+# CSS class of each level, as on the start page, and the word beside it.
+SHOWN = {
+    Level.OK: ("good", "OK"),
+    Level.NOTE: ("warning", "Look at it"),
+    Level.PROBLEM: ("critical", "Problem"),
+}
+
+
+def system(request: HttpRequest, context: dict[str, object]) -> TemplateResponse:
+    """Look at everything now; one that does not answer makes it take ten seconds."""
+    if not is_platform_staff(request.user):
+        raise PermissionDenied
+    found = list(checks.run())
+    lines = [(*SHOWN[one.level], one) for one in found]
+    problems = sum(one.level == Level.PROBLEM for one in found)
+    more = {"title": "System", "lines": lines, "problems": problems, "now": timezone.now()}
+    return TemplateResponse(request, "admin/system.html", context | more)
