@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from django.conf import settings
+from django.utils import timezone
 
 from cloudapi.diagnosis.certificates import for_strangers
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
+from devices.broker import comparison, wanted
 from mqtt_bridge.line.client import PUBLISH_WINDOW, Address, parse_url
-from mqtt_bridge.line.connection import SESSION_EXPIRY
+from mqtt_bridge.line.connection import SESSION_EXPIRY, BrokerUnavailableError
 from mqtt_bridge.line.probe import Probe, ProbeRefusedError
 from mqtt_bridge.protocol.envelope import MAX_SERVICES_REPLY
 
@@ -45,8 +47,27 @@ def check_access() -> Iterator[Finding]:
         yield problem("Broker accounts", "MQTT_URL has no account.", "Give the server its own account at the broker.")
     for name, address in _addresses().items():
         yield _anonymous(name, address)
-    if settings.DOCK_MQTT_URL and settings.DOCK_MQTT_USERNAME:
-        yield _as_dock(settings.DOCK_MQTT_URL)
+    if settings.DOCK_ENROLMENT_URL and settings.DOCK_MQTT_USERNAME:
+        yield _as_dock(settings.DOCK_ENROLMENT_URL)
+
+
+def check_accounts() -> Iterator[Finding]:
+    """Whether the brokers that `manage.py mqtt_acl` keeps have the accounts and access lists of the database."""
+    advice = "See that the service `manage.py mqtt_acl` runs; `manage.py mqtt_acl --check` shows all differences."
+    for broker in wanted.brokers():
+        name = f"Accounts of the {broker.name} broker"
+        try:
+            with broker.control() as control:
+                should = wanted.wanted(broker, timezone.now())
+                differences = comparison.compare(should, control.read(), admin=broker.admin)
+        except BrokerUnavailableError as error:
+            yield problem(name, f"Its administrator gets no answer: {error}.", advice)
+            continue
+        if differences:
+            first = differences[0].text
+            yield problem(name, f"{len(differences)} differ from the database, such as: {first}.", advice)
+        else:
+            yield ok(name, f"In step with the database: {len(should)}.")
 
 
 def _client_id() -> str:
@@ -55,8 +76,12 @@ def _client_id() -> str:
 
 def _addresses() -> dict[str, Address]:
     """Where the broker can be reached, without an account."""
-    urls = {"MQTT_URL": settings.MQTT_URL, "DOCK_MQTT_URL": settings.DOCK_MQTT_URL}
-    found = {name: parse_url(url, for_strangers()) for name, url in urls.items() if url}
+    urls = {
+        settings.DOCK_ENROLMENT_URL: "DOCK_ENROLMENT_URL",  # often the same as that of docks
+        settings.DOCK_MQTT_URL: "DOCK_MQTT_URL",
+        settings.MQTT_URL: "MQTT_URL",
+    }
+    found = {name: parse_url(url, for_strangers()) for url, name in urls.items() if url}
     return {name: address._replace(username=None, password=None) for name, address in found.items()}
 
 

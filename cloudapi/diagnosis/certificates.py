@@ -70,6 +70,7 @@ def places() -> dict[str, Place | Path]:
     for name, url, certificates in (
         ("MQTT_URL", settings.MQTT_URL, settings.MQTT_CERTIFICATES),
         ("DOCK_MQTT_URL", settings.DOCK_MQTT_URL, for_strangers()),
+        ("DOCK_ENROLMENT_URL", settings.DOCK_ENROLMENT_URL, for_strangers()),
     ):
         if url and (address := parse_url(url)).tls:
             found[name] = Place(address.host, address.port, certificates)

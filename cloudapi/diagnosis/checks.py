@@ -13,6 +13,7 @@ CHECKS: Final[dict[str, findings.Check]] = {
     "Workers": processes.check_workers,
     "Broker": broker.check_broker,
     "Access": broker.check_access,
+    "Broker accounts": broker.check_accounts,
     "Bridge": processes.check_bridge,
     "Public address": server.check_public_url,
     "Host names": server.check_hosts,

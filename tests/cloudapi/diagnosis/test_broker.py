@@ -2,15 +2,20 @@
 
 import base64
 import hashlib
+import json
 from types import SimpleNamespace
 
 import pytest
+from django.utils import timezone
 
 from cloudapi.diagnosis import broker
 from cloudapi.diagnosis.findings import Level
 from cloudapi.embedded.lifecycle import HOST, free_port
+from devices.broker import wanted
 from mqtt_bridge.line.client import Certificates
 from tests.certificates import Authority
+from tests.clients import certificates_of
+from tests.shipped_broker import ShippedBroker
 from tests.stack import Mosquitto
 
 SALT = b"twelve bytes"  # as many as Mosquitto wants
@@ -50,7 +55,7 @@ def use(settings):
     def point(running, account="server:pass@", *, dock=False):
         settings.MQTT_URL = f"mqtt://{account}{HOST}:{running.port}"
         settings.MQTT_CERTIFICATES = Certificates()
-        settings.DOCK_MQTT_URL = running.url if dock else ""
+        settings.DOCK_MQTT_URL = settings.DOCK_ENROLMENT_URL = running.url if dock else ""
         settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD = ("dock", "pass") if dock else ("", "")
 
     return point
@@ -105,7 +110,7 @@ def test_a_broker_that_lets_everybody_in_is_a_problem(use):
         use(running, "", dock=True)
         found = lines(broker.check_access)
     assert {name for name, (level, _) in found.items() if level == Level.PROBLEM} == {
-        *("Broker accounts", "Strangers at MQTT_URL", "Strangers at DOCK_MQTT_URL", "Access list")
+        *("Broker accounts", "Strangers at MQTT_URL", "Access list")
     }
     assert "may send commands to docks" in found["Access list"][1]
 
@@ -128,3 +133,24 @@ def test_a_client_certificate_keeps_strangers_out_too(tmp_path, use, settings):
         settings.MQTT_CERTIFICATES = Certificates(str(authority.ca_file), *map(str, authority.issue("bridge")))
         found = lines(broker.check_broker) | lines(broker.check_access)
     assert {level for level, _ in found.values()} == {Level.OK}, found
+
+
+@pytest.mark.django_db
+def test_the_shipped_broker_is_well_until_its_accounts_differ(settings):
+    shipped = ShippedBroker()
+    settings.MQTT_URL, settings.MQTT_ADMIN_URL = shipped.url, shipped.admin_url
+    settings.MQTT_CERTIFICATES = certificates_of(shipped)
+    [main] = wanted.brokers()
+    shipped.security.write_text(json.dumps(wanted.complete_file(main, wanted.wanted(main, timezone.now()))))
+    shipped.security.chmod(0o600)
+    with shipped:
+        settings.MQTT_URL, settings.MQTT_ADMIN_URL = shipped.url, shipped.admin_url
+        settings.DOCK_MQTT_URL = settings.DOCK_ENROLMENT_URL = shipped.dock_url("", "").replace(":@", "")
+        settings.DOCK_MQTT_USERNAME = ""
+        found = lines(broker.check_broker) | lines(broker.check_access) | lines(broker.check_accounts)
+        assert {level for level, _ in found.values()} == {Level.OK}, found
+        settings.MQTT_CLIENT_ID = "another-server"
+        [(level, text)] = lines(broker.check_accounts).values()
+        assert (level, "differ from the database" in text) == (Level.PROBLEM, True)
+    [(level, text)] = lines(broker.check_accounts).values()
+    assert (level, "Its administrator gets no answer" in text) == (Level.PROBLEM, True)

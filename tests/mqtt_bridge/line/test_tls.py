@@ -191,7 +191,7 @@ def test_bridge_worker_and_simulated_docks_take_their_certificates_from_the_sett
 ):
     """A dock is bound over TLS, both sides with a client certificate; then a worker's publisher reaches the broker."""
     broker, url = nullcontext(SimpleNamespace(url=listeners.url("wants certificate"))), listeners.url
-    ca, certificate, key = clients["right"]
+    ca, certificate, key, _ = clients["right"]
     env = {"MQTT_CA_FILE": ca, "MQTT_CLIENT_CERT_FILE": certificate, "MQTT_CLIENT_KEY_FILE": key}
     with running_stack("sqlite", tmp_path, broker=broker, template=prepared("sqlite"), **env) as stack:
         stack.start_bridge()
