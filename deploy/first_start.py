@@ -52,6 +52,7 @@ def passwords() -> dict[str, str]:
         "mqtt_admin_password": secret(),
         "enrolment_admin_password": secret(),
         "enrolment_bridge_password": secret(),
+        "enrolment_bridge_clientid": secret(),
         "dock_mqtt_password": secret(),
         "metrics_password": secret(),
     }
@@ -194,6 +195,17 @@ def write_addresses(folder: Folder, where: dict[str, str]) -> None:
     folder.write("mqtt_url", f"mqtts://dock-cloud:{given['mqtt_password']}@{where['mosquitto']}")
     folder.write("mqtt_admin_url", f"mqtts://admin:{given['mqtt_admin_password']}@{where['mosquitto']}")
     folder.write("enrolment_mqtt_admin_url", f"mqtts://admin:{given['enrolment_admin_password']}@{where['enrolment']}")
+    bridge = f"enrolment-bridge:{given['enrolment_bridge_password']}"
+    folder.write("enrolment_bridge_url", f"mqtts://{bridge}@{where['mosquitto']}")
+    form = (Path(__file__).parent / "mosquitto/enrolment_bridge.conf").read_text()
+    folder.write(
+        "enrolment_bridge.conf",
+        form.format(
+            address=where["mosquitto"],
+            password=given["enrolment_bridge_password"],
+            local_clientid=given["enrolment_bridge_clientid"],
+        ),
+    )
     # Redis holds hints that can be lost: nothing is kept on disk.
     folder.write(
         "redis.conf",

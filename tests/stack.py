@@ -259,11 +259,10 @@ class Stack:
         commands.learn(SIMULATED)
         docks = Fleet(
             count=count,
-            mqtt_url=self.broker.url,
             organization_id=organization_id,
             binding_code=binding_code,
             options=options,
-            **more,
+            **{"mqtt_url": self.broker.url} | more,
         )
         with run_in_thread(docks) as loop:
             yield docks, loop

@@ -1,0 +1,98 @@
+"""The enrolment broker as we ship it, beside the main one: both from the files in deploy/mosquitto."""
+
+import json
+import os
+from urllib.parse import quote
+
+from cloudapi.embedded.lifecycle import free_port
+from cloudapi.embedded.servers import HOST, Mosquitto
+from mqtt_bridge.line.dynamic_security import DEFAULTS, acls, as_json
+from mqtt_bridge.protocol.access import rules
+from tests.shipped_broker import PLUGIN
+from tests.stack import ROOT
+
+FOLDER = ROOT / "deploy/mosquitto"
+BRIDGE = ("enrolment-bridge", "the password of the enrolment broker")
+ENROLMENT = ("enrolment", "what many docks share")
+CLIENT_ID = "only the enrolment broker knows it"
+
+
+def security(clients):
+    """The file of the plugin for these accounts: pairs of an `Account` and a `Digest`."""
+    return json.dumps(
+        {
+            "defaultACLAccess": DEFAULTS,
+            "clients": [
+                {
+                    "username": account.username,
+                    "roles": [{"rolename": account.username}],
+                    "password": digest.digest,
+                    "salt": digest.salt,
+                    "iterations": digest.iterations,
+                }
+                for account, digest in clients
+            ],
+            "groups": [],
+            "roles": [{"rolename": account.username, "acls": as_json(acls(rules(account)))} for account, _ in clients],
+        }
+    )
+
+
+class EnrolmentBroker(Mosquitto):
+    """`port` is of the listener for its administrator, `dock_port` of that for docks. `main` is a ShippedBroker."""
+
+    def __init__(self, main):
+        super().__init__()
+        self.main = main
+        self.dock_port = 0
+        self.security = self.directory / "dynamic-security.json"
+
+    @property
+    def dock_url(self):
+        """As a dock without its own account reaches it."""
+        name, password = ENROLMENT
+        return f"mqtts://{name}:{quote(password)}@localhost:{self.dock_port}"
+
+    def command(self):
+        """The shipped files with the paths, ports and user of this test."""
+        if not self.is_port_fixed:
+            self.dock_port = free_port()
+        plugin = PLUGIN
+        if self.program.root is not None:
+            plugin = next(self.program.root.rglob("mosquitto_dynamic_security.so"))
+        secrets = self.directory / "secrets"
+        secrets.mkdir(exist_ok=True)
+        bridge = (FOLDER / "enrolment_bridge.conf").read_text()
+        filled = bridge.format(address=f"localhost:{self.main.port}", password=BRIDGE[1], local_clientid=CLIENT_ID)
+        authority = {"/run/secrets/ca.crt": self.main.authority.ca_file}
+        (secrets / "bridge.conf").write_text(self._replace(filled, authority))
+        text = self._replace(
+            (FOLDER / "enrolment.conf").read_text(),
+            {
+                f"plugin {PLUGIN}\n": f"plugin {plugin}\n",
+                "/var/lib/mosquitto/": f"{self.directory}/",
+                "/run/secrets/inside.crt": self.main.certificate,
+                "/run/secrets/inside.key": self.main.key,
+                "/run/secrets/broker.crt": self.main.certificate,
+                "/run/secrets/broker.key": self.main.key,
+                "include_dir /run/secrets": f"include_dir {secrets}",
+                "listener 8881\n": f"listener {self.port} {HOST}\n",
+                "listener 8884\n": f"listener {self.dock_port} {HOST}\n",
+            },
+        )
+        if os.geteuid() == 0:
+            text = f"user root\n{text}"  # else it becomes a user who may not read its folder
+        configuration = self.directory / "enrolment.conf"
+        configuration.write_text(text)
+        return [str(self.program.path), "-c", str(configuration)]
+
+    @staticmethod
+    def _replace(text, changes):
+        for shipped, ours in changes.items():
+            assert shipped in text, f"no {shipped!r} any more"
+            text = text.replace(shipped, str(ours))
+        return text
+
+    def answers(self, pid):
+        """Look in its log: whoever asks without TLS gets no answer."""
+        return " running" in self.log.read_text(errors="replace")
