@@ -193,7 +193,7 @@ class Bridge:
                 held += wave.held
                 for result in wave.results:
                     if result.cost:
-                        self._charge(result.decoded.delivery, result.cost)
+                        self._limiter.charge(result.decoded.delivery.gateway, result.cost)
                     if result.reply:
                         control.publish(result.reply_topic, result.reply, answers=result.decoded.delivery)
                 _time_answers(wave.results)
@@ -254,12 +254,6 @@ class Bridge:
             self.counters["enrolment_limited"] += not allowed
         return allowed
 
-    def _charge(self, delivery: Delivery, cost: int) -> None:
-        """Take tokens for work that showed only when it was done."""
-        self._limiter.charge(delivery.gateway, cost)
-        if delivery.by_enrolment:
-            self._enrolment_limiter.charge(topics.ENROLMENT_PREFIX, cost)
-
     def _for_handlers(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take out our own ping, which updates the heartbeat, and what comes from gateways that owe tokens.
 
@@ -280,9 +274,7 @@ class Bridge:
                 except OperationalError as error:
                     if not is_locked(error):
                         raise
-            elif self._limiter.owes(delivery.gateway) or (
-                delivery.by_enrolment and self._enrolment_limiter.owes(topics.ENROLMENT_PREFIX)
-            ):
+            elif self._limiter.owes(delivery.gateway):
                 self.counters["overdrawn"] += 1
             else:
                 wanted.append(delivery)
