@@ -15,11 +15,12 @@ import django
 def prepare(count: int) -> dict[str, Any]:
     """An organization, its docks, all online, and an operator who is signed in."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
-    from django.contrib.sessions.backends.db import SessionStore
     from django.utils import timezone
 
     from devices.models import Device, DeviceState
     from organizations.models import Membership, Organization, Role
+    from organizations.people.sessions import SessionStore
+    from organizations.people.sign_in import BACKEND
 
     organization = Organization.objects.create(organization_id="12345678", name="Benchmark")
     devices = Device.objects.bulk_create(
@@ -35,7 +36,7 @@ def prepare(count: int) -> dict[str, Any]:
     session.update(
         {
             SESSION_KEY: str(user.pk),
-            BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
+            BACKEND_SESSION_KEY: BACKEND,
             HASH_SESSION_KEY: user.get_session_auth_hash(),
         }
     )

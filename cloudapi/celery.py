@@ -13,6 +13,7 @@ app = Celery("cloudapi")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()  # for every thread
 app.autodiscover_tasks()
+app.autodiscover_tasks(["organizations.people"])
 
 signals.setup_logging.connect(workers.leave_logging)
 signals.celeryd_init.connect(workers.check_settings)  # `celery worker` starts

@@ -55,6 +55,14 @@ def required(name: str, *, development: str) -> str:
     return value or development
 
 
+def with_(other: str, name: str) -> str:
+    """A value that must be set if another variable is."""
+    value = text(name)
+    if text(other) and not value:
+        refuse(name, f"must be set, because {other} is.")
+    return value
+
+
 def secret_key(name: str, value: str) -> str:
     """The value, if it is hard to guess or DEBUG is on."""
     if (len(value) < SHORTEST_SECRET or len(set(value)) < 5) and not flag("DEBUG", default=False):

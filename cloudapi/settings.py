@@ -24,6 +24,7 @@ from cloudapi.environment import (
     secret_key,
     text,
     tile_origins,
+    with_,
 )
 from cloudapi.monitoring.log_settings import log_settings
 
@@ -70,7 +71,7 @@ MIDDLEWARE = [
     "cloudapi.web.headers.middleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "organizations.people.sessions.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",  # what the browser asks for, of LANGUAGES
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -134,8 +135,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [
     "cloudapi.web.sign_in.Backend",  # first: what it refuses costs no hash
-    "django.contrib.auth.backends.ModelBackend",
+    "organizations.people.sign_in.Backend",
 ]
+SESSION_ENGINE = "organizations.people.sessions"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -151,6 +153,21 @@ AXES_WHITELIST_CALLABLE = "cloudapi.web.sign_in.is_known"
 # uvicorn knows from which proxies to take a client's address (FORWARDED_ALLOW_IPS); no header is looked at again.
 AXES_CLIENT_IP_CALLABLE = "cloudapi.web.sign_in.client_address"
 LOGIN_URL = "admin:login"
+STAFF_SECOND_FACTOR_REQUIRED = flag("STAFF_SECOND_FACTOR_REQUIRED", default=False)
+# Empty: no sign-in through an identity provider.
+OIDC_ISSUER = address("OIDC_ISSUER", text("OIDC_ISSUER").rstrip("/"), schemes="https http")
+OIDC_CLIENT_ID = with_("OIDC_ISSUER", "OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = with_("OIDC_ISSUER", "OIDC_CLIENT_SECRET")
+OIDC_NAME = text("OIDC_NAME", default="OpenID Connect")
+
+# --- mail --------------------------------------------------------------------------------------
+
+# Empty: nobody resets a password by mail.
+EMAIL_URL = address("EMAIL_URL", text("EMAIL_URL"), schemes="smtp+tls smtp+ssl smtp smtps submission")
+vars().update(environ.Env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = with_("EMAIL_URL", "DEFAULT_FROM_EMAIL")
+PASSWORD_RESET_TIMEOUT = 3600  # seconds
 
 # --- maps ------------------------------------------------------------------------------------------
 

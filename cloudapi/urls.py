@@ -8,12 +8,23 @@ from cloudapi.web import health
 from devices.broker import http as broker
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
 from licenses import views as licenses
+from organizations.people import views as people
 from organizations.views import welcome
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("welcome/<str:token>/", welcome, name="welcome"),
     path("admin/", admin.site.urls),
+    path("sign-in/code/", people.sign_in_code, name="sign_in_code"),
+    path("sign-in/provider/", people.to_provider, name="to_provider"),
+    path("sign-in/provider/callback/", people.from_provider, name="from_provider"),
+    path("second-factor/", people.second_factor_page, name="second_factor"),
+    path("second-factor/set-up/", people.set_up_second_factor, name="second_factor_set_up"),
+    path("sessions/", people.sessions_page, name="sessions"),
+    path("password-reset/", people.ResetPassword.as_view(), name="password_reset"),
+    path("password-reset/sent/", people.ResetSent.as_view(), name="password_reset_done"),
+    path("password-reset/<uidb64>/<token>/", people.ChoosePassword.as_view(), name="password_reset_confirm"),
+    path("password-reset/done/", people.PasswordChosen.as_view(), name="password_reset_complete"),
     path("api/", include("cloudapi.api_urls")),
     # docks come here without a session
     path("license-files/<str:token>/", licenses.license_file),

@@ -16,6 +16,9 @@ from django.utils import timezone
 
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
+from organizations.people.models import RecoveryCode as RecoveryCode
+from organizations.people.models import SecondFactor as SecondFactor
+from organizations.people.models import UserSession as UserSession
 from organizations.tenancy import IssuedModel, TenantKey, TenantKeyManager, TenantModel, TenantQuerySet
 from organizations.typed import digest_of, generate_code, normalise_code
 
@@ -55,6 +58,12 @@ class Organization(ChangingModel):
         default=24,
         validators=[MinValueValidator(1)],
         help_text="Hours after which the lists of unlock licenses of its docks are read again. Empty: never.",
+    )
+    second_factor_required = models.BooleanField(
+        "second factor required",
+        default=False,
+        db_default=False,
+        help_text="A member without one must set it up before anything else, you too. API keys are not affected.",
     )
     app_id = models.CharField("DJI app ID", max_length=64, blank=True)
     app_key = EncryptedTextField("DJI app key", blank=True)

@@ -8,10 +8,12 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from organizations import invitations
+from organizations.people import second_factor, sign_in
 
 
 @never_cache
@@ -42,6 +44,9 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     except ValidationError as error:
         return _answer(request, page | {"errors": error.messages})
     messages.success(request, f"You are a member of {membership.organization.name} now.")
+    if second_factor.is_required(membership.user) and second_factor.find(membership.user) is None:
+        # Their password was typed, or they were signed in, a moment ago: the next page sets the second factor up.
+        return sign_in.proceed(request, membership.user, reverse("admin:index"))
     return redirect("admin:index")  # a new user signs in on the way
 
 

@@ -7,12 +7,13 @@ from typing import TypeVar, cast
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
 from cloudapi.admin import start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
+from organizations.people.views import SignIn
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -55,6 +56,11 @@ class DockCloudAdminSite(AdminSite):
                 raise BadRequest("A number in the address is too large.") from None
 
         return super().admin_view(cast(View, checked), cacheable)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
+        """The stock page; a second factor and an identity provider may belong to it."""
+        context = {**self.each_context(request), "title": "Log in", "subtitle": None, **(extra_context or {})}
+        return cast(HttpResponse, SignIn.as_view(extra_context=context)(request))
 
     def each_context(self, request: HttpRequest) -> dict[str, object]:
         context = super().each_context(request)

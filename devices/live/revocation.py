@@ -4,22 +4,22 @@ Without this it would happen with their next regular check, up to half a minute 
 it still does when a key expires.
 """
 
-from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.contrib.sessions.models import Session
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from devices.live import broadcast
 from organizations.api_keys import key_revoked
-from organizations.models import Membership, OrganizationAPIKey
+from organizations.models import Membership, Organization, OrganizationAPIKey
+from organizations.people.models import UserSession
 
 
-@receiver(post_delete, sender=Session)
-def session_ended(instance: Session, **_signal: object) -> None:
+@receiver(post_delete, sender=UserSession)
+def session_ended(instance: UserSession, **_signal: object) -> None:
     """Signing out deletes the session; Django's own signal for it comes before that."""
-    if user := instance.get_decoded().get(SESSION_KEY):
-        broadcast.tell_rights("user", user)
+    if instance.user_id is not None:
+        broadcast.tell_rights("user", instance.user_id)
 
 
 @receiver([post_save, post_delete], sender=get_user_model())
@@ -32,6 +32,14 @@ def user_changed(instance: AbstractBaseUser, **_signal: object) -> None:
 def membership_changed(instance: Membership, **_signal: object) -> None:
     """A new membership, or one that was deleted."""
     broadcast.tell_rights("user", instance.user_id)
+
+
+@receiver(post_save, sender=Organization)
+def organization_changed(instance: Organization, **_signal: object) -> None:
+    """From now on its members may need a second factor."""
+    if instance.second_factor_required:
+        for user_id in instance.memberships.values_list("user_id", flat=True):
+            broadcast.tell_rights("user", user_id)
 
 
 @receiver(post_delete, sender=OrganizationAPIKey)

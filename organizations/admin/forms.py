@@ -59,6 +59,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
             "is_active",
             "device_limit",
             "license_sync_hours",
+            "second_factor_required",
             "app_id",
             "app_key",
             "app_license",

@@ -57,7 +57,7 @@ class OrganizationAdmin(TenantAdmin):
         return fleet.with_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
-        shown = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours")
+        shown = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "second_factor_required")
         if is_platform_staff(request.user):
             text = "Only if this organization has its own app at DJI; else leave all three empty."
             license_ = ("license_state", "app_id", "app_key", "app_license", "clear_license")

@@ -1,9 +1,6 @@
-"""The admin of wrong codes, of the audit trail and of the platform's users."""
+"""The admin of wrong codes and of the audit trail."""
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -12,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from organizations import audit, credentials
+from organizations import credentials
 from organizations.admin.tenant import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, actor
 from organizations.models import AuditEvent, BindingFailure
 from organizations.tenancy import is_platform_staff
@@ -96,62 +93,3 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def same_request(self, obj: AuditEvent) -> SafeString:
         address = reverse("admin:organizations_auditevent_changelist")
         return format_html('<a href="{}?request_id={}">all rows of this action</a>', address, obj.request_id)
-
-
-# Rights come from Membership.role, never from Django's groups or permissions.
-admin.site.unregister([User, Group])
-
-
-@admin.register(User)
-class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Everybody who may sign in; platform staff only."""
-
-    list_display = ("username", "email", "is_active", "is_superuser", "last_login", "organizations")
-    list_filter = ("is_active", "is_superuser", "memberships__role")
-    filter_horizontal = ()
-    fieldsets = (
-        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
-        (
-            "Rights",
-            {
-                "description": "Everything else follows from the memberships.",
-                "fields": ("is_active", "is_staff", "is_superuser"),
-            },
-        ),
-        ("Times", {"fields": ("last_login", "date_joined")}),
-    )
-    readonly_fields = ("last_login", "date_joined")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return is_platform_staff(request.user)
-
-    has_add_permission = has_module_permission
-
-    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return is_platform_staff(request.user)
-
-    has_change_permission = has_delete_permission = has_view_permission
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("memberships__organization")
-
-    def log_addition(self, request: HttpRequest, obj: User, message: object) -> LogEntry:
-        self._audit(request, "add", obj)
-        return super().log_addition(request, obj, message)
-
-    def log_change(self, request: HttpRequest, obj: User, message: object) -> LogEntry:
-        self._audit(request, "change", obj, message)
-        return super().log_change(request, obj, message)
-
-    def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> list[LogEntry]:
-        for user in queryset:
-            self._audit(request, "delete", user)
-        return super().log_deletions(request, queryset)
-
-    def _audit(self, request: HttpRequest, action: str, user: User, message: object = None) -> None:
-        after = {"changed": message} if message else {}
-        audit.record([audit.event(actor(request), action, user, organization_id=None, after=after)])
-
-    @admin.display(description="member of")
-    def organizations(self, obj: User) -> str:
-        return ", ".join(membership.organization.name for membership in obj.memberships.all())

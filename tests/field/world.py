@@ -16,7 +16,7 @@ from tests.stack import CODE, OTHER_CODE, wait_for
 STAFF = """
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
-from django.contrib.sessions.backends.db import SessionStore
+from organizations.people.sessions import SessionStore
 user = get_user_model().objects.create_superuser("root", "root@example.org", "right password")
 session = SessionStore()
 session.update({

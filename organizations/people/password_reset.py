@@ -1,0 +1,51 @@
+"""Password reset by mail.
+
+A worker looks the address up and sends the mail, so that the answer to the browser takes as long whether the address is
+known or not.
+"""
+
+import hashlib
+from typing import Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.forms import PasswordResetForm
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import transaction
+
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+from organizations.people import sessions
+
+PAUSE: Final = 300  # seconds between two mails to one address
+
+
+def is_configured() -> bool:
+    """Whether this server sends mail."""
+    return bool(settings.EMAIL_URL)
+
+
+def send(address: str) -> None:
+    """Mail all active users with this address, at most every PAUSE seconds."""
+    digest = hashlib.sha256(address.lower().encode()).hexdigest()
+    form = PasswordResetForm({"email": address})
+    if not form.is_valid() or not cache.add(f"password-reset:{digest}", 1, PAUSE):
+        return
+    public = urlsplit(settings.PUBLIC_URL)
+    # Without a request: the link leads to PUBLIC_URL, whatever Host the browser sent.
+    form.save(
+        domain_override=public.netloc,
+        use_https=public.scheme == "https",
+        subject_template_name="admin/people/password_reset_subject.txt",
+        email_template_name="admin/people/password_reset_email.txt",
+    )
+
+
+def finish(user: User) -> None:
+    """The user chose a new password: all sessions end, audited."""
+    actor = Actor(AuditEvent.Through.ADMIN, user)
+    with transaction.atomic():
+        audit.record([audit.event(actor, "reset password", user, organization_id=None)])
+        sessions.end([user], actor=actor)

@@ -1,0 +1,254 @@
+"""The pages of people: sign-in and its second step, second factor, sessions, password reset."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import segno
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin import site
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import mark_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET
+
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+from organizations.people import password_reset, provider, second_factor, sessions, sign_in
+from organizations.people.forms import CodeForm
+from organizations.people.models import SecondFactor
+from organizations.people.second_factor import Verdict
+from organizations.people.tasks import send_password_reset
+
+WRONG = "This code is wrong, or was used before. Wait for the next one."
+LOCKED = "Too many wrong codes. Try again in 15 minutes."
+
+
+@method_decorator(never_cache, name="dispatch")
+class SignIn(auth_views.LoginView):
+    """The admin's sign-in page."""
+
+    template_name = "admin/login.html"
+    authentication_form = AdminAuthenticationForm
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if request.method == "GET":
+            if site.has_permission(request):
+                return redirect("admin:index")
+            if (user := sign_in.held_up(request)) is not None:
+                return sign_in.proceed(request, user, self.get_success_url())
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_default_redirect_url(self) -> str:
+        return reverse("admin:index")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        found = {
+            "app_path": self.request.get_full_path(),
+            "username": self.request.user.get_username(),
+            "provider": settings.OIDC_NAME if provider.is_configured() else "",
+            "has_reset": password_reset.is_configured(),
+        }
+        context = {**super().get_context_data(**kwargs), **found}
+        context[self.redirect_field_name] = self.get_success_url()
+        return context
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        user: User = form.get_user()
+        return sign_in.proceed(self.request, user, self.get_success_url())
+
+
+@never_cache
+@sensitive_post_parameters("code")
+def sign_in_code(request: HttpRequest) -> HttpResponse:
+    """Ask who showed the first factor for a code."""
+    person = sign_in.pending(request)
+    if person is None or second_factor.find(person.user) is None:
+        return redirect("admin:login")
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _is_right(form, person.user):
+        sign_in.complete(request, person)
+        return redirect(person.next_url)
+    return _page(request, "code", "Second factor", {"form": form})
+
+
+@never_cache
+@sensitive_post_parameters("code")
+def set_up_second_factor(request: HttpRequest) -> HttpResponse:
+    """Show a new secret and ask for a code made of it; then show the recovery codes, once."""
+    person = sign_in.pending(request)
+    user = person.user if person is not None else request.user
+    if not isinstance(user, User) or not user.is_authenticated:
+        return redirect("admin:login")
+    factor = second_factor.begin(user)
+    if factor.confirmed_at is not None:
+        return redirect("second_factor")
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        if codes := second_factor.confirm(user, form.cleaned_data["code"]):
+            if person is not None:
+                sign_in.complete(request, person)
+            sessions.end([user], actor=_actor(user), keep=request.session.session_key)
+            return _codes_page(request, codes, person.next_url if person is not None else reverse("second_factor"))
+        form.add_error("code", "This code is wrong. Check that your phone's clock is right.")
+    context = {"form": form, "factor": factor, "qr": _qr(factor), "is_required": second_factor.is_required(user)}
+    return _page(request, "set_up", "Set up a second factor", context)
+
+
+@never_cache
+@login_required
+@sensitive_post_parameters("code")
+def second_factor_page(request: HttpRequest) -> HttpResponse:
+    """What the user has; new recovery codes and removal, both for a code."""
+    user = _user(request)
+    factor, is_required = second_factor.find(user), second_factor.is_required(user)
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and factor is not None and form.is_valid():
+        is_removal = "remove" in request.POST
+        if is_removal and is_required:
+            form.add_error(None, "You need a second factor here; only platform staff can remove it.")
+        elif _is_right(form, user):
+            if not is_removal:
+                codes = second_factor.renew_codes(user, actor=_actor(user))
+                return _codes_page(request, codes, reverse("second_factor"))
+            second_factor.remove([user], actor=_actor(user))
+            messages.success(request, "Your second factor is removed. The password alone opens your account now.")
+            return redirect("second_factor")
+    context = {"factor": factor, "is_required": is_required, "form": form, "left": second_factor.codes_left(user)}
+    return _page(request, "second_factor", "Second factor", context)
+
+
+@never_cache
+@login_required
+def sessions_page(request: HttpRequest) -> HttpResponse:
+    """The user's sessions; `POST` ends all others."""
+    user = _user(request)
+    if request.method == "POST":
+        count = sessions.end([user], actor=_actor(user), keep=request.session.session_key)
+        messages.success(request, f"{count} other session{'' if count == 1 else 's'} ended.")
+        return redirect("sessions")
+    rows = [(row, sessions.browser_name(row.browser)) for row in sessions.of_user(user)]
+    return _page(request, "sessions", "Sessions", {"rows": rows, "own": request.session.session_key})
+
+
+# --- the identity provider ---------------------------------------------------------------------
+
+
+@never_cache
+@require_GET
+def to_provider(request: HttpRequest) -> HttpResponse:
+    """Send the browser to the identity provider.
+
+    A link, not a form: browsers apply `form-action` to every redirect after a form, and a provider may pass people on
+    to hosts that nobody here knows.
+    """
+    if not provider.is_configured():
+        raise Http404
+    wanted = request.GET.get("next", "")
+    is_own = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    try:
+        return provider.send_there(request, wanted if is_own else reverse("admin:index"))
+    except provider.RefusedError as refused:
+        messages.error(request, str(refused))
+        return redirect("admin:login")
+
+
+@never_cache
+@require_GET
+def from_provider(request: HttpRequest) -> HttpResponse:
+    """Take the browser back from the identity provider. A second factor is asked here too."""
+    if not provider.is_configured():
+        raise Http404
+    try:
+        user, next_url = provider.who_returned(request)
+    except provider.RefusedError as refused:
+        messages.error(request, str(refused))
+        return redirect("admin:login")
+    return sign_in.proceed(request, user, next_url)
+
+
+# --- password reset ----------------------------------------------------------------------------
+
+
+class _ResetPage:
+    """The stock pages of the admin under our name; 404 while this server sends no mail."""
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if not password_reset.is_configured():
+            raise Http404
+        return super().dispatch(request, *args, **kwargs)  # type: ignore[misc,no-any-return]  # of the view beside it
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)  # type: ignore[misc]
+        return {"site_header": site.site_header, "site_title": site.site_title, **context}
+
+
+class ResetPassword(_ResetPage, auth_views.PasswordResetView):
+    """Ask for the address; the answer is the same for each."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        send_password_reset.delay(form.cleaned_data["email"])
+        return redirect("password_reset_done")
+
+
+class ResetSent(_ResetPage, auth_views.PasswordResetDoneView):
+    """It says that a mail may be on its way."""
+
+
+class ChoosePassword(_ResetPage, auth_views.PasswordResetConfirmView):
+    """What the link of the mail opens."""
+
+    def form_valid(self, form: "SetPasswordForm[User]") -> HttpResponse:
+        response = super().form_valid(form)
+        password_reset.finish(form.user)
+        return response
+
+
+class PasswordChosen(_ResetPage, auth_views.PasswordResetCompleteView):
+    """It leads to the sign-in."""
+
+
+# --- parts -------------------------------------------------------------------------------------
+
+
+def _is_right(form: CodeForm, user: User) -> bool:
+    """Whether the code of this valid form is right; if not, the form says so."""
+    verdict = second_factor.check(user, form.cleaned_data["code"])
+    if verdict is not Verdict.RIGHT:
+        form.add_error("code", LOCKED if verdict is Verdict.LOCKED else WRONG)
+    return verdict is Verdict.RIGHT
+
+
+def _codes_page(request: HttpRequest, codes: list[str], next_url: str) -> HttpResponse:
+    return _page(request, "recovery_codes", "Recovery codes", {"codes": codes, "next_url": next_url})
+
+
+def _qr(factor: SecondFactor) -> str:
+    """An SVG without inline style, which our content security policy forbids."""
+    image = segno.make(second_factor.uri(factor), error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
+    return mark_safe(image)  # noqa: S308  # made here, of paths only
+
+
+def _page(request: HttpRequest, name: str, title: str, context: Mapping[str, object]) -> HttpResponse:
+    shown = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"admin/people/{name}.html", shown)
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101  # of `login_required`
+    return request.user
+
+
+def _actor(user: User) -> Actor:
+    return Actor(AuditEvent.Through.ADMIN, user)
