@@ -20,6 +20,7 @@ from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations import credentials
 from organizations.api import idempotency
 from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
+from organizations.people.models import UserSession
 
 PIECE: Final = 500  # rows of one transaction
 SECONDS: Final = 2.0  # of one run: the worker that prunes also sends commands
@@ -84,6 +85,7 @@ TABLES: Final = (
     # Anybody can make one for every serial number that they think of.
     Kept(BindingFailure, "last_at", lambda: credentials.KEPT, most=100_000),
     Kept(IdempotentAnswer, "created", lambda: idempotency.KEPT),
+    Kept(UserSession, "expire_date", timedelta),
 )
 
 

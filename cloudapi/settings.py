@@ -9,6 +9,7 @@ from csp.constants import SELF
 
 from cloudapi.api_document import REST_FRAMEWORK as REST_FRAMEWORK
 from cloudapi.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
+from cloudapi.celery_settings import *  # noqa: F403  # what no variable changes
 from cloudapi.environment import (
     address,
     certificates,
@@ -163,7 +164,7 @@ OIDC_NAME = text("OIDC_NAME", default="OpenID Connect")
 # --- mail --------------------------------------------------------------------------------------
 
 # Empty: nobody resets a password by mail.
-EMAIL_URL = address("EMAIL_URL", text("EMAIL_URL"), schemes="smtp+tls smtp+ssl smtp smtps submission")
+EMAIL_URL = address("EMAIL_URL", text("EMAIL_URL"), schemes="smtp+tls smtp+ssl smtp")
 vars().update(environ.Env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = with_("EMAIL_URL", "DEFAULT_FROM_EMAIL")
@@ -297,41 +298,8 @@ SERVICE_SILENCE = {
 # --- Celery: workers that publish commands -----------------------------------------------------
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost"
-# A Redis that hangs must not hold up the sender of a task for long, and a failed task is not sent again: the row in the
-# database is the truth, and the sweep finds it. A worker tries for ever to get its Redis back.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_timeout": 2.0,  # seconds
-    "socket_connect_timeout": 2.0,
-    "socket_keepalive": True,
-    "health_check_interval": 5,
-    "max_retries": 0,
-}
-CELERY_TASK_PUBLISH_RETRY = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_DEFAULT_QUEUE = f"dock-cloud {PUBLIC_URL}"  # two servers on one Redis take no tasks from each other
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = False  # a command is published at most once: what dies with a worker is not done again
-CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
-# Tasks are hints and take milliseconds; with room for only one, a task that was lost with Redis would block a worker.
-CELERY_WORKER_PREFETCH_MULTIPLIER = 8
-CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_DB_REUSE_MAX = 2**31  # cloudapi/workers.py looks after connections
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file
-CELERY_BEAT_SCHEDULE = {  # each expires, so that they do not pile up while no worker runs
-    task.rpartition(".")[2]: {"task": task, "schedule": seconds, "args": arguments, "options": {"expires": seconds}}
-    for task, seconds, *arguments in (
-        ("devices.tasks.sweep_service_calls", 5.0),
-        ("licenses.tasks.synchronize_licenses", 60.0),
-        ("cloudapi.tasks.prune", 10.0),
-        ("cloudapi.tasks.report_alive", 10.0, "beat"),
-        ("cloudapi.tasks.look_at_certificates", 60.0),
-    )
-}
 
 # --- live in the browser -----------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEve
 from licenses.models import LicenseEvent, LicenseFile, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
+from organizations.people.models import UserSession
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -57,6 +58,7 @@ MAKE = {
     Invitation: lambda at, dock: {"organization": dock.organization, "digest": f"{at}", "expires_at": at},
     BindingFailure: lambda at, dock: {"gateway_sn": "D", "pair_digest": f"{at}", "last_at": at},
     IdempotentAnswer: lambda at, dock: {"principal": "user:1", "key": f"{at}", "status": 200, "created": at},
+    UserSession: lambda at, dock: {"session_key": f"{at:%j%H}", "expire_date": at},
 }  # fmt: skip
 
 

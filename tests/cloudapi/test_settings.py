@@ -88,12 +88,15 @@ WRONG = [
     ("WORKER_METRICS_ADDRESS", "http://127.0.0.1:9111", "write host:port"),
     ("LOG_LEVEL", "loud", "write one of DEBUG INFO"),
     ("MAP_TILE_URL", "tile.example.org", "not an address like https://tile.example.org/"),
+    ("OIDC_ISSUER", "id.example.com", "https://host:port"),
+    ("EMAIL_URL", "mail.example.com", "smtp+tls://host:port"),
 ]
-FLAGS = {"CONFIG_REPLY_RESULT", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT"}
+FLAGS = {"CONFIG_REPLY_RESULT", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT", "STAFF_SECOND_FACTOR_REQUIRED"}
 # Any line of text is right. MQTT_LEAVE_METHODS is refused by a check of Django, see below.
 ANY_LINE = {
     *("DJI_APP_ID", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD", "DOCK_MQTT_USERNAME"),
     *("MAP_TILE_ATTRIBUTION", "METRICS_TOKEN", "MQTT_LEAVE_METHODS"),
+    *("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_NAME", "DEFAULT_FROM_EMAIL"),
 }
 DOCUMENT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTED = {
@@ -136,6 +139,18 @@ def test_what_is_wrong_is_refused_by_its_name_and_told_without_passwords(report)
     secrets = [{"DATABASE_URL": "mysql://docks:hush@127.0.0.1/docks"}, {"MQTT_URL": "x://a:hush@b"}]
     assert "hush" not in str(load(secrets))
     report(f"{len(WRONG)} wrong values of {len(DOCUMENTED)} documented variables, each refused by its name")
+
+
+def test_what_belongs_together_is_asked_for_by_its_name():
+    issuer, mail = {"OIDC_ISSUER": "https://id.example.com"}, {"EMAIL_URL": "smtp+tls://mail.example.com:587"}
+    whole = [
+        issuer | {"OIDC_CLIENT_ID": "a", "OIDC_CLIENT_SECRET": "b"},
+        mail | {"DEFAULT_FROM_EMAIL": "a@example.com"},
+    ]
+    assert load(whole) == ["taken"] * 2
+    lines = load([issuer, issuer | {"OIDC_CLIENT_ID": "a"}, mail])
+    for line, name in zip(lines, ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "DEFAULT_FROM_EMAIL"), strict=True):
+        assert line.startswith(f"ImproperlyConfigured {name} must be set, because ")
 
 
 def test_each_variable_may_be_the_content_of_a_file(tmp_path, report):

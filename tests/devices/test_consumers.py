@@ -22,8 +22,10 @@ from devices.live import broadcast
 from devices.models import Device, DeviceAccount
 from organizations import api_keys
 from organizations.audit import Actor
-from organizations.models import AuditEvent, Membership, OrganizationAPIKey, Role
+from organizations.models import AuditEvent, Membership, Organization, OrganizationAPIKey, Role
+from organizations.people import sessions
 from tests.devices.calls.cases import advance, make_call
+from tests.organizations.people.sign_in import give_password, with_second_factor
 from tests.stack import ROOT, wait_for
 from tests.web import running_web
 
@@ -238,12 +240,23 @@ def deactivate_in_the_admin(user, client):
     user.save()
 
 
+def end_all_sessions(user, client):
+    sessions.end([user], actor=ACTOR)
+
+
+def require_a_second_factor(user, client):
+    for organization in Organization.objects.filter(memberships__user=user):
+        organization.second_factor_required = True
+        organization.save()
+
+
 @pytest.mark.parametrize(
     ("server", "end"),
     [
         *itertools.product(["web"], [take_membership, deactivate, log_out, change_password]),
         # It looks at rights every 30 seconds: these are told.
         *itertools.product(["slow_web"], [take_membership, deactivate_in_the_admin, log_out, change_password]),
+        *itertools.product(["slow_web"], [end_all_sessions, require_a_second_factor]),
     ],
 )
 def test_a_socket_ends_with_the_rights_of_its_user(request, server, alice, dock, path, end):
@@ -252,6 +265,19 @@ def test_a_socket_ends_with_the_rights_of_its_user(request, server, alice, dock,
         socket.next("snapshot")
         end(alice, client)
         assert socket.code(timeout=20) == 4403
+
+
+def test_who_lacks_a_second_factor_or_showed_only_a_password_opens_no_socket(web, alice, dock, path):
+    require_a_second_factor(alice, None)
+    with web.socket(path, alice) as socket:
+        assert socket.code() == 4401
+    with_second_factor(alice)
+    client = Client()
+    give_password(client, "alice")
+    with web.socket(path, client=client) as socket:
+        assert socket.code() == 4401
+    with web.socket(path, alice) as socket:
+        socket.next("snapshot")
 
 
 def test_a_socket_goes_on_when_another_session_of_its_user_ends(slow_web, alice, dock, path):

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('organizations', '0009_retention'),
+        ('organizations', '0010_by_enrolment'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
