@@ -39,7 +39,7 @@ _LOGIN = re.compile(r"(://[^\s/:@]*+:)[^\s/@]++@")  # of an address: user and pa
 # Of an Authorization header.
 _SCHEME = re.compile(r"\b(api-key|bearer|authorization\W{1,4}(?:b\W)?basic)\s++[^\s,;'\"]++", re.IGNORECASE)
 # Parts of our own addresses that open what they name to whoever has them.
-_TOKEN = re.compile(r"(/(?:welcome|license-files)/)[^/\s?\"']++")
+_TOKEN = re.compile(r"(/(?:welcome|license-files|password-reset/[^/\s?\"']+)/)[^/\s?\"']++")
 _CACHED_KEY: Final = 64  # characters; longer keys are a stranger's doing and not worth the memory
 
 

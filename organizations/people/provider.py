@@ -5,6 +5,9 @@ gives no right: new people come by invitation (organizations/invitations.py).
 """
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 NEXT: Final = "provider_next"  # where a session keeps the page that its user wants
 TIMEOUT: Final = 10.0  # seconds, of each request to the provider
+BUSY: Final = 3.0  # seconds that a request waits for its turn
+# A provider that hangs takes a quarter of the threads of a web process at most.
+_turns: Final = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 4))
 
 
 class RefusedError(Exception):
@@ -39,7 +45,8 @@ def send_there(request: HttpRequest, next_url: str) -> HttpResponse:
     # Not the address of the request, whose Host anybody may write.
     back = settings.PUBLIC_URL + reverse("from_provider")
     try:
-        response: HttpResponse = _client().authorize_redirect(request, back)
+        with _turn():
+            response: HttpResponse = _client().authorize_redirect(request, back)
     except (OAuthError, RequestException, RuntimeError, ValueError) as error:
         raise _refused("The identity provider does not answer. Try again later.", error) from error
     return response
@@ -50,14 +57,14 @@ def who_returned(request: HttpRequest) -> tuple[User, str]:
     next_url = str(request.session.pop(NEXT, reverse("admin:index")))
     client = _client()
     try:
-        issuer = client.load_server_metadata().get("issuer", "")
-        token = client.authorize_access_token(
-            request, claims_options={"iss": {"essential": True, "value": issuer}}, leeway=60
-        )
-        claims = dict(token.get("userinfo") or {})
-        if claims and "email" not in claims:
-            more = client.userinfo(token=token)
-            claims |= more if more.get("sub") == claims.get("sub") else {}
+        with _turn():
+            issuer = client.load_server_metadata().get("issuer", "")
+            options = {"iss": {"essential": True, "value": issuer}}
+            token = client.authorize_access_token(request, claims_options=options, leeway=60)
+            claims = dict(token.get("userinfo") or {})
+            if claims and "email" not in claims:
+                more = client.userinfo(token=token)
+                claims |= more if more.get("sub") == claims.get("sub") else {}
     except (OAuthError, JoseError, RequestException, RuntimeError, ValueError) as error:
         raise _refused("The identity provider did not confirm who you are. Try again.", error) from error
     if not claims or issuer.rstrip("/") != settings.OIDC_ISSUER:
@@ -76,6 +83,17 @@ def _account(claims: dict[str, object]) -> User:
         text = f"{len(found) or 'No'} accounts here have the address {address}."
         raise _refused(f"{text} Ask the platform's staff.", claims.get("sub"))
     return found[0]
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until few enough others ask the provider. Raises RefusedError if it takes too long."""
+    if not _turns.acquire(timeout=BUSY):
+        raise _refused("Too many people sign in at the same time. Try again.", "busy")
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 def _refused(text: str, why: object) -> RefusedError:

@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET
 
+from cloudapi.rest.guesses import EVERYBODY, Limit, client_of
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from organizations.people import password_reset, provider, second_factor, sessions, sign_in
@@ -32,6 +33,9 @@ from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
 WRONG = "This code is wrong, or was used before. Wait for the next one."
+# Requests for a mail: each is a task, and workers have docks to serve.
+BY_CLIENT = Limit("reset", 10, 900)
+IN_ALL = Limit("resets", 100, 900)
 LOCKED = "Too many wrong codes. Try again in 15 minutes."
 
 
@@ -198,6 +202,10 @@ class ResetPassword(_ResetPage, auth_views.PasswordResetView):
     """Ask for the address; the answer is the same for each."""
 
     def form_valid(self, form: Any) -> HttpResponse:
+        client = client_of(self.request.META.get("REMOTE_ADDR", ""))
+        if BY_CLIENT.count(client) > BY_CLIENT.tries or IN_ALL.count(EVERYBODY) > IN_ALL.tries:
+            form.add_error("email", "Too many requests. Try again in 15 minutes.")
+            return self.render_to_response(self.get_context_data(form=form), status=429)
         send_password_reset.delay(form.cleaned_data["email"])
         return redirect("password_reset_done")
 

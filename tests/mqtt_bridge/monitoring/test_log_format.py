@@ -70,6 +70,7 @@ def test_what_a_device_sends_ends_no_line():
         (f"[(b'authorization', b'Basic {CANARY}')] Bearer {CANARY}", ()),
         (f'127.0.0.1 - "GET /welcome/{CANARY}/ HTTP/1.1" 200', ()),
         (f'"GET /license-files/{CANARY}/a.kmz HTTP/1.1" 200', ()),
+        (f'"GET /password-reset/MQ/{CANARY}/ HTTP/1.1" 200', ()),
         (f"GET /a?token={CANARY}&b=1", ()),
         ("the license %s", ("DJI-LICENSE-canary-7Q",)),  # of the settings
     ],

@@ -4,11 +4,13 @@ import re
 from email import message_from_bytes
 
 import pytest
+import time_machine
 from aiosmtpd.controller import Controller
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 from environ import Env
 
 from organizations.models import AuditEvent
@@ -114,6 +116,13 @@ def test_one_address_gets_one_mail_in_five_minutes(mailbox, alice):
     for _ in range(3):
         ask("alice@example.org")
     assert len(mailbox.mails) == 1
+
+
+def test_the_eleventh_request_of_a_client_is_refused(mailbox, db):
+    with time_machine.travel(timezone.now().replace(minute=1), tick=False):
+        statuses = [ask(f"nobody{number}@example.org").status_code for number in range(11)]
+        assert statuses == [302] * 10 + [429]
+        assert Client(REMOTE_ADDR="192.0.2.1").post(PAGE, {"email": "alice@example.org"}).status_code == 302
 
 
 def test_who_may_not_sign_in_gets_none(mailbox, alice):
