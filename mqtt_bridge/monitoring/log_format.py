@@ -5,7 +5,7 @@ import logging
 from copy import copy
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
@@ -14,8 +14,14 @@ from mqtt_bridge.protocol.redaction import MASK, redact, redact_text
 
 SHORTEST: Final = 8  # characters; a shorter secret would mask parts of other words
 LONGEST: Final = 32_768  # characters of a text; the rest is cut off
-OWN_SECRETS: Final = ("SECRET_KEY", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD")
-OWN_ADDRESSES: Final = ("DATABASE_URL", "REDIS_URL", "MQTT_URL")
+OWN_SECRETS: Final = (
+    "SECRET_KEY", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD", "METRICS_TOKEN", "MQTT_AUTH_SECRET",
+    "OIDC_CLIENT_SECRET",
+)  # fmt: skip
+OWN_ADDRESSES: Final = (
+    "DATABASE_URL", "REDIS_URL", "MQTT_URL", "MQTT_ADMIN_URL", "ENROLMENT_MQTT_ADMIN_URL", "ENROLMENT_BRIDGE_URL",
+    "EMAIL_URL",
+)  # fmt: skip
 
 
 class Line(logging.Formatter):
@@ -72,5 +78,7 @@ def own_secrets() -> list[str]:
         return []
     found = [str(getattr(settings, name, "")) for name in OWN_SECRETS]
     found += settings.FIELD_ENCRYPTION_KEYS
-    found += [urlsplit(getattr(settings, name, "")).password or "" for name in OWN_ADDRESSES]
+    for name in OWN_ADDRESSES:
+        password = urlsplit(getattr(settings, name, "")).password or ""
+        found += {password, unquote(password)}
     return [secret for secret in found if len(secret) >= SHORTEST]

@@ -85,6 +85,12 @@ def test_a_secret_is_masked(form, text, args, settings):
     assert "***" in line
 
 
+def test_the_servers_own_secrets_are_masked_however_they_are_written(settings):
+    settings.MQTT_ADMIN_URL, settings.METRICS_TOKEN = "mqtts://admin:p%40ssword-9@broker", "token-for-figures"
+    shown = document("p@ssword-9 and p%40ssword-9 and token-for-figures")["message"]
+    assert shown == "*** and *** and ***"
+
+
 def test_an_exception_with_a_secret_is_masked():
     try:
         raise ValueError(f"password='{CANARY}'")
