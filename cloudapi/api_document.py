@@ -43,10 +43,12 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ServiceCallStatus": "devices.models.ServiceCall.Status",
         "AccountStatus": "devices.models.DeviceAccount.Status",
+        "BrokerAccountKind": "devices.models.BrokerAccount.Kind",
     },
     "SERVERS": [{"url": "/", "description": "Where this document comes from."}],
     "TAGS": [
         {"name": "binding-codes", "description": "What a technician types beside a dock to bind it."},
+        {"name": "broker-accounts", "description": "What docks show the broker to be let in."},
         {"name": "devices", "description": "Docks, aircraft and remote controllers."},
         {"name": "license-files", "description": "Offline license files that docks fetch."},
         {"name": "licenses", "description": "Unlock licenses, as docks reported them."},

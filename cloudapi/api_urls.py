@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from cloudapi.rest import problems, views
+from devices.api.broker_accounts import BrokerAccountViewSet
 from devices.api.calls import ServiceCallBatchViewSet, ServiceCallViewSet
 from devices.api.devices import SN_IN_PATHS, DeviceViewSet
 from devices.api.exchanges import ExchangeViewSet, PassingEventViewSet
@@ -18,6 +19,7 @@ router.register("devices", DeviceViewSet)
 router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/exchanges", ExchangeViewSet)
 router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/events", PassingEventViewSet)
 router.register(rf"devices/(?P<sn>{SN_IN_PATHS})/licenses", DockLicenseViewSet, basename="docklicense")
+router.register("broker-accounts", BrokerAccountViewSet)
 router.register("licenses", UnlockLicenseViewSet)
 router.register("license-files", LicenseFileViewSet)
 router.register("service-calls", ServiceCallViewSet)

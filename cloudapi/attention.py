@@ -14,11 +14,13 @@ from django.conf import settings
 from django.db.models import Count, Exists, Min, Model, OuterRef, Q, QuerySet
 from django.utils.timesince import timesince
 
+from devices.broker import connections
 from devices.diagnosis.exchanges import refusing
 from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, unsent
 from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from licenses.models import LicenseList, UnlockLicense
+from mqtt_bridge import access_list
 from mqtt_bridge.models import Certificate, Exchange
 from organizations import codes
 from organizations.models import BindingCode, BindingFailure, Organization
@@ -29,6 +31,7 @@ NEARLY: Final = 0.9  # of UNCLAIMED_DEVICE_CAP
 VERIFICATION_REQUIRED: Final = DeviceAccount.Status.VERIFICATION_REQUIRED.value
 
 DEVICES: Final = "admin:devices_device_changelist"
+CONNECTIONS: Final = "admin:devices_dockconnection_changelist"
 CALLS: Final = "admin:devices_servicecall_changelist"
 EXCHANGES: Final = "admin:mqtt_bridge_exchange_changelist"
 LICENSES: Final = "admin:licenses_unlocklicense_changelist"
@@ -229,7 +232,8 @@ KINDS: Final = {
         SYSTEM, for_staff=True),
     "no_address": Kind(
         Level.WARNING, "Onboarding sheets lack the MQTT gateway address",
-        "set DOCK_MQTT_URL, DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD",
+        lambda *_: "set DOCK_MQTT_URL" + (
+            "" if access_list.is_kept() else ", DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD"),
         None, None, for_staff=True, also_if=lambda _: not settings.DOCK_MQTT_URL),
     "no_license": Kind(
         Level.CRITICAL, "The server has no DJI license",
@@ -245,6 +249,16 @@ KINDS: Final = {
         Level.CRITICAL, ("dock is offline", "docks are offline"), _longest_offline,
         docks, lambda visit: visit.watch.matching(Presence.OFFLINE),
         DEVICES, f"{DOCKS_FILTER}&presence=offline"),
+    "enrolment": Kind(
+        Level.WARNING, ("dock still uses an enrolment account", "docks still use an enrolment account"),
+        "it reports nothing and takes no commands until it has an account of its own",
+        docks, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
+        CONNECTIONS, "way=enrolment", also_if=lambda _: access_list.is_kept()),
+    "secret_ends": Kind(
+        Level.WARNING, ("dock uses a secret that ends within 3 days", "docks use a secret that ends within 3 days"),
+        "type the new one into DJI Pilot 2 beside the dock before then",
+        docks, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
+        CONNECTIONS, "way=expiring", also_if=lambda _: access_list.is_kept()),
     "wrong_clock": Kind(
         Level.WARNING, ("device has a wrong clock", "devices have a wrong clock"),
         "more than 5 minutes off, or never set: such docks refuse commands (319008)",

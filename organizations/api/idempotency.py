@@ -92,7 +92,9 @@ def once(action: Action) -> Action:
             except Exception as error:
                 response = view.handle_exception(error)  # which raises a fault of the server again
             if response.status_code < status.HTTP_500_INTERNAL_SERVER_ERROR:
-                row.status, row.body = response.status_code, json.dumps(response.data, cls=JSONEncoder)
+                # An answer with a secret says what may be kept of it, and shown again.
+                body = getattr(response, "repeatable", response.data)
+                row.status, row.body = response.status_code, json.dumps(body, cls=JSONEncoder)
                 row.headers = {name: response[name] for name in _HEADERS if name in response}
                 row.headers |= {"Content-Type": response.content_type} if response.content_type else {}
                 IdempotentAnswer.objects.bulk_create(

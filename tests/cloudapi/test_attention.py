@@ -12,10 +12,12 @@ from django.utils import timezone
 
 from cloudapi.admin import start_page
 from cloudapi.attention import Level
+from devices.broker import accounts
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
-from organizations.models import BindingCode, BindingFailure, Organization
+from organizations.audit import Actor
+from organizations.models import AuditEvent, BindingCode, BindingFailure, Organization
 from tests.world import world  # noqa: F401
 
 
@@ -65,6 +67,31 @@ def test_wrong_clocks_are_counted_and_listed(alice, charlie, client, dock):
     client.force_login(alice)
     listed = client.get(f"/admin/devices/device/?{found[0].query}").context["cl"].queryset
     assert list(listed) == [dock]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_docks_that_still_enrol_or_soon_lose_their_secret_are_counted_and_listed(
+    alice, charlie, client, organization, settings
+):
+    settings.MQTT_AUTH_SECRET = "s" * 50
+    actor = Actor(AuditEvent.Through.COMMAND)
+    now = timezone.now()
+    Device.objects.create(sn="ENROLS", model_key="3-2-0", organization=organization, enrolled_at=now)
+    ends = Device.objects.create(sn="ENDS", model_key="3-2-0", organization=organization, claim="code")
+    old, _ = accounts.issue(device=ends, actor=actor)
+    accounts.note_connections([("ENDS", now, "192.0.2.1")])
+    accounts.rotate(old, actor=actor, valid_for=timedelta(days=1))
+    found = {item.text: item for item in overview(alice).problems}
+    for text, sn in {
+        "1 dock still uses an enrolment account": "ENROLS",
+        "1 dock uses a secret that ends within 3 days": "ENDS",
+    }.items():
+        client.force_login(alice)
+        listed = client.get(f"{reverse(found[text].view)}?{found[text].query}").context["cl"].result_list
+        assert [dock.sn for dock in listed] == [sn]
+    assert not [item for item in overview(charlie).problems if "enrolment" in item.text]
+    settings.MQTT_AUTH_SECRET = ""
+    assert not [item for item in overview(alice).problems if "enrolment" in item.text or "secret" in item.text]
 
 
 @pytest.mark.usefixtures("bridge", "dock", "offline")

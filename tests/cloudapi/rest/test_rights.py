@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from cloudapi.rest.views import document
-from devices.models import Device, ServiceCall, ServiceCallBatch
+from devices.models import BrokerAccount, Device, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseFile, UnlockLicense
 from organizations.models import BindingCode, Role
 from tests.api import client_of, make_key
@@ -42,6 +42,12 @@ TABLE = {
     ("get", "devices/{sn}/exchanges/"): (200, 200, 200),
     ("get", "devices/{sn}/events/"): (200, 200, 200),
     ("post", "devices/{sn}/trace/"): (403, 200, 200),
+    ("get", "broker-accounts/"): (403, 403, 200),
+    ("post", "broker-accounts/"): (403, 403, 201),
+    ("post", "broker-accounts/import/"): (403, 403, 200),
+    ("get", "broker-accounts/{username}/"): (403, 403, 200),
+    ("post", "broker-accounts/{username}/rotate/"): (403, 403, 201),
+    ("post", "broker-accounts/{username}/revoke/"): (403, 403, 200),
     ("get", "licenses/"): (200, 200, 200),
     ("get", "licenses/{id}/"): (200, 200, 200),
     ("patch", "licenses/{id}/"): (403, 200, 200),
@@ -78,6 +84,7 @@ def rows_of(organization):
         "organizations": organization.organization_id,
         "binding-codes": BindingCode.objects.get(organization=organization).pk,
         "devices": Device.objects.get(organization=organization).sn,
+        "broker-accounts": BrokerAccount.objects.get(device__organization=organization).username,
         "licenses": UnlockLicense.objects.get(device__organization=organization).pk,
         "license-files": LicenseFile.objects.get(organization=organization).pk,
         "service-calls": ServiceCall.objects.get(organization=organization).pk,
@@ -96,6 +103,8 @@ def send(client, method, path, organization):
         "binding-codes/{id}/": {"label": "Other"},
         "devices/{sn}/": {"callsign": "Other"},
         "devices/{sn}/trace/": {"minutes": 10},
+        "broker-accounts/": {"organization": own},
+        "broker-accounts/import/": {"devices": [rows["devices"]]},
         "licenses/{id}/": {"note": "Other"},
         "service-calls/": {"device": rows["devices"], "method": "unlock_license_list", "data": LIST, "queue": True},
         "service-calls/{id}/retry/": {},

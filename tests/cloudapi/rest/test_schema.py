@@ -55,6 +55,9 @@ def test_the_key_that_makes_a_request_safe_to_repeat_is_told_where_it_counts(ope
         ("post", "service-calls/"),
         ("post", "service-calls/{id}/retry/"),
         ("post", "service-call-batches/"),
+        ("post", "broker-accounts/"),
+        ("post", "broker-accounts/import/"),
+        ("post", "broker-accounts/{username}/rotate/"),
     }
 
 
@@ -72,4 +75,5 @@ def test_a_list_tells_whether_it_can_be_searched(openapi):
     }
     assert told == {
         "organizations/", "binding-codes/", "devices/", "devices/{sn}/licenses/", "licenses/", "license-files/",
+        "broker-accounts/",
     }  # fmt: skip
