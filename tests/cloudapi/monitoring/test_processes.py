@@ -74,9 +74,11 @@ class World:
 @pytest.fixture(scope="module")
 def world(prepared, tmp_path_factory):
     folder, template = tmp_path_factory.mktemp("stack"), prepared("postgresql")
-    env = {"LOG_FORMAT": "json", "LOG_LEVEL": "DEBUG", "TMPDIR": str(folder)}
+    env = {"LOG_FORMAT": "json", "LOG_LEVEL": "DEBUG"}
     with running_stack("postgresql", folder, template=template, redis=Redis(), **env) as stack:
-        yield World(stack)
+        world = World(stack)
+        yield world
+        assert stack.stop_worker(world.worker) == 0  # removes what its children counted
 
 
 def test_bridge_shows_what_it_handled_and_how_long_that_took(world):
