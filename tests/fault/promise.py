@@ -60,7 +60,7 @@ def _bindings(stack, ledgers):
 
 
 def _journal(stack, ledgers):
-    rows = stack.rows("SELECT method, reply, outcome FROM mqtt_bridge_exchange")
+    rows = stack.rows("SELECT method, reply, outcome FROM mqtt_bridge_exchange WHERE channel = 'requests'")
     if missing := list(_unjournaled(stack, ledgers)):
         yield f"{len(missing)} requests are not in the journal"
     if others := [outcome for _, _, outcome in rows if outcome != "answered"]:
