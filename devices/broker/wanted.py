@@ -95,9 +95,13 @@ def wanted(broker: Broker, now: datetime) -> dict[str, Wanted]:
 
 
 def ours(broker: Broker) -> list[Wanted]:
-    """The accounts of our own processes, which the settings have; raises ImproperlyConfigured."""
+    """The accounts that the settings have: of our own processes, at the enrolment broker the fixed one for docks.
+
+    Raises ImproperlyConfigured.
+    """
     if broker.name != MAIN:
-        return []
+        name, password = settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD
+        return [_chosen(Account(name, Kind.ENROLMENT), password)] if name and password else []
     kinds = {"MQTT_URL": Kind.SERVER, "ENROLMENT_BRIDGE_URL": Kind.ENROLMENT_BROKER}
     found = [_of_setting(name, kind) for name, kind in kinds.items() if getattr(settings, name)]
     names = [broker.admin, *(one.account.username for one in found)]
@@ -149,9 +153,13 @@ def complete_file(broker: Broker, found: Mapping[str, Wanted]) -> dict[str, Any]
 
 def _of_setting(name: str, kind: Kind) -> Wanted:
     username, password = _login(name, getattr(settings, name))
+    return _chosen(Account(username, kind), password)
+
+
+def _chosen(account: Account, password: str) -> Wanted:
     # Somebody may have chosen the password, and a digest of it alone could be guessed from.
     mark = f"password {salted_hmac('mqtt_acl', password).hexdigest()[:16]}"
-    return Wanted(Account(username, kind), Digest.of(password), password, mark)
+    return Wanted(account, Digest.of(password), password, mark)
 
 
 def _login(name: str, url: str) -> tuple[str, str]:

@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.binding import release
-from devices.broker import accounts, enrolment
+from devices.broker import accounts, enrolment, wanted
 from devices.models import Device, DeviceState, Pairing
 from mqtt_bridge import dispatch, journal
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol.access import Kind
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, BindingFailure
 from tests.cast import put_in
@@ -330,3 +331,17 @@ def test_guesses_at_organizations_that_do_not_exist_fill_no_table(monkeypatch):
     monkeypatch.setattr("organizations.credentials.MOST_KEPT", 30)
     handle(*(guess("GUESSGUESS", sn=f"NEW{number}", organization_id=f"no-{number}") for number in range(50)))
     assert BindingFailure.objects.count() == 30
+
+
+def test_the_fixed_account_of_the_settings_is_kept_at_the_enrolment_broker_only(settings):
+    settings.MQTT_URL, settings.MQTT_ADMIN_URL = (
+        "mqtt://dock-cloud:secret@127.0.0.1:1",
+        "mqtt://admin:secret@127.0.0.1:1",
+    )
+    settings.ENROLMENT_MQTT_ADMIN_URL = "mqtt://admin:secret@127.0.0.1:2"
+    settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD = "enrolment", "what the sheet says"
+    main, other = wanted.brokers()
+    assert "enrolment" not in wanted.wanted(main, timezone.now())
+    found = wanted.wanted(other, timezone.now())["enrolment"]
+    assert found.account.kind == Kind.ENROLMENT
+    assert found.digest.matches("what the sheet says")

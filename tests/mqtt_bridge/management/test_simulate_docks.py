@@ -114,5 +114,7 @@ async def test_bad_arguments_are_named() -> None:
     assert (code, err[:35]) == (1, "CommandError: Unknown fault 'rude':")
     code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--habit=lazy")
     assert (code, err[:35]) == (1, "CommandError: Unknown habit 'lazy':")
+    code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--credentials=nowhere.csv")
+    assert (code, "nowhere.csv" in err, "Traceback" in err) == (1, True, False)
     code, _out, err = await run("--mqtt-url=mqtt://127.0.0.1", "--count=0")
     assert (code, err) == (1, "CommandError: A fleet has at least one dock, not 0.\n")

@@ -5,13 +5,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from cloudapi.embedded.servers import Mosquitto
-from mqtt_bridge.simulator.fleet import Fleet, run_in_thread
+from mqtt_bridge.simulator.fleet import CredentialsFile, Fleet, run_in_thread
 from tests.mqtt_bridge.simulator.cloud import CODE, ORGANIZATION, Cloud, until
 from tests.mqtt_bridge.simulator.conftest import QUICK
 
@@ -154,3 +155,33 @@ async def test_fleet_in_a_thread_is_led_from_outside(broker: Mosquitto, cloud: C
 
     assert not await asyncio.to_thread(lead)
     assert len(cloud.bound) == 4
+
+
+async def test_credentials_are_put_into_the_address(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.csv"
+    file.write_text("sn,username,password,label\nA1,A1.2,p@ss:word/,x\n")
+    credentials = CredentialsFile(str(file), "mqtts://ignored:secret@broker:8883")
+    assert credentials.urls() == {"A1": "mqtts://A1.2:p%40ss%3Aword%2F@broker:8883"}
+    with pytest.raises(ValueError, match="columns sn, username and password"):
+        CredentialsFile(str(write(file, "sn,name\nA1,A1\n")), "mqtts://broker").urls()
+
+
+def write(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
+async def test_dock_binds_at_the_enrolment_broker_and_moves_when_it_has_an_account(
+    broker: Mosquitto, cloud: Cloud, make_fleet: MakeFleet, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "accounts.csv", "sn,username,password\nENROL00002,own,secret\n")
+    credentials = CredentialsFile(str(file), broker.url)
+    fleet = make_fleet(count=2, sn_prefix="ENROL", enrolment_url=broker.url, credentials=credentials)
+    await fleet.dock("ENROL00002").onboarded(20)  # it has an account from the beginning
+    dock = fleet.dock("ENROL00001")
+    await until(lambda: dock.is_enrolled)
+    assert not dock.is_onboarded
+    assert [step.name for step in dock.steps if step.name in ("update_topo", "enrolment")] == ["enrolment"]
+    write(file, "sn,username,password\nENROL00001,first,secret\n")
+    await dock.onboarded(20)
+    assert "//first:secret@" in dock.connection.url
