@@ -21,7 +21,7 @@ PROVIDE = $(PYTHON) -P cloudapi/embedded/programs.py
 .PHONY: python packages setup demo test check check-alerts api-lint fault bench audit sbom lock
 
 setup: python
-	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql caddy chromium
+	@$(PROVIDE) --packages requirements-dev.txt mosquitto mosquitto-clients redis postgresql postgresql-client caddy chromium
 
 # Make starts it without a shell between, so that a signal reaches it.
 demo: python

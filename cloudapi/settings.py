@@ -35,6 +35,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = flag("DEBUG", default=False)
 SECRET_KEY = secret_key("SECRET_KEY", required("SECRET_KEY", development="for development only, never in production"))
+# Keys that were in force before: sessions and signed addresses of theirs stay valid, binding codes and invitations do not.
+SECRET_KEY_FALLBACKS = [
+    secret_key("SECRET_KEY_FALLBACKS", key) for key in text("SECRET_KEY_FALLBACKS").split(",") if key
+]
 # Fernet keys, newest first: the first encrypts, all decrypt. Made with
 # `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
 _key = base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode()

@@ -1,9 +1,16 @@
 """A text field that is encrypted at rest."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.db.models.functions import Cast
+
+PIECE = 500  # rows that are encrypted again between two looks at the database
 
 
 def cipher() -> MultiFernet:
@@ -37,3 +44,49 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]  # no gene
             return cipher().decrypt(value.encode()).decode()
         except InvalidToken:
             raise ImproperlyConfigured("FIELD_ENCRYPTION_KEYS lacks the key that encrypted a stored value.") from None
+
+
+@dataclass
+class Rotation:
+    """What became of the stored values of one field."""
+
+    field: EncryptedTextField
+    encrypted_again: int = 0
+    current: int = 0  # by the first key already
+    lost: int = 0  # no key opens them
+
+
+def rotate() -> Iterator[Rotation]:
+    """Encrypt every stored value of every model by the first of FIELD_ENCRYPTION_KEYS; one result for each field.
+
+    A run that is cut short is finished by the next. A value that somebody else changes at the same time keeps the
+    change, which the first key encrypted.
+    """
+    for model in apps.get_models():
+        for field in model._meta.local_concrete_fields:
+            if isinstance(field, EncryptedTextField):
+                yield _rotate(field)
+
+
+def _rotate(field: EncryptedTextField) -> Rotation:
+    # As text of no special kind: the field would decrypt what it reads and encrypt what it writes.
+    plain: models.TextField[str, str] = models.TextField()
+    rows = field.model._base_manager.annotate(stored=Cast(field.name, plain)).exclude(stored="").order_by("pk")
+    first, all_keys, done, last = Fernet(settings.FIELD_ENCRYPTION_KEYS[0]), cipher(), Rotation(field), None
+    while piece := list((rows.filter(pk__gt=last) if last is not None else rows).values_list("pk", "stored")[:PIECE]):
+        for pk, stored in piece:
+            try:
+                first.decrypt(stored)
+                done.current += 1
+                continue
+            except InvalidToken:
+                pass
+            try:
+                again = all_keys.rotate(stored.encode()).decode()
+            except InvalidToken:
+                done.lost += 1
+                continue
+            unchanged = rows.filter(pk=pk, stored=stored).order_by()
+            done.encrypted_again += unchanged.update(**{field.name: models.Value(again, output_field=plain)})
+        last = piece[-1][0]
+    return done

@@ -95,6 +95,9 @@ SOURCES = {
     "postgresql": Source(
         ("postgres",), "usr/lib/postgresql/*/bin/postgres", ("postgresql",),
         trial=("--version",), answer="PostgreSQL", beside=("initdb",)),
+    "postgresql-client": Source(
+        ("pg_dump",), "usr/lib/postgresql/*/bin/pg_dump", ("postgresql-client",),
+        trial=("--version",), answer="PostgreSQL", beside=("psql", "pg_restore", "pg_isready")),
     "caddy": Source(("caddy",), "usr/bin/caddy", ("caddy",), trial=("help",), answer="caddy"),
     "chromium": Source(
         ("chromium-headless-shell", "chromium", "google-chrome"), "usr/lib/chromium/chromium-headless-shell",

@@ -52,6 +52,7 @@ WRONG = [
     ("DEBUG", "ture", "write true or false"),
     ("SECRET_KEY", "short", "can be guessed"),
     ("SECRET_KEY", "ab" * 40, "can be guessed"),
+    ("SECRET_KEY_FALLBACKS", f"{PRODUCTION['SECRET_KEY']},short", "can be guessed"),
     ("FIELD_ENCRYPTION_KEYS", "abc", "number 1 is not a Fernet key"),
     ("FIELD_ENCRYPTION_KEYS", f"{PRODUCTION['FIELD_ENCRYPTION_KEYS']},abc", "number 2 is not a Fernet key"),
     ("FIELD_ENCRYPTION_KEYS", ",", "number 1 is not a Fernet key"),

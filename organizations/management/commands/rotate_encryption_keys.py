@@ -1,0 +1,37 @@
+"""`manage.py rotate_encryption_keys`: after it, only the first of FIELD_ENCRYPTION_KEYS is needed."""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from organizations import audit, encryption
+from organizations.audit import Actor
+from organizations.models import AuditEvent
+
+
+class Command(BaseCommand):
+    """Encrypt everything again, field by field, while the server runs."""
+
+    help = "Encrypt every stored secret by the first of FIELD_ENCRYPTION_KEYS, so that the later keys can go."
+
+    def handle(self, *_args: object, **_options: object) -> None:
+        """Exit status 1 if a value cannot be decrypted by any key."""
+        actor, lost = Actor(AuditEvent.Through.COMMAND), 0
+        for done in encryption.rotate():
+            counts = {"encrypted_again": done.encrypted_again, "current": done.current, "lost": done.lost}
+            self.stdout.write(f"{done.field}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+            lost += done.lost
+            if done.encrypted_again or done.lost:
+                model = done.field.model
+                audit.record([
+                    AuditEvent(
+                        request_id=actor.request_id,
+                        through=actor.through,
+                        action="rotate_key",
+                        object_type=model._meta.label,
+                        object_id="*",
+                        object_name=str(done.field),
+                        after=counts,
+                    )
+                ])  # fmt: skip
+        if lost:
+            raise CommandError(f"{lost} values: no key of FIELD_ENCRYPTION_KEYS decrypts them. Keep the old keys.")
+        self.stdout.write("Only the first key is needed now.")
