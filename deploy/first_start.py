@@ -26,6 +26,7 @@ CA_DAYS = 3650
 CERTIFICATE_DAYS = 730
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 INSIDE = ["mosquitto", "enrolment", "localhost", "127.0.0.1"]  # what our own processes call the brokers
+ENROLLING = "enrolment.0"  # the account that all new docks share until they have their own
 GIVEN = ("dji_app_key", "dji_app_license")  # from DJI's developer site; empty until someone fills them
 OTHER_USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
               "encipher_only", "decipher_only")  # fmt: skip
@@ -54,7 +55,6 @@ def passwords() -> dict[str, str]:
         "enrolment_bridge_password": secret(),
         "enrolment_bridge_clientid": secret(),
         "dock_mqtt_password": secret(),
-        "metrics_password": secret(),
     }
 
 
@@ -209,7 +209,7 @@ def write_addresses(folder: Folder, where: dict[str, str]) -> None:
     # Redis holds hints that can be lost: nothing is kept on disk.
     folder.write(
         "redis.conf",
-        f'requirepass {given["redis_password"]}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n',
+        f'port 6379\nrequirepass {given["redis_password"]}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n',
     )
 
 
@@ -249,7 +249,7 @@ def public_values(given: argparse.Namespace, owner: tuple[int, int]) -> dict[str
         "DOCK_CLOUD_USER": f"{owner[0]}:{owner[1]}",
         "DOCK_MQTT_URL": f"ssl://{given.broker_host}:8883",
         "DOCK_ENROLMENT_URL": f"ssl://{given.broker_host}:8884",
-        "DOCK_MQTT_USERNAME": "enrolment",
+        "DOCK_MQTT_USERNAME": ENROLLING,
         "DJI_APP_ID": "",
     }
 
@@ -320,7 +320,7 @@ Back up {folder.path} and {env}: without field_encryption_keys and secret_key a 
 
 Type into DJI Pilot 2 (each onboarding sheet says it again, with the organization and its binding code):
   MQTT gateway address   ssl://{given.broker_host}:8884
-  MQTT account           enrolment
+  MQTT account           {ENROLLING}
   MQTT password          {folder.read("dock_mqtt_password").strip()}
 {own}
 Next: fill in DJI_APP_ID in {env}, dji_app_key and dji_app_license in {folder.path}, then

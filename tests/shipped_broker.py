@@ -64,6 +64,8 @@ class ShippedBroker(Mosquitto):
             "/var/lib/mosquitto/": f"{self.directory}/",
             "/run/secrets/broker.crt": str(self.certificate),
             "/run/secrets/broker.key": str(self.key),
+            "/run/secrets/inside.crt": str(self.certificate),
+            "/run/secrets/inside.key": str(self.key),
             "listener 8882\n": f"listener {self.port} {HOST}\n",
             "listener 8883\n": f"listener {self.dock_port} {HOST}\n",
         }.items():
