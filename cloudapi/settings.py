@@ -35,7 +35,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = flag("DEBUG", default=False)
 SECRET_KEY = secret_key("SECRET_KEY", required("SECRET_KEY", development="for development only, never in production"))
-# Keys that were in force before: sessions and signed addresses of theirs stay valid, binding codes and invitations do not.
+# Keys that were in force before: their sessions and signed addresses stay valid, their binding codes do not.
 SECRET_KEY_FALLBACKS = [
     secret_key("SECRET_KEY_FALLBACKS", key) for key in text("SECRET_KEY_FALLBACKS").split(",") if key
 ]
