@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,21 +62,42 @@ def test_systemd_counts_every_unit_as_well_protected(report):
     assert max(levels.values()) <= 2.0, levels
 
 
+def exec_start(unit):
+    """What the unit of this name runs, as words; paths without their folders."""
+    [path] = [path for path in UNITS if path.stem in (unit, f"{unit}@")]
+    [line] = re.findall(r"^ExecStart=(.*)$", path.read_text(), flags=re.MULTILINE)
+    return [without_folder(word) for word in shlex.split(line)]
+
+
+def without_folder(word):
+    return Path(word).name if re.fullmatch(r"/[\w./-]+", word) else word
+
+
 def test_both_forms_run_the_same_commands():
-    """A container and a unit of the same name differ in the address that the web server listens on."""
+    """A container and a unit of the same name differ in the address that the web server listens on, and in folders."""
     own = {name for name, service in SERVICES.items() if service["image"].startswith("dock-cloud:")}
     for name in own | {"mosquitto", "enrolment"}:
-        unit = f"dock-cloud-{'server-' if name in own else ''}{name.partition('-standby')[0]}"
-        [path] = [unit_path for unit_path in UNITS if unit_path.stem in (unit, f"{unit}@")]
-        [line] = re.findall(r"^ExecStart=(.*)$", path.read_text(), flags=re.MULTILINE)
-        program, *arguments = line.replace("--host=127.0.0.1", "--host=0.0.0.0").split(" ")
-        assert [Path(program).name, *arguments] == SERVICES[name]["command"], name
+        words = exec_start(f"dock-cloud-{'server-' if name in own else ''}{name.removesuffix('-standby')}")
+        listening = [word.replace("--host=127.0.0.1", "--host=0.0.0.0") for word in words]
+        assert listening == [without_folder(word.rstrip("\n")) for word in SERVICES[name]["command"]], name
+
+
+@pytest.mark.parametrize("name", ["mosquitto", "enrolment"])
+def test_on_a_machine_of_its_own_the_inner_listener_is_for_loopback(name):
+    unit = (DEPLOY / f"systemd/dock-cloud-{name}.service").read_text()
+    [script] = re.findall(r"^ExecStartPre=/bin/sh -c '(sed .*) /etc/mosquitto/\S+ > \S+'$", unit, flags=re.MULTILINE)
+    shipped = (DEPLOY / f"mosquitto/{name}.conf").read_text()
+    command = ["sh", "-c", script.replace("$$", "$")]
+    made = subprocess.run(command, input=shipped, capture_output=True, text=True, check=True).stdout
+    listeners = re.findall(r"^listener (.*)$", made, flags=re.MULTILINE)
+    assert listeners == (["8882 127.0.0.1", "8883"] if name == "mosquitto" else ["8881 127.0.0.1", "8884"])
 
 
 def test_the_target_starts_every_process():
     target = (DEPLOY / "systemd/dock-cloud.target").read_text()
     wanted = {re.sub(r"@\d*", "@", name) for name in re.findall(r"[\w@-]+\.service", target)}
-    assert wanted | {"dock-cloud-server-migrate.service"} == {unit.name for unit in UNITS}
+    before = {"dock-cloud-server-migrate.service", "dock-cloud-server-broker-init.service"}  # the others require them
+    assert wanted | before == {unit.name for unit in UNITS}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -86,7 +108,7 @@ def test_every_container_is_locked_in(name):
     assert "cap_add" not in service
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "DOCK_CLOUD_USER" in service["user"]
-    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
+    assert service["restart"] == ("no" if name in ("migrate", "broker-init") else "unless-stopped")
     assert {"mem_limit", "pids_limit", "logging", "networks"} <= service.keys()
 
 
