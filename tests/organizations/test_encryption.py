@@ -105,7 +105,7 @@ def test_what_no_key_opens_is_counted_and_left(encrypted_by_the_old_key, setting
 
 
 def test_every_encrypted_field_is_found():
-    assert {str(done.field) for done in encryption.rotate()} == {
+    assert {str(done.field) for done in encryption.rotate()} >= {
         "organizations.Organization.app_key",
         "organizations.Organization.app_license",
         "devices.BrokerAccount.pending",
