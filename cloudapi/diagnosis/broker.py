@@ -53,7 +53,7 @@ def check_access() -> Iterator[Finding]:
 
 def check_accounts() -> Iterator[Finding]:
     """Whether the brokers that `manage.py mqtt_acl` keeps have the accounts and access lists of the database."""
-    advice = "See that the service `manage.py mqtt_acl` runs; `manage.py mqtt_acl --check` shows all differences."
+    advice = "See that manage.py mqtt_acl runs; with --check it shows all differences."
     for broker in wanted.brokers():
         name = f"Accounts of the {broker.name} broker"
         try:

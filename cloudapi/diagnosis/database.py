@@ -40,7 +40,7 @@ def check_database() -> Iterator[Finding]:
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         names = ", ".join(str(migration) for migration, _ in missing[:3])
-        yield problem("Migrations", f"{len(missing)} missing: {names}.", "Run `manage.py migrate`.")
+        yield problem("Migrations", f"{len(missing)} missing: {names}.", "Run manage.py migrate.")
     else:
         yield ok("Migrations", "All applied.")
 
@@ -127,7 +127,8 @@ def check_space() -> Iterator[Finding]:
         )
         folder = _data_directory()
         will_need = rows * settings.JOURNAL_DAYS * table / max(estimated, rows, 1) - table
-        growth += f": about {_size(max(will_need, 0))} more"
+        if will_need > 0:
+            growth += f": about {_size(will_need)} more"
     text = f"The database has {_size(size)}. {growth}."
     if folder is None:
         yield ok("Space", f"{text} The free space is not visible from here.")

@@ -51,7 +51,7 @@ def check_workers() -> Iterator[Finding]:
     """Send a task as a command would be, and see whether it is done."""
     if not settings.REDIS_URL:
         return
-    advice = "Start `celery -A cloudapi worker`, or see its log."
+    advice = "Start a worker (celery -A cloudapi worker), or see its log."
     key = f"doctor-{secrets.token_hex(8)}"
     try:
         report_alive.apply_async([key], expires=WORKER_TIMEOUT)
@@ -69,7 +69,9 @@ def check_workers() -> Iterator[Finding]:
     if beat and abs(time.time() - beat["at"]) < BEAT_TIMEOUT:
         yield ok("Beat", "Sent its last task less than 30 s ago.")
     elif alive:
-        yield problem("Beat", "Sent nothing in the last 30 s.", "Start `celery -A cloudapi beat`, one for all workers.")
+        yield problem(
+            "Beat", "Sent nothing in the last 30 s.", "Start it (celery -A cloudapi beat), one for all workers."
+        )
     else:
         yield note("Beat", "Not known while no worker works.", "Look again then.")
 
@@ -89,7 +91,7 @@ def check_bridge() -> Iterator[Finding]:
     heartbeat = Heartbeat.objects.current()
     if heartbeat is None or heartbeat.is_stale():
         since = f" since {heartbeat.beat_at:%Y-%m-%d %H:%M:%S} UTC" if heartbeat else ""
-        yield problem("Bridge", f"Answers no docks{since}.", "Start `manage.py run_mqtt_bridge`, or see its log.")
+        yield problem("Bridge", f"Answers no docks{since}.", "Start it (manage.py run_mqtt_bridge), or see its log.")
     else:
         age = (timezone.now() - heartbeat.beat_at).total_seconds()
         yield ok("Bridge", f"Its ping came back {age:.0f} s ago, after {heartbeat.round_trip_ms:.0f} ms.")
@@ -103,4 +105,4 @@ def check_bridge() -> Iterator[Finding]:
         if standing_by:
             yield ok("Stand-by bridge", f"{standing_by} ready to take over.")
         else:
-            yield note("Stand-by bridge", "None.", "Start a second `manage.py run_mqtt_bridge`, on another machine.")
+            yield note("Stand-by bridge", "None.", "Start a second bridge, best on another machine.")

@@ -103,7 +103,7 @@ def check_clock() -> Iterator[Finding]:
 def _compare(other: str, skew: float, advice: str) -> Finding:
     if abs(skew) > SKEW:
         return problem("Clock", f"Ours differs from that of {other} by {skew:+.1f} s.", advice)
-    return ok("Clock", f"Ours agrees with that of {other} ({skew:+.2f} s).")
+    return ok("Clock", f"Ours agrees with that of {other}: they differ by {abs(skew):.2f} s.")
 
 
 def _database_skew() -> float:
