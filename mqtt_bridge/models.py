@@ -32,8 +32,8 @@ class Exchange(models.Model):
     LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
     FULL: ClassVar[str] = "the journal of this device is full for today"
     FULL_OF_STRANGERS: ClassVar[str] = "the journal of devices that belong to nobody is full for today"
-    HAS_ACCOUNT: ClassVar[str] = "not through enrolment: this dock has an account of its own"
-    NOT_ENROLLING: ClassVar[str] = "not through enrolment: only the onboarding is answered there"
+    HAS_ACCOUNT: ClassVar[str] = "the dock has an account of its own"
+    NOT_ENROLLING: ClassVar[str] = "only the onboarding is answered there"
     UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
 
     organization_path: ClassVar[str] = "organization"

@@ -1,13 +1,10 @@
 """The enrolment broker as we ship it, beside the main one: both from the files in deploy/mosquitto."""
 
-import json
 import os
 from urllib.parse import quote
 
 from cloudapi.embedded.lifecycle import free_port
 from cloudapi.embedded.servers import HOST, Mosquitto
-from mqtt_bridge.line.dynamic_security import DEFAULTS, acls, as_json
-from mqtt_bridge.protocol.access import rules
 from tests.shipped_broker import PLUGIN
 from tests.stack import ROOT
 
@@ -15,27 +12,6 @@ FOLDER = ROOT / "deploy/mosquitto"
 BRIDGE = ("enrolment-bridge", "the password of the enrolment broker")
 ENROLMENT = ("enrolment", "what many docks share")
 CLIENT_ID = "only the enrolment broker knows it"
-
-
-def security(clients):
-    """The file of the plugin for these accounts: pairs of an `Account` and a `Digest`."""
-    return json.dumps(
-        {
-            "defaultACLAccess": DEFAULTS,
-            "clients": [
-                {
-                    "username": account.username,
-                    "roles": [{"rolename": account.username}],
-                    "password": digest.digest,
-                    "salt": digest.salt,
-                    "iterations": digest.iterations,
-                }
-                for account, digest in clients
-            ],
-            "groups": [],
-            "roles": [{"rolename": account.username, "acls": as_json(acls(rules(account)))} for account, _ in clients],
-        }
-    )
 
 
 class EnrolmentBroker(Mosquitto):
@@ -50,8 +26,10 @@ class EnrolmentBroker(Mosquitto):
     @property
     def dock_url(self):
         """As a dock without its own account reaches it."""
-        name, password = ENROLMENT
-        return f"mqtts://{name}:{quote(password)}@localhost:{self.dock_port}"
+        return self.address(*ENROLMENT, port=self.dock_port)
+
+    def address(self, username, password, *, port):
+        return f"mqtts://{quote(username)}:{quote(password)}@localhost:{port}"
 
     def command(self):
         """The shipped files with the paths, ports and user of this test."""

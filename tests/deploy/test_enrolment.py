@@ -8,7 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+from django.test import override_settings
 
+from devices.broker import wanted
+from devices.broker.wanted import Wanted
 from devices.models.broker import Digest
 from mqtt_bridge.protocol.access import Account, Kind
 from mqtt_bridge.simulator import joining
@@ -18,8 +21,8 @@ from mqtt_bridge.simulator.fleet import CredentialsFile
 from tests.clients import Client, certificates_of
 from tests.fault.altered_bridge import command
 from tests.fault.load import IS_FULL, size
-from tests.shipped_broker import SERVER, ShippedBroker
-from tests.shipped_enrolment import BRIDGE, CLIENT_ID, ENROLMENT, EnrolmentBroker, security
+from tests.shipped_broker import ADMIN, SERVER, ShippedBroker
+from tests.shipped_enrolment import BRIDGE, CLIENT_ID, ENROLMENT, EnrolmentBroker
 from tests.stack import QUICK, running_stack, wait_for
 
 SECRET = "the secret of each dock"
@@ -70,19 +73,31 @@ class World:
         return (self.stack.rows(sql) or [None])[0]
 
 
+def initialize(broker, docks):
+    """Write what `manage.py mqtt_acl --init` does, before the first start."""
+    urls = {
+        "MQTT_URL": broker.address(*SERVER, port=1),
+        "MQTT_ADMIN_URL": broker.address(*ADMIN, port=1),
+        "ENROLMENT_BRIDGE_URL": broker.address(*BRIDGE, port=1),
+        "ENROLMENT_MQTT_ADMIN_URL": broker.address(*ADMIN, port=2),
+    }
+    with override_settings(**urls, DOCK_MQTT_USERNAME=ENROLMENT[0], DOCK_MQTT_PASSWORD=ENROLMENT[1]):
+        kept = wanted.brokers()[isinstance(broker, EnrolmentBroker)]
+        accounts = {one.account.username: one for one in [*wanted.ours(kept), *docks]}
+        broker.security.write_text(json.dumps(wanted.complete_file(kept, accounts)))
+
+
 @pytest.fixture(scope="module")
 def world(prepared, tmp_path_factory):
     main = ShippedBroker()
-    docks = [(Account(sn, Kind.DOCK, sn), Digest.of(SECRET)) for sn in OWN]
-    ours = [(Account(SERVER[0], Kind.SERVER), Digest.of(SERVER[1]))]
-    theirs = [(Account(BRIDGE[0], Kind.ENROLMENT_BROKER), Digest.of(BRIDGE[1]))]
-    main.security.write_text(security([*docks, *ours, *theirs]))
     folder, template = tmp_path_factory.mktemp("enrolment"), prepared("postgresql")
     env = {"MQTT_CA_FILE": str(main.authority.ca_file)}
+    docks = [Wanted(Account(sn, Kind.DOCK, sn), Digest.of(SECRET), SECRET, "") for sn in OWN]
+    initialize(main, docks)
     with running_stack("postgresql", folder, template=template, broker=main, **env) as stack:
         stack.start_bridge()
         enrolment = EnrolmentBroker(main)
-        enrolment.security.write_text(security([(Account(ENROLMENT[0], Kind.ENROLMENT), Digest.of(ENROLMENT[1]))]))
+        initialize(enrolment, [])
         with enrolment:
             yield World(stack, enrolment)
 

@@ -9,9 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from cloudapi.attention import Visit, items
 from devices.binding import release
 from devices.broker import accounts, enrolment, wanted
+from devices.diagnosis.needs import refusals
+from devices.diagnosis.onboarding import onboarding
 from devices.models import Device, DeviceState, Pairing
+from devices.presence import watch
 from mqtt_bridge import dispatch, journal
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
@@ -130,21 +134,21 @@ def owners():
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("message", MESSAGES)
-def test_no_message_changes_an_owner_or_tells_who_it_is(message, state, dock, aircraft, grid_code):
+def test_no_message_changes_an_owner_or_tells_who_it_is(state, dock, aircraft, grid_code):
     state(dock)
     before, seen = owners(), DeviceState.objects.get(device=dock).last_seen
-    [result] = handle(said(*MESSAGES[message](grid_code)))
-    assert owners() == before
-    assert Pairing.objects.filter(until=None).count() == 1
-    assert DeviceState.objects.get(device=dock).last_seen == seen
-    assert not result.decoded.is_sign_of_life
-    assert result.reply
-    assert not [word for word in ("12345678", "Harbour", "Pier 7", "Gull", "harbour") if word in str(result.reply)]
+    for name, message in MESSAGES.items():
+        [result] = handle(said(*message(grid_code)))
+        assert owners() == before, name
+        assert Pairing.objects.filter(until=None).count() == 1, name
+        assert DeviceState.objects.get(device=dock).last_seen == seen, name
+        assert not result.decoded.is_sign_of_life, name
+        assert result.reply, name
+        known = ("12345678", "Harbour", "Pier 7", "Gull", "harbour")
+        assert not [word for word in known if word in str(result.reply)], name
 
 
-@pytest.mark.parametrize("message", MESSAGES)
-def test_a_dock_with_its_own_account_is_not_spoken_for(message, dock, aircraft, grid_code):
+def test_a_dock_with_its_own_account_is_not_spoken_for(dock, aircraft, grid_code):
     """Whatever the message: it is refused, and nothing changes but the journal."""
     with_account(dock)
     rows = (Device, DeviceState, Pairing, BindingCode, BindingFailure)
@@ -153,12 +157,13 @@ def test_a_dock_with_its_own_account_is_not_spoken_for(message, dock, aircraft, 
         return serializers.serialize("json", [row for model in rows for row in model.objects.order_by("pk")])
 
     before = everything()
-    [result] = handle(said(*MESSAGES[message](grid_code)))
-    answer = json.loads(result.reply)["data"]
-    assert answer["result"] != 0
-    assert not any(answer.get("output", {}).values())
-    assert everything() == before
-    assert result.reason == Exchange.HAS_ACCOUNT or message == "malformed"
+    for name, message in MESSAGES.items():
+        [result] = handle(said(*message(grid_code)))
+        answer = json.loads(result.reply)["data"]
+        assert answer["result"] != 0, name
+        assert not any(answer.get("output", {}).values()), name
+        assert everything() == before, name
+        assert result.reason == Exchange.HAS_ACCOUNT or name == "malformed"
 
 
 def test_foreign_license_leaks_without_the_guard(dock, monkeypatch):
@@ -345,3 +350,31 @@ def test_the_fixed_account_of_the_settings_is_kept_at_the_enrolment_broker_only(
     found = wanted.wanted(other, timezone.now())["enrolment"]
     assert found.account.kind == Kind.ENROLMENT
     assert found.digest.matches("what the sheet says")
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+def test_pages_of_a_dock_do_not_believe_what_was_refused_in_its_name(dock, alice, client):
+    with_account(dock)
+    handle(said("config", CONFIG, prefix="", tid="own"), said("config", CONFIG))
+    steps = onboarding(SN, device=dock, visible=Exchange.objects.all()).steps
+    assert [step.status for step in steps if step.method == "config"] == ["done"]
+    assert refusals([dock], Exchange.objects.all(), timezone.now()) == {}
+    client.force_login(alice)
+    page = client.get("/admin/mqtt_bridge/exchange/").content.decode()
+    assert page.count("through enrolment:") == 1
+
+
+def test_the_first_page_says_who_was_refused_and_whose_codes_are_locked_out(dock, code, alice, staff):
+    with_account(dock)
+    handle(said("config", CONFIG))
+    handle(*(guess(f"GUESS{number:05}", sn=f"NEW{number}", tid=str(number)) for number in range(30)))
+
+    def problems(user, *, is_staff):
+        now = timezone.now()
+        return " ".join(item.text for item in items(Visit(user, is_staff, now, watch(now))))
+
+    assert "1 dock with its own account was refused at enrolment" in problems(alice, is_staff=False)
+    assert "1 organization's codes are locked out at enrolment" in problems(staff, is_staff=True)
+    assert "refused the DJI license" not in problems(staff, is_staff=True)
