@@ -6,13 +6,15 @@ their ratios, for absolute figures mean little on a machine with other things to
 
 import argparse
 
-from benchmarks import binds, commands, growth, licenses, rest, retention
+from benchmarks import binds, broker_auth, commands, growth, licenses, rest, retention
 
 
 def main() -> None:
     """Measure what was asked for, and print it."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=["binds", "commands", "growth", "licenses", "rest", "retention"])
+    parser.add_argument(
+        "--only", choices=["binds", "broker_auth", "commands", "growth", "licenses", "rest", "retention"]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=5000, help="bind requests in a round")
     parser.add_argument("--docks", type=int, default=1000, help="docks that are commanded at once")
@@ -29,6 +31,8 @@ def main() -> None:
         licenses.run(rounds=options.rounds, rows=options.licenses)
     if options.only in (None, "rest"):
         rest.run(rounds=options.rounds, docks=options.devices)
+    if options.only in (None, "broker_auth"):
+        broker_auth.run(rounds=options.rounds, docks=options.devices)
     if options.only in (None, "growth"):
         growth.run(seconds=60)
     if options.only in (None, "retention"):

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from devices.live import broadcast
-from devices.models import Device, DeviceQuerySet
+from devices.models import BrokerAccount, Device, DeviceQuerySet
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
@@ -30,8 +30,8 @@ def discover(sns: Iterable[str]) -> None:
         return
     room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
     if room < len(missing):
-        # Not what a person disabled or named, or commanded while it had an owner.
-        silent = Device.objects.unclaimed().filter(is_enabled=True, callsign="", service_calls=None)
+        # Not what a person disabled, named or gave an account, or commanded while it had an owner.
+        silent = Device.objects.unclaimed().filter(~_is_awaited(), is_enabled=True, callsign="", service_calls=None)
         silent = silent.filter(state__last_seen__lt=timezone.now() - STRANGER_KEPT).order_by("state__last_seen")
         gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
         Device.objects.filter(pk__in=gone).delete()
@@ -89,11 +89,17 @@ def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:
     """Unclaimed devices that were silent for so many days.
 
     Disabled ones stay: somebody shut them out, and they would come back enabled. So do those that were ever sent a
-    command: that is a former owner's history.
+    command, a former owner's history, and those with an account of the broker, which somebody expects to come.
     """
     limit = now - timedelta(days=days)
     silent = Q(state__last_seen__lt=limit) | Q(state__last_seen=None)
-    return Device.objects.unclaimed().filter(silent, is_enabled=True, created__lt=limit, service_calls=None)
+    strangers = Device.objects.unclaimed().filter(is_enabled=True, created__lt=limit, service_calls=None)
+    return strangers.filter(silent, ~_is_awaited())
+
+
+def _is_awaited() -> Exists:
+    """Devices with a valid account of the broker, which would be deleted with them."""
+    return Exists(BrokerAccount.objects.alive(timezone.now()).filter(device=OuterRef("pk")))
 
 
 @transaction.atomic

@@ -87,12 +87,12 @@ def sheet(account: BrokerAccount) -> Sheet:
 @sensitive_variables()
 def as_csv(sheets: Iterable[Sheet]) -> str:
     """A link's address that holds the file itself: the server keeps nothing that it could serve later."""
-    rows = [("dock", "callsign", "organization", "mqtt_address", "user_name", "secret")]
+    rows = [("sn", "username", "password", "callsign", "organization", "mqtt_address")]
     for one in sheets:
         device, owner = one.account.device, one.account.organization
         rows.append((
-            device.sn if device else "", device.callsign if device else "", owner.name if owner else "",
-            address_for(one.account), one.account.username, one.account.plain,
+            device.sn if device else "", one.account.username, one.account.plain, device.callsign if device else "",
+            owner.name if owner else "", address_for(one.account),
         ))  # fmt: skip
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(MARK + encoded(rows)).decode()
 

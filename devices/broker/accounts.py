@@ -107,7 +107,8 @@ def is_reserved(name: str) -> bool:
 
     The broker of the docks takes a user name for the client id, and an enrolment account may bind any serial number.
     """
-    urls = [getattr(settings, name, "") for name in ("MQTT_URL", "MQTT_ADMIN_URL", "ENROLMENT_MQTT_ADMIN_URL")]
+    ours = ("MQTT_URL", "MQTT_ADMIN_URL", "ENROLMENT_MQTT_ADMIN_URL", "ENROLMENT_BRIDGE_URL")
+    urls = [getattr(settings, setting, "") for setting in ours]
     names = {unquote(urlsplit(url).username or "").lower() for url in urls} | {settings.DOCK_MQTT_USERNAME.lower()}
     return name.lower() in names - {""} or name.lower().startswith((*RESERVED, settings.MQTT_CLIENT_ID.lower()))
 

@@ -41,7 +41,7 @@ class CredentialsFile:
     def urls(self) -> dict[str, str]:
         """By serial number, the address with which the dock connects; raises OSError and ValueError."""
         found = {}
-        with Path(self._path).open(newline="") as file:
+        with Path(self._path).open(newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
                 if None in (sn := row.get("sn"), name := row.get("username"), password := row.get("password")):
                     raise ValueError(f"{self._path}: it needs the columns sn, username and password in every line.")

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from devices.broker import accounts
 from devices.models import Device, DeviceState, ServiceCall
 from devices.registry import clear_out, known, set_enabled
 from organizations.audit import Actor
@@ -41,12 +42,14 @@ def test_only_old_unclaimed_enabled_devices_are_cleared_out(dock):
     unclaimed("FRESH", days=1)
     unclaimed("SHUT-OUT", days=9, is_enabled=False)
     Device.objects.create(sn="JUST-ADDED")
+    accounts.issue(device=unclaimed("AWAITED", days=9), actor=by())
+    accounts.revoke([accounts.issue(device=unclaimed("REVOKED", days=9), actor=by())[0]], actor=by())
     asked = unclaimed("ASKED-ONCE", days=9)
     ServiceCall.objects.create(device=asked, organization=dock.organization, method="unlock_license_update")
-    assert clear_out(days=7, now=NOW, actor=by()) == 1
-    left = {dock.sn, "FRESH", "SHUT-OUT", "JUST-ADDED", "ASKED-ONCE"}
+    assert clear_out(days=7, now=NOW, actor=by()) == 2
+    left = {dock.sn, "FRESH", "SHUT-OUT", "JUST-ADDED", "AWAITED", "ASKED-ONCE"}
     assert set(Device.objects.values_list("sn", flat=True)) == left
-    assert AuditEvent.objects.get(action="delete").object_name == "OLD"
+    assert set(AuditEvent.objects.filter(action="delete").values_list("object_name", flat=True)) == {"OLD", "REVOKED"}
 
 
 def test_clearing_out_many_takes_as_many_queries_as_one(django_assert_max_num_queries, django_assert_num_queries):

@@ -73,7 +73,7 @@ def test_manager_is_asked_then_issues_and_sees_the_secret_once(alice, dock):
     shown = act(alice, "issue", dock)
     [secret] = secrets_in(shown)
     assert "no-store" in shown["Cache-Control"]
-    assert f"DOCK0001,Pier 7,Harbour Survey,ssl://broker.example.com:8883,DOCK0001,{secret}" in saved(shown)
+    assert f"DOCK0001,DOCK0001,{secret},Pier 7,Harbour Survey,ssl://broker.example.com:8883" in saved(shown)
     assert usable() == ["DOCK0001"]
     page = signed_in(alice).get(f"/admin/devices/device/{dock.pk}/change/").content.decode()
     assert "Its own account was issued and is not used yet" in page

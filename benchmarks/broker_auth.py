@@ -1,0 +1,107 @@
+"""What it costs when EMQX asks the server: a whole fleet comes back at once, each dock with one question whether it is
+let in and six what it may do, through a real web process and PostgreSQL."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from statistics import median, quantiles
+
+from benchmarks.processes import ROOT, Running, environment, manage, web_process
+from cloudapi.embedded.servers import PostgreSQL, Redis
+
+SECRET = "the broker's secret, which has fifty characters or more"  # noqa: S105 - of this run
+CONNECTIONS = 40  # of EMQX to the server: `pool_size` of its two lists in deploy/emqx/emqx.conf
+SETUP = """
+import sys
+from django.db import connection
+from django.utils import timezone
+from devices.broker import accounts
+from devices.models import Device, Pairing
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Organization
+
+now, organization = timezone.now(), Organization.objects.create(name="fleet", device_limit=None)
+docks = Device.objects.bulk_create(
+    Device(sn=f"DOCK{{number:05}}", model_key="3-2-0", organization=organization, claim="code", bound_at=now)
+    for number in range({docks})
+)
+drones = Device.objects.bulk_create(
+    Device(sn=f"DRONE{{number:05}}", model_key="0-91-0", organization=organization, gateway=dock, claim="named")
+    for number, dock in enumerate(docks)
+)
+Pairing.objects.bulk_create(
+    Pairing(dock=dock, aircraft=drone, since=now, changed_at=now, witness="topology")
+    for dock, drone in zip(docks, drones)
+)
+issued = accounts.issue_many(docks, actor=Actor(AuditEvent.Through.COMMAND))
+connection.cursor().execute("ANALYZE")  # as autovacuum does within a minute
+sys.stdout.write(" ".join(f"{{row.username}}:{{row.plain}}" for row in issued.accounts))
+"""
+# What a dock asks for when it comes back; the last is about its aircraft, which costs a query more.
+TOPICS = (
+    ("subscribe", "thing/product/{sn}/services"), ("subscribe", "thing/product/{sn}/requests_reply"),
+    ("subscribe", "sys/product/{sn}/status_reply"), ("publish", "thing/product/{sn}/requests"),
+    ("publish", "thing/product/{sn}/osd"), ("publish", "thing/product/{drone}/osd"),
+)  # fmt: skip
+
+
+def run(*, rounds: int, docks: int) -> None:
+    """Measure `rounds` times on one server and print the table."""
+    with PostgreSQL() as database, Redis() as redis:
+        env = environment(DATABASE_URL=database.url, REDIS_URL=redis.url, MQTT_URL="mqtt://bridge:hush@127.0.0.1")
+        env["MQTT_AUTH_SECRET"] = SECRET
+        manage(env, "migrate", "-v0")
+        command = [sys.executable, "manage.py", "shell", "-v0", "-c", SETUP.format(docks=docks)]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+        fleet = [tuple(one.split(":")) for one in done.stdout.split()]
+        with web_process(env) as (web, host):
+            found = [asyncio.run(_come_back(web, host, fleet)) for _ in range(rounds)]
+    print(f"\n{docks} docks come back at once: 1 /mqtt/auth and {len(TOPICS)} /mqtt/acl each, one web process")
+    print(f"{'':12}{'answers/s':>10}{'p50 ms':>8}{'p95 ms':>8}{'CPU ms':>8}   all done after s")
+    for rate, p50, p95, cpu, seconds in found:
+        print(f"{'':12}{rate:>10.0f}{p50:>8.1f}{p95:>8.1f}{cpu:>8.2f}{seconds:>10.1f}")
+    print(f"{'median':12}{median(one[0] for one in found):>10.0f}")
+
+
+async def _come_back(web: Running, host: str, fleet: list[tuple[str, ...]]) -> tuple[float, ...]:
+    """Let all docks come back; answers a second, p50, p95, CPU of the web process for each answer, and the time."""
+    waiting: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+    for one in fleet:
+        waiting.put_nowait(one)
+    times: list[float] = []
+    cpu, started = web.cpu(), time.monotonic()
+    await asyncio.gather(*(_ask_all(host, waiting, times) for _ in range(CONNECTIONS)))
+    seconds = time.monotonic() - started
+    spent = 1000 * (web.cpu() - cpu) / len(times)
+    return len(times) / seconds, 1000 * median(times), 1000 * quantiles(times, n=20)[-1], spent, seconds
+
+
+async def _ask_all(host: str, waiting: "asyncio.Queue[tuple[str, ...]]", times: list[float]) -> None:
+    """One connection, which asks for one dock after another."""
+    address, port = host.split(":")
+    reader, writer = await asyncio.open_connection(address, int(port))
+    while not waiting.empty():
+        sn, secret = waiting.get_nowait()
+        drone = sn.replace("DOCK", "DRONE")
+        login = {"username": sn, "password": secret, "clientid": sn, "peerhost": "192.0.2.7", "listener": "docks"}
+        asked = [("auth", login)]
+        for action, topic in TOPICS:
+            asked.append(("acl", {"username": sn, "action": action, "topic": topic.format(sn=sn, drone=drone)}))
+        for path, fields in asked:
+            body = json.dumps(fields).encode()
+            head = (
+                f"POST /mqtt/{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+                f"X-Mqtt-Auth-Secret: {SECRET}\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            started = time.monotonic()
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            content = await reader.readexactly(length)
+            times.append(time.monotonic() - started)
+            if b'"allow"' not in content:
+                raise RuntimeError(f"{path} of {sn}: {answer.decode()}{content.decode()}")
+    writer.close()
+    await writer.wait_closed()
