@@ -303,6 +303,8 @@ def _deceive(world, protocol, victim):
         wait_for(lambda: journalled("status", gateway=HOSTILE))
         if world.broker.access_list:
             time.sleep(2 * INTERVAL)  # in which `mqtt_acl` would give it the right
+        else:
+            wait_for(detached)  # before the aircraft's next words attach it again
         hostile.publish(f"thing/product/{OTHERS}/osd", said("", {MARK: f"named {token}"}))
         hostile.publish(f"thing/product/{HOSTILE}/osd", said("", {MARK: f"own {token}"}, gateway=HOSTILE))
         wait_for(lambda: stored(HOSTILE, f"own {token}"))  # telemetry is written together
