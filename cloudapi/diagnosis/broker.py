@@ -49,6 +49,9 @@ def check_access() -> Iterator[Finding]:
         yield _anonymous(name, address)
     if settings.DOCK_ENROLMENT_URL and settings.DOCK_MQTT_USERNAME:
         yield _as_dock(settings.DOCK_ENROLMENT_URL)
+    elif not settings.MQTT_ADMIN_URL:
+        advice = "Set DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD, or MQTT_ADMIN_URL for Mosquitto."
+        yield note("Access list", "Not tried: no account of a dock and no administrator is known.", advice)
 
 
 def check_accounts() -> Iterator[Finding]:

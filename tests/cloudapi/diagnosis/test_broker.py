@@ -122,6 +122,13 @@ def test_a_dock_that_may_read_the_commands_of_others_is_a_problem(tmp_path, use)
     assert (level, "may read commands to other docks" in text) == (Level.PROBLEM, True)
 
 
+def test_an_access_list_that_cannot_be_tried_is_not_called_well(guarded, use, settings):
+    use(guarded)
+    assert lines(broker.check_access)["Access list"][0] == Level.NOTE
+    settings.MQTT_ADMIN_URL = "mqtt://admin:pass@127.0.0.1"
+    assert "Access list" not in lines(broker.check_access)
+
+
 def test_a_client_certificate_keeps_strangers_out_too(tmp_path, use, settings):
     authority = Authority(tmp_path)
     certificate, key = authority.issue("broker", hosts=[HOST])
@@ -132,6 +139,7 @@ def test_a_client_certificate_keeps_strangers_out_too(tmp_path, use, settings):
         settings.MQTT_URL = f"mqtts://{HOST}:{port}"
         settings.MQTT_CERTIFICATES = Certificates(str(authority.ca_file), *map(str, authority.issue("bridge")))
         found = lines(broker.check_broker) | lines(broker.check_access)
+    assert found.pop("Access list")[0] == Level.NOTE
     assert {level for level, _ in found.values()} == {Level.OK}, found
 
 
