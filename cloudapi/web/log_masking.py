@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Final
 
-SECRET: Final = re.compile(r"(/(?:welcome|license-files|password/reset/key|reset)/)[^/\s?#\"'>]+")
+SECRET: Final = re.compile(r"(/(?:welcome|license-files|password-reset/[^/\s?#\"'>]+)/)[^/\s?#\"'>]+")
 
 
 class MaskTokens(logging.Filter):

@@ -98,9 +98,15 @@ def test_pages_of_errors_give_no_details(behind_proxy):
 
 def test_tokens_in_addresses_are_in_no_log(behind_proxy, believes_nobody_here):
     for web in (behind_proxy, believes_nobody_here):
-        for path in ("/welcome/canary-1/", "/license-files/canary-2/", "/license-files/canary-3/file.bin?x=1"):
+        for path in (
+            "/welcome/canary-1/",
+            "/license-files/canary-2/",
+            "/license-files/canary-3/file.bin?x=1",
+            "/password-reset/MQ/canary-4/",
+        ):
             get(web, path, **TLS)
         assert "canary" not in web.said()
         assert "/license-files/***" in web.said()
         assert "/welcome/***" in web.said()
+        assert "/password-reset/MQ/***" in web.said()
     assert [json.loads(line) for line in believes_nobody_here.said().splitlines() if line.startswith("{")]
