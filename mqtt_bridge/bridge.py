@@ -195,7 +195,9 @@ class Bridge:
                     if result.cost:
                         self._limiter.charge(result.decoded.delivery.gateway, result.cost)
                     if result.reply:
-                        control.publish(result.reply_topic, result.reply, answers=result.decoded.delivery)
+                        control.publish(
+                            result.reply_topic, result.reply, answers=result.decoded.delivery, qos=result.qos
+                        )
                 _time_answers(wave.results)
             if held:
                 if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:

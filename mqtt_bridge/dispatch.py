@@ -31,6 +31,7 @@ from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.envelope import Envelope, RefusedMessageError
 from mqtt_bridge.protocol.errors import ProtocolError, RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
+from mqtt_bridge.protocol.redaction import Confidential
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
 from mqtt_bridge.router import NOT_ENROLLING, Message, Reply, ReplyData, Route, find, label, noted
@@ -104,6 +105,15 @@ class Result(NamedTuple):
     @property
     def reply_topic(self) -> str:
         return topics.reply_topic(self.decoded.delivery.topic)
+
+    @property
+    def qos(self) -> int:
+        """At which quality it is published.
+
+        A broker keeps QoS 1 for a dock that is away, and its file holds it beyond its expiry until the dock is back. A
+        dock that got no license asks again.
+        """
+        return 0 if isinstance(self.reply_data, Confidential) else 1
 
     @property
     def refused_why(self) -> str:

@@ -216,13 +216,13 @@ class ControlConnection(Connection):
         """Let `take` hand out what these send before what others do."""
         self._inbox.prefer(gateways)
 
-    def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None) -> None:
-        """Publish at QoS 1; the delivery it answers is not acknowledged before this one is."""
+    def publish(self, topic: str, payload: bytes, *, answers: Delivery | None = None, qos: int = 1) -> None:
+        """Publish; the delivery it answers is not acknowledged before this one is (or, at QoS 0, has been sent)."""
         answered = answers.mid if answers is not None else 0
         if answered:
             with self._lock:
                 self._unacknowledged[answered] += 1
-        info = self._client.publish(topic, payload, qos=1, properties=self._properties)
+        info = self._client.publish(topic, payload, qos=qos, properties=self._properties)
         if info.rc != MQTT_ERR_SUCCESS:
             self.lost = self.lost or f"publish failed: {info.rc}"
             return

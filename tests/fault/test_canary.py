@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import signal
 import threading
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import redis
 
 from cloudapi.embedded.servers import Mosquitto, Redis
 from mqtt_bridge.simulator.dock import Options
+from tests.clients import Client
 from tests.fault import altered_worker
 from tests.stack import wait_for
 
@@ -171,3 +173,26 @@ def test_search_finds_a_password_that_a_broker_had_to_keep(stack, dock, report):
     found = places(stack, PASSWORD)
     report(f"published at QoS 1 to a dock that is away: found in {found}")
     assert found == {"broker's files"}
+
+
+@pytest.mark.skipif(not os.environ.get("FAULT_FULL"), reason="a short form is in tests/mqtt_bridge/test_dispatch.py")
+def test_the_broker_keeps_no_license_for_a_dock_that_is_away(new_stack, report):
+    """Somebody with the dock's account asks for it: the dock itself was cut off before the answer came."""
+    license_of_the_app = "canary-license"
+    with new_stack("postgresql", broker=Mosquitto(persistence=True), DJI_APP_LICENSE=license_of_the_app) as stack:
+        stack.start_bridge()
+        topic = "thing/product/AWAYDOCK/requests_reply"
+        with Client(stack.broker.url, None, client_id="away", session=600) as away:
+            away.subscribe(topic)
+        with Client(stack.broker.url, None, client_id="asks") as asks:
+            asks.subscribe(topic)
+            for method in ("config", "airport_bind_status"):
+                question = {"tid": method, "bid": "b", "timestamp": 1700000000000, "method": method, "data": {}}
+                asks.publish("thing/product/AWAYDOCK/requests", json.dumps(question))
+            wait_for(lambda: len(asks.received) == 2)
+        assert license_of_the_app in str(asks.received)
+        save(stack.broker)
+        store = (stack.broker.directory / "mosquitto.db").read_bytes()
+    kept = [word in store for word in (license_of_the_app.encode(), b"airport_bind_status")]
+    report(f"in the broker's file: the license {kept[0]}, the answer that is no secret {kept[1]}")
+    assert kept == [False, True]

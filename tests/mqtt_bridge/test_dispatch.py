@@ -9,8 +9,10 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from mqtt_bridge import dispatch, router
-from mqtt_bridge.dispatch import DatabaseUnavailableError
+from mqtt_bridge.dispatch import DatabaseUnavailableError, Result
 from mqtt_bridge.line.inbox import Delivery
+from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol.messages import ConfigReply
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.router import Reply, Route, failed
 
@@ -262,3 +264,10 @@ def test_fault_in_the_decoder_is_an_answered_error(routes, monkeypatch):
     monkeypatch.setattr(dispatch, "decode_data", break_down)
     [item] = handle(delivery())
     assert (item.outcome, bool(item.reply)) == ("error", True)
+
+
+def test_what_a_broker_must_not_keep_is_published_at_qos_0():
+    """tests/fault/test_canary.py looks into its file."""
+    secret = ConfigReply(app_id="1", app_key="k", app_license="l", ntp_server_host="h")
+    qualities = [Result(None, Exchange.Outcome.ANSWERED, reply_data=data).qos for data in (secret, None)]
+    assert qualities == [0, 1]
