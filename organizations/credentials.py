@@ -17,6 +17,7 @@ WRONG = "organization ID and code do not belong together"
 KEPT = timedelta(days=30)
 LOCKED_OUT = "gateway locked out after too many wrong codes"
 GUESSED = "codes of this organization are locked out through enrolment after too many wrong ones"
+FLOODED = "own codes of this organization are refused while many wrong ones are tried"
 MOST_KEPT = 1000  # recent wrong codes that came through enrolment, for organizations that do not exist
 
 
@@ -46,7 +47,8 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     A verdict says only that id and code belong together: whether the code still binds a new device is
     `BindingCode.why_unusable`. With `lock`, codes and organizations stay locked until the transaction ends.
     Every new wrong pair counts towards its gateway's lock-out, within one message too. What comes through enrolment
-    counts apart, for it need not come from that gateway, and also towards a lock-out of the organization there.
+    counts apart, for it need not come from that gateway, and also towards a lock-out of the organization there. A
+    strong code, which nobody guesses, knows no lock-out there; another is refused while all gateways together try many.
     """
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
     keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
@@ -59,14 +61,20 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
         wrong[gateway_sn, by_enrolment].add(pair)
     is_enrolment = any(attempt.by_enrolment for attempt in attempts)
     guessed = BindingFailure.objects.by_organization(now) if is_enrolment else Counter()
+    weak = {organization_id for (organization_id, _), code in codes.items() if not code.is_strong}
+    flooded = BindingFailure.objects.flooded(weak, now) if weak else set()
     verdicts, failures = [], {}
     for attempt, key in zip(attempts, keys, strict=True):
         code, known = codes.get(key), wrong[attempt.gateway_sn, attempt.by_enrolment]
         concerned, tried = code.organization_id if code else named.get(key[0]), key[0][:64]
-        if len(known) >= BindingFailureQuerySet.LIMIT:
+        if code and code.is_strong and attempt.by_enrolment:
+            verdicts.append(Verdict(code, concerned))  # those who invent gateways there must not lock it out
+        elif len(known) >= BindingFailureQuerySet.LIMIT:
             verdicts.append(Verdict(None, concerned, LOCKED_OUT))
         elif attempt.by_enrolment and concerned and guessed[tried] >= BindingFailureQuerySet.ENROLMENT_LIMIT:
             verdicts.append(Verdict(None, concerned, GUESSED))
+        elif code and not code.is_strong and key[0] in flooded:
+            verdicts.append(Verdict(None, concerned, FLOODED))
         elif code:
             verdicts.append(Verdict(code, concerned))
         else:

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
@@ -20,7 +20,7 @@ from organizations.people.models import RecoveryCode as RecoveryCode
 from organizations.people.models import SecondFactor as SecondFactor
 from organizations.people.models import UserSession as UserSession
 from organizations.tenancy import IssuedModel, TenantKey, TenantKeyManager, TenantModel, TenantQuerySet
-from organizations.typed import digest_of, generate_code, normalise_code
+from organizations.typed import STRONG, bits_of, digest_of, generate_code, normalise_code
 
 CODE_MIN_LENGTH = 8  # letters and digits, of a code that a person chose
 CODE_LIFETIME = timedelta(days=7)
@@ -162,6 +162,7 @@ class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
         """
         plain = code or generate_code()
         check_own_code(plain, organization)
+        fields["is_strong"] = not code or bits_of(plain) >= STRONG
         fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
         row = self.create(organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields)
         return row, plain
@@ -194,6 +195,8 @@ class BindingCode(ChangingModel, IssuedModel):
     label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
     digest = models.CharField(max_length=64, editable=False)
     hint = models.CharField("ends in", max_length=4, editable=False)
+    # 60 bits or more: nobody guesses it, so guesses of others through enrolment do not lock it out.
+    is_strong = models.BooleanField(default=False, db_default=False, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     max_uses = models.PositiveIntegerField(
         null=True, blank=True, help_text="A dock with its aircraft is one use. Empty: no limit."
@@ -241,6 +244,9 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
     # Different wrong codes for one organization, from all gateways together that come through enrolment: anybody may
     # invent gateways there.
     ENROLMENT_LIMIT = 20
+    # The same from all gateways, however they come in, before a code that is not strong is refused: a broker without
+    # access lists takes any serial number.
+    LIMIT_IN_ALL = 100
     WINDOW = timedelta(minutes=10)
 
     def recent(self, now: datetime) -> Self:
@@ -257,6 +263,15 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
         counted = self.recent(now).filter(by_enrolment=True).order_by().values("organization_id_tried")
         pairs = counted.annotate(pairs=models.Count("pair_digest", distinct=True))
         return Counter(dict(pairs.values_list("organization_id_tried", "pairs")))
+
+    def flooded(self, organization_ids: Iterable[str], now: datetime) -> set[str]:
+        """Those of these organizations for which too many wrong codes were tried in all; one query."""
+        tried = self.recent(now).filter(organization_id_tried=models.OuterRef("organization_id"))
+        last = tried.order_by("-last_at").values("last_at")[self.LIMIT_IN_ALL - 1 : self.LIMIT_IN_ALL]
+        found = Organization.objects.filter(organization_id__in=set(organization_ids)).annotate(
+            last=models.Subquery(last)
+        )
+        return set(found.exclude(last=None).values_list("organization_id", flat=True))
 
     def guessed(self, now: datetime) -> models.QuerySet["Organization", Organization]:
         """The organizations whose codes are not taken through enrolment now, after too many wrong ones."""
@@ -291,7 +306,10 @@ class BindingFailure(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["gateway_sn", "pair_digest"], name="one_failure_per_gateway_and_pair"),
         ]
-        indexes = [models.Index(fields=["last_at"], name="binding_failure_last_at")]  # the global count, pruning
+        indexes = [
+            models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
+            models.Index(fields=["organization_id_tried", "last_at"], name="binding_failure_tried"),  # `flooded`
+        ]
 
     def __str__(self) -> str:
         return f"{self.gateway_sn}: {self.reason}"

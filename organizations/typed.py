@@ -3,6 +3,7 @@
 docs/protocol.md has the rule. The form field that takes such text is here, too.
 """
 
+import re
 import secrets
 import unicodedata
 from typing import Final
@@ -20,6 +21,8 @@ _INVISIBLE: Final = frozenset(
 # 0, 1, I and O are left out: a technician reads the code from paper and types it on a remote controller.
 CODE_ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 CODE_LENGTH: Final = 12  # 60 bits
+STRONG: Final = 60  # bits
+_RUN: Final = re.compile(r"[^\W\d_]+|\d+")
 
 
 def typed(text: str) -> str:
@@ -56,6 +59,17 @@ def in_groups(secret: str) -> list[str]:
 def normalise_code(code: str) -> str:
     """The code as it is compared: separators and case do not count, nor how its characters are written in Unicode."""
     return "".join(character for character in typed(code) if character.isalnum()).upper()
+
+
+def bits_of(code: str) -> float:
+    """How many bits a code has that a person chose, at least: what somebody must try who knows how people choose.
+
+    A run of letters counts as a word (11 bits, one of 2,000) and a run of digits as a date (13 bits, one of 25 years),
+    shorter ones as single characters (letters 4.7, digits 3.3), and what is repeated counts once. So a chance code
+    counts for less than it has.
+    """
+    runs = set(_RUN.findall(normalise_code(code)))
+    return sum(min(len(run) * 3.3, 13) if run.isdigit() else min(len(run) * 4.7, 11) for run in runs)
 
 
 def digest_of(code: str) -> str:

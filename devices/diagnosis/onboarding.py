@@ -20,7 +20,7 @@ from devices.diagnosis.needs import is_foreign_attempt
 from devices.models import Device
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
-from organizations.credentials import GUESSED, LOCKED_OUT, WRONG
+from organizations.credentials import FLOODED, GUESSED, LOCKED_OUT, WRONG
 from organizations.models import BindingFailureQuerySet
 
 _TITLES = {
@@ -170,6 +170,7 @@ _ADVICE = {
     NOT_CONFIGURED: " Set app ID, key and license of the organization, or of the platform.",
     WRONG: " Check both letter by letter; in the ID upper and lower case count.",
     LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
+    FLOODED: " Make a code in the admin and leave *Own code* empty: that one is taken at once.",
     GUESSED: " Wait as long, or give the dock its own MQTT account.",
     "code expired": " Issue a new code.",
     "code used up": " Issue a new code.",

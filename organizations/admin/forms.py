@@ -154,7 +154,7 @@ class BindingCodeForm(IssuingForm):
         max_length=64,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
         help_text="Leave empty to have one made. An own one needs 8 or more letters and digits; "
-        "hyphens and case do not count. A short or well-known word can be guessed.",
+        "hyphens and case do not count. Others can guess it, so it is refused while many wrong codes are tried.",
     )
     expires_at = forms.SplitDateTimeField(
         label="Expires at (UTC)",

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from organizations import credentials
-from organizations.models import BindingCode, BindingFailure
+from organizations.models import BindingCode, BindingFailure, BindingFailureQuerySet
 from organizations.typed import CODE_ALPHABET, digest_of, generate_code, normalise_code
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +61,48 @@ def test_a_lock_out_ends_though_our_clock_was_set_back(organization, minutes, lo
     now = timezone.now()
     credentials.check(attempts, now=now + timedelta(minutes=minutes))
     assert BindingFailure.objects.locked_out(now).exists() is locked
+
+
+# --- strong codes and others --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "is_strong"),
+    [
+        ("HARB-HARB-2345", False),
+        ("HarbourDock2024Pier7", False),
+        ("correct horse battery staple", False),
+        ("12345678901234567890", False),
+        ("1A1A1A1A1A1A1A1A1A1A1A1A", False),
+        ("K7Q2-X9F4-M3TV-8B5R-W6ZC-2H", True),
+        ("9f3b6c1e2d7a4f8b0c5e6a1d3b9f2c7e", True),
+        (None, True),
+    ],
+)
+def test_a_code_that_a_person_chose_is_strong_only_by_estimate(organization, code, is_strong):
+    assert BindingCode.objects.issue(organization=organization, code=code)[0].is_strong is is_strong
+
+
+def attempt(code, number):
+    return credentials.Credentials(f"INVENTED{number}", "12345678", code)
+
+
+def test_a_thousand_guesses_over_invented_numbers_and_then_the_right_code(
+    organization, other_organization, django_assert_num_queries
+):
+    now = timezone.now()
+    own, strong = (
+        BindingCode.objects.issue(organization=organization, code=code)[1] for code in ("HARB-HARB-2345", "")
+    )
+    other = BindingCode.objects.issue(organization=other_organization, code="HARB-HARB-2345")[1]
+    for start in range(0, 1000, 100):
+        wrong = [attempt(f"GUESS{number:05}", number) for number in range(start, start + 100)]
+        assert not any(verdict.code for verdict in credentials.check(wrong, now=now))
+    with django_assert_num_queries(4):
+        [refused, taken] = credentials.check([attempt(own, 2000), attempt(strong, 2001)], now=now)
+    assert (refused.code, refused.reason) == (None, credentials.FLOODED)
+    assert taken.code is not None
+    elsewhere = credentials.Credentials("INVENTED2002", "87654321", other)
+    assert credentials.check([elsewhere], now=now)[0].code is not None
+    later = now + BindingFailureQuerySet.WINDOW + timedelta(seconds=1)
+    assert credentials.check([attempt(own, 2003)], now=later)[0].code is not None

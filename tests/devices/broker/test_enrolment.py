@@ -303,25 +303,38 @@ def get(code, **fields):
     return json.loads(result.reply)["data"]["result"]
 
 
-def test_a_thousand_guesses_under_ever_new_numbers_and_then_the_right_code(code, grid_code):
+@pytest.fixture
+def own_code(organization):
+    """One that a person chose."""
+    return BindingCode.objects.issue(organization=organization, code="HARB-HARB-2345")[1]
+
+
+def test_wrong_codes_through_enrolment_lock_no_strong_code_out(code):
+    for number in range(10):
+        get(f"GUESS{number:05}", sn=SN)
+    assert get(code[1], sn=SN) == 0
+
+
+def test_a_thousand_guesses_under_ever_new_numbers_and_then_the_right_code(code, grid_code, own_code):
     for start in range(0, 1000, 100):
         guesses = [
             guess(f"GUESS{number:05}", sn=f"NEW{number}", tid=str(number)) for number in range(start, start + 100)
         ]
         assert {json.loads(result.reply)["data"]["result"] for result in handle(*guesses)} == {210230}
     assert BindingFailure.objects.count() == 20
-    assert get(code[1], sn="HONEST") != 0  # locked out: else each guess would count
-    assert get(code[1], sn="HONEST", prefix="") == 0  # with its own account
+    assert get(own_code, sn="HONEST") != 0  # locked out: else each guess would count
+    assert get(own_code, sn="HONEST", prefix="") == 0  # with its own account
+    assert get(code[1], sn="HONEST") == 0  # nobody guesses this one
     assert get(grid_code, sn="HONEST", organization_id="87654321") == 0  # of another organization
     [locked] = BindingFailure.objects.guessed(timezone.now())
     assert locked.organization_id == "12345678"
 
 
-def test_wrong_codes_through_enrolment_lock_out_no_dock_with_its_own_account(code):
+def test_wrong_codes_through_enrolment_lock_out_no_dock_with_its_own_account(own_code):
     for number in range(10):
         get(f"GUESS{number:05}", sn=SN)
-    assert get(code[1], sn=SN) != 0
-    assert get(code[1], sn=SN, prefix="") == 0
+    assert get(own_code, sn=SN) != 0
+    assert get(own_code, sn=SN, prefix="") == 0
     assert [row["by_enrolment"] for row in BindingFailure.objects.locked_out(timezone.now())] == [True]
 
 
