@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 from django.utils.crypto import salted_hmac
 
 from organizations import audit
@@ -18,6 +19,9 @@ KEPT = timedelta(days=30)
 LOCKED_OUT = "gateway locked out after too many wrong codes"
 GUESSED = "codes of this organization are locked out through enrolment after too many wrong ones"
 FLOODED = "own codes of this organization are refused while many wrong ones are tried"
+# Wrong codes from all gateways, however they come in, before a code that is not strong is refused: a broker without
+# access lists takes any serial number.
+LIMIT_IN_ALL = 100
 MOST_KEPT = 1000  # recent wrong codes that came through enrolment, for organizations that do not exist
 
 
@@ -62,7 +66,7 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     is_enrolment = any(attempt.by_enrolment for attempt in attempts)
     guessed = BindingFailure.objects.by_organization(now) if is_enrolment else Counter()
     weak = {organization_id for (organization_id, _), code in codes.items() if not code.is_strong}
-    flooded = BindingFailure.objects.flooded(weak, now) if weak else set()
+    flooded = flooded_organizations(weak, now) if weak else set()
     verdicts, failures = [], {}
     for attempt, key in zip(attempts, keys, strict=True):
         code, known = codes.get(key), wrong[attempt.gateway_sn, attempt.by_enrolment]
@@ -107,6 +111,14 @@ def _digest_of_pair(key: tuple[str, str], *, by_enrolment: bool) -> str:
     """Another one through enrolment: the same pair of the same gateway is then another row."""
     parts = [*key, "enrolment"] if by_enrolment else key
     return salted_hmac("organizations.BindingFailure", "\n".join(parts), algorithm="sha256").hexdigest()
+
+
+def flooded_organizations(organization_ids: Iterable[str], now: datetime) -> set[str]:
+    """Those of these organizations for which all gateways together tried too many wrong codes lately; one query."""
+    tried = BindingFailure.objects.recent(now).filter(organization_id_tried=OuterRef("organization_id"))
+    last = tried.order_by("-last_at").values("last_at")[LIMIT_IN_ALL - 1 : LIMIT_IN_ALL]
+    found = Organization.objects.filter(organization_id__in=set(organization_ids)).annotate(last=Subquery(last))
+    return set(found.exclude(last=None).values_list("organization_id", flat=True))
 
 
 def clear_lockouts(gateway_sns: Iterable[str], *, actor: Actor) -> int:

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
@@ -244,9 +244,6 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
     # Different wrong codes for one organization, from all gateways together that come through enrolment: anybody may
     # invent gateways there.
     ENROLMENT_LIMIT = 20
-    # The same from all gateways, however they come in, before a code that is not strong is refused: a broker without
-    # access lists takes any serial number.
-    LIMIT_IN_ALL = 100
     WINDOW = timedelta(minutes=10)
 
     def recent(self, now: datetime) -> Self:
@@ -263,15 +260,6 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
         counted = self.recent(now).filter(by_enrolment=True).order_by().values("organization_id_tried")
         pairs = counted.annotate(pairs=models.Count("pair_digest", distinct=True))
         return Counter(dict(pairs.values_list("organization_id_tried", "pairs")))
-
-    def flooded(self, organization_ids: Iterable[str], now: datetime) -> set[str]:
-        """Those of these organizations for which too many wrong codes were tried in all; one query."""
-        tried = self.recent(now).filter(organization_id_tried=models.OuterRef("organization_id"))
-        last = tried.order_by("-last_at").values("last_at")[self.LIMIT_IN_ALL - 1 : self.LIMIT_IN_ALL]
-        found = Organization.objects.filter(organization_id__in=set(organization_ids)).annotate(
-            last=models.Subquery(last)
-        )
-        return set(found.exclude(last=None).values_list("organization_id", flat=True))
 
     def guessed(self, now: datetime) -> models.QuerySet["Organization", Organization]:
         """The organizations whose codes are not taken through enrolment now, after too many wrong ones."""
@@ -308,7 +296,9 @@ class BindingFailure(models.Model):
         ]
         indexes = [
             models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
-            models.Index(fields=["organization_id_tried", "last_at"], name="binding_failure_tried"),  # `flooded`
+            models.Index(
+                fields=["organization_id_tried", "last_at"], name="binding_failure_tried"
+            ),  # credentials.flooded_organizations
         ]
 
     def __str__(self) -> str:
