@@ -296,9 +296,7 @@ class BindingFailure(models.Model):
         ]
         indexes = [
             models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
-            models.Index(
-                fields=["organization_id_tried", "last_at"], name="binding_failure_tried"
-            ),  # credentials.flooded_organizations
+            models.Index(fields=["organization_id_tried", "last_at"], name="binding_failure_tried"),  # flooded
         ]
 
     def __str__(self) -> str:
