@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import ItemsView
+from types import FrameType
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,6 +16,7 @@ from mqtt_bridge.timeouts import is_away
 
 API: Final = "/api/"
 RETRY_AFTER: Final = 5  # seconds
+SECRET: Final = re.compile("PASS|CODE|KEY|LICENSE|SECRET|TOKEN|PLAIN", flags=re.IGNORECASE)  # in a name
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -47,3 +50,19 @@ class Filter(SafeExceptionReporterFilter):
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, object]:
+        """The fields of a form, without those that hold a secret."""
+        shown = super().get_post_parameters(request)
+        return {name: self.cleansed_substitute if SECRET.search(name) else value for name, value in shown.items()}
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> ItemsView[str, object]:
+        """The variables of a function; none of any function while a form or body is handled.
+
+        Forms, serializers and the libraries between them keep copies of what was typed under all kinds of names.
+        """
+        has_body = request is not None and request.method not in ("GET", "HEAD", "OPTIONS")
+        shown = super().get_traceback_frame_variables(request, tb_frame)
+        return {
+            name: self.cleansed_substitute if has_body or SECRET.search(name) else value for name, value in shown
+        }.items()

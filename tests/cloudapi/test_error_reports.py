@@ -1,9 +1,15 @@
 """What Django's error page shows; with DEBUG anybody can see it."""
 
+import json
+import re
 import sys
 
+import pytest
 from django.views.debug import ExceptionReporter
 from django.views.decorators.debug import sensitive_post_parameters
+
+from organizations import audit, invitations
+from organizations.models import AuditEvent, Role
 
 
 @sensitive_post_parameters("password")
@@ -34,3 +40,53 @@ def test_page_shows_no_password_that_is_part_of_an_address(rf, settings):
     text = page(rf.post("/", {"username": "pilot"}))
     assert "CHANNEL_LAYERS" in text
     assert "can-ary" not in text
+
+
+CANARY = "".join(("can", "ary-2345"))
+CODE = {"organization": "12345678", "code": CANARY}
+FORM = {"name": "Harbour", "is_active": "on", "app_id": "1", "app_key": CANARY, "app_license": CANARY}
+
+
+@pytest.fixture
+def failing_audit(monkeypatch, settings):
+    def fail(_events):
+        raise RuntimeError("the audit fails")
+
+    monkeypatch.setattr(audit, "record", fail)
+    settings.DEBUG = True
+
+
+@pytest.mark.usefixtures("failing_audit")
+def test_report_shows_no_secret_of_the_admin_when_the_audit_fails(client, staff, organization):
+    client.force_login(staff)
+    client.raise_request_exception = False
+    add = "/admin/organizations/bindingcode/add/"
+    form_id = re.search(r'name="form_id" value="([^"]+)"', client.get(add).content.decode())
+    own = {"organization": organization.pk, "code": CANARY, "form_id": form_id[1] if form_id else ""}
+    change = f"/admin/organizations/organization/{organization.pk}/change/"
+    for page, form in ((add, own), (change, FORM)):
+        found = client.post(page, form)
+        assert (found.status_code, "the audit fails" in found.content.decode()) == (500, True), found.content
+        assert CANARY not in found.content.decode()
+
+
+@pytest.mark.usefixtures("failing_audit")
+def test_report_shows_no_secret_of_rest_when_the_audit_fails(client, staff, organization):
+    client.force_login(staff)
+    client.raise_request_exception = False
+    for path, body in (("binding-codes", CODE), ("organizations", FORM | {"organization_id": "1", "is_active": True})):
+        found = client.post(f"/api/v1/{path}/", json.dumps(body), content_type="application/json")
+        assert (found.status_code, "the audit fails" in found.content.decode()) == (500, True), found.content
+        assert CANARY not in found.content.decode()
+
+
+def test_report_shows_no_first_password_when_the_audit_fails(client, organization, monkeypatch, settings):
+    _, token = invitations.issue(
+        actor=audit.Actor(AuditEvent.Through.COMMAND), organization=organization, username="dora", role=Role.VIEWER
+    )
+    monkeypatch.setattr(audit, "record", lambda _events: 1 / 0)
+    settings.DEBUG = True
+    client.raise_request_exception = False
+    found = client.post(f"/welcome/{token}/", {"new_password1": CANARY, "new_password2": CANARY})
+    assert (found.status_code, "ZeroDivisionError" in found.content.decode()) == (500, True)
+    assert CANARY not in found.content.decode()
