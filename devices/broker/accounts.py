@@ -192,7 +192,8 @@ def with_access(accounts: Iterable[BrokerAccount]) -> list[tuple[BrokerAccount, 
     carried = defaultdict(set)
     keys = {row.device_id for row in rows if row.device_id is not None}
     if keys:
-        for pairing in Pairing.objects.filter(until=None, dock__in=keys).select_related("aircraft", "dock"):
+        open_now = Pairing.objects.filter(until=None, dock__in=keys).select_related("aircraft", "dock").order_by()
+        for pairing in open_now:
             if pairing.fits and pairing.aircraft.is_aircraft:
                 carried[pairing.dock_id].add(pairing.aircraft.sn)
     return [(row, _access(row, carried.get(row.device_id or 0, ()))) for row in rows]

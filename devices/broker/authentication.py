@@ -27,6 +27,10 @@ class Listener(StrEnum):
     INTERNAL = "internal"  # our own processes
 
 
+_LOOKED_AT: Final = (
+    "username", "kind", "digest", "salt", "iterations", "expires_at", "revoked_at", "last_connected_at", "device__sn",
+    "device__is_enabled", "device__claim", "organization__is_active",
+)  # fmt: skip
 _LISTENERS: Final = {Kind.DOCK: Listener.DOCKS, Kind.ENROLMENT: Listener.ENROLMENT, Kind.SERVER: Listener.INTERNAL}
 
 
@@ -56,7 +60,7 @@ def authenticate(client: Client) -> Admission | None:
     known = _of_settings(client.username, client.password)
     if known is not None:
         return Admission(known) if _LISTENERS[known.kind] == client.listener else None
-    row = BrokerAccount.objects.select_related("device", "organization").filter(username=client.username).first()
+    row = _row(client.username)
     digest = Digest(row.digest, row.salt, row.iterations) if row is not None else _nobodys()
     is_right = digest.matches(client.password)
     now = timezone.now()
@@ -75,7 +79,7 @@ def may(username: str, action: Action, topic: str) -> bool:
     known = _of_settings(username)
     if known is not None:
         return access.may(known, action, topic)
-    row = BrokerAccount.objects.select_related("device", "organization").filter(username=username).first()
+    row = _row(username)
     if row is None or row.why_unusable(timezone.now()):
         return False
     if row.device is None:
@@ -84,6 +88,12 @@ def may(username: str, action: Action, topic: str) -> bool:
         return True
     [(_, account)] = accounts.with_access([row])
     return bool(account.aircraft) and access.may(account, action, topic)
+
+
+def _row(username: str) -> BrokerAccount | None:
+    """An account with what is looked at here, and no order: that halves the time of the question."""
+    rows = BrokerAccount.objects.select_related("device", "organization").only(*_LOOKED_AT).order_by()
+    return next(iter(rows.filter(username=username)), None)
 
 
 def _of_settings(username: str, password: str | None = None) -> Account | None:

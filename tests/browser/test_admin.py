@@ -119,3 +119,21 @@ def test_a_new_api_key_is_copied_with_the_line_to_try_it(page, sign_in, alice):
     page.wait_for_selector("[data-copy=try] >> text=Copied")
     assert f"Authorization: Api-Key {key}" in pasted(page)
     assert too_wide(page, 1280, 390) == []
+
+
+@pytest.mark.usefixtures("organization")
+def test_a_docks_secret_is_asked_for_shown_saved_and_gone(page, sign_in, alice, dock, settings):
+    settings.MQTT_AUTH_SECRET, settings.DOCK_MQTT_URL = "s" * 50, "ssl://mqtt.example.org:8883"
+    sign_in(alice)
+    page.goto(f"/admin/devices/device/{dock.pk}/change/")
+    page.click("text=Give it its own account")
+    page.click("input[value='Issue and show']")
+    [secret] = re.findall(r"MQTT password\s+((?:[a-z]{5}\s*){6})", page.inner_text(".sheet"))
+    secret = re.sub(r"\s", "", secret)
+    with page.expect_download() as download:
+        page.click("text=Save as CSV")
+    assert f"DOCK0001,DOCK0001,{secret}," in download.value.path().read_text()
+    assert too_wide(page, 1280, 390) == []
+    page.click("text=Done")
+    page.wait_for_selector("#connection >> text=not used yet")
+    assert secret not in page.content()
