@@ -186,14 +186,15 @@ def follow_owners(device_keys: Collection[int]) -> None:
 def with_access(accounts: Iterable[BrokerAccount]) -> list[tuple[BrokerAccount, access.Account]]:
     """Each row with what the broker's rules are made from: the aircraft that the dock is paired with now. One query.
 
-    An aircraft of another owner, or a serial number that is a gateway's, is not the dock's, whatever the dock says.
+    An aircraft of another owner, or a serial number that is a gateway's or has an account of its own, is not the
+    dock's, whatever the dock says.
     """
     rows = list(accounts)
     carried = defaultdict(set)
     keys = {row.device_id for row in rows if row.device_id is not None}
     if keys:
-        open_now = Pairing.objects.filter(until=None, dock__in=keys).select_related("aircraft", "dock").order_by()
-        for pairing in open_now:
+        named = Pairing.objects.filter(until=None, dock__in=keys, aircraft__broker_accounts=None).order_by()
+        for pairing in named.select_related("aircraft", "dock"):
             if pairing.fits and pairing.aircraft.is_aircraft:
                 carried[pairing.dock_id].add(pairing.aircraft.sn)
     return [(row, _access(row, carried.get(row.device_id or 0, ()))) for row in rows]

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
@@ -124,8 +125,13 @@ def contents(found: Mapping[str, Wanted]) -> Contents:
     """The same as a broker shows it."""
     roles: dict[str, frozenset[Acl]] = {}
     for one in found.values():
-        roles.setdefault(one.role, acls(rules(one.account)))
+        roles.setdefault(one.role, _lines(one.account))
     return Contents({name: one.user for name, one in found.items()}, roles, dict(DEFAULTS))
+
+
+@lru_cache(maxsize=20_000)  # a change concerns one of many docks
+def _lines(account: Account) -> frozenset[Acl]:
+    return acls(rules(account))
 
 
 def complete_file(broker: Broker, found: Mapping[str, Wanted]) -> dict[str, Any]:

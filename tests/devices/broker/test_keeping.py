@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices.broker import accounts, comparison, wanted
 from devices.broker.keeping import ConnectionLog, Keeper
-from devices.models import BrokerAccount, Pairing
+from devices.models import BrokerAccount, Device, Pairing
 from mqtt_bridge.line.connection import BrokerUnavailableError
 from mqtt_bridge.line.dynamic_security import DEFAULTS, ControlTopic
 from mqtt_bridge.protocol.access import Kind
@@ -134,6 +134,20 @@ def test_aircraft_of_another_owner_is_not_the_docks_whatever_it_says(
     keeper.look()
     with connect(broker, "DOCK0001", secret) as client:
         assert not client.publish("thing/product/DRONE0002/osd")
+
+
+def test_new_dock_with_an_account_is_not_another_docks_aircraft_whatever_that_says(
+    broker, keeper, dock, actor, organization
+):
+    _, secret = accounts.issue(device=dock, actor=actor)
+    new = Device.objects.create(sn="DOCK0002", organization=organization)
+    accounts.issue(device=new, actor=actor)
+    Device.objects.filter(pk=new.pk).update(gateway=dock)
+    now = timezone.now()
+    Pairing.objects.create(dock=dock, aircraft=new, since=now, changed_at=now, witness=Pairing.Witness.DOCK)
+    keeper.look()
+    with connect(broker, "DOCK0001", secret) as client:
+        assert not client.publish("thing/product/DOCK0002/osd")
 
 
 @pytest.mark.parametrize("end", ["revoke", "expire", "disable", "delete"])
