@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 from tests.deploy.engine import Engine, EngineError
-from tests.stack import ROOT
 
 PROGRAM = """#!{python}
 import json, os, socket, sys
@@ -28,12 +27,13 @@ SUPERUSER = {"DJANGO_SUPERUSER_USERNAME": "admin", "DJANGO_SUPERUSER_PASSWORD": 
 class Docker:
     """One engine for each folder that a command comes from, made when the folder has what a first start makes.
 
-    `lean` starts only what a command itself needs: database, Redis and the one-shot services. The proxy never starts:
+    `lean` starts only what a command itself needs: database, Redis and migrations. The proxy never starts:
     it would ask Let's Encrypt for a certificate.
     """
 
-    def __init__(self, folder, *, lean):
+    def __init__(self, folder, *, lean, tables):
         self.folder, self.lean, self.engines = folder, lean, {}
+        self.tables = tables  # what the first machine's database starts from
         self.bin = folder / "bin"
         self.bin.mkdir(parents=True)
         address = str(folder / "docker.socket")
@@ -70,7 +70,8 @@ class Docker:
 
     def engine(self, folder):
         if folder not in self.engines:
-            self.engines[folder] = Engine(folder / "deploy", self.folder / f"scratch-{len(self.engines)}")
+            scratch = self.folder / f"scratch-{len(self.engines)}"
+            self.engines[folder] = Engine(folder / "deploy", scratch, None if self.engines else self.tables)
         return self.engines[folder]
 
     def build(self, _engine, _rest):
@@ -79,7 +80,7 @@ class Docker:
     def up(self, engine, rest):
         names = [name for name in rest if not name.startswith("--")]
         everything = [name for name in engine.services if name != "proxy"]
-        engine.up(*(names or (["postgres", "redis", "migrate", "broker-init"] if self.lean else everything)))
+        engine.up(*(names or (["postgres", "redis", "migrate"] if self.lean else everything)))
 
     def exec(self, engine, rest):
         service, *command = [word for word in rest if word != "-T"] if rest[0] == "-T" else rest
@@ -128,6 +129,3 @@ class Docker:
         self.listener.close()
         for engine in self.engines.values():
             engine.close()
-
-
-__all__ = ["ROOT", "Docker"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.deploy.docker import Docker
 from tests.deploy.engine import copy_of_deploy
@@ -18,13 +19,11 @@ PAGE = (ROOT / "docs/operations.md").read_text()
 BLOCK = re.compile(r"^## ([^\n]+)$|<!-- (run|check)(?:: ([a-z ]+))? -->\n```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 FULL = bool(os.environ.get("FAULT_FULL"))
 ORGANIZATION = """
+from django.contrib.auth import get_user_model
 from organizations.models import BindingCode, Organization
-organization, _ = Organization.objects.get_or_create(
-    organization_id="12345678", defaults={"name": "Harbour", "app_key": "an app key"}
-)
-print(BindingCode.objects.issue(organization=organization)[1])
+organization = Organization.objects.create(organization_id="12345678", name="Harbour", app_key="an app key")
+print(get_user_model().objects.get().is_superuser, BindingCode.objects.issue(organization=organization)[1])
 """
-APP_KEY = "from organizations.models import Organization; print(Organization.objects.get().app_key)"
 DEVICES = "from devices.models import Device; print(*Device.objects.exclude(organization=None).values_list('sn'))"
 
 
@@ -42,8 +41,8 @@ BLOCKS = blocks()
 
 
 @pytest.fixture(scope="module")
-def docker(tmp_path_factory):
-    docker = Docker(tmp_path_factory.mktemp("docker"), lean=not FULL)
+def docker(tmp_path_factory, tables):
+    docker = Docker(tmp_path_factory.mktemp("docker"), lean=not FULL, tables=tables)
     try:
         yield docker
     finally:
@@ -81,44 +80,44 @@ def test_every_block_of_commands_is_known_to_a_test():
     assert shown == ["", "certificates", "", "", "on another machine", "", "", ""]
 
 
-def test_a_first_start_makes_a_platform_user(docker, machine):
-    engine = docker.engine(machine)
-    script = "from django.contrib.auth import get_user_model; print(get_user_model().objects.get().is_superuser)"
-    assert shell(engine, script) == "True"
+@pytest.fixture(scope="module")
+def code(docker, machine):
+    """The binding code of an organization with a secret."""
+    is_superuser, code = shell(docker.engine(machine), ORGANIZATION).split()
+    assert is_superuser == "True"  # who was made by the first start
+    return code
 
 
+def app_key(engine):
+    """The organization's secret, opened by the first key of the machine."""
+    env = os.environ | engine.tools
+    command = ["psql", "--username", "dock_cloud", "--tuples-only", "--no-align", "dock_cloud", "--command"]
+    token = subprocess.check_output([*command, "SELECT app_key FROM organizations_organization"], env=env, text=True)
+    first = (engine.folder / "secrets/field_encryption_keys").read_text().split(",")[0]
+    return Fernet(first).decrypt(token.strip()).decode()
+
+
+@pytest.mark.usefixtures("code")
 def test_a_backup_is_restored_on_another_machine_and_can_be_decrypted(docker, machine, tmp_path):
-    shell(docker.engine(machine), ORGANIZATION)
     sh(docker, machine, "Backup")
     copy_of_deploy(tmp_path / "deploy")
     shutil.copytree(machine / "backup", tmp_path / "backup")
     said = sh(docker, tmp_path, "Restore", "on another machine")
     assert "organizations.Organization.app_key: 0 encrypted_again, 1 current, 0 lost" in said
     other = docker.engine(tmp_path)
-    assert shell(other, APP_KEY) == "an app key"
+    assert app_key(other) == "an app key"
     if FULL:
         assert other.run("mqtt-acl", ["python", "manage.py", "mqtt_acl", "--check"])[0] == 0
     other.stop()
 
 
-def test_a_backup_without_its_keys_is_of_no_use(docker, machine):
-    engine = docker.engine(machine)
-    shell(engine, ORGANIZATION)
-    keys = machine / "deploy/secrets/field_encryption_keys"
-    before = keys.read_text()
-    keys.write_text("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
-    code, said = engine.run("web", ["python", "manage.py", "rotate_encryption_keys"])
-    keys.write_text(before)
-    assert (code, "1 values: no key of FIELD_ENCRYPTION_KEYS decrypts them" in said) == (1, True), said
-
-
+@pytest.mark.usefixtures("code")
 def test_keys_are_changed_and_the_old_one_is_not_needed(docker, machine):
-    shell(docker.engine(machine), ORGANIZATION)
     keys = machine / "deploy/secrets/field_encryption_keys"
     before = keys.read_text()
     assert "app_key: 1 encrypted_again" in sh(docker, machine, "Change keys")
     assert before not in keys.read_text()
-    assert shell(docker.engine(machine), APP_KEY) == "an app key"
+    assert app_key(docker.engine(machine)) == "an app key"
 
 
 def test_upgrading_leaves_a_server_that_works(docker, machine):
@@ -135,10 +134,9 @@ def test_a_certificate_of_a_public_authority_takes_the_place_of_ours(docker, mac
 
 
 @pytest.mark.skipif(not FULL, reason="starts every process: FAULT_FULL=1")
-def test_a_simulated_dock_takes_the_first_steps(docker, machine):
+def test_a_simulated_dock_takes_the_first_steps(docker, machine, code):
     engine = docker.engine(machine)
     docker.up(engine, [])
-    code = shell(engine, ORGANIZATION)
     [(_, _, commands)] = BLOCKS["The first dock"]
     env = docker.environment() | {"ORGANIZATION": "12345678", "CODE": code}
     dock = subprocess.Popen(["bash", "-euc", commands], cwd=machine, env=env, start_new_session=True)

@@ -24,9 +24,9 @@ from tests.stack import wait_for
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
+def engine(tmp_path_factory, tables):
     folder = tmp_path_factory.mktemp("deploy")
-    engine = Engine(first_start(folder / "deploy"), folder / "scratch")
+    engine = Engine(first_start(folder / "deploy"), folder / "scratch", tables)
     try:
         began = time.monotonic()
         engine.up()
