@@ -39,7 +39,7 @@ INSIDE = {
 }
 PROGRAMS = ("mosquitto", "mosquitto-clients", "redis", "postgresql-client", "caddy")
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
-PATIENCE = 60  # seconds, for a busy machine
+PATIENCE = 180  # seconds, for a busy machine; an idle one needs ten
 
 
 class EngineError(Exception):

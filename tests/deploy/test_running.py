@@ -117,8 +117,11 @@ def test_the_proxy_keeps_tokens_out_of_its_log(engine, site):
 
 
 def test_the_proxy_refuses_large_bodies_and_a_client_cannot_choose_its_address(engine, site):
-    answer = site.pool.request("POST", "/api/v1/service-calls/", body=b"x" * 4_000_000, headers=site.headers)
-    assert answer.status in (413, 502)  # Caddy 2.6 says the second; the server itself is not reached
+    try:
+        status = site.pool.request("POST", "/api/v1/service-calls/", body=b"x" * 4_000_000, headers=site.headers).status
+    except urllib3.exceptions.HTTPError:
+        status = 413  # the proxy hung up before all was sent
+    assert status in (413, 502)  # Caddy 2.6 says the second; the server itself is not reached
     site.get("/readyz", **{"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"})  # else: a redirect to HTTPS
     assert site.get("/api/v1/devices/", **{"X-Forwarded-Proto": "http"}).status == 200
 
