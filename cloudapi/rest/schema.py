@@ -135,6 +135,7 @@ class Schema(AutoSchema):
             answers["304"] = {"description": "As you have it.", "headers": {"ETag": _ref("headers", "ETag")}}
         codes = [400, 401, 404, 406, 429]
         codes += [403, 409] if self.method not in SAFE_METHODS else []
+        codes += [403] if getattr(self.view, "view_role", "viewer") != "viewer" else []  # to read needs more
         codes += [413, 415] if "requestBody" in operation else []
         codes += [412] if self._is_conditional() else []
         codes += [422, 503] if self._is_repeatable() else []
