@@ -29,8 +29,9 @@ pytestmark = pytest.mark.fault
 SECONDS = 60.0 * float(os.environ.get("SOAK_MINUTES", size(0.3, 20)))
 PAUSE = size((1.0, 3.0), (20.0, 60.0))  # seconds between two faults
 GRACE = size(120.0, 60.0)  # seconds after the last fault, until all must be well
-DOCKS = 20
-RATE = size(20.0, 50.0)  # requests per second
+DOCKS = size(20, 100)
+# Requests per second. A dock that repeats what waited through a fault must stay below its 50 tokens a second.
+RATE = size(10.0, 50.0)
 COMMANDED_EVERY = 0.5  # seconds
 SETTLED = 120.0  # seconds: a process that is younger is not judged by its memory
 MOST_GROWTH = 1.25  # of memory, from the second quarter of a process's life to the last
