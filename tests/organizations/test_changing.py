@@ -7,7 +7,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from devices.models import Device, ServiceCall, ServiceCallBatch
+from devices.models import BrokerAccount, Device, ServiceCall, ServiceCallBatch
 from licenses.models import UnlockLicense
 from mqtt_bridge.bulk import insert_many
 from organizations import codes
@@ -22,6 +22,7 @@ TEXTS = {
     Organization: "name",
     BindingCode: "label",
     Device: "callsign",
+    BrokerAccount: "label",
     ServiceCallBatch: "note",
     ServiceCall: "note",
     UnlockLicense: "note",
