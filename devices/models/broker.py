@@ -71,7 +71,7 @@ class BrokerAccountQuerySet(ChangingQuerySet["BrokerAccount"]):
         return self.select_for_update(no_key=True, of=("self",)).select_related("device", "organization").order_by("pk")
 
 
-class BrokerAccount(IssuedModel, ChangingModel):
+class BrokerAccount(ChangingModel, IssuedModel):
     """One user name and one secret of the broker. The secret is not stored.
 
     A dock has one, and two while its secret is rotated: Mosquitto knows one password per user name. What each may
