@@ -29,7 +29,7 @@ demo: python
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: setup
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 packages: python
 	@$(PROVIDE) --packages requirements-dev.txt

@@ -1,4 +1,4 @@
-"""A pytest plugin for runs on several workers: how many workers there are, and which tests take turns.
+"""A pytest plugin for runs on several workers: how many there are, what they begin with, and which tests take turns.
 
 Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, those of what
 seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and
@@ -13,6 +13,27 @@ import pytest
 
 TWICE = ("tests/field/", "tests/fault/")  # on PostgreSQL and on SQLite
 SQLITE = re.compile(r"[\[-]sqlite[]-]")
+# Each of these takes a worker a good part of a minute. Begun last, it would run alone while the others have nothing left.
+LONG = (
+    "tests/browser/test_commands_end_to_end.py",
+    "tests/browser/test_license_map.py",
+    "tests/cloudapi/embedded/test_demo_ends.py",
+    "tests/cloudapi/embedded/test_demo_live.py",
+    "tests/cloudapi/rest/test_contract.py",
+    "tests/cloudapi/test_admin_pages.py",
+    "tests/cloudapi/test_celery.py",
+    "tests/devices/admin/test_devices.py",
+    "tests/devices/test_consumers.py",
+    "tests/devices/test_pairing.py",
+    "tests/fault/test_database.py",
+    "tests/fault/test_live.py",
+    "tests/fault/test_poison.py",
+    "tests/fault/test_soak.py",
+    "tests/fault/test_worker.py",
+    "tests/licenses/admin/test_licenses.py",
+    "tests/organizations/test_changing.py",
+    "tests/test_adding_a_service.py",
+)
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 
 
@@ -38,8 +59,11 @@ def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has its turn another time."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or os.environ.get("FAULT_FULL") == "1":
+    """Begin with the longest files, and leave out what has its turn another time."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    if os.environ.get("FAULT_FULL") == "1":
         return
     seed = config.getoption("randomly_seed", 0)
     waiting = {item for item in items if not has_its_turn(item.nodeid, turns_of(item), seed)}
