@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from graphlib import TopologicalSorter
 
 import grimp
@@ -17,7 +18,11 @@ MODULES = [
     for path in sorted((ROOT / app).rglob("*.py"))
     if path.name != "__init__.py" and "migrations" not in path.parts
 ]
-TREES = [ast.parse(path.read_text()) for path in MODULES]
+
+
+@cache  # not at import: every worker imports this module
+def trees():
+    return [ast.parse(path.read_text()) for path in MODULES]
 
 
 def functions(tree):
@@ -53,7 +58,7 @@ def test_a_folder_holds_15_modules_at_most(report):
 def test_few_private_functions_are_called_once(report):
     """A short one that is called once belongs into its caller."""
     private, once = 0, 0
-    for tree in TREES:
+    for tree in trees():
         names = {one.name for one in functions(tree) if one.name.startswith("_") and not one.name.startswith("__")}
         nodes = list(ast.walk(tree))
         called = [node.func for node in nodes if isinstance(node, ast.Call)]
@@ -66,7 +71,7 @@ def test_few_private_functions_are_called_once(report):
 
 
 def test_few_signatures_say_any(report):
-    found = [one for tree in TREES for one in functions(tree)]
+    found = [one for tree in trees() for one in functions(tree)]
     vague = sum(map(has_any, found))
     report(f"signatures with Any: {vague} of {len(found)}")
     assert vague < 0.12 * len(found)

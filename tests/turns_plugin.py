@@ -13,7 +13,7 @@ import pytest
 
 TWICE = ("tests/field/", "tests/fault/")  # on PostgreSQL and on SQLite
 SQLITE = re.compile(r"[\[-]sqlite[]-]")
-# Each of these takes a worker a good part of a minute. Begun last, it would run alone while the others have nothing left.
+# Each takes a worker a good part of a minute. Begun last, it would run on while the others have nothing left.
 LONG = (
     "tests/browser/test_commands_end_to_end.py",
     "tests/browser/test_license_map.py",
