@@ -4,8 +4,9 @@ from functools import cache
 
 import pytest
 from django.contrib import admin
-from django.test import Client
-from django.urls import reverse
+from django.core.exceptions import BadRequest
+from django.test import Client, RequestFactory
+from django.urls import resolve, reverse
 
 from organizations.models import Organization
 from organizations.tenancy import restrict
@@ -82,13 +83,17 @@ def test_every_filter_value_works(visit, model):
                 assert visit("staff", address(model, "changelist") + choice["query_string"]).status_code == 200
 
 
-@pytest.mark.turns(2)
 @each_model
-def test_nul_in_a_query_string_is_a_bad_request(visit, model):
+def test_nul_in_a_query_string_is_a_bad_request(visit, staff, model):
+    assert visit("staff", address(model, "changelist"), {"q": "A\0"}).status_code == 400
+    # The rest without the middleware, which costs more than the refusal.
     fields = [field.name for field in model._meta.get_fields() if field.concrete]
     for name in ("q", "o", "p", "e", "_changelist_filters", "\0", "tid", "method", "firmware", "channel", *fields):
         for page in ("changelist", "add"):
-            assert visit("staff", address(model, page), {name: "A\0"}).status_code == 400, (name, page)
+            request = RequestFactory().get(address(model, page), {name: "A\0"})
+            request.user = staff
+            with pytest.raises(BadRequest):
+                resolve(request.path).func(request)
 
 
 def test_nul_in_the_query_string_of_autocomplete_is_a_bad_request(visit):
