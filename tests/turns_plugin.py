@@ -31,7 +31,6 @@ LONG = (
     "tests/fault/test_soak.py",
     "tests/fault/test_worker.py",
     "tests/licenses/admin/test_licenses.py",
-    "tests/organizations/test_changing.py",
     "tests/test_adding_a_service.py",
 )
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
