@@ -7,19 +7,26 @@ import subprocess
 import sys
 import textwrap
 
-from tests.stack import ROOT
+import psycopg
+import pytest
+
+from tests.stack import ROOT, run_server
 
 PAGE = (ROOT / "docs/adding-a-service.md").read_text()
 # `<!-- new file: PATH -->` and the block that follows
 BLOCK = re.compile(r"<!-- (new file|row|import): (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 
 
-def test_what_the_page_says_adds_a_service(tmp_path):
+@pytest.mark.turns(2)
+def test_what_the_page_says_adds_a_service(tmp_path, migrated):
     copy = tmp_path / "copy"
-    for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines():
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+    files = [ROOT / name for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()]
+    compiled = [path for folder in {file.parent for file in files} for path in folder.glob("__pycache__/*.pyc")]
+    for file in (*files, *compiled):
+        if file.is_file():
+            place = copy / file.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, place)  # with its time, by which Python knows that what is compiled is still right
     blocks = BLOCK.findall(PAGE)
     assert [kind for kind, _, _ in blocks] == ["new file", "row", "import", "new file"]
     for kind, path, text in blocks:
@@ -36,9 +43,13 @@ def test_what_the_page_says_adds_a_service(tmp_path):
                 file.write_text(f"{before}{text}from mqtt_bridge.protocol.redaction{after}")
     (copy / ".cache").symlink_to(ROOT / ".cache")
     (copy / ".venv").symlink_to(ROOT / ".venv")
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", "tests/devices/calls/test_device_reboot.py"]
-    # Without DATABASE_URL it starts another PostgreSQL: both runs name their test database alike.
-    env = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "DATABASE_URL"))}
+    # A database that has its tables already, under the name that pytest-django makes of the address.
+    server, template = run_server().rsplit("/", 1)[0], migrated("postgresql").url.rsplit("/", 1)[1]
+    with psycopg.connect(run_server(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "test_added_service" TEMPLATE "{template}"')
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "--reuse-db", "tests/devices/calls/test_device_reboot.py"]
+    env = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    env["DATABASE_URL"] = f"{server}/added_service"
     run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     assert "6 passed" in run.stdout
