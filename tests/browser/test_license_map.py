@@ -127,7 +127,7 @@ def test_odd_licenses_do_no_harm(show, alice, seven):
     picture(page, "antimeridian")
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 def test_ten_thousand_licenses_are_shown(show, alice, seven, organization):
     rows = [
         UnlockLicense(

@@ -185,6 +185,7 @@ def test_new_owner_never_hears_or_sees_calls_of_the_former_one(web, staff, charl
         assert new.within(1.0) == everything.within(0) == []
 
 
+@pytest.mark.turns(3)
 def test_a_socket_that_was_idle_for_longer_than_any_timeout_still_receives(web, alice, dock, path):
     call = make_call(dock)
     with web.socket(path, alice) as socket:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fault
 
 CONTROL = [poison for poison in POISON if poison.channel is not Channel.OSD]
 ROUNDS = size(1, 5)
-GOOD = size(4, 10)  # good messages to each hostile one
+GOOD = size(2, 10)  # good messages to each hostile one
 JOURNAL = """SELECT (SELECT count(*) FROM mqtt_bridge_exchange),
  (SELECT coalesce(sum(count), 0) FROM mqtt_bridge_passingevent)"""
 

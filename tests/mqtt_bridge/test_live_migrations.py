@@ -45,6 +45,7 @@ def valid():
         return [row[0] for row in cursor.fetchall()]
 
 
+@pytest.mark.turns(3)
 def test_an_index_is_built_while_others_write():
     operation = Operation()
     with transaction.atomic():

@@ -14,7 +14,7 @@ from tests.stack import ROOT
 
 
 def test_a_signal_ends_it_with_0_at_each_moment_and_it_leaves_no_process(tmp_path):
-    moments = sorted(random.sample(range(len(MOMENTS)), 5))
+    moments = sorted(random.sample(range(len(MOMENTS)), 3))
     command = [sys.executable, "-W", "error::ResourceWarning", "-m", "tests.cloudapi.embedded.demo_moments", tmp_path]
     command += map(str, moments)
     ended = subprocess.run(command, cwd=ROOT, env=demo_environment(), capture_output=True, text=True, check=True)

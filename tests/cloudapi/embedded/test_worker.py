@@ -68,6 +68,7 @@ def run(stack, script):
     return stack.manage("shell", "-v0", "-c", PRELUDE + script).splitlines()
 
 
+@pytest.mark.turns(2)
 def test_commands_go_out_while_the_worker_runs_and_are_refused_else(stack):
     stack.start_bridge()
     with stack.fleet(aircraft_on=True) as (fleet, loop):
@@ -77,6 +78,7 @@ def test_commands_go_out_while_the_worker_runs_and_are_refused_else(stack):
     assert lines == ["unavailable", "succeeded", "succeeded", "unavailable", "['MainThread']"]
 
 
+@pytest.mark.turns(2)
 def test_no_redis_is_used_even_if_there_is_one(stack):
     stack.env["REDIS_URL"] = "redis://127.0.0.1:1"
     assert run(stack, TO_A_DOCK_THAT_IS_NOT_THERE) == ["expired"]

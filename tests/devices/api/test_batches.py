@@ -147,6 +147,7 @@ def test_data_that_no_dock_could_be_given_starts_nothing(dock, operator):
     assert not ServiceCallBatch.objects.exists()
 
 
+@pytest.mark.turns(2)
 def test_a_thousand_docks_cost_as_many_queries_as_one(organization, alice):
     client = client_of(alice)
     first, *rest = add_docks(organization, 1001)

@@ -73,6 +73,7 @@ def test_summary_counts_what_matters() -> None:
     assert ledger.summary() == "1 requests, 1 unanswered, 0 answered differently, 2 complaints"
 
 
+@pytest.mark.turns(3)
 def test_twenty_thousand_requests_cost_less_than_40_megabytes() -> None:
     ledger = Ledger()
     tracemalloc.start()
