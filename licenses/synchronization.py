@@ -13,6 +13,10 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
 
 RETRY_AFTER = timedelta(hours=1)  # a dock that did not answer is not asked again before
+# What changes each inventory. A bridge that is killed between the dock's answer and the question that follows it never
+# asks that, so the next list is due at once, for a week.
+CHANGES = {Inventory.AIRCRAFT: (methods.SWITCH, methods.UPDATE), Inventory.DOCK: (methods.UPDATE,)}
+CHANGED_WITHIN = timedelta(days=7)
 
 
 def synchronize(*, now: datetime | None = None) -> int:
@@ -38,20 +42,29 @@ def synchronize(*, now: datetime | None = None) -> int:
 
 
 def due(domain: Inventory, now: datetime) -> QuerySet[Device]:
-    """Docks whose list of this inventory is older than their organization wants, the most urgent first."""
+    """Docks whose list of this inventory is too old for their organization, or older than a change; oldest first."""
     subject = methods.METHODS[methods.LIST].subject({"device_model_domain": int(domain)})
     lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
     attempts = ServiceCall.objects.filter(
         device=OuterRef("pk"), organization=OuterRef("organization"), subject=subject, created__gt=now - RETRY_AFTER
     )
+    # It may be on its way for a moment.
+    changes = ServiceCall.objects.filter(
+        device=OuterRef("pk"),
+        organization=OuterRef("organization"),
+        method__in=CHANGES[domain],
+        status=ServiceCall.Status.SUCCEEDED,
+        created__gt=now - CHANGED_WITHIN,
+        closed__lte=now - timedelta(minutes=1),
+    )
+    unread = changes.filter(closed__gt=OuterRef("read_at"))
     # Organizations without hours want no schedule.
     hours = Organization.objects.exclude(license_sync_hours=None).values_list("license_sync_hours", flat=True)
-    is_due = Q(pk__in=[])
+    is_due = Q(is_unread=True)
     for each in set(hours):
         is_old = Q(read_at=None) | Q(read_at__lte=now - timedelta(hours=each or 0))
         is_due |= Q(organization__license_sync_hours=each) & is_old
     docks = Device.objects.docks().filter(is_enabled=True, organization__is_active=True, state__online=True)
-    found = docks.annotate(
-        read_at=Subquery(lists.order_by("-asked_at").values("asked_at")[:1]), tried=Exists(attempts)
-    ).filter(is_due, tried=False)
+    found = docks.annotate(read_at=Subquery(lists.order_by("-asked_at").values("asked_at")[:1]))
+    found = found.annotate(is_unread=Exists(unread), tried=Exists(attempts)).filter(is_due, tried=False)
     return found.order_by(F("read_at").asc(nulls_first=True), "pk")

@@ -43,13 +43,13 @@ class Load:
         self._sending = asyncio.run_coroutine_threadsafe(self._send_forever(), self.loop)
 
     def finish(self, *, at_least, grace):
-        """Stop when `at_least` requests are sent; wait for the missing answers, at most `grace` seconds."""
+        """Stop when `at_least` requests are sent; wait for answers, until none comes for `grace` seconds."""
         if self._is_over:
             return
         self._at_least = at_least
         self._is_over = True
         self._sending.result(timeout=at_least / self.rate + 120)
-        asyncio.run_coroutine_threadsafe(self.collect(grace), self.loop).result(timeout=grace + 60)
+        asyncio.run_coroutine_threadsafe(self.collect(grace), self.loop).result(timeout=grace + 600)
 
     async def _send_forever(self):
         start = time.monotonic()
@@ -70,8 +70,10 @@ class Load:
         task.add_done_callback(self._open.discard)
 
     async def collect(self, grace):
-        """Wait for the missing answers, at most `grace` seconds."""
-        if self._open:
+        """Wait for the missing answers, until none has come for `grace` seconds: a machine may be slow."""
+        before = None
+        while self._open and len(self._open) != before:
+            before = len(self._open)
             await asyncio.wait(self._open, timeout=grace)
         for task in self._open:
             task.cancel()

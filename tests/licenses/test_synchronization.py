@@ -9,6 +9,7 @@ from devices.models import Device, DeviceState, ServiceCall
 from licenses.models import LicenseList
 from licenses.synchronization import RETRY_AFTER, synchronize
 from organizations.models import AuditEvent, Organization
+from tests.devices.calls.cases import make_call
 from tests.devices.calls.test_service_calls import _bridge, close_overdue, fleet  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +24,9 @@ def read(dock, domain, *, hours_ago):
 
 def asked():
     """Which inventories of which docks are being read."""
-    return {(call.device.sn, call.data["device_model_domain"]) for call in ServiceCall.objects.select_related("device")}
+    return {
+        (call.device.sn, call.data.get("device_model_domain")) for call in ServiceCall.objects.select_related("device")
+    }
 
 
 def test_both_lists_of_a_dock_that_was_never_read_are_read(dock, aircraft):
@@ -46,6 +49,33 @@ def test_organization_may_want_it_oftener_or_never(dock, organization):
     assert synchronize() == 0
     Organization.objects.update(license_sync_hours=2)
     assert synchronize() == 2
+
+
+@pytest.mark.parametrize(("method", "inventories"), [("unlock_license_switch", {0}), ("unlock_license_update", {0, 3})])
+def test_list_that_nobody_asked_for_after_a_change_is_read_within_a_minute(dock, organization, method, inventories):
+    """The bridge was killed after it stored the dock's answer, and before it asked what follows."""
+    Organization.objects.update(license_sync_hours=None)
+    read(dock, 0, hours_ago=2)
+    read(dock, 3, hours_ago=2)
+    call = make_call(dock, method=method, data={}, status="succeeded", closed=NOW() - timedelta(seconds=50))
+    assert synchronize() == 0
+    call.closed -= timedelta(seconds=20)
+    call.save()
+    assert synchronize() == len(inventories)
+    assert asked() == {(dock.sn, domain) for domain in inventories}
+    for domain in inventories:
+        read(dock, domain, hours_ago=0)
+    ServiceCall.objects.exclude(pk=call.pk).delete()
+    assert synchronize() == 0
+
+
+@pytest.mark.parametrize("end", [{"status": "failed"}, {"created": NOW() - timedelta(days=8)}])
+def test_change_that_failed_or_is_long_ago_wants_no_list(dock, end):
+    read(dock, 0, hours_ago=2)
+    read(dock, 3, hours_ago=2)
+    closed = NOW() - timedelta(hours=1)
+    make_call(dock, **{"method": "unlock_license_switch", "status": "succeeded", "closed": closed} | end)
+    assert synchronize() == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Who connects to the broker with what, in the admin: lists, a dock's page, sheets, and who may do what."""
 
 import base64
+import csv
+import io
 import re
 from datetime import timedelta
 
@@ -230,6 +232,18 @@ def test_list_and_export_name_no_secret_and_no_digest(alice, organization):
         for row in BrokerAccount.objects.all():
             assert row.digest not in text
             assert row.salt not in text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_no_cell_of_the_export_is_a_formula(alice, dock, name):
+    Device.objects.filter(pk=dock.pk).update(callsign=name)
+    text = signed_in(alice).get(f"{LIST}export.csv").getvalue().decode("utf-8-sig")
+    [row] = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["dock"], row["callsign"]) == (dock.sn, f"'{name}")
+
+
+def test_export_with_a_filter_that_does_not_exist_is_a_bad_request(alice, dock):
+    assert signed_in(alice).get(f"{LIST}export.csv", {"nonsense": "1"}).status_code == 400
 
 
 def test_list_costs_a_constant_number_of_queries(alice, organization):
