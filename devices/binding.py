@@ -47,6 +47,7 @@ class BindResult(NamedTuple):
     err_code: int
     reason: str = ""
     organization_id: int | None = None
+    begun: int = 0  # pairings that the gateway's requests began; with the first device of the first of them
 
 
 class Finding(NamedTuple):
@@ -137,6 +138,8 @@ def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]
     results = [[decision.judge(entry) for entry in of_request] for of_request in entries]
     decision.pair()
     decision.write()
+    for request, of_request in zip(requests, results, strict=True):
+        of_request[0] = of_request[0]._replace(begun=decision.begun.pop(request.gateway_sn, 0))
     return results
 
 
@@ -182,6 +185,7 @@ class _Decision:
         for entry in entries:
             self.named[entry.gateway_sn].add(entry.wanted.sn)
         self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
+        self.begun: dict[str, int] = {}  # by the gateway's SN: pairings
         self.used: dict[int, BindingCode] = {}
         self.touched: dict[str, Device] = {}
         self.gateways: dict[str, Device] = {}  # those that bound themselves, with an account of their own
@@ -321,9 +325,11 @@ class _Decision:
         for gateway in gateways:
             bound = self.aircraft[gateway.sn]
             refused = self.named[gateway.sn] - bound.keys()
+            before = self.pairings.begun
             self.pairings.apply(
                 Testimony(gateway.sn, Pairing.Witness.BIND, self.now, bound, linked=True, refused=refused)
             )
+            self.begun[gateway.sn] = self.pairings.begun - before
         self.pairings.settle()
 
     def write(self) -> None:

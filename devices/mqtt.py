@@ -37,6 +37,7 @@ from mqtt_bridge.router import Message, Reply, failed
 from organizations.credentials import GUESSED, LOCKED_OUT, WRONG, Credentials
 
 GUESS_COST = 20  # tokens: a wrong code is looked up, counted and kept
+PAIRING_COST = 50  # tokens: one a second in the long run, for the row is kept for good
 
 
 def config(messages: Sequence[Message[ConfigRequest]]) -> list[Reply]:
@@ -87,6 +88,7 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
         errors = [ErrInfo(sn, result.err_code) for sn, result in outcomes]
         reasons = [f"{sn or '?'}: {result.reason}" for sn, result in outcomes if result.reason]
         concerned, cost = results[0].organization_id, _cost(result.reason for result in results)
+        cost += PAIRING_COST * results[0].begun
         replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned, cost))
     return replies
 
@@ -99,8 +101,8 @@ def _cost(reasons: Iterable[str]) -> int:
 def update_topo(messages: Sequence[Message[UpdateTopo]]) -> list[Reply]:
     """`update_topo`: what a gateway is, and which aircraft it is linked with now."""
     reports = [topology.Report(message.sn, message.data) for message in messages]
-    remarks = topology.update(reports, now=timezone.now())
-    return [Reply(TopoReply(), remark) for remark in remarks]
+    outcomes = topology.update(reports, now=timezone.now())
+    return [Reply(TopoReply(), remark, cost=PAIRING_COST * begun) for remark, begun in outcomes]
 
 
 def services_reply(messages: Sequence[Message[object]]) -> list[Reply]:

@@ -70,6 +70,7 @@ class Pairings:
         self.switched_off: dict[str, Device] = {}  # none of their docks reports them as linked any more
         self.remarks: dict[str, list[str]] = {}  # by the gateway's SN: why its aircraft is not its owner's
         self.new_remarks: list[tuple[Device, str]] = []  # those among them that did not hold before
+        self.begun = 0  # new rows
         self._of_dock: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)  # open ones, by both SNs
         self._of_aircraft: defaultdict[str, dict[str, Pairing]] = defaultdict(dict)
         self._touched: dict[int, Pairing] = {}  # by identity: a pairing may be opened again after it ended
@@ -143,6 +144,7 @@ class Pairings:
         row = self._of_dock[dock.sn].get(sn)
         if row is None:
             row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=witness.value)
+            self.begun += 1
             self._add(row)
             self._touch(row)
         self.describe(aircraft, model_key)

@@ -6,6 +6,7 @@ A gateway is online while it speaks; an aircraft while both it and its gateway d
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from django.conf import settings
@@ -34,6 +35,13 @@ class Report(NamedTuple):
     topology: UpdateTopo
 
 
+class Outcome(NamedTuple):
+    """What came of a report: a remark for the journal, and how many pairings began, each of which is a row for good."""
+
+    remark: str
+    begun: int
+
+
 class Link(NamedTuple):
     """Through which gateway an aircraft spoke; `is_best` if it names this one itself, of several that receive it."""
 
@@ -42,8 +50,8 @@ class Link(NamedTuple):
     is_best: bool
 
 
-def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
-    """Make the gateways online, and the aircraft they list; returns a remark on each, for the journal.
+def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
+    """Make the gateways online, and the aircraft they list.
 
     Which dock the aircraft belong to: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
     """
@@ -52,13 +60,19 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[str]:
     discover(gateways)
     discover(named)
     change = _Change(gateways, named, now)
-    remarks = [change.apply(report) for report in reports]
+    remarks, begun = [], [0]
+    for report in reports:
+        remarks.append(change.apply(report))
+        begun.append(change.pairings.begun)
     change.pairings.settle()
     for report in reports:
         change.set_online(report.gateway_sn, [sub.sn for sub in report.topology.sub_devices])
     change.write()
     own = change.pairings.remarks
-    return ["; ".join(remark + own.get(report.gateway_sn, [])) for remark, report in zip(remarks, reports, strict=True)]
+    return [
+        Outcome("; ".join(remark + own.get(report.gateway_sn, [])), after - before)
+        for remark, report, (before, after) in zip(remarks, reports, pairwise(begun), strict=True)
+    ]
 
 
 @transaction.atomic

@@ -26,7 +26,7 @@ def report(gateway_sn, *aircraft):
 
 def update(*reports):
     with transaction.atomic():
-        return topology.update(reports, now=timezone.now())
+        return [outcome.remark for outcome in topology.update(reports, now=timezone.now())]
 
 
 def test_stranger_is_recorded_unclaimed_and_online():

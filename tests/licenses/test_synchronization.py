@@ -24,9 +24,8 @@ def read(dock, domain, *, hours_ago):
 
 def asked():
     """Which inventories of which docks are being read."""
-    return {
-        (call.device.sn, call.data.get("device_model_domain")) for call in ServiceCall.objects.select_related("device")
-    }
+    calls = ServiceCall.objects.filter(method="unlock_license_list").select_related("device")
+    return {(call.device.sn, call.data["device_model_domain"]) for call in calls}
 
 
 def test_both_lists_of_a_dock_that_was_never_read_are_read(dock, aircraft):
