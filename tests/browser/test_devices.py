@@ -6,7 +6,9 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device, DeviceState
-from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.models import Exchange, Heartbeat, PassingEvent
+from organizations.models import AuditEvent
+from organizations.people.models import UserSession
 from tests.browser.pages import too_wide
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -114,10 +116,42 @@ def test_hostile_text_runs_nothing(page, sign_in, alice, dock):
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     sign_in(alice)
-    for url in (LIST, f"{LIST}{dock.pk}/change/", f"/admin/mqtt_bridge/exchange/{row.pk}/change/"):
+    PassingEvent.objects.create(
+        gateway_sn=dock.sn,
+        organization=dock.organization,
+        method="hms",
+        payload=evil,
+        count=1,
+        first_at=timezone.now(),
+        last_at=timezone.now(),
+    )
+    AuditEvent.objects.create(
+        organization=dock.organization, action="adopt", object_type="device", object_name=evil, through="bridge"
+    )
+    for url in (
+        LIST,
+        f"{LIST}{dock.pk}/change/",
+        f"{LIST}{dock.pk}/commands/",
+        f"{LIST}credentials/?devices={dock.pk}&deed=issue",
+        f"{LIST}release/?devices={dock.pk}",
+        "/admin/devices/dockconnection/",
+        f"/admin/mqtt_bridge/exchange/{row.pk}/change/",
+        "/admin/organizations/auditevent/",
+    ):
         page.goto(url)
-        assert "onerror" in page.inner_text("body")
+        assert "onerror" in page.inner_text("body"), url
+    page.goto(f"{LIST}credentials/?devices={dock.pk}&deed=issue")
+    page.locator("#content input[type=submit], #content button[type=submit]").first.click()
+    page.wait_for_selector(".sheet")
+    assert "onerror" in page.inner_text("body")
     assert dialogs == []
+
+
+def test_hostile_browser_name_runs_nothing_on_the_page_of_sessions(page, sign_in, alice):
+    sign_in(alice)
+    UserSession.objects.update(browser="<img src=x onerror=alert(2)>")
+    page.goto("/sessions/")
+    assert "onerror" in page.inner_text("body")
 
 
 def test_nothing_is_wider_than_the_screen(page, sign_in, alice, dock):

@@ -1,5 +1,7 @@
 """Every way in which an organization loses a device, and that the next owner sees nothing of it."""
 
+import json
+
 import pytest
 from django.apps import apps
 from django.conf import settings
@@ -15,6 +17,7 @@ from organizations.models import AuditEvent, BindingCode
 from tests.devices.calls.cases import make_call
 from tests.devices.test_binding import bind, wanted
 from tests.devices.test_topology import report, update
+from tests.mqtt_bridge.test_dispatch import delivery, handle
 
 pytestmark = pytest.mark.django_db
 
@@ -103,3 +106,46 @@ def test_a_named_device_that_binds_itself_for_the_same_owner_is_a_gateway_and_us
 @pytest.mark.usefixtures("lived_in")
 def test_what_its_own_organization_disabled_stays_refused(code):
     assert bind([wanted(NAMED, code[1])]) == [[210231]]
+
+
+# What Mallory's dock may put into its bind list instead of itself, with a right code of its own organization.
+LISTS = {
+    "another dock": [{"sn": "DOCK0001"}],
+    "another dock, after itself": [{}, {"sn": "DOCK0001"}],
+    "another dock, called an aircraft": [{}, {"sn": "DOCK0001", "device_model_key": "0-91-0"}],
+    "another dock, without a model": [{}, {"sn": "DOCK0001", "device_model_key": ""}],
+    "another dock, in lower case": [{}, {"sn": "dock0001"}],
+    "another dock, in full-width letters": [{}, {"sn": "\uff24\uff2f\uff23\uff2b0001"}],
+    "another dock, with a space": [{}, {"sn": "DOCK0001 "}],
+    "another dock, with a zero-width space": [{}, {"sn": "DOCK0001\u200b"}],
+    "another dock twice, around itself": [{"sn": "DOCK0001"}, {}, {"sn": "DOCK0001"}],
+    "another dock's aircraft": [{}, {"sn": "DRONE0001", "device_model_key": "0-91-0"}],
+    "another dock's aircraft, called a dock": [{}, {"sn": "DRONE0001"}],
+    "no serial number": [{"sn": ""}],
+    "a list as serial number": [{"sn": ["DOCK0001"]}],
+    "a wildcard": [{}, {"sn": "+"}],
+    "a path": [{}, {"sn": "DOCK0001/requests"}],
+    "a number": [{"sn": 1}],
+    "nothing": [],
+    "text": "DOCK0001",
+}
+
+
+@pytest.mark.parametrize("listed", LISTS)
+def test_no_list_of_another_docks_topic_binds_a_device(listed, dock, aircraft, other_organization):
+    _, theirs = BindingCode.objects.issue(organization=other_organization)
+    own = {
+        "sn": "MALLORY",
+        "device_model_key": "3-2-0",
+        "device_callsign": "Stolen",
+        "organization_id": "87654321",
+        "device_binding_code": theirs,
+    }
+    entries = [own | entry for entry in LISTS[listed]] if isinstance(LISTS[listed], list) else LISTS[listed]
+    before = list(Device.objects.filter(pk__in=[dock.pk, aircraft.pk]).order_by("pk").values())
+    [result] = handle(delivery("MALLORY", "airport_organization_bind", {"bind_devices": entries}))
+    told = json.loads(result.reply)["data"]["output"]["err_infos"]
+    assert {answer["sn"] for answer in told if answer["err_code"] == 0} <= {"MALLORY"}
+    assert list(Device.objects.filter(pk__in=[dock.pk, aircraft.pk]).order_by("pk").values()) == before
+    bound = Device.objects.filter(organization=other_organization).values_list("sn", flat=True)
+    assert set(bound) <= {"MALLORY"}

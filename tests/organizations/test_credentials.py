@@ -1,12 +1,18 @@
 """Codes, digests and the lock-out table."""
 
+import statistics
+import time
+from collections import defaultdict
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from organizations import credentials
+from organizations.credentials import WRONG, Credentials, check
 from organizations.models import BindingCode, BindingFailure, BindingFailureQuerySet
 from organizations.typed import CODE_ALPHABET, digest_of, generate_code, normalise_code
 
@@ -106,3 +112,35 @@ def test_a_thousand_guesses_over_invented_numbers_and_then_the_right_code(
     assert credentials.check([elsewhere], now=now)[0].code is not None
     later = now + BindingFailureQuerySet.WINDOW + timedelta(seconds=1)
     assert credentials.check([attempt(own, 2003)], now=later)[0].code is not None
+
+
+def wrong_in_many_ways(organization, other_organization):
+    """Pairs of id and code that open nothing, each wrong in another way and of a gateway of its own."""
+    _, right = BindingCode.objects.issue(organization=organization)
+    _, elsewhere = BindingCode.objects.issue(organization=other_organization)
+    return {
+        "no such organization": ("99999999", right),
+        "no such code": (organization.organization_id, "WRON-GCOD-EXXX"),
+        "all but the last letter": (organization.organization_id, right[:-1] + ("2" if right[-1] != "2" else "3")),
+        "code of another organization": (organization.organization_id, elsewhere),
+    }
+
+
+def test_ways_of_being_wrong_cannot_be_told_apart_by_answer_or_time(organization, other_organization, report):
+    """Which part is wrong, and how much of it, shows neither in the queries nor in the time they take."""
+    pairs = wrong_in_many_ways(organization, other_organization)
+    took, queries, reasons = defaultdict(list), defaultdict(set), set()
+    for number in range(60):
+        for way, (organization_id, code) in pairs.items():
+            attempt = Credentials(f"{number}-{way}"[:64], organization_id, code)
+            with CaptureQueriesContext(connection) as captured:
+                started = time.thread_time()
+                [verdict] = check([attempt], now=timezone.now())
+                took[way].append(time.thread_time() - started)
+            queries[way].add(len(captured))
+            reasons.add(verdict.reason)
+    assert reasons == {WRONG}
+    assert len({frozenset(counts) for counts in queries.values()}) == 1
+    medians = {way: 1e3 * statistics.median(times) for way, times in took.items()}
+    report(", ".join(f"{way} {median:.2f} ms" for way, median in medians.items()))
+    assert max(medians.values()) < 1.5 * min(medians.values())
