@@ -9,6 +9,7 @@ from tests.stack import ROOT
 
 # `devices/mqtt.py`: `airport_organization_bind`
 CODE = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)`(?:: `(\w+)`)?")
+TEST = re.compile(r"`(?:[\w/]+\.py::)?(test_\w+)`")
 DOCUMENT = re.compile(r"(?<![\w./:-])((?:\.{0,2}/)?(?:[\w.-]+/)*[\w-][\w.-]*\.md)\b")
 
 
@@ -39,6 +40,39 @@ def test_every_module_and_name_that_a_document_sends_a_reader_to_is_there():
             assert not name or re.search(rf"^(def |class )?{name}\b", source.read_text(), re.MULTILINE), (path, name)
             found += 1
     assert found > 20
+
+
+def test_every_test_that_a_document_names_is_there():
+    texts = dict(tracked_texts())
+    named = {name for document, text in texts.items() if document.endswith(".md") for name in TEST.findall(text)}
+    assert len(named) > 50
+    written = {
+        name
+        for path, text in texts.items()
+        if path.startswith("tests/")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE)
+    }
+    assert named - written == set()
+
+
+def test_every_threat_has_a_test():
+    """Each row of each table of threats names a test, or a document that does."""
+    rows = list(tables_of_threats((ROOT / "docs/security.md").read_text()))
+    assert len(rows) > 60
+    assert [row for row in rows if not re.search(r"`tests/|`test_|the same", row.rsplit("|", 2)[1])] == []
+
+
+def tables_of_threats(text):
+    """The rows of the tables whose last column is "Test and figure"."""
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, _, *rows = table.splitlines()
+        if head.endswith("| Test and figure |"):
+            yield from rows
+
+
+def test_a_threat_without_a_test_is_noticed():
+    table = "| Threat | Control | Test and figure |\n|---|---|---|\n| a | `tests/x` | none |\n| b | c | `test_d` |\n"
+    assert list(tables_of_threats(table)) == ["| a | `tests/x` | none |", "| b | c | `test_d` |"]
 
 
 # Without the ending, for this file is one of those that are read.
