@@ -23,31 +23,46 @@ from multiprocessing import connection
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# Whatever the project imports that needs no settings, by the modules that import the rest. Not prometheus_client: it
+# looks at the environment when it is imported.
 LIBRARIES = (
+    "authlib.integrations.django_client.apps",
     "celery.app.amqp",
     "celery.app.base",
     "channels.generic.websocket",
     "channels.layers",
+    "channels.security.websocket",
     "channels_redis.pubsub",
     "cryptography.fernet",
+    "csp.middleware",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admindocs.views",
+    "django.contrib.sessions.middleware",
     "django.core.handlers.asgi",
     "django.core.management",
+    "django.core.management.commands.makemigrations",
+    "django.core.management.commands.migrate",
     "django.db.backends.postgresql.base",
     "django.db.backends.sqlite3.base",
     "django.forms",
     "django.template.defaulttags",
     "django.template.engine",
     "django.views.generic",
+    "django_filters.rest_framework",
+    "drf_spectacular.utils",
     "environ",
     "kombu.transport.redis",
     "msgspec",
     "paho.mqtt.client",
     "psycopg.dbapi20",
+    "pyotp",
     "redis.asyncio",
     "requests",
+    "rest_framework.metadata",
     "segno",
     "uvicorn.main",
     "websockets",
+    "whitenoise.middleware",
 )
 LONGEST = 1_000_000  # bytes of a request
 NUMBER = struct.Struct("i")

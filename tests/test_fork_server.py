@@ -40,7 +40,7 @@ def test_a_module_and_a_script_run():
 
 def test_nothing_of_ours_is_imported_before_the_fork():
     imported = "import sys; print([name for name in sys.modules if name.split('.')[0] in {!r}])"
-    ours = {"cloudapi", "devices", "licenses", "mqtt_bridge", "organizations"}
+    ours = {"cloudapi", "devices", "licenses", "mqtt_bridge", "organizations", "prometheus_client"}
     assert run(["-c", imported.format(ours)], env=os.environ).stdout == "[]\n"
     assert (
         run(["-c", "from django.conf import settings; print(settings.configured)"], env=os.environ).stdout == "False\n"
