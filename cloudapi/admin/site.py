@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from cloudapi.admin import start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
-from organizations.people.views import SignIn
+from organizations.people.views import SignIn, may_change_password
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -61,6 +61,13 @@ class DockCloudAdminSite(AdminSite):
         """The stock page; a second factor and an identity provider may belong to it."""
         context = {**self.each_context(request), "title": "Log in", "subtitle": None, **(extra_context or {})}
         return cast(HttpResponse, SignIn.as_view(extra_context=context)(request))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
+        """The stock page, for so many tries: who found an open browser does not guess the password here."""
+        if not may_change_password(request):
+            text = "Too many tries to change the password. Try again in 15 minutes.\n"
+            return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+        return super().password_change(request, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, object]:
         context = super().each_context(request)

@@ -5,16 +5,17 @@ has it. A row is usable or it is not (`BrokerAccountQuerySet.usable`), and the b
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from functools import wraps
 from itertools import count
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
@@ -25,13 +26,19 @@ from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Kind = BrokerAccount.Kind
 OVERLAP: Final = timedelta(days=7)  # for so long both secrets are valid, if nobody chooses
 ENROLMENT_LIFETIME: Final = timedelta(days=30)
 IS_AIRCRAFT: Final = "an aircraft connects through its dock"
 IS_RESERVED: Final = "the server itself uses this name"
 HAS_ONE: Final = "has an account already: rotate its secret instead"
-RESERVED: Final = ("dock-cloud", "admin")  # how names begin that no dock may have, whatever the settings are
+# How names begin that no dock may have, whatever the settings are: those of our processes, and of enrolment accounts.
+RESERVED: Final = ("dock-cloud", "admin", "enrolment")
+# With a number behind it the first is of an organization; REST has something else at the address of the other.
+TAKEN: Final = {"enrol", "import"}
+TRIES: Final = 3  # at a user name that is free
 
 
 class Issued(NamedTuple):
@@ -41,10 +48,27 @@ class Issued(NamedTuple):
     skipped: list[tuple[Device, str]]
 
 
+def _again_if_taken(step: Callable[P, T]) -> Callable[P, T]:
+    """Choose a user name again if another transaction took it meanwhile; each try is all or nothing."""
+
+    @wraps(step)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        for left in reversed(range(TRIES)):
+            try:
+                with transaction.atomic():
+                    return step(*args, **kwargs)
+            except IntegrityError:
+                if not left:
+                    raise
+        raise AssertionError
+
+    return again
+
+
 # --- issue -----------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@_again_if_taken
 def issue(
     *,
     actor: Actor,
@@ -109,7 +133,10 @@ def is_reserved(name: str) -> bool:
     """
     ours = ("MQTT_URL", "MQTT_ADMIN_URL", "ENROLMENT_MQTT_ADMIN_URL", "ENROLMENT_BRIDGE_URL")
     urls = [getattr(settings, setting, "") for setting in ours]
-    names = {unquote(urlsplit(url).username or "").lower() for url in urls} | {settings.DOCK_MQTT_USERNAME.lower()}
+    names = {unquote(urlsplit(url).username or "").lower() for url in urls} | {
+        settings.DOCK_MQTT_USERNAME.lower(),
+        *TAKEN,
+    }
     return name.lower() in names - {""} or name.lower().startswith((*RESERVED, settings.MQTT_CLIENT_ID.lower()))
 
 
@@ -121,7 +148,7 @@ def enrolment_name(organization: Organization | None) -> str:
 # --- rotate, revoke --------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@_again_if_taken
 def rotate(account: BrokerAccount, *, actor: Actor, valid_for: timedelta = OVERLAP) -> tuple[BrokerAccount, str]:
     """Make an account that takes over; the old one stays valid for so long. Returns the new row and its secret.
 
@@ -207,11 +234,15 @@ def _access(row: BrokerAccount, aircraft: Iterable[str]) -> access.Account:
 
 
 @transaction.atomic
-def note_connections(seen: Iterable[tuple[str, datetime, str]]) -> None:
-    """Note when and from where accounts connected last: (user name, time, address). Two statements."""
+def note_connections(seen: Iterable[tuple[str, datetime, str]], *kinds: str) -> None:
+    """Note when and from where accounts of these kinds connected last: (user name, time, address). Two statements.
+
+    The log of the enrolment broker says nothing of docks' own accounts: client ids are free text there, and Mosquitto
+    cuts long lines, so that one could end as if another user had connected.
+    """
     latest = {username: (at, address[:64]) for username, at, address in sorted(seen, key=itemgetter(1))}
     rows = []
-    for row in BrokerAccount.objects.filter(username__in=latest).lock_in_order():
+    for row in BrokerAccount.objects.filter(username__in=latest, kind__in=kinds or Kind.values).lock_in_order():
         at, address = latest[row.username]
         if row.last_connected_at is None or row.last_connected_at < at:
             row.last_connected_at, row.last_address = at, address
@@ -238,7 +269,10 @@ def _free_name(base: str, accounts: Iterable[BrokerAccount], now: datetime) -> s
 def _insert(
     rows: list[BrokerAccount], action: str, actor: Actor, events: Iterable[AuditEvent] = (), **after: str
 ) -> None:
-    """Save new accounts with new secrets, in the place of dead ones with the same user names; audited."""
+    """Save new accounts with new secrets, in the place of dead ones with the same user names; audited.
+
+    Raises IntegrityError if one that is alive has such a name.
+    """
     for row in rows:
         row.kind = Kind.ENROLMENT if row.device is None else Kind.DOCK
         row.plain = generate_secret()
@@ -246,7 +280,8 @@ def _insert(
         row.created_by_id = actor.user.pk if actor.user else None
         needed = "MQTT_ADMIN_URL" if row.kind == Kind.DOCK else "ENROLMENT_MQTT_ADMIN_URL"
         row.pending = row.plain if getattr(settings, needed, "") else ""
-    BrokerAccount.objects.filter(username__in=[row.username for row in rows]).delete()
+    alive = BrokerAccount.objects.alive(timezone.now()).values("pk")
+    BrokerAccount.objects.filter(username__in=[row.username for row in rows]).exclude(pk__in=alive).delete()
     BrokerAccount.objects.bulk_create(rows)
     audit.record([*events, *(_event(actor, action, row, **after) for row in rows)])
 

@@ -27,9 +27,10 @@ WRITE_INTERVAL = 1.0  # seconds between two writes of who connected
 
 
 class ConnectionLog:
-    """Who connected since the last write; `note` runs in the network thread."""
+    """Who connected to the broker of this kind of accounts since the last write; `note` runs in the network thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: BrokerAccount.Kind) -> None:
+        self._kind = kind
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[datetime, str]] = {}
         self._written = 0.0
@@ -46,7 +47,7 @@ class ConnectionLog:
         with self._lock:
             seen, self._seen = self._seen, {}
         if seen:
-            note_connections([(username, at, address) for username, (at, address) in seen.items()])
+            note_connections([(username, at, address) for username, (at, address) in seen.items()], self._kind)
 
 
 class Keeper:
@@ -98,7 +99,7 @@ class Keeper:
 
 def keep(broker: Broker, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
     """Keep one broker until `stop` is set, through its and the database's absences."""
-    log = ConnectionLog()
+    log = ConnectionLog(broker.kind)
     complaint = ""
     while not stop.is_set():
         try:

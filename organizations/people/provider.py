@@ -78,7 +78,9 @@ def _account(claims: dict[str, object]) -> User:
     if not address or is_verified not in (True, "true"):
         raise _refused("The identity provider has not verified your email address.", claims.get("sub"))
     users = get_user_model().objects.filter(email__iexact=address, is_active=True, is_staff=True)
-    found: list[User] = list(users[:2])
+    # In capitals "ı" is "i", and that mailbox is somebody else's: for us only ASCII has capitals.
+    folded = address.encode(errors="replace").lower()
+    found: list[User] = [user for user in users if user.email.encode().lower() == folded]
     if len(found) != 1:
         text = f"{len(found) or 'No'} accounts here have the address {address}."
         raise _refused(f"{text} Ask the platform's staff.", claims.get("sub"))

@@ -62,15 +62,14 @@ def find(user: User) -> SecondFactor | None:
     return SecondFactor.objects.filter(user=user).exclude(confirmed_at=None).first()
 
 
-def begin(user: User) -> SecondFactor:
-    """The one to confirm: a reload of the page shows the same secret."""
+def begin(user: User, shown: int | None = None) -> SecondFactor:
+    """The one to confirm: a reload shows the same secret, but only to the session that was `shown` this row before.
+
+    Somebody else who came into the account may not leave a secret that the person confirms later.
+    """
+    SecondFactor.objects.filter(user=user, confirmed_at=None).exclude(pk=shown).delete()
     defaults = {"secret": pyotp.random_base32()}
     return SecondFactor.objects.get_or_create(user=user, defaults=defaults)[0]
-
-
-def forget_unconfirmed(user: User) -> None:
-    """A secret that another sign-in was shown is not confirmed in this one."""
-    SecondFactor.objects.filter(user=user, confirmed_at=None).delete()
 
 
 def uri(factor: SecondFactor) -> str:

@@ -47,7 +47,6 @@ def proceed(request: HttpRequest, user: User, next_url: str) -> HttpResponse:
     if not has_second and not second_factor.is_required(user):
         login(request, user, backend=BACKEND)
         return redirect(next_url)
-    second_factor.forget_unconfirmed(user)
     request.session.flush()
     request.session[PENDING] = {
         "user": user.pk,

@@ -32,10 +32,13 @@ from organizations.people.models import SecondFactor
 from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
+SHOWN = "second_factor"  # where a session keeps which secret it was shown
 WRONG = "This code is wrong, or was used before. Wait for the next one."
 # Requests for a mail: each is a task, and workers have docks to serve.
 BY_CLIENT = Limit("reset", 10, 900)
 IN_ALL = Limit("resets", 100, 900)
+SENT_THERE = Limit("provider", 60, 600)  # each stores a session
+OWN_PASSWORD = Limit("own", 10, 900)  # passwords that a signed-in user, or somebody at their browser, tries
 LOCKED = "Too many wrong codes. Try again in 15 minutes."
 
 
@@ -95,9 +98,10 @@ def set_up_second_factor(request: HttpRequest) -> HttpResponse:
     user = person.user if person is not None else request.user
     if not isinstance(user, User) or not user.is_authenticated:
         return redirect("admin:login")
-    factor = second_factor.begin(user)
+    factor = second_factor.begin(user, request.session.get(SHOWN))
     if factor.confirmed_at is not None:
         return redirect("second_factor")
+    request.session[SHOWN] = factor.pk
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         if codes := second_factor.confirm(user, form.cleaned_data["code"]):
@@ -146,6 +150,11 @@ def sessions_page(request: HttpRequest) -> HttpResponse:
     return _page(request, "sessions", "Sessions", {"rows": rows, "own": request.session.session_key})
 
 
+def may_change_password(request: HttpRequest) -> bool:
+    """Count a try at the stock page, which hashes the old password."""
+    return request.method != "POST" or OWN_PASSWORD.count(str(_user(request).pk)) <= OWN_PASSWORD.tries
+
+
 # --- the identity provider ---------------------------------------------------------------------
 
 
@@ -161,6 +170,9 @@ def to_provider(request: HttpRequest) -> HttpResponse:
         raise Http404
     wanted = request.GET.get("next", "")
     is_own = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    if SENT_THERE.count(client_of(request.META.get("REMOTE_ADDR", ""))) > SENT_THERE.tries:
+        messages.error(request, "Too many tries to sign in. Try again in 10 minutes.")
+        return redirect("admin:login")
     try:
         return provider.send_there(request, wanted if is_own else reverse("admin:index"))
     except provider.RefusedError as refused:

@@ -143,6 +143,10 @@ OF_SERVER = [
     f"thing/product/{HOSTILE}/requests_reply",
     f"sys/product/{HOSTILE}/status_reply",
 ]
+# Mosquitto itself takes these from nobody, and without the plugin no commands.
+OF_BROKER = ["$SYS/broker/log/N", "$SYS/broker/version", "$SYS/broker/x", "$CONTROL/dynamic-security/v1/response"]
+CONTROL = "$CONTROL/dynamic-security/v1"
+INTRUDER = "INTRUDER"
 FILTERS = [
     *("#", "+/#", "+/+/+/+", "thing/#", "sys/#", "thing/product/#", "thing/product/+/#", "+/product/+/services"),
     *("thing/product/+/services", "thing/product/+/requests_reply", "thing/product/+/requests", "thing/product/+/osd"),
@@ -169,7 +173,11 @@ def said(method, data, *, gateway=VICTIM, tid="t"):
 def attack(world, protocol):
     """Try everything once; returns the table."""
     with world.server("observer") as observer, world.dock(VICTIM) as victim:
-        for name in ("thing/#", "sys/#", "bridge/#", "enrol/#") if not world.broker.access_list else SEEN_BY_SERVER:
+        for name in (
+            ("thing/#", "sys/#", "bridge/#", "enrol/#", "$SYS/#", "$CONTROL/#")
+            if not world.broker.access_list
+            else SEEN_BY_SERVER
+        ):
             assert observer.subscribe(name)
         for root in ("thing", "sys"):
             assert victim.subscribe(f"{root}/product/{VICTIM}/#")
@@ -181,7 +189,10 @@ def attack(world, protocol):
         ]
 
 
-SEEN_BY_SERVER = ("thing/product/+/#", "sys/product/+/#", "bridge/+/ping", "enrol/thing/product/+/requests")
+SEEN_BY_SERVER = (
+    *("thing/product/+/#", "sys/product/+/#", "bridge/+/ping", "enrol/thing/product/+/requests"),
+    "$SYS/broker/#",
+)
 
 
 def _settle(world, observer, sender):
@@ -199,6 +210,7 @@ def _publish(world, protocol, observer, victim):
             "publishes on every topic of another dock": OF_VICTIM,
             "publishes as another dock's aircraft and its own former one": OF_AIRCRAFT,
             "publishes as the server": OF_SERVER,
+            "publishes as the broker": OF_BROKER,
         }.items():
             for manner, options in manners.items():
                 seen, heard = len(observer.received), len(victim.received)
@@ -207,13 +219,35 @@ def _publish(world, protocol, observer, victim):
                 _settle(world, observer, hostile)
                 arrived = observer.received[seen:] + victim.received[heard:]
                 leaks = sorted({topic for topic, payload in arrived if MARK in payload.decode()})
-                yield Row(f"{label} {manner}".strip(), len(topics), leaks)
+                yield Row(f"{label} {manner}".strip(), len(topics), leaks, topics is not OF_BROKER)
             seen = len(observer.received)
             for topic in topics:
                 hostile.publish(topic, b"", retain=True)
             _settle(world, observer, hostile)
-            yield Row(f"{label} empty", len(topics), [topic for topic, said in observer.received[seen:] if not said])
+            leaks = [topic for topic, said in observer.received[seen:] if not said]
+            yield Row(f"{label} empty", len(topics), leaks, topics is not OF_BROKER)
         assert hostile.is_connected
+        yield Row("commands the broker's dynamic security", 4 * 4, _command_broker(world, hostile, victim), False)
+
+
+def _command_broker(world, hostile, victim):
+    """Make an account, take another's password, throw it out, allow everything; in each manner of publishing."""
+    commands = [
+        {"command": "createClient", "username": INTRUDER, "password": "p"},
+        {"command": "addClientRole", "username": HOSTILE, "rolename": "dock-cloud-bridge/server"},
+        {"command": "setClientPassword", "username": VICTIM, "password": "p"},
+        {"command": "setDefaultACLAccess", "acls": [{"acltype": "publishClientSend", "allow": True}]},
+    ]
+    before = world.broker.security.read_text()
+    for command in commands:
+        text = json.dumps({"commands": [command]})
+        for options in ({}, {"retain": True}, {"qos": 0}, {"qos": 2}):
+            hostile.publish(CONTROL, text, **options)
+    hostile.publish(f"thing/product/{HOSTILE}/osd", "{}")  # taken after all of it
+    now = world.broker.security.read_text()
+    return (
+        [name for name in (INTRUDER,) if name in now] + ["file"] * (now != before) + ["out"] * (not victim.is_connected)
+    )
 
 
 def _last_wills(world, protocol, observer):

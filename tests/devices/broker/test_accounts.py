@@ -1,15 +1,19 @@
 """Accounts of the broker: issued, rotated, revoked, and what becomes of them when a dock changes hands."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import binding, registry
 from devices.broker import accounts
+from devices.broker.keeping import ConnectionLog
 from devices.models import BrokerAccount, Device, Pairing
 from devices.models.broker import SECRET_ALPHABET, Digest
 from devices.ownership import Changes
@@ -83,7 +87,12 @@ def test_aircraft_gets_no_account(aircraft, actor):
 
 
 @pytest.mark.parametrize(
-    "sn", ["dock-cloud-bridge", "Dock-Cloud-x", "our-bridge", "OUR-BRIDGE", "fixed-enrol", "my-id-2"]
+    "sn",
+    [
+        *("dock-cloud-bridge", "Dock-Cloud-x", "our-bridge", "OUR-BRIDGE", "fixed-enrol", "my-id-2"),
+        *("enrolment", "enrol"),  # rotated, the second becomes that of an organization
+        "import",  # POST /api/v1/broker-accounts/import/
+    ],
 )
 def test_no_dock_gets_a_name_of_the_server(sn, organization, actor, settings):
     settings.MQTT_URL = "mqtt://our%2Dbridge:secret@127.0.0.1:1883"
@@ -113,6 +122,44 @@ def test_enrolment_accounts_of_one_organization_have_different_user_names(organi
     platform, _ = accounts.issue(actor=actor, label="exhibition", expires_at=timezone.now() + timedelta(days=1))
     assert [row.username for row in rows] == ["enrol.12345678", "enrol.12345678.2"]
     assert (platform.username, platform.kind, platform.organization) == ("enrolment", "enrolment", None)
+
+
+def test_an_account_in_use_is_never_replaced_by_another_with_its_name(dock, actor, monkeypatch):
+    """As a dock with the serial number "enrolment" would have replaced the platform's account."""
+    platform, _ = accounts.issue(actor=actor)
+    monkeypatch.setattr(accounts, "RESERVED", ())
+    hostile = Device.objects.create(sn="enrolment", organization=dock.organization, claim="code", model_key="3-1-0")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        accounts.issue(device=hostile, actor=actor)
+    assert list(BrokerAccount.objects.all()) == [platform]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("existing", [0, 1])
+def test_two_who_issue_for_the_platform_at_once_get_two_accounts(existing, actor, monkeypatch):
+    for _ in range(existing):
+        accounts.issue(actor=actor)
+    both, once = threading.Barrier(2), threading.local()
+    choose = accounts._free_name
+
+    def choose_together(*args):
+        name = choose(*args)
+        if not hasattr(once, "chosen"):
+            once.chosen = True
+            with suppress(threading.BrokenBarrierError):  # the other waits for our lock
+                both.wait(0.3)
+        return name
+
+    def issue(_):
+        try:
+            return accounts.issue(actor=actor)[0].username
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(accounts, "_free_name", choose_together)
+    with ThreadPoolExecutor(2) as threads:
+        names = sorted(threads.map(issue, range(2)))
+    assert names == (["enrolment.2", "enrolment.3"] if existing else ["enrolment", "enrolment.2"])
 
 
 # --- rotate --------------------------------------------------------------------------------------
@@ -269,3 +316,13 @@ def test_last_connection_is_the_latest_whatever_the_order(dock, actor):
     accounts.note_connections([("DOCK0001", now, "192.0.2.2"), ("DOCK0001", now - timedelta(hours=1), "192.0.2.1")])
     row.refresh_from_db()
     assert (row.last_connected_at, row.last_address) == (now, "192.0.2.2")
+
+
+def test_the_enrolment_brokers_log_tells_nothing_of_a_docks_own_account(dock, actor):
+    """A client id there may end like the line about a dock; an account that seems used outlives the one that is."""
+    row, _ = accounts.issue(device=dock, actor=actor)
+    log = ConnectionLog(BrokerAccount.Kind.ENROLMENT)
+    log.note("DOCK0001", "192.0.2.66")
+    log.write()
+    row.refresh_from_db()
+    assert (row.last_connected_at, row.last_address) == (None, "")

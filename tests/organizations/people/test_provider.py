@@ -89,6 +89,7 @@ def test_one_that_is_required_is_set_up_here_too(client, provider, alice):
         ({"email_verified": "false"}, "has not verified your email address"),
         ({"email": ""}, "has not verified your email address"),
         ({"email": "nobody@example.org"}, "No accounts here have the address"),
+        ({"email": "al\u0131ce@example.org"}, "No accounts here have the address"),  # in capitals the same letter
     ],
 )
 def test_who_is_not_known_gets_no_account(client, provider, alice, claims, words):

@@ -247,6 +247,20 @@ def test_a_secret_that_another_sign_in_was_shown_is_void(client, alice, organiza
     assert secret_on(client.get(SET_UP)) != seen
 
 
+def test_a_secret_that_another_session_was_shown_is_void(client, alice):
+    """Nor may who came into the account while nobody needed a second factor."""
+    thief = Client()
+    give_password(thief, "alice")
+    seen = secret_on(thief.get(SET_UP))
+    give_password(client, "alice")
+    shown = secret_on(client.get(SET_UP))
+    assert shown != seen
+    assert secret_on(client.get(SET_UP)) == shown
+    secret_on(thief.get(SET_UP))
+    assert "This code is wrong" in client.post(SET_UP, {"code": App(shown).code()}).content.decode()
+    assert not second_factor.find(alice)
+
+
 def test_other_organizations_do_not_oblige(client, charlie, organization):
     require(organization)
     give_password(client, "charlie")

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
 from organizations.models import AuditEvent
 from organizations.people import sessions
 from organizations.people.models import UserSession
-from tests.organizations.people.sign_in import give_password, may_enter
+from tests.organizations.people.sign_in import PASSWORD, give_password, may_enter
 
 PAGE = "/sessions/"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -44,6 +45,19 @@ def test_the_last_use_is_noted_once_a_minute(alice):
             assert (noted.last_used > row.last_used) == is_later
             assert (noted.address == "198.51.100.4") == is_later
             assert noted.created == row.created
+
+
+def test_an_open_browser_is_no_place_to_guess_the_password(client, alice, bob):
+    cache.clear()
+    client.force_login(alice)
+    passwords = {"old_password": "wrong", "new_password1": "another 9 one", "new_password2": "another 9 one"}
+    answers = [client.post("/admin/password_change/", passwords).status_code for _ in range(11)]
+    assert answers == [200] * 10 + [429]
+    right = passwords | {"old_password": PASSWORD}
+    assert client.post("/admin/password_change/", right).status_code == 429
+    client.force_login(bob)
+    assert client.post("/admin/password_change/", right).status_code == 302
+    cache.clear()
 
 
 def test_all_others_end_and_this_one_stays(alice, bob):
