@@ -62,7 +62,9 @@ class DockCloudAdminSite(AdminSite):
         context = {**self.each_context(request), "title": "Log in", "subtitle": None, **(extra_context or {})}
         return cast(HttpResponse, SignIn.as_view(extra_context=context)(request))
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
+    def password_change(  # type: ignore[override]  # the stubs' does not redirect either
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         """The stock page, for so many tries: who found an open browser does not guess the password here."""
         if not may_change_password(request):
             text = "Too many tries to change the password. Try again in 15 minutes.\n"

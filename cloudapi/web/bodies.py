@@ -1,8 +1,9 @@
-"""How large a request's body may be, and how slow: looked at before anything is read, by anybody."""
+"""How large a request's body may be, how slow, and how many at once: looked at before anything is read, by anybody."""
 
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -10,6 +11,7 @@ from asgiref.typing import ASGIReceiveCallable, HTTPScope, Scope
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
+from cloudapi.rest.guesses import client_of
 from cloudapi.rest.problems import MEDIA_TYPE, problem
 
 Event = Mapping[str, object]
@@ -18,10 +20,40 @@ FORM: Final = 65_536  # bytes of a form around a file
 UPLOADS: Final = re.compile(r"/api/v1/license-files/|/admin/licenses/licensefile/add/")
 SECONDS: Final = 20.0  # for any body, and
 SLOWEST: Final = 10_000  # bytes a second for a larger one
+SMALL: Final = 65_536  # bytes that a body says to have at most: who sends many large ones keeps no sign-in out
+BUSY: Final = 10  # seconds
+
+
+class Room:
+    """Bytes of bodies in this process, read and not yet answered; one client has half of the room at most."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._taken: Counter[str] = Counter()
+
+    def take(self, client: str, number: int) -> bool:
+        """Take so many bytes; returns whether there was room."""
+        if self._taken.total() + number > self._number or self._taken[client] + number > self._number // 2:
+            return False
+        self._taken[client] += number
+        return True
+
+    def leave(self, client: str, number: int) -> None:
+        """Give them back."""
+        self._taken[client] -= number
+        if self._taken[client] <= 0:
+            del self._taken[client]
+
+
+# What is beyond 2.5 MB Django writes to /tmp, which has 64 MB in compose.yaml.
+_large: Final = Room(3 * (settings.LICENSE_FILE_CAP + FORM))
+_small: Final = Room(32 * 2**20)
 
 
 class LimitedBodies:
-    """Answers 413 for a body that is too large, and 408 for one that does not come, and closes the connection."""
+    """Answers 413 for a body that is too large, 408 for one that does not come, 503 for one that has no room beside the
+    others, and closes the connection.
+    """
 
     def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
         self.application = application
@@ -41,20 +73,32 @@ class LimitedBodies:
         if length.isdigit() and int(length) > cap:
             await refuse(scope, send, 413, "too_large", _too_large(cap))
             return
-        body = Body(scope, receive, send, cap)
-        await self.application(scope, body.receive, body.send)
+        body = Body(scope, receive, send, cap, _small if length.isdigit() and int(length) <= SMALL else _large)
+        try:
+            await self.application(scope, body.receive, body.send)
+        finally:
+            body.leave()
 
 
 class Body:
     """A body on its way to the application, which finds the client gone when it was refused."""
 
     def __init__(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: Callable[[Event], Awaitable[None]], cap: int
+        self,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: Callable[[Event], Awaitable[None]],
+        cap: int,
+        room: Room,
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._cap = cap
+        self._room = room
+        client = scope.get("client")
+        self._client = client_of(client[0]) if client else ""
+        self._taken = 0
         self._read = 0
         self._is_complete = False
         self._is_refused = False
@@ -70,15 +114,23 @@ class Body:
         except TimeoutError:
             return await self._refuse(408, "too_slow", "The body did not come in time.")
         if event["type"] == "http.request":
-            self._read += len(event.get("body", b""))
+            number = len(event.get("body", b""))
+            self._read += number
             self._is_complete = not event.get("more_body", False)
             if self._read > self._cap:
                 return await self._refuse(413, "too_large", _too_large(self._cap))
+            if not self._room.take(self._client, number):
+                return await self._refuse(503, "overloaded", "Too many bodies come at once. Try again in ten seconds.")
+            self._taken += number
         return event
 
     async def send(self, event: Event) -> None:
         if not self._is_refused:
             await self._send(event)
+
+    def leave(self) -> None:
+        """The request is answered: its body is gone."""
+        self._room.leave(self._client, self._taken)
 
     async def _refuse(self, status: int, code: str, detail: str) -> Event:
         self._is_refused = True
@@ -105,6 +157,7 @@ async def refuse(
         (b"content-type", kind.encode()),
         (b"content-length", str(len(text)).encode()),
         (b"connection", b"close"),
+        *([(b"retry-after", b"%d" % BUSY)] if status == 503 else []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})

@@ -62,7 +62,7 @@ def find(user: User) -> SecondFactor | None:
     return SecondFactor.objects.filter(user=user).exclude(confirmed_at=None).first()
 
 
-def begin(user: User, shown: int | None = None) -> SecondFactor:
+def begin(user: User, shown: int = 0) -> SecondFactor:
     """The one to confirm: a reload shows the same secret, but only to the session that was `shown` this row before.
 
     Somebody else who came into the account may not leave a secret that the person confirms later.

@@ -98,7 +98,7 @@ def set_up_second_factor(request: HttpRequest) -> HttpResponse:
     user = person.user if person is not None else request.user
     if not isinstance(user, User) or not user.is_authenticated:
         return redirect("admin:login")
-    factor = second_factor.begin(user, request.session.get(SHOWN))
+    factor = second_factor.begin(user, request.session.get(SHOWN, 0))
     if factor.confirmed_at is not None:
         return redirect("second_factor")
     request.session[SHOWN] = factor.pk

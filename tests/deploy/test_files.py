@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cloudapi.embedded import programs
+from cloudapi.web.log_masking import masked
 from tests.stack import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -43,6 +44,16 @@ def test_caddy_understands_its_file(tls):
     code, said = run(caddy.path, "adapt", "--config", DEPLOY / "Caddyfile", "--adapter", "caddyfile", **names)
     assert code == 0, said
     assert "not formatted" not in said
+
+
+@pytest.mark.parametrize(
+    "path", ["/welcome/canary/", "/license-files/canary", "/license-files/canary/f?x=1", "/password-reset/MQ/canary/"]
+)
+def test_tokens_are_not_in_the_log_of_caddy(path):
+    pattern, text = re.search(r'request>uri regexp "(.+)" "(.+)"', (DEPLOY / "Caddyfile").read_text()).groups()
+    logged = re.sub(pattern, text.replace("$1", r"\1"), path)
+    assert "canary" not in logged
+    assert logged == masked(path)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")

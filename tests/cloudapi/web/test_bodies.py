@@ -1,13 +1,16 @@
 """What bodies a real web process reads."""
 
 import json
+import select
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 from django.conf import settings
 
 from cloudapi.web import bodies
+from tests.stack import wait_for
 from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,6 +99,40 @@ def test_files_may_be_larger_and_no_other_address_of_theirs():
     ] * 2
     for path in ("/license-files/x/", "/api/v1/license-files/1/", "/api/v1/license-files/../devices/"):
         assert bodies.cap_of(path) == SMALL
+
+
+def test_many_large_bodies_at_once_do_not_take_the_memory(web):
+    """26 of 2.4 MB are more than the room for large bodies; one address never has more than half of it."""
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                Client(web, "/healthz", f"Content-Length: {SMALL}", f"X-Forwarded-For: 192.0.2.{n % 3}")
+            )
+            for n in range(26)
+        ]
+        for client in clients:
+            client.send(SMALL - 131_072)
+        connections = [client.connection for client in clients]
+        wait_for(lambda: len(select.select(connections, [], [], 0)[0]) >= 5)
+        refused = [client.answer()[0] for client in clients if select.select([client.connection], [], [], 0)[0]]
+        assert len(refused) <= 10
+        assert 503 in refused  # others were reset while they sent
+        assert set(refused) <= {503, 0}
+        with Client(web, "/healthz", "Content-Length: 10", "Connection: close") as small:
+            small.connection.sendall(b"x" * 10)
+            assert small.answer()[0] == 403  # no CSRF token: it was read
+    with Client(web, "/healthz", f"Content-Length: {SMALL}", "Connection: close") as later:
+        later.send(SMALL - 65_536)
+        later.connection.sendall(b"x" * (SMALL - later.sent))
+        assert later.answer()[0] == 403
+
+
+def test_one_client_has_half_of_the_room_and_gives_it_back():
+    room = bodies.Room(100)
+    assert [room.take(client, 30) for client in "aabbc"] == [True, False, True, False, True]
+    assert not room.take("d", 20)
+    room.leave("a", 30)
+    assert room.take("d", 20)
 
 
 def test_a_slow_body_is_given_up(web):
