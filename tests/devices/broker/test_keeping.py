@@ -262,7 +262,7 @@ def test_broker_with_another_secret_is_reported(keeper, main, control, dock, act
 def test_who_connects_is_noted_with_time_and_address(main, keeper, broker, dock, actor):
     _, secret = accounts.issue(device=dock, actor=actor)
     keeper.look()
-    log = ConnectionLog()
+    log = ConnectionLog(main.kind)
     seen = []
     with main.control(lambda *one: (log.note(*one), seen.append(one))), connect(broker, "DOCK0001", secret):
         wait_for(lambda: ("DOCK0001", "127.0.0.1") in seen)
