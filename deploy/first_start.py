@@ -12,7 +12,6 @@ import ipaddress
 import os
 import re
 import secrets
-import shutil
 import sys
 from pathlib import Path
 
@@ -311,25 +310,24 @@ def main() -> None:
 def say(given: argparse.Namespace, folder: Folder, env: Path) -> None:
     """Print what was made, what a technician types, and the next commands."""
     made = f"Made in {folder.path}: {', '.join(sorted(folder.made))}" if folder.made else "Nothing was missing."
-    if shutil.which("docker") or not given.without_containers:
-        compose = f"docker compose -f {given.folder / 'compose.yaml'}"
-        following = [f"{compose} up --detach --wait", f"{compose} exec web python manage.py createsuperuser"]
+    if given.without_containers:
+        following = 'the commands that follow in docs/operations.md, "First start without containers"'
     else:
-        following = ["systemctl enable --now dock-cloud.target", "dock-cloud-manage createsuperuser"]
+        compose = f"docker compose -f {given.folder / 'compose.yaml'}"
+        following = f"{compose} up --detach --wait\n  {compose} exec web python manage.py createsuperuser"
     own = "" if given.broker_certificate else OWN_CERTIFICATE.format(ca=folder.path / "ca.crt", host=given.broker_host)
     sys.stdout.write(f"""\
 {made}
 
 Back up {folder.path} and {env}: without field_encryption_keys and secret_key a copy of the database is not enough.
 
-Type into DJI Pilot 2 (each onboarding sheet says it again, with the organization and its binding code):
+An account for DJI Pilot 2 that all new docks may share (each onboarding sheet makes one of its own, which expires):
   MQTT gateway address   ssl://{given.broker_host}:8884
   MQTT account           {ENROLLING}
   MQTT password          {folder.read("dock_mqtt_password").strip()}
 {own}
 Next: fill in DJI_APP_ID in {env}, dji_app_key and dji_app_license in {folder.path}, then
-  {following[0]}
-  {following[1]}
+  {following}
 and sign in at https://{given.host}/admin/
 """)
 

@@ -149,7 +149,7 @@ def test_a_simulated_dock_takes_the_first_steps(docker, machine, code):
 
 def test_the_commands_for_systemd_name_what_is_there(tmp_path):
     """They change a whole machine, so no test runs them all: what is ours among them is run, the rest is Debian's."""
-    debian = {"apt-get", "systemctl", "ln", "adduser", "cd", "python3", "install", "runuser", "echo", "cp"}
+    debian = {"apt-get", "git", "systemctl", "ln", "adduser", "cd", "python3", "install", "runuser", "echo", "cp"}
     lines = [
         line for found in BLOCKS.values() for kind, _, text in found if kind == "check" for line in text.splitlines()
     ]
