@@ -200,7 +200,7 @@ KINDS: Final = {
         FAILURES, for_staff=True, also_if=lambda counts: counts["wrong_codes"] <= WRONG_CODES_PER_HOUR),
     "unclaimed": Kind(
         Level.NOTICE, ("device belongs to nobody", "devices belong to nobody"),
-        "they connected and were not bound",
+        "not bound yet, or released",
         lambda _: Device.objects.unclaimed().filter(is_enabled=True), None,
         DEVICES, "claimed=no", for_staff=True),
     "no_room": Kind(

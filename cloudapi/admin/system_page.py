@@ -1,5 +1,7 @@
 """The page "System": what `manage.py doctor` finds, for the platform's staff."""
 
+from collections import Counter
+
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -9,7 +11,7 @@ from cloudapi.diagnosis import checks
 from cloudapi.diagnosis.findings import Level
 from organizations.tenancy import is_platform_staff
 
-# CSS class of each level, as on the start page, and the word beside it.
+# CSS class of each level, as on the start page, and the word beside it; the worst last.
 SHOWN = {
     Level.OK: ("good", "OK"),
     Level.NOTE: ("warning", "Look at it"),
@@ -22,7 +24,13 @@ def system(request: HttpRequest, context: dict[str, object]) -> TemplateResponse
     if not is_platform_staff(request.user):
         raise PermissionDenied
     found = list(checks.run())
-    lines = [(*SHOWN[one.level], one) for one in found]
-    problems = sum(one.level == Level.PROBLEM for one in found)
-    more = {"title": "System", "lines": lines, "problems": problems, "now": timezone.now()}
+    worst_first = [one for level in reversed(SHOWN) for one in found if one.level == level]
+    count = Counter(one.level for one in found)
+    more = {
+        "title": "System",
+        "lines": [(*SHOWN[one.level], one) for one in worst_first],
+        "problems": count[Level.PROBLEM],
+        "notes": count[Level.NOTE],
+        "now": timezone.now(),
+    }
     return TemplateResponse(request, "admin/system.html", context | more)

@@ -95,7 +95,7 @@ def connection_panel(request: HttpRequest, device: Device) -> dict[str, object]:
 class WayFilter(OptionFilter[Device]):
     """Docks by how they connect."""
 
-    title = "connects with"
+    title = "what it connects with"
     parameter_name = "way"
     options = {str(value): str(label) for value, label in (*Way.choices, *Remark.choices)}
 
@@ -108,7 +108,7 @@ class DockConnectionAdmin(ImportPages):
     """Docks by how they connect. What is changed here are their accounts, by actions; a row opens the dock's page."""
 
     view_role = Role.VIEWER
-    list_display = ("dock", "owner", "connects_with", "since", "last_connected", "ends")
+    list_display = ("dock", "connects_with", "owner", "since", "last_connected", "ends")
     list_display_links = None
     list_filter = (WayFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "state")

@@ -27,11 +27,11 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
         "username",
         "email",
         "is_active",
-        "is_superuser",
+        "platform_staff",
+        "organizations",
         "has_second_factor",
         "open_sessions",
         "last_login",
-        "organizations",
     )
     actions = ("remove_second_factor", "end_sessions")
     list_filter = ("is_active", "is_superuser", "memberships__role")
@@ -86,6 +86,10 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
     @admin.display(description="member of")
     def organizations(self, obj: User) -> str:
         return ", ".join(membership.organization.name for membership in obj.memberships.all())
+
+    @admin.display(boolean=True, ordering="is_superuser", description="platform staff")
+    def platform_staff(self, obj: User) -> bool:
+        return is_platform_staff(obj)
 
     @admin.display(boolean=True, ordering="second", description="second factor")
     def has_second_factor(self, obj: User) -> bool:

@@ -21,9 +21,10 @@ def _checks(monkeypatch):
 def test_staff_see_each_line_with_what_to_do(client, staff):
     client.force_login(staff)
     page = client.get("/admin/system/").content.decode()
-    assert "1 problem, as seen by this web process" in page
+    assert "1 problem and 1 to look at, as seen by this web process" in page
     for word, css in (("OK", "good"), ("Look at it", "warning"), ("Problem", "critical")):
         assert f'<tr class="{css}">\n      <td><span class="state">{word}</span></td>' in page
+    assert page.index("Start it.") < page.index("Set NTP_SERVER_HOST.") < page.index("Version 7 answers.")
     assert "&lt;b&gt;No&lt;/b&gt; connection." in page
     assert "Set NTP_SERVER_HOST." in page
     assert 'href="/admin/system/"' in client.get("/admin/").content.decode()
