@@ -147,6 +147,11 @@ def make_certificate(folder: Folder, name: str, hosts: list[str], *, again: bool
     folder.write(f"{name}.crt", chain, again=True)
 
 
+def is_ours(folder: Folder, name: str) -> bool:
+    """Whether our authority signed this certificate; docks may not trust ours in the place of another."""
+    return folder.has(f"{name}.crt") and folder.read(f"{name}.crt").endswith(folder.read("ca.crt"))
+
+
 def alternative(host: str) -> x509.GeneralName:
     """A host as certificates have it: an address or a name."""
     try:
@@ -179,7 +184,8 @@ def make_certificates(given: argparse.Namespace, folder: Folder) -> None:
         if not folder.has("broker.crt") or given.renew:
             take_certificate(folder, "broker", given.broker_host, given.broker_certificate)
     else:
-        make_certificate(folder, "broker", [given.broker_host, *INSIDE], again=given.renew)
+        again = given.renew and is_ours(folder, "broker")
+        make_certificate(folder, "broker", [given.broker_host, *INSIDE], again=again)
     if given.site_certificate:
         if not folder.has("site.crt") or given.renew:
             take_certificate(folder, "site", given.host, given.site_certificate)

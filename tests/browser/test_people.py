@@ -47,6 +47,8 @@ def test_set_up_then_sign_in_with_a_code_and_a_recovery_code(browser_of, alice):
     give_code(page, app.code(), "input.default")
     codes = codes_on(page)
     assert len(codes) == 10
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.eval_on_selector("#codes", "shown => shown.scrollWidth <= shown.clientWidth")  # none is cut off
     page.click("text=I have kept them")
     assert "10 recovery codes left" in page.inner_text("#content")
     other.goto("/admin/")

@@ -122,6 +122,14 @@ def test_an_operator_may_bring_a_certificate_but_not_that_of_another_host(folder
     assert "is not the key of" in mixed.stderr
 
 
+def test_renewing_leaves_the_certificate_of_another_authority(folder, tmp_path):
+    assert first_start(tmp_path / "other", "--own-site-certificate").returncode == 0
+    pair = [tmp_path / f"other/secrets/site.{kind}" for kind in ("crt", "key")]
+    assert first_start(folder, "--renew", "--broker-certificate", *pair).returncode == 0
+    assert first_start(folder, "--renew", "--own-site-certificate").returncode == 0
+    assert (folder / "secrets/broker.crt").read_text() == pair[0].read_text()
+
+
 @pytest.mark.parametrize("host", ["https://docks.example.com", "docks example", "docks.example.com:443", "-x", ""])
 def test_what_is_no_host_name_is_refused(tmp_path, host):
     done = first_start(tmp_path / "new", host=host)
