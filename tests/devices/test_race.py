@@ -71,6 +71,7 @@ def test_each_dock_goes_to_the_one_that_was_told_so(race, report):
         assert set(answers.values()) <= {OK, ELSEWHERE}
 
 
+@pytest.mark.turns(3)
 def test_without_the_lock_both_are_told_that_they_have_it(race, report, monkeypatch):
     monkeypatch.setattr(DeviceQuerySet, "lock_in_order", lambda rows: rows.order_by("sn"))
     _, _, both = winners(race())
