@@ -24,12 +24,16 @@ OWN_ADDRESSES: Final = (
 )  # fmt: skip
 
 
+# What ends a line, or moves the cursor of whoever reads the log: nobody's text makes a second record of itself.
+_CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029) if code != 9}
+
+
 class Line(logging.Formatter):
     """A line of text; a stack below it, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         shown = copy(record)
-        shown.msg, shown.args = message(record), None
+        shown.msg, shown.args = message(record).translate(_CONTROLS), None
         return clean(super().format(shown))
 
 

@@ -53,6 +53,9 @@ def test_an_exception_is_one_field():
 
 def test_what_a_device_sends_ends_no_line():
     assert document("%s", "a\nb\u2028\ud800")["message"] == "a\nb\u2028\ud800"
+    assert Line("%(message)s").format(record("%s", "a\nERROR forged\r\x1b[2J\u2028é")) == (
+        r"a\nERROR forged\r\x1b[2J\u2028é"
+    )
 
 
 @pytest.mark.parametrize(
