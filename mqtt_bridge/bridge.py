@@ -19,6 +19,7 @@ What they share is safe by itself: `Inbox`, `RateLimiter` and the acknowledgemen
 harms nobody. What browsers are sent leaves after the commit, through a thread of `devices/live/frame_sender.py`.
 """
 
+import gc
 import hmac
 import logging
 import secrets
@@ -122,6 +123,8 @@ class Bridge:
             finally:
                 if not standing_by:
                     self._lock.release()
+            if not standing_by:
+                gc.collect()  # a client of paho's and its four sockets are in circles of references
             self._stop.wait(backoff)
 
     def _serve(self) -> None:
