@@ -5,10 +5,13 @@ from urllib.request import HTTPRedirectHandler, build_opener
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.test import Client
 from joserfc.jwk import RSAKey
 
+from cloudapi.rest.guesses import Limit
 from organizations.models import Organization
+from organizations.people import views
 from tests.oidc_provider import Provider
 from tests.organizations.people.sign_in import CODE, DEVICES, LOGIN, SET_UP, give_code, may_enter, with_second_factor
 
@@ -89,7 +92,7 @@ def test_one_that_is_required_is_set_up_here_too(client, provider, alice):
         ({"email_verified": "false"}, "has not verified your email address"),
         ({"email": ""}, "has not verified your email address"),
         ({"email": "nobody@example.org"}, "No accounts here have the address"),
-        ({"email": "al\u0131ce@example.org"}, "No accounts here have the address"),  # in capitals the same letter
+        ({"email": "al\u0131ce@example.org"}, "No accounts here have the address"),  # in C.UTF-8 its capitals match
     ],
 )
 def test_who_is_not_known_gets_no_account(client, provider, alice, claims, words):
@@ -107,6 +110,17 @@ def test_who_may_not_sign_in_gains_no_right(client, provider, alice, fields):
     assert sign_in(client)["Location"] == LOGIN
     assert not may_enter(client)
     assert get_user_model().objects.filter(**fields).exists()
+
+
+def test_a_client_is_sent_to_the_provider_only_so_often(client, provider, alice, monkeypatch):
+    """Each time stores a session."""
+    cache.clear()
+    monkeypatch.setattr(views, "SENT_THERE", Limit("provider", 2, 600))
+    answers = [client.get(START)["Location"] for _ in range(3)]
+    assert [answer.startswith(provider.issuer) for answer in answers] == [True, True, False]
+    assert answers[2] == LOGIN
+    assert client.get(START, REMOTE_ADDR="192.0.2.9")["Location"].startswith(provider.issuer)
+    cache.clear()
 
 
 def test_an_address_of_two_accounts_opens_neither(client, provider, alice, bob):
