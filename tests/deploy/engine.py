@@ -154,8 +154,9 @@ class Engine:
             self.place_secret(name, source)
 
     def place_secret(self, name, source):
-        ours = self.scratch / "secrets" / name / source.name
-        ours.write_text(self.adapted(name, source.read_text()))
+        ours, text = self.scratch / "secrets" / name / source.name, self.adapted(name, source.read_text())
+        if not ours.exists() or ours.read_text() != text:  # another process of the service may be reading it
+            ours.write_text(text)
         ours.chmod(0o600)
 
     def adapted(self, name, text):

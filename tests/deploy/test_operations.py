@@ -136,6 +136,7 @@ def test_a_certificate_of_a_public_authority_takes_the_place_of_ours(docker, mac
 @pytest.mark.skipif(not FULL, reason="starts every process: FAULT_FULL=1")
 def test_a_simulated_dock_takes_the_first_steps(docker, machine, code):
     engine = docker.engine(machine)
+    engine.stop()  # the page's `--force-recreate`: DJI's license came after the first start
     docker.up(engine, [])
     [(_, _, commands)] = BLOCKS["The first dock"]
     env = docker.environment() | {"ORGANIZATION": "12345678", "CODE": code}
