@@ -89,3 +89,21 @@ def test_what_a_broker_sends_again_before_it_is_acknowledged_is_taken_once(addre
     assert acknowledged == [7]
     connection._on_message(None, None, message)  # another one that has the same packet id
     assert len(connection.take(limit=9, timeout=0)) == 1
+
+
+def test_what_is_answered_at_qos_0_is_acknowledged_once_the_answer_is_sent(address, monkeypatch):
+    connection = ControlConnection(address, client_id="zero", filters=["to/us/+"])
+    connection.open()
+    sent, send = [], connection._client._sock_send
+    monkeypatch.setattr(connection._client, "_sock_send", lambda data: sent.append(data[0] & 0xF0) or send(data))
+    connection.publish("to/us/now", b"request")
+    taken = []
+    wait_for(lambda: taken.extend(connection.take(limit=9, timeout=0.1)) or taken)
+    wait_for(lambda: not connection.backlog().unconfirmed)
+    sent.clear()
+    connection.publish("to/dock", b"license", answers=taken[0], qos=0)
+    connection.handled(taken)
+    wait_for(lambda: not connection.backlog().unacknowledged and PacketTypes.PUBACK << 4 in sent)
+    assert sent == [PacketTypes.PUBLISH << 4, PacketTypes.PUBACK << 4]
+    assert not connection.backlog().unconfirmed
+    connection.close()
