@@ -26,7 +26,8 @@ def document(*args, **extra):
     return json.loads(line)
 
 
-def test_a_document_has_its_fields_and_what_the_code_is_about():
+def test_a_document_has_its_fields_and_what_the_code_is_about(monkeypatch):
+    monkeypatch.setattr(log_fields, "_process", ["manage"])
     with log_fields.about(sn="SN1", tid="t", bid="b"), log_fields.about(call="c"):
         found = document("%s of %s", "that", "SN1")
     assert found["message"] == "that of SN1"
