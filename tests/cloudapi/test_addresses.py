@@ -77,6 +77,7 @@ def addresses(values):
     return list(dict.fromkeys([*lists_of_the_admin(values), *paths(values), *of_rest(values)]))
 
 
+@pytest.mark.turns(2)
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("value", HUGE + ODD, ids=lambda value: repr(value[:24]))
 def test_no_address_is_a_fault_of_the_server(client, staff, value):

@@ -220,7 +220,7 @@ def equals(browser, stack, sn):
     return known.items() <= truth.items() and list(truth)[-1] in known
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(4)
 def test_all_promises_hold_while_one_part_after_another_is_killed(stack, report, monkeypatch):
     monkeypatch.setattr(commands, "CLOSING", 30.0 + commands.CLOSING)  # seconds: the one who closes may be dead, too
     seed = os.environ.get("SOAK_SEED") or str(random.randrange(10**6))

@@ -93,6 +93,7 @@ def post_code(client, text):
     return own_code("Ab12Cd34Ef")
 
 
+@pytest.mark.turns(2)
 @spellings
 @pytest.mark.parametrize("door", [add_organization, post_organization, add_device, add_code, post_code])
 def test_it_is_stored_in_its_plain_form(client, staff, organization, dock, spell, door):

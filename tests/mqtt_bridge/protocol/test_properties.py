@@ -144,6 +144,7 @@ def test_any_data_becomes_typed_or_is_refused(type_, value):
     assert refusal(decode_data, type_, value) in ("", "data_invalid")
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("type_", TYPES)
 @few
 @given(data=st.data())
