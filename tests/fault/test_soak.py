@@ -127,11 +127,19 @@ class Soak:
                     continue
                 try:
                     status = Path(f"/proc/{process.pid}/status").read_text()
-                    files = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 - many, often
-                except OSError:  # it has just died
+                    files = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+                except OSError:  # it has just died, or closed a file
                     continue
+                if kind == "bridge" and not self.is_active(files):
+                    continue  # a stand-by has fewer
                 memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-                self.samples.setdefault((kind, process.pid), []).append((time.monotonic(), memory * 1024, files))
+                self.samples.setdefault((kind, process.pid), []).append((time.monotonic(), memory * 1024, len(files)))
+
+    def is_active(self, files):
+        """Whether one of these is a connection to the broker."""
+        port = f":{self.stack.broker.port:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return bool({f"socket:[{fields[9]}]" for fields in lines if fields[2].endswith(port)} & set(files))
 
     def growth(self):
         """{kind: (growth of memory as a factor, descriptors more)}: the worst of each kind that lived for long."""
@@ -142,6 +150,8 @@ class Soak:
                 continue
             early = [one for one in samples if 0.25 <= (one[0] - began) / (ended - began) < 0.5]
             late = [one for one in samples if (one[0] - began) / (ended - began) >= 0.75]
+            if not early or not late:
+                continue
             memory = median(one[1] for one in late) / median(one[1] for one in early)
             files = median(one[2] for one in late) - median(one[2] for one in early)
             known = worst.get(kind, (0.0, -1000.0))
