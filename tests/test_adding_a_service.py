@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/adding-a-service.md").read_text()
 BLOCK = re.compile(r"<!-- (new file|row|import): (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 def test_what_the_page_says_adds_a_service(tmp_path, migrated):
     copy = tmp_path / "copy"
     files = [ROOT / name for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()]

@@ -43,7 +43,7 @@ def test_dock_that_is_back_after_the_deadline_receives_no_command(stack):
     assert command_absent_dock(stack) == 0
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_dock_that_is_back_receives_them_all_without_an_expiry(stack, report):
     received = command_absent_dock(stack, "no_expiry")
     report(f"without message expiry: {received} of {SWITCHES} stale commands reached the dock")

@@ -47,7 +47,7 @@ def test_a_backlog_is_answered_whole(new_stack, report):
         assert took <= size(10 * DRAINED, DRAINED)
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_a_broker_that_queues_little_loses_requests(new_stack, report):
     with new_stack("postgresql", broker=Mosquitto(config=UNPROTECTED)) as stack:
         load, _ = run(stack, report, grace=5.0)

@@ -46,7 +46,7 @@ def test_every_request_is_answered_though_the_broker_dies(stack, report):
     assert promise.broken(stack, load.ledger, longest_wait=LONGEST_WAIT) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_the_loss_when_docks_do_not_repeat(stack, report):
     load, _ = run(stack, repeat_after=None, grace=4.0)
     report(f"docks that do not repeat: {KILLS} kills of the broker, {load.ledger.summary()}")

@@ -165,7 +165,7 @@ def test_password_and_code_are_found_nowhere_afterwards(stack, dock, report):
     assert places(stack, USER, redis_lines=lines) == {"database files", "tables", "Redis"}
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_search_finds_a_password_that_a_broker_had_to_keep(stack, dock, report):
     stack.start_worker(command=altered_worker.command("login_at_qos_1"))
     go_away(dock)

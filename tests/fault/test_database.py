@@ -86,7 +86,7 @@ def test_no_request_is_lost_when_the_database_restarts_and_freezes(stack, server
     assert promise.broken(stack, load.ledger, longest_wait=FROZEN + size(60.0, 30.0)) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_broker_sees_what_a_careless_bridge_acknowledges_while_the_database_is_frozen(stack, server, report):
     bridge = stack.start_bridge(command=command("automatic_ack"))
     with under_load(stack, at_least=1, rate=LOAD, grace=3.0) as load:

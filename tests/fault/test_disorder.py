@@ -115,7 +115,7 @@ def test_every_history_is_a_path(stack, report):
     assert wrong == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_a_bridge_that_believes_everything(stack, report):
     stack.start_bridge(command=altered_bridge.command("no_table"))
     run(stack, 1, some_are_late=False)

@@ -56,7 +56,7 @@ def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
     assert promise.broken(stack, ledger, longest_wait=120.0) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_the_loss_with_automatic_acknowledgement(postgres_stack, report):
     _, ledger = run(postgres_stack, NAMES[: size(2, 4)], "automatic_ack", grace=2.0)
     report(f"acknowledged on arrival: {ledger.summary()}")

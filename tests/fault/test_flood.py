@@ -158,7 +158,7 @@ def hear(stack, prefix, *, flood=None, seconds=SECONDS, patience=60):
     return fleet.ledger, said
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 @pytest.mark.parametrize(
     ("flood", "alteration"),
     [
@@ -207,7 +207,7 @@ def test_what_is_beyond_the_bucket_is_counted_and_not_answered(postgres_stack, r
     assert answered_to_flooder(postgres_stack) == handled  # the rest is acknowledged
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_everything_is_answered_without_the_bucket(postgres_stack):
     postgres_stack.start_bridge(command=command("no_rate_limit"))
     _, said = hear(postgres_stack, "HEARD", flood="requests")

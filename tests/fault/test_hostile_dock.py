@@ -68,6 +68,7 @@ def test_hostile_dock_gets_nothing_and_reaches_nothing(protocol, shipped, report
     assert {row.name: row.leaks for row in table if row.leaks} == {}
 
 
+@pytest.mark.turns(3)
 def test_without_the_access_list_the_same_attempts_succeed(unprotected, report):
     for name, protocol in PROTOCOLS.items():
         table = attack(unprotected, protocol)

@@ -44,7 +44,7 @@ def test_no_request_is_lost_when_the_bridge_is_killed(stack, report):
     assert promise.broken(stack, load.ledger, start=start) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 @pytest.mark.parametrize("protection", ["automatic_ack", "clean_session"])
 def test_checker_reports_the_loss_without(protection, postgres_stack, report):
     load, start = run(postgres_stack, command(protection), grace=2.0)

@@ -127,7 +127,7 @@ def test_a_client_equals_the_database_soon_after_redis_was_restarted(web, redis,
     assert equals(follower)
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_a_client_that_never_fetches_anew(web, redis, alice, path, report):
     patience = size(REFETCH_EVERY + 2.0, EQUAL_WITHIN)  # the other one fetched after REFETCH_EVERY
     follower, _ = restart_redis_mid_stream(web, redis, alice, path, patience=patience, refetches=False)

@@ -83,7 +83,7 @@ def test_others_are_served_and_the_stand_by_takes_over_while_the_rows_of_a_dock_
     assert promise.broken(stack, load.ledger, ledger, longest_wait=HELD + 60.0) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_nobody_is_served_by_a_bridge_that_waits_for_a_lock(postgres_stack, report):
     stack = postgres_stack
     stack.start_bridge(command=command("endless_waits"))

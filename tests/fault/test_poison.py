@@ -120,7 +120,7 @@ def is_all_acknowledged(stack, bridge):
     return stack.rows(JOURNAL) == [before]
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_the_loss_without_quarantine(postgres_stack, report):
     load, _, bridge = run(postgres_stack, CONTROL[:20], command=command("no_quarantine"), grace=1.0)
     report(f"without quarantine: exit code {bridge.poll()}, good: {load.ledger.summary()}")
@@ -179,7 +179,7 @@ def test_messages_on_hostile_topics_have_no_effect(stack):
     assert is_all_acknowledged(stack, bridge)
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_messages_on_hostile_topics_are_seen_when_any_topic_is_believed(new_stack):
     with new_stack("sqlite") as stack:
         stack.start_bridge(command=command("any_topic"))
@@ -205,7 +205,7 @@ def test_retained_requests_have_no_effect(stack):
     assert bound == {"GOOD": "12345678"}
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_retained_requests_are_seen_when_they_are_asked_for(new_stack):
     with new_stack("sqlite") as stack:
         replies, bound = start_with_retained_requests(stack, command=command("retained_messages"))

@@ -66,7 +66,7 @@ def test_every_command_is_sent_and_ends_when_redis_loses_all(stack, report):
     assert len(ledger.commands()) == COMMANDS
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_commands_without_a_task_stay_behind_if_nobody_sweeps(stack, report):
     ledger, _ = run(stack, lose_all, beat=False, patience=3.0)
     report(f"killed, no sweep: {commands.summary(stack, ledger)}")
@@ -82,7 +82,7 @@ def test_every_command_is_sent_and_ends_when_redis_hangs(stack, report):
     assert len(ledger.commands()) == size(20, 60)
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_hung_redis_holds_whoever_issues_as_long_as_it_likes_without_a_timeout(stack, report):
     issued = []
 

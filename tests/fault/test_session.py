@@ -105,7 +105,7 @@ def test_nothing_published_after_a_lost_session_is_lost(stack):
     assert bridge.poll() is None
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_late_acknowledgements_swallow_messages_on_a_connection_that_restores_itself(stack, report):
     unanswered, _ = run(stack, "same_connection", "handled")
     report(f"acknowledged on another connection: {len(unanswered)} of {DOCKS} requests lost")

@@ -56,7 +56,7 @@ def test_standby_takes_over_and_no_request_is_lost(stack, report):
     assert promise.broken(stack, load.ledger, start=start) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_broker_sees_two_at_once_without_the_lock(postgres_stack):
     for _ in range(2):
         postgres_stack.start_bridge(command=command("no_lock"))

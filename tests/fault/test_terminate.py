@@ -38,7 +38,7 @@ def test_no_request_is_lost_when_the_bridge_is_stopped(stack, report):
     assert promise.broken(stack, load.ledger, start=start) == []
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_what_a_stop_loses_with_a_clean_session(postgres_stack, report):
     load, *_ = run(postgres_stack, *command("clean_session"), grace=2.0)
     report(f"without a persistent session: {STOPS} stops, {load.ledger.summary()}")

@@ -74,7 +74,7 @@ def test_no_command_is_published_twice_wherever_the_worker_dies(stack, report):
     assert len(ledger.commands()) == 14  # one was claimed by a worker that died before it published
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(5)
 def test_checker_reports_what_a_claim_that_is_not_final_publishes_twice(stack, report):
     ledger = die_at(stack, ["published"], asked=10, protections_taken=["claim_last"], patience=6.0)
     report(f"claimed last: {commands.summary(stack, ledger)}")

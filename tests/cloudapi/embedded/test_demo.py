@@ -108,7 +108,7 @@ UPDATE auth_user SET is_active = 0 WHERE username = 'bob';
 """
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 def test_whatever_people_did_it_starts_at_once_and_says_what_does_not_work(first, tmp_path):
     with (
         closing(sqlite3.connect(first[0] / "db.sqlite3")) as origin,
@@ -183,7 +183,7 @@ for data in os.environ["DATA"].split(":"):
 """
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 def test_it_starts_with_data_that_are_damaged_made_by_another_version_or_locked(prepared, tmp_path):
     """All of them in one process, which takes seconds to start."""
     template = prepared("sqlite").url.removeprefix("sqlite:///")

@@ -13,6 +13,7 @@ from tests.demo import demo_environment
 from tests.stack import ROOT
 
 
+@pytest.mark.turns(2)
 def test_a_signal_ends_it_with_0_at_each_moment_and_it_leaves_no_process(tmp_path):
     moments = sorted(random.sample(range(len(MOMENTS)), 3))
     command = [sys.executable, "-W", "error::ResourceWarning", "-m", "tests.cloudapi.embedded.demo_moments", tmp_path]

@@ -49,7 +49,7 @@ class Person:
             yield opened
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 def test_a_page_of_the_demo_is_live_and_shows_nothing_of_others(address):
     alice, charlie = Person(address, "alice"), Person(address, "charlie")
     page = re.search(r"/admin/devices/device/\d+/change/", alice.get("/admin/devices/device/?q=DEMODOCK00001")).group()

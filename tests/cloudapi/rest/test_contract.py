@@ -85,7 +85,7 @@ def test_every_operation_keeps_its_contract_with_who_has_fewer_rights(stack, tmp
     attack(stack, random.choice(OTHERS), tmp_path, "--phases=examples", "--mode=positive")
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("role", ["manager", *OTHERS] if IS_FULL else ["manager"])
 def test_requests_that_break_the_schema_at_one_place_keep_the_contract(stack, role, tmp_path):
     paths = json.loads(views.document())["paths"].values()

@@ -116,6 +116,7 @@ def test_nobody_answers_then_the_next_one_works(stack, dock):
     assert stack.ended(stack.issue(dock.sn, SWITCH, switching)["id"]) == "succeeded"
 
 
+@pytest.mark.turns(2)
 def test_late_reply_corrects_and_is_marked(stack, dock):
     dock.faults = Faults(["slow:9"])  # the deadline and a tick of the bridge's timer
     switching = {"license_id": dock.licenses.imported[0]["common_fields"]["license_id"], "enable": True}
