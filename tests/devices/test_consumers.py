@@ -666,10 +666,11 @@ def test_sockets_of_one_viewer_do_not_hold_up_the_first_frame_of_another(
         others = threading.Thread(target=asyncio.run, args=(follow_many(),))
         others.start()
         time.sleep(0.3)
+        before = len(snapshots)
         beside, came = first_frame(bob), len(snapshots)
         others.join()
     report(
         f"first frame of another user: {alone:.2f} s alone, {beside:.2f} s beside {number} sockets, "
         f"whose snapshots came within {max(snapshots) - began:.1f} s"
     )
-    assert came < number / 2
+    assert came - before <= (number - before) / 2  # without turns he comes after all that asked before

@@ -90,7 +90,7 @@ def test_one_name_from_forty_addresses_is_too_many():
 
 @pytest.mark.usefixtures("alice")
 def test_too_many_strangers_in_all_are_refused_but_not_the_first_try_of_an_address(monkeypatch):
-    monkeypatch.setattr(sign_in, "IN_ALL", sign_in.IN_ALL._replace(tries=10))
+    monkeypatch.setattr(sign_in, "IN_ALL", sign_in.IN_ALL._replace(tries=10, seconds=86_400))
     refused = [is_refused(f"name{n}", f"192.0.2.{n // 2}") for n in range(20)]
     assert refused == [False] * 10 + [False, True] * 5
     assert not is_refused(address="192.0.2.200")
