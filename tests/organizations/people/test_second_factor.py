@@ -63,7 +63,8 @@ def test_a_password_alone_opens_nothing(client):
 def test_password_and_code_open_the_page_that_was_asked_for(client, app):
     give_password(client, "alice", then=DEVICES)
     assert client.get(CODE).status_code == 200
-    assert give_code(client, f"{app.code()[:3]} {app.code()[3:]}")["Location"] == DEVICES
+    code = app.code()
+    assert give_code(client, f"{code[:3]} {code[3:]}")["Location"] == DEVICES
     assert may_enter(client)
 
 
