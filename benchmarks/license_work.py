@@ -19,7 +19,7 @@ from devices.calls import asking, sending  # noqa: E402
 from devices.models import Device, DeviceState  # noqa: E402
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense  # noqa: E402
 from mqtt_bridge import dispatch  # noqa: E402
-from mqtt_bridge.bulk import insert_many  # noqa: E402
+from mqtt_bridge.database import bulk  # noqa: E402
 from mqtt_bridge.line.inbox import Delivery  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 from mqtt_bridge.protocol import envelope  # noqa: E402
@@ -118,15 +118,15 @@ def fill(rows: int) -> None:
     now = timezone.now()
     for number in range(rows // LICENSES_PER_DOCK):
         device = a_dock(f"FILL{number}")
-        insert_many(
+        bulk.insert(
             UnlockLicense,
-            [
+            bulk.values_of(
                 UnlockLicense(
                     device=device, device_model_domain=0, license_id=key, name=f"license {key}", type=1, enabled=True,
                     end_time=now, seen_at=now,
                 )
                 for key in range(LICENSES_PER_DOCK)
-            ],
+            ),
         )  # fmt: skip
         LicenseList.objects.create(device=device, device_model_domain=0, complete=True, fetched_at=now)
 

@@ -22,7 +22,7 @@ from cloudapi.web.handler import Handler  # noqa: E402
 from cloudapi.web.log_masking import MaskTokens  # noqa: E402
 from cloudapi.web.loopback import LoopbackOnly  # noqa: E402
 from cloudapi.web.origins import KeyElseSession, SameOriginOnly  # noqa: E402
-from mqtt_bridge import timeouts  # noqa: E402
+from mqtt_bridge.database import timeouts  # noqa: E402
 from mqtt_bridge.monitoring import log_fields  # noqa: E402
 
 log_fields.name_process("web")

@@ -12,7 +12,7 @@ from django.views import defaults
 from django.views.debug import SafeExceptionReporterFilter
 
 from cloudapi.rest.problems import MEDIA_TYPE, problem
-from mqtt_bridge.timeouts import is_away
+from mqtt_bridge.database.timeouts import is_away
 
 API: Final = "/api/"
 RETRY_AFTER: Final = 5  # seconds

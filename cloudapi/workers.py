@@ -10,7 +10,7 @@ from django.db import close_old_connections, connections
 
 from cloudapi.checks import check_all
 from cloudapi.monitoring.processes import own_collectors
-from mqtt_bridge import timeouts
+from mqtt_bridge.database import timeouts
 from mqtt_bridge.monitoring import exposition, log_fields
 
 

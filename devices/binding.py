@@ -18,7 +18,7 @@ from devices.live import broadcast
 from devices.models import Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
-from mqtt_bridge.bulk import assign_keys, insert_many
+from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from mqtt_bridge.protocol.result_codes import Code
@@ -313,7 +313,7 @@ class _Decision:
     def pair(self) -> None:
         """Update the pairings from the requests and the new owners, unless nothing of it is new."""
         # Another transaction may make the same device at this moment: this one fails then and is repeated.
-        assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
+        bulk.assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
         gateways = [device for sn in self.aircraft if (device := self.devices.get(sn)) and device.pk is not None]
         is_known = all(
             self.devices[sn].gateway_id == gateway.pk for gateway in gateways for sn in self.aircraft[gateway.sn]
@@ -339,9 +339,12 @@ class _Decision:
         # What has just bound itself is online.
         new = [gateway for gateway in self.gateways.values() if gateway._state.adding]
         known = [gateway for gateway in self.gateways.values() if not gateway._state.adding]
-        insert_many(
+        bulk.insert(
             DeviceState,
-            [DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now) for gateway in new],
+            bulk.values_of(
+                DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now)
+                for gateway in new
+            ),
         )
         if known:
             prefetch_related_objects(known, "state")

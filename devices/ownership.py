@@ -14,7 +14,7 @@ from devices.broker import accounts
 from devices.calls import ending
 from devices.live import broadcast
 from devices.models import UNKNOWN_STATE, Device, DeviceState
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
@@ -75,13 +75,13 @@ class Changes:
     def write(self, devices: Iterable[Device]) -> None:
         """Save these devices, forget what a next owner must not see, abandon open calls, write the audit trail.
 
-        `devices` are all that changed; new ones have their primary keys (`number` in `mqtt_bridge/bulk.py`). The
+        `devices` are all that changed; new ones have their primary keys (`bulk.assign_keys`). The
         journal and the audit trail stay with the organization that owned the device.
         """
         changed = list(devices)
         known = [device for device in changed if not device._state.adding]
         Device.objects.write_fields(known, _FIELDS)
-        insert_many(Device, [device for device in changed if device._state.adding])
+        bulk.insert(Device, bulk.values_of(device for device in changed if device._state.adding))
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             DeviceState.objects.bulk_create(

@@ -16,7 +16,7 @@ from django.db.models import Count, Q, prefetch_related_objects
 
 from devices.models import Device, DeviceQuerySet, Pairing
 from devices.ownership import Changes
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.topics import is_sn
 
@@ -264,7 +264,7 @@ class Pairings:
         changed = {**devices, **self.changed}
         self.ownership.write(changed.values())
         rows = list(self._touched.values())
-        insert_many(Pairing, [row for row in rows if row.pk is None])
+        bulk.insert(Pairing, bulk.values_of(row for row in rows if row.pk is None))
         Pairing.objects.write_fields(
             (row for row in rows if row.pk is not None),
             ["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],

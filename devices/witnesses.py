@@ -15,10 +15,10 @@ from devices import topology
 from devices.models import Pairing
 from devices.pairing import Testimony
 from devices.topology import Link
+from mqtt_bridge.database.timeouts import SHORT_WAIT, is_locked, wait_for_locks
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.device_properties import OwnAircraft, Telemetry
 from mqtt_bridge.telemetry import Frame
-from mqtt_bridge.timeouts import SHORT_WAIT, is_locked, wait_for_locks
 
 
 class Sighting(NamedTuple):

@@ -16,7 +16,7 @@ from devices.live import broadcast
 from devices.models import Device, ServiceCall
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from licenses.validity import is_stale
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
 Kind = LicenseEvent.Kind
@@ -124,8 +124,8 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
     if vanished:
         UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
     UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at"])
-    insert_many(UnlockLicense, new)
-    insert_many(LicenseEvent, events)
+    bulk.insert(UnlockLicense, bulk.values_of(new))
+    bulk.insert(LicenseEvent, bulk.values_of(events))
 
 
 def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[LicenseEvent]:

@@ -37,7 +37,9 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge import dispatch, journal
-from mqtt_bridge.dispatch import DatabaseUnavailableError, Result
+from mqtt_bridge.database.lock import active_lock
+from mqtt_bridge.database.timeouts import DatabaseUnavailableError, is_locked
+from mqtt_bridge.dispatch import Result
 from mqtt_bridge.line.client import PUBLISH_WINDOW, parse_url, redact_url
 from mqtt_bridge.line.connection import (
     BrokerUnavailableError,
@@ -46,14 +48,12 @@ from mqtt_bridge.line.connection import (
     TelemetryConnection,
 )
 from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, gateway_of
-from mqtt_bridge.lock import active_lock
 from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.rate_limit import ENROLMENT_BURST, ENROLMENT_RATE, RateLimiter
 from mqtt_bridge.router import label
 from mqtt_bridge.telemetry import TelemetryBuffer
-from mqtt_bridge.timeouts import is_locked
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from mqtt_bridge.database.timeouts import SHORT_WAIT, DatabaseUnavailableError, is_away, is_locked, wait_for_locks
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.monitoring import log_fields, metrics
@@ -35,7 +36,6 @@ from mqtt_bridge.protocol.redaction import Confidential
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
 from mqtt_bridge.router import NOT_ENROLLING, Message, Reply, ReplyData, Route, find, label, noted
-from mqtt_bridge.timeouts import SHORT_WAIT, is_away, is_locked, wait_for_locks
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,6 @@ LONGEST_HOLD = timedelta(seconds=120)  # that a message is put back again and ag
 # Of a message that could not be read, or that nobody reads. Without a tid it is not answered.
 UNREAD = Envelope(tid="", bid="", method="", timestamp=None, gateway="", need_reply=False, data=None)
 UNREAD_ROUTE: Route[object] = Route(noted)
-
-
-class DatabaseUnavailableError(Exception):
-    """The database does not answer: nothing of the batch may be acknowledged."""
 
 
 class Decoded(NamedTuple):

@@ -15,7 +15,8 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.allowance import Allowance
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
+from mqtt_bridge.database.timeouts import is_locked
 from mqtt_bridge.dispatch import Decoded, Result
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
@@ -24,7 +25,6 @@ from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.redaction import redact
 from mqtt_bridge.protocol.topics import Channel
-from mqtt_bridge.timeouts import is_locked
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def note_skipped(**_tick: object) -> None:
 def _save(rows: list[Exchange]) -> None:
     """Insert these rows; while one of their organizations is locked, they wait for the next time."""
     try:
-        insert_many(Exchange, rows)
+        bulk.insert(Exchange, bulk.values_of(rows))
     except DataError:
         for row in rows:  # the one that the database refuses must not keep the others out
             try:

@@ -13,13 +13,13 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from mqtt_bridge.database.timeouts import is_away
 from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.rate_limit import RateLimiter
-from mqtt_bridge.timeouts import is_away
 
 logger = logging.getLogger(__name__)
 

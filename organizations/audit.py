@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol.redaction import MASK, is_secret
 from organizations.models import AuditEvent, OrganizationAPIKey
 
@@ -49,7 +49,7 @@ def event(
 
 def record(events: Iterable[AuditEvent]) -> None:
     """Save audit rows, in one statement."""
-    insert_many(AuditEvent, list(events))
+    bulk.insert(AuditEvent, bulk.values_of(events))
 
 
 def writable(values: Mapping[str, object]) -> dict[str, object]:

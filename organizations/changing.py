@@ -1,6 +1,6 @@
 """When a row last changed, whatever way it is written."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.db import models
@@ -15,6 +15,15 @@ class ChangingQuerySet(TenantQuerySet[T]):
     def update(self, **values: object) -> int:
         """Django's, and so `bulk_update` and what a deleted row leaves behind (SET_NULL), which both end here."""
         return super().update(**{"updated": timezone.now()} | values if values else {})
+
+    def write_fields(self, rows: Iterable[T], fields: Sequence[str]) -> None:
+        """As in the base class; every row given counts as changed, so leave out those that are not."""
+        changed, now = list(rows), timezone.now()
+        if "updated" not in fields:
+            fields = [*fields, "updated"]
+            for row in changed:
+                row.updated = now  # type: ignore[attr-defined]  # of every ChangingModel
+        super().write_fields(changed, fields)
 
     def bulk_create(
         self,
@@ -38,7 +47,7 @@ class ChangingQuerySet(TenantQuerySet[T]):
 class ChangingModel(TenantModel):
     """A tenant's row with the time of its last change, however it is written; its manager is a ChangingQuerySet."""
 
-    # A default, not `auto_now`: rows that are copied into the database (mqtt_bridge/bulk.py) must have their value.
+    # A default, not `auto_now`: rows that are inserted by mqtt_bridge/database/bulk.py must have their value.
     updated = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[ChangingQuerySet[Any]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from cloudapi.tasks import report_alive
-from mqtt_bridge.lock import LOCK_KEY
+from mqtt_bridge.database.lock import LOCK_KEY
 from mqtt_bridge.models import Heartbeat
 
 TIMEOUT: Final = 2.0  # seconds for Redis

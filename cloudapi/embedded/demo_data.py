@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from mqtt_bridge.lock import FileLock
+from mqtt_bridge.database.lock import FileLock
 from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.typed import digest_of
 

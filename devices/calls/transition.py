@@ -24,7 +24,7 @@ from devices.calls.states import Heard, Source, Word, hear
 from devices.live import broadcast
 from devices.models import ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import router
-from mqtt_bridge.timeouts import is_away
+from mqtt_bridge.database.timeouts import is_away
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 

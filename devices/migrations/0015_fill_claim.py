@@ -1,7 +1,7 @@
 from django.db import migrations
 from django.db.models import F, Q
 
-from mqtt_bridge.live_migrations import update_in_pieces
+from mqtt_bridge.database.live_migrations import update_in_pieces
 
 
 def fill(apps, schema_editor):

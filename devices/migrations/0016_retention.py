@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-from mqtt_bridge.live_migrations import AddIndexLive
+from mqtt_bridge.database.live_migrations import AddIndexLive
 
 
 class Migration(migrations.Migration):

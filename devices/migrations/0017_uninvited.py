@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from mqtt_bridge.live_migrations import AddIndexLive
+from mqtt_bridge.database.live_migrations import AddIndexLive
 
 
 class Migration(migrations.Migration):

@@ -41,7 +41,7 @@ def clean_session():
 
 def no_lock():
     """Serve whether or not another bridge does."""
-    from mqtt_bridge import lock
+    from mqtt_bridge.database import lock
 
     lock.FileLock.acquire = lock.AdvisoryLock.acquire = lambda _self: True
     lock.FileLock.is_held = lock.AdvisoryLock.is_held = lambda _self: True
@@ -49,7 +49,7 @@ def no_lock():
 
 def endless_waits():
     """Wait for a locked row until it is free."""
-    from mqtt_bridge import timeouts
+    from mqtt_bridge.database import timeouts
 
     timeouts.limit = lambda _timeouts: None
 
@@ -201,7 +201,7 @@ def frequent_heartbeat():
 
 def stop_amid():
     """Do nothing for a while amid the first transaction that binds, longer than PostgreSQL lets us."""
-    from mqtt_bridge import timeouts
+    from mqtt_bridge.database import timeouts
 
     timeouts.BRIDGE = timeouts.BRIDGE._replace(idle=200)
     stops = [1.0]

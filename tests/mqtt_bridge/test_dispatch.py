@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from mqtt_bridge import dispatch, router
-from mqtt_bridge.dispatch import DatabaseUnavailableError, Result
+from mqtt_bridge.database.timeouts import DatabaseUnavailableError
+from mqtt_bridge.dispatch import Result
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.messages import ConfigReply

@@ -191,6 +191,7 @@ def test_what_was_answered_is_not_marked(left):
     assert journal.mark_unanswered(listening_since=left.received_at, now=left.received_at + timedelta(seconds=60)) == 0
 
 
+@pytest.mark.django_db(transaction=True)  # as in the bridge, where the journal has no transaction of its own
 def test_row_that_the_database_refuses_does_not_keep_the_others_out():
     refused, good = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
     journal.write([refused._replace(outcome="longer than the column allows"), good])

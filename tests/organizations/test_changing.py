@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from licenses.models import UnlockLicense
-from mqtt_bridge.bulk import insert_many
+from mqtt_bridge.database import bulk
 from organizations import codes
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode
@@ -23,7 +23,7 @@ def test_fields_of_many_rows_are_written_in_one_statement(dock, aircraft, django
 
 def test_new_rows_have_a_moment_copied_ones_too(dock):
     before = timezone.now()
-    insert_many(UnlockLicense, [UnlockLicense(device=dock, device_model_domain=3, license_id=1)])
+    bulk.insert(UnlockLicense, bulk.values_of([UnlockLicense(device=dock, device_model_domain=3, license_id=1)]))
     Device.objects.bulk_create([Device(sn="NEW")])
     assert before <= UnlockLicense.objects.get().updated <= Device.objects.get(sn="NEW").updated <= timezone.now()
 

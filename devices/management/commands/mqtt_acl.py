@@ -14,7 +14,7 @@ from django.utils import timezone
 from devices.broker import comparison, wanted
 from devices.broker.keeping import Keeper, keep
 from devices.broker.wanted import Broker
-from mqtt_bridge import timeouts
+from mqtt_bridge.database import timeouts
 from mqtt_bridge.line.connection import BrokerUnavailableError
 
 

@@ -9,8 +9,8 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import REGISTRY
 
-from mqtt_bridge import timeouts
 from mqtt_bridge.bridge import Bridge
+from mqtt_bridge.database import timeouts
 from mqtt_bridge.monitoring import exposition, log_fields
 from mqtt_bridge.monitoring.metrics import BRIDGE
 

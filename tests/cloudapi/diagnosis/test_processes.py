@@ -10,7 +10,7 @@ from django.utils import timezone
 from cloudapi.diagnosis import processes
 from cloudapi.diagnosis.findings import Level
 from cloudapi.embedded.servers import Redis
-from mqtt_bridge.lock import AdvisoryLock
+from mqtt_bridge.database.lock import AdvisoryLock
 from mqtt_bridge.models import Heartbeat
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from typing import IO, Protocol
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mqtt_bridge.dispatch import DatabaseUnavailableError
+from mqtt_bridge.database.timeouts import DatabaseUnavailableError
 
 LOCK_KEY = 7_340_017_001  # any number that no other user of this database takes
 

@@ -11,6 +11,10 @@ from django.db.backends.signals import connection_created
 from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable
 
 
+class DatabaseUnavailableError(Exception):
+    """The database does not answer: nothing of the batch may be acknowledged."""
+
+
 class Timeouts(NamedTuple):
     """In milliseconds."""
 

@@ -8,8 +8,8 @@ from django.db import connection, models, transaction
 from django.db.migrations.state import ProjectState
 from django.db.models import F
 
-from mqtt_bridge import live_migrations
-from mqtt_bridge.live_migrations import AddIndexLive, update_in_pieces
+from mqtt_bridge.database import live_migrations
+from mqtt_bridge.database.live_migrations import AddIndexLive, update_in_pieces
 from organizations.models import Organization
 
 pytestmark = [

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from mqtt_bridge.dispatch import DatabaseUnavailableError
-from mqtt_bridge.lock import AdvisoryLock, FileLock
+from mqtt_bridge.database.lock import AdvisoryLock, FileLock
+from mqtt_bridge.database.timeouts import DatabaseUnavailableError
 
 
 @pytest.fixture(params=["file", "advisory"])

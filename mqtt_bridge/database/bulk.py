@@ -1,0 +1,126 @@
+"""Many rows in one statement, for tables that take thousands a second.
+
+All rows travel as one JSON parameter, so the statement is the same for any number of them and PostgreSQL keeps its
+plan. A row is a mapping of column names to values, the same columns for all (`values_of` makes them of model
+instances). Nothing here locks: lock rows that others may write first, or give them in the order in which others do.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import connection, models
+
+from mqtt_bridge.database.prepared import preparing_cursor
+
+Rows = Sequence[Mapping[str, Any]]
+Model = type[models.Model]
+
+
+def values_of(instances: Iterable[models.Model], columns: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """These columns of the instances; all if none are named, but for primary keys that are not given yet."""
+    rows = list(instances)
+    if not rows:
+        return []
+    names = list(columns) or [
+        str(field.column) for field in rows[0]._meta.concrete_fields if not field.primary_key or rows[0].pk is not None
+    ]
+    return [{name: getattr(row, name) for name in names} for row in rows]
+
+
+def insert(model: Model, rows: Rows) -> None:
+    """Insert new rows. Instances do not get their primary keys, unless they have them already (`assign_keys`)."""
+    if rows:
+        new = _source(model, tuple(rows[0]), connection.vendor)
+        _execute(f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows}", new, rows)
+
+
+def update(model: Model, rows: Rows) -> None:
+    """Write the columns of rows that exist, which are known by their primary keys; one that is gone is left out."""
+    if rows:
+        new, key = _source(model, tuple(rows[0]), connection.vendor), str(model._meta.pk.column)
+        changes = ", ".join(f'"{name}" = {value}' for name, value in new.value.items() if name != key)
+        condition = f'{new.table}."{key}" = {new.value[key]}'
+        _execute(f"UPDATE {new.table} SET {changes} FROM {new.rows} WHERE {condition}", new, rows)
+
+
+def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence[str]) -> None:
+    """Insert rows; of those that exist already, by the columns of a unique constraint, write these columns."""
+    if rows:
+        new = _source(model, tuple(rows[0]), connection.vendor)
+        keys = ", ".join(f'"{name}"' for name in unique)
+        sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changes)
+        insertion = f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows} WHERE true"
+        _execute(f"{insertion} ON CONFLICT ({keys}) DO UPDATE SET {sets}", new, rows)
+
+
+def assign_keys(model: Model, rows: Sequence[models.Model]) -> None:
+    """Give unsaved instances their primary keys before they are inserted, so that others can refer to them; one query.
+
+    Must run in a transaction, which on SQLite keeps all other writers out.
+    """
+    if not rows:
+        return
+    table, column = model._meta.db_table, model._meta.pk.column
+    with preparing_cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)",
+                [connection.ops.quote_name(table), column, len(rows)],
+            )
+            keys: Iterable[int] = (key for (key,) in cursor.fetchall())
+        else:
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            last = cursor.fetchone()
+            keys = itertools.count(last[0] + 1 if last else 1)
+    for row, key in zip(rows, keys, strict=False):
+        row.pk = key
+
+
+class _Source(NamedTuple):
+    """The JSON parameter as a table of rows."""
+
+    table: str  # the one that is written
+    columns: str
+    values: str
+    value: Mapping[str, str]  # by column
+    rows: str
+    prepare: Mapping[str, Callable[[Any], Any]]  # by column, where a value is not stored as it is
+
+
+@cache
+def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
+    fields = {str(field.column): field for field in model._meta.concrete_fields}
+    quoted = ", ".join(f'"{name}"' for name in columns)
+    table = connection.ops.quote_name(model._meta.db_table)
+    if vendor == "postgresql":
+        kinds = ", ".join(f'"{name}" {fields[name].db_type(connection)}' for name in columns)
+        value = {name: f'new."{name}"' for name in columns}
+        # Without a limit the planner takes them for a hundred, for which it may read a whole table.
+        rows = f"(SELECT * FROM json_to_recordset(%s::json) AS row({kinds}) LIMIT %s) AS new"
+    else:
+        value = {name: f"json_extract(new.value, '$.{name}')" for name in columns}
+        rows = "(SELECT value FROM json_each(%s) LIMIT %s) AS new"
+    prepare = {
+        name: _preparing(fields[name])
+        for name in columns
+        # PostgreSQL's JSON has a form for all that Django's own fields store.
+        if vendor != "postgresql" or not type(fields[name]).__module__.startswith("django.db.models.")
+    }
+    return _Source(table, quoted, ", ".join(value.values()), value, rows, prepare)
+
+
+def _preparing(field: "models.Field[Any, Any]") -> Callable[[Any], Any]:
+    return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _execute(sql: str, source: _Source, rows: Rows) -> None:
+    if source.prepare:
+        rows = [
+            {name: source.prepare[name](value) if name in source.prepare else value for name, value in row.items()}
+            for row in rows
+        ]
+    with preparing_cursor() as cursor:
+        cursor.execute(sql, [msgspec.json.encode(rows).decode(), len(rows)])

@@ -1,0 +1,122 @@
+"""Querysets of which the SQL text is written once: the queries that a dock waits for.
+
+Django writes the text of a queryset anew for every batch, which takes longer than the database takes to answer. A
+`Prepared` keeps the text, and PostgreSQL its plan (a prepared statement of psycopg's):
+
+    class Known(NamedTuple):
+        sn: str
+        organization_id: int | None
+
+    KNOWN = Prepared(Known, lambda: Device.objects.filter(AnyOf("sn", "sns")).values_list("sn", "organization_id"))
+
+    for sn, organization_id in KNOWN(sns=["4TADL1E001", "4TADL1E002"]): ...
+
+The queryset stands in a lambda because models are not ready when modules are loaded. It names its columns in the order
+of the row's fields. What it is given by name are its parameters: `AnyOf` takes a list of values, `Parameter` one.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import msgspec
+import psycopg
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Expression, F, Field, Lookup, QuerySet
+from django.db.models.sql.compiler import SQLCompiler
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+
+class Parameter(Expression):
+    """One value, given by this name, of this kind of field: `filter(at__lt=Parameter("now", DateTimeField()))`."""
+
+    def __init__(self, name: str, output_field: "Field[Any, Any]") -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, _compiler: SQLCompiler, _connection: BaseDatabaseWrapper) -> tuple[str, Any]:
+        return "%s", (self,)
+
+    def for_database(self, value: Any) -> Any:
+        """The value as the database's driver takes it."""
+        return self.output_field.get_db_prep_value(value, connection)
+
+
+class Values(NamedTuple):
+    """The right side of an `AnyOf`."""
+
+    name: str
+
+    def for_database(self, values: Collection[Any]) -> Any:
+        """As PostgreSQL's array, or for SQLite as a JSON text."""
+        return list(values) if connection.vendor == "postgresql" else msgspec.json.encode(list(values)).decode()
+
+
+class AnyOf(Lookup):
+    """That a field has one of the values given by this name; of a number or a text. None of any if there are none."""
+
+    prepare_rhs = False
+
+    def __init__(self, field: Any, name: str | Values) -> None:
+        super().__init__(F(field) if isinstance(field, str) else field, Values(name) if isinstance(name, str) else name)
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        sql, params = self.process_lhs(compiler, connection)
+        kind = str(self.lhs.output_field.db_type(connection)).partition("(")[0]  # a length would cut longer ones off
+        return f"{sql} = ANY(%s::{kind}[])", [*params, self.rhs]
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        sql, params = self.process_lhs(compiler, connection)
+        return f"{sql} IN (SELECT value FROM json_each(%s))", [*params, self.rhs]  # noqa: S608 - of Django's
+
+
+class _Statement(NamedTuple):
+    """A queryset as this kind of database takes it."""
+
+    sql: str
+    params: Sequence[Any]  # a `Parameter` or `Values`, or a value that stands in the queryset itself
+    compiler: SQLCompiler
+    converters: dict[int, Any]  # Django's, by column
+
+
+class Prepared(Generic[Row]):
+    """A queryset with parameters; called with their values, it returns rows of this NamedTuple."""
+
+    def __init__(self, row: type[Row], queryset: "Callable[[], QuerySet[Any, Any]]") -> None:
+        self._row, self._queryset = row, queryset
+        self._statements: dict[str, _Statement] = {}  # by the kind of database
+
+    def __call__(self, **values: Any) -> list[Row]:
+        statement = self._statements.get(connection.vendor) or self._compile()
+        params = [
+            param.for_database(values[param.name]) if isinstance(param, Parameter | Values) else param
+            for param in statement.params
+        ]
+        with preparing_cursor() as cursor:
+            cursor.execute(statement.sql, params)
+            rows = cursor.fetchall()
+        if statement.converters:
+            rows = statement.compiler.apply_converters(rows, statement.converters)
+        return list(map(cast("Any", self._row)._make, rows))
+
+    def _compile(self) -> _Statement:
+        compiler: Any = self._queryset().query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        columns = [column for column, _, _ in compiler.select]
+        statement = _Statement(sql, params, compiler, compiler.get_converters(columns))
+        self._statements[connection.vendor] = statement
+        return statement
+
+
+def preparing_cursor() -> CursorWrapper:
+    """A cursor of Django's, whose statements PostgreSQL prepares when they come a second time on this connection.
+
+    Not while Django keeps a log of its queries, which would show no values.
+    """
+    cursor = connection.cursor()
+    if connection.vendor == "postgresql" and not connection.queries_logged:
+        connection.connection.prepare_threshold = 1  # Django's own cursors prepare nothing, whatever it is
+        cursor.cursor = psycopg.Cursor(connection.connection)
+    return cursor

@@ -1,0 +1,95 @@
+"""Querysets of which the SQL text is written once, on both kinds of database."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+from django.db import connection
+from django.db.models import DateTimeField
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
+from organizations.models import Organization
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_database")]
+
+
+class Known(NamedTuple):
+    sn: str
+    organization: str | None
+    license: str | None
+    properties: object
+
+
+def known():
+    """Across two tables, with a column that is encrypted and one of JSON."""
+    return Prepared(
+        Known,
+        lambda: (
+            Device.objects.filter(AnyOf("sn", "sns"))
+            .order_by("sn")
+            .values_list("sn", "organization__name", "organization__app_license", "state__properties")
+        ),
+    )
+
+
+def test_rows_are_what_the_queryset_would_give():
+    harbour = Organization.objects.create(name="Harbour", app_license="a license")
+    dock = Device.objects.create(sn="DOCK1", organization=harbour)
+    Device.objects.create(sn="DOCK2")
+    Device.objects.create(sn="OTHER")
+    DeviceState.objects.create(device=dock, properties={"height": 3.5})
+    prepared = known()
+    for _ in range(3):  # compiled once, the same each time
+        assert prepared(sns=["DOCK2", "DOCK1", "NOBODY"]) == [
+            Known("DOCK1", "Harbour", "a license", {"height": 3.5}),
+            Known("DOCK2", None, None, None),
+        ]
+    assert prepared(sns=[]) == []
+    assert prepared(sns=["DOCK1' OR 'a'='a", "D" * 500]) == []
+
+
+def test_a_longer_text_is_not_cut_to_the_length_of_the_column():
+    sn = "S" * 64
+    Device.objects.create(sn=sn)
+    assert [row.sn for row in known()(sns=[sn + "X"])] == []
+    assert [row.sn for row in known()(sns=[sn])] == [sn]
+
+
+def test_keys_of_numbers_and_single_values_are_parameters_too():
+    now = timezone.now()
+    docks = [Device.objects.create(sn=f"DOCK{number}") for number in range(3)]
+    for number, dock in enumerate(docks):
+        DeviceState.objects.create(device=dock, last_seen=now - timedelta(minutes=number))
+    seen = Prepared(
+        tuple_of_sn := NamedTuple("Seen", [("sn", str)]),
+        lambda: Device.objects.filter(
+            AnyOf("pk", "keys"), state__last_seen__gt=Parameter("since", DateTimeField())
+        ).values_list("sn"),
+    )
+    keys = [dock.pk for dock in docks[1:]]
+    assert seen(keys=keys, since=now - timedelta(seconds=90)) == [tuple_of_sn("DOCK1")]
+    assert seen(keys=keys, since=now) == []
+
+
+def test_one_query_that_counts_and_is_not_compiled_again(monkeypatch):
+    prepared = known()
+    prepared(sns=["DOCK"])
+    monkeypatch.setattr(prepared, "_queryset", None)
+    with CaptureQueriesContext(connection) as captured:
+        prepared(sns=["DOCK"])
+    assert len(captured) == 1
+    assert "DOCK" in captured[0]["sql"]
+
+
+def test_postgresql_prepares_what_comes_again():
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite's driver keeps every statement")
+    prepared = known()
+    for _ in range(2):
+        prepared(sns=["DOCK"])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        assert any("= ANY(" in statement for (statement,) in cursor.fetchall())
