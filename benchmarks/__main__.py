@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import binds, broker_auth, commands, growth, licenses, report, rest, retention
+from benchmarks import binds, broker_auth, commands, growth, handlers, licenses, report, rest, retention
 from benchmarks.report import Row
 
 Options = argparse.Namespace
@@ -19,6 +19,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
     "commands": (
         "Commands",
         lambda one: commands.run(rounds=one.rounds, docks=one.docks or 1000, singles=one.commands),
+    ),
+    "handlers": (
+        "Work of the bridge",
+        lambda one: handlers.run(rounds=2 * one.rounds + 1, devices=one.devices, journal=one.old),
     ),
     "licenses": ("Licenses", lambda one: licenses.run(rounds=one.rounds, rows=one.licenses)),
     "rest": ("REST", lambda one: rest.run(rounds=one.rounds, docks=one.devices)),
