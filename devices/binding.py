@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from devices import pairing, topology
 from devices.live import broadcast
-from devices.models import Device, DeviceState, Pairing
+from devices.models import Claim, Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
@@ -158,9 +158,9 @@ class _Entry(NamedTuple):
         return self.wanted.sn == self.gateway_sn
 
     @property
-    def claim(self) -> Device.Claim:
+    def claim(self) -> Claim:
         """What makes its organization the owner of a dock that binds itself."""
-        return Device.Claim.ENROLLED if self.by_enrolment else Device.Claim.CODE
+        return Claim.ENROLLED if self.by_enrolment else Claim.CODE
 
 
 class _Decision:
@@ -273,7 +273,7 @@ class _Decision:
         """
         if entry.by_enrolment or device.organization_id in (None, code.organization_id):
             return False
-        if device.claim == Device.Claim.ENROLLED:
+        if device.claim == Claim.ENROLLED:
             return entry.is_gateway
         if not device.is_unproven:
             return False
@@ -290,7 +290,7 @@ class _Decision:
                 self.used[code.pk] = code
             if code.organization_id in self.room:
                 self.room[code.organization_id] -= 1
-            claim = entry.claim if entry.is_gateway else Device.Claim.NAMED
+            claim = entry.claim if entry.is_gateway else Claim.NAMED
             self.ownership.give(device, code.organization, claim, "bind", code=code)
             self.touched[device.sn] = device
             if entry.is_gateway and not entry.by_enrolment:

@@ -13,13 +13,12 @@ from django.conf import settings
 from devices.broker import accounts
 from devices.calls import ending
 from devices.live import broadcast
-from devices.models import UNKNOWN_STATE, Device, DeviceState
+from devices.models import UNKNOWN_STATE, Claim, Device, DeviceState
 from mqtt_bridge.database import bulk
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
 
-Claim = Device.Claim
 _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
 )  # fmt: skip
@@ -58,7 +57,7 @@ class Changes:
         self,
         device: Device,
         owner: Organization,
-        claim: Device.Claim,
+        claim: Claim,
         action: str,
         *,
         code: BindingCode | None = None,

@@ -15,11 +15,13 @@ from devices.models.devices import (
     SN_PATTERN,
     UNINVITED,
     UNKNOWN_STATE,
+    Claim,
     Device,
     DeviceAccount,
     DeviceQuerySet,
     DeviceState,
     Pairing,
+    Standing,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "UNKNOWN_STATE",
     "BrokerAccount",
     "BrokerAccountQuerySet",
+    "Claim",
     "Device",
     "DeviceAccount",
     "DeviceQuerySet",
@@ -40,6 +43,7 @@ __all__ = [
     "ServiceCallEvent",
     "ServiceCallQuerySet",
     "ServiceCallSecret",
+    "Standing",
     "in_a_minute",
     "new_id",
 ]

@@ -51,15 +51,61 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
         return self.select_for_update(no_key=True, of=("self",)).order_by("sn")
 
 
-class Device(ChangingModel):
+class Claim(models.TextChoices):
+    """What makes an organization the owner of a device."""
+
+    NONE = "", "nobody owns it"
+    CODE = "code", "it brought a binding code itself"
+    ENROLLED = "enrol", "it brought a binding code through enrolment"
+    PERSON = "person", "a person added it"
+    NAMED = "named", "its owner's dock named it"
+
+
+class Standing:
+    """What a device is and whose, by four of its columns: for `Device`, and for plain rows that have these columns."""
+
+    __slots__ = ()
+    claim: str
+    model_key: str
+    organization_id: int | None
+    gateway_id: int | None
+
+    @property
+    def is_bound(self) -> bool:
+        return self.organization_id is not None
+
+    @property
+    def bound_itself(self) -> bool:
+        """Whether it brought a binding code: then it is a gateway."""
+        return self.claim in (Claim.CODE, Claim.ENROLLED)
+
+    @property
+    def is_aircraft(self) -> bool:
+        """Whether its model says so, or, of unknown model, its place in a dock; never if it bound itself."""
+        if self.bound_itself:
+            return False
+        if not self.model_key:
+            return self.gateway_id is not None
+        return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether its owner owns it only because a dock named it as its aircraft."""
+        return self.claim == Claim.NAMED or (not self.claim and self.is_aircraft)
+
+    @property
+    def spoken_for(self) -> int | None:
+        """The organization (primary key) that this device speaks for in its requests, which no aircraft ever sends.
+
+        A device that is recorded as an aircraft and sends one is a gateway that another dock falsely named.
+        """
+        return None if self.is_unproven or self.is_aircraft else self.organization_id
+
+
+class Device(Standing, ChangingModel):
     """A dock, an aircraft or a remote controller, known by its serial number."""
 
-    class Claim(models.TextChoices):
-        NONE = "", "nobody owns it"
-        CODE = "code", "it brought a binding code itself"
-        ENROLLED = "enrol", "it brought a binding code through enrolment"
-        PERSON = "person", "a person added it"
-        NAMED = "named", "its owner's dock named it"
+    Claim = Claim
 
     sn = models.CharField(
         "serial number",
@@ -125,15 +171,6 @@ class Device(ChangingModel):
         """The product's name; of an unknown product, its raw key."""
         return model_keys.name(self.model_key) if self.model_key else "unknown model"
 
-    @property
-    def is_bound(self) -> bool:
-        return self.organization_id is not None
-
-    @property
-    def bound_itself(self) -> bool:
-        """Whether it brought a binding code: then it is a gateway."""
-        return self.claim in (self.Claim.CODE, self.Claim.ENROLLED)
-
     def note_code(self, *, by_enrolment: bool, at: datetime) -> bool:
         """Note that this dock brought a code of its owner; returns whether that changed anything.
 
@@ -148,26 +185,9 @@ class Device(ChangingModel):
         return False
 
     @property
-    def is_aircraft(self) -> bool:
-        """Whether its model says so, or, of unknown model, its place in a dock; never if it bound itself."""
-        if self.bound_itself:
-            return False
-        if not self.model_key:
-            return self.gateway_id is not None
-        return model_keys.domain(self.model_key) == model_keys.AIRCRAFT
-
-    @property
     def speaks_for(self) -> Organization | None:
-        """The organization that this device speaks for in its requests, which no aircraft ever sends.
-
-        A device that is recorded as an aircraft and sends one is a gateway that another dock falsely named.
-        """
-        return None if self.is_unproven or self.is_aircraft else self.organization
-
-    @property
-    def is_unproven(self) -> bool:
-        """Whether its owner owns it only because a dock named it as its aircraft."""
-        return self.claim == self.Claim.NAMED or (not self.claim and self.is_aircraft)
+        """The organization of `spoken_for`."""
+        return None if self.spoken_for is None else self.organization
 
 
 class Pairing(models.Model):
