@@ -13,9 +13,12 @@ Django writes the text of a queryset anew for every batch, which takes longer th
 
 The queryset stands in a lambda because models are not ready when modules are loaded. It names its columns in the order
 of the row's fields. What it is given by name are its parameters: `AnyOf` takes a list of values, `Parameter` one.
+
+Rows that are to be locked and changed may be instances of a model instead: `Prepared(Device, lambda: ...)`, with
+`select_related` and `only` as ever.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -23,10 +26,11 @@ import psycopg
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Expression, F, Field, Lookup, QuerySet
+from django.db.models import Expression, F, Field, Lookup, Model, QuerySet
+from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
 
-Row = TypeVar("Row", bound=tuple[Any, ...])
+Row = TypeVar("Row", bound=tuple[Any, ...] | Model)
 
 
 class Parameter(Expression):
@@ -79,10 +83,11 @@ class _Statement(NamedTuple):
     params: Sequence[Any]  # a `Parameter` or `Values`, or a value that stands in the queryset itself
     compiler: SQLCompiler
     converters: dict[int, Any]  # Django's, by column
+    make: Callable[[Any], Any]  # of what the database returns for a row
 
 
 class Prepared(Generic[Row]):
-    """A queryset with parameters; called with their values, it returns rows of this NamedTuple."""
+    """A queryset with parameters; called with their values, it returns rows of this NamedTuple or model."""
 
     def __init__(self, row: type[Row], queryset: "Callable[[], QuerySet[Any, Any]]") -> None:
         self._row, self._queryset = row, queryset
@@ -96,18 +101,35 @@ class Prepared(Generic[Row]):
         ]
         with preparing_cursor() as cursor:
             cursor.execute(statement.sql, params)
-            rows = cursor.fetchall()
+            rows: Iterable[Any] = cursor.fetchall()
         if statement.converters:
             rows = statement.compiler.apply_converters(rows, statement.converters)
-        return list(map(cast("Any", self._row)._make, rows))
+        return list(map(statement.make, rows))
 
     def _compile(self) -> _Statement:
         compiler: Any = self._queryset().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         columns = [column for column, _, _ in compiler.select]
-        statement = _Statement(sql, params, compiler, compiler.get_converters(columns))
+        make = _instance_maker(compiler) if issubclass(self._row, Model) else cast("Any", self._row)._make
+        statement = _Statement(sql, params, compiler, compiler.get_converters(columns), make)
         self._statements[connection.vendor] = statement
         return statement
+
+
+def _instance_maker(compiler: Any) -> Callable[[Sequence[Any]], Model]:
+    """As Django's own querysets make instances, with those of `select_related`."""
+    info, alias = compiler.klass_info, connection.alias
+    own = slice(info["select_fields"][0], info["select_fields"][-1] + 1)
+    names = [column.target.attname for column, _, _ in compiler.select[own]]
+    related = get_related_populators(info, compiler.select, alias)  # type: ignore[call-arg]  # stubs of a later Django
+
+    def make(row: Sequence[Any]) -> Model:
+        instance: Model = info["model"].from_db(alias, names, row[own])
+        for populator in related:
+            populator.populate(row, instance)
+        return instance
+
+    return make
 
 
 def preparing_cursor() -> CursorWrapper:

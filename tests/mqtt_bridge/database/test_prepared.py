@@ -84,6 +84,27 @@ def test_one_query_that_counts_and_is_not_compiled_again(monkeypatch):
     assert "DOCK" in captured[0]["sql"]
 
 
+def test_instances_with_their_related_ones_and_without_the_columns_that_are_not_asked_for():
+    harbour = Organization.objects.create(name="Harbour", app_license="a license")
+    Device.objects.create(sn="DOCK1", organization=harbour)
+    Device.objects.create(sn="DOCK2")
+    prepared = Prepared(
+        Device,
+        lambda: (
+            Device.objects.filter(AnyOf("sn", "sns"))
+            .select_related("organization")
+            .only("sn", "organization__name")
+            .order_by("sn")
+        ),
+    )
+    with CaptureQueriesContext(connection) as captured:
+        dock1, dock2 = prepared(sns=["DOCK2", "DOCK1"])
+        assert (dock1.sn, dock1.organization.name, dock2.organization) == ("DOCK1", "Harbour", None)
+    assert len(captured) == 1
+    assert dock1.organization.get_deferred_fields() >= {"app_license"}
+    assert not dock1._state.adding
+
+
 def test_postgresql_prepares_what_comes_again():
     if connection.vendor != "postgresql":
         pytest.skip("SQLite's driver keeps every statement")
