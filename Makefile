@@ -65,8 +65,12 @@ api-lint: packages
 fault: setup
 	FAULT_FULL=1 $(BIN)/python -m pytest -n0 -s -m fault $(ARGS)
 
-bench: setup
+bench: setup .cache/mqttasgi
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# What the bridge is compared with; not in the lock files, for the server does not need it.
+.cache/mqttasgi:
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ mqttasgi==2.0.0 python-dotenv==1.2.1 || { rm -rf $@; exit 1; }
 
 # 32 random bytes in base64, the form of a Fernet key
 RANDOM = $(BIN)/python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'

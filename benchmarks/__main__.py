@@ -9,20 +9,27 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import binds, broker_auth, commands, growth, handlers, licenses, report, rest, retention
+from benchmarks import binds, broker_auth, commands, growth, handlers, licenses, report, rest, retention, storm
 from benchmarks.report import Row
 
 Options = argparse.Namespace
 # Title, and what runs it. A benchmark returns its rows; one without a bar may print its own table and return nothing.
 BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
-    "binds": ("Requests of docks", lambda one: binds.run(rounds=one.rounds, requests=one.requests)),
+    "binds": (
+        "Requests of docks, 500 in flight at QoS 1, PostgreSQL, journal on",
+        lambda one: binds.run(rounds=one.rounds, requests=one.requests, journal=one.journal),
+    ),
+    "storm": (
+        "A whole fleet comes back at once",
+        lambda one: storm.run(docks=one.docks or 10_000, rounds=one.rounds, journal=one.journal),
+    ),
     "commands": (
         "Commands",
         lambda one: commands.run(rounds=one.rounds, docks=one.docks or 1000, singles=one.commands),
     ),
     "handlers": (
         "Work of the bridge",
-        lambda one: handlers.run(rounds=2 * one.rounds + 1, devices=one.devices, journal=one.old),
+        lambda one: handlers.run(rounds=2 * one.rounds + 1, devices=one.devices, journal=one.journal),
     ),
     "licenses": ("Licenses", lambda one: licenses.run(rounds=one.rounds, rows=one.licenses)),
     "rest": ("REST", lambda one: rest.run(rounds=one.rounds, docks=one.devices)),
@@ -30,7 +37,16 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
     "growth": ("Growth", lambda _: growth.run(seconds=60)),
     "retention": ("Retention", lambda one: retention.run(rows=one.old, requests=1000)),
 }
-QUICK = {"rounds": 1, "requests": 1000, "docks": 200, "commands": 30, "licenses": 5000, "devices": 500, "old": 5000}
+QUICK = {
+    "journal": 5000,
+    "rounds": 1,
+    "requests": 1000,
+    "docks": 200,
+    "commands": 30,
+    "licenses": 5000,
+    "devices": 500,
+    "old": 5000,
+}
 
 
 def main() -> None:
@@ -40,6 +56,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: a look in a minute or two")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=5000, help="requests of each kind in a round")
+    parser.add_argument("--journal", type=int, default=100_000, help="journal rows before docks ask")
     parser.add_argument("--docks", type=int, help="docks that come back, or are commanded, at once")
     parser.add_argument("--commands", type=int, default=150, help="commands sent one after another in a round")
     parser.add_argument("--licenses", type=int, default=100_000, help="rows behind the list of licenses")

@@ -1,14 +1,22 @@
-"""What the bridge costs: bind requests, beside responders that do less."""
+"""What docks wait for: requests answered by the bridge and by programs that do less, on tables of a real size."""
 
+import sys
 import uuid
 from collections import defaultdict
-from statistics import median
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
-from benchmarks.load import BINDS, LoadClient, Result, bind_requests
-from benchmarks.processes import environment, manage, running
+import psycopg
+
+from benchmarks import load, tables
+from benchmarks.load import BINDS, TOPOLOGIES, LoadClient, Request, bind_requests
+from benchmarks.mqttasgi_consumer import FOLDER
+from benchmarks.processes import Running, cpu, cpu_by_process, environment, manage, running
+from benchmarks.report import Row
+from benchmarks.tables import AIRCRAFT, CODE, DOCK, ORGANIZATION_ID
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 
-ORGANIZATION_ID, CODE = "12345678", "BENC-HMAR-K234"
 SETUP = f"""
 from organizations.models import BindingCode, Organization
 organization = Organization.objects.create(organization_id="{ORGANIZATION_ID}", name="Benchmark")
@@ -16,68 +24,189 @@ BindingCode.objects.issue(organization=organization, code="{CODE}")
 """
 IN_FLIGHT = 500
 SINGLE = 200  # requests sent one at a time
+WARM = 300  # requests of each kind before the clock runs
 
 BRIDGE = ["manage.py", "run_mqtt_bridge"]
-# name: command, environment, what it prints when it is ready
-CANDIDATES: dict[str, tuple[list[str], dict[str, str], str]] = {
-    "echo responder": (["-m", "benchmarks.responders", "echo"], {}, "ready"),
-    "bridge": (BRIDGE, {}, "Serving docks"),
-    "bridge, journal off": (BRIDGE, {"JOURNAL_ENABLED": "false"}, "Serving docks"),
-    "one ORM query per message": (["-m", "benchmarks.responders", "naive"], {}, "ready"),
+
+
+class Contender(NamedTuple):
+    """A program that answers docks."""
+
+    command: list[str]
+    sign: str  # what it prints when it is ready
+    extra: dict[str, str] = {}
+    share: float = 1.0  # of the requests: slow ones get fewer
+
+
+OURS, ONE_PROCESS, ECHO, NAIVE, MQTTASGI = "bridge", "bridge, one process", "echo", "one query", "mqttasgi"
+CONTENDERS = {
+    ONE_PROCESS: Contender(BRIDGE, "Serving docks"),
+    ECHO: Contender(["-m", "benchmarks.responders", "echo"], "ready"),
+    NAIVE: Contender(["-m", "benchmarks.responders", "naive"], "ready", share=0.2),
+    MQTTASGI: Contender(
+        ["-m", "benchmarks.mqttasgi_consumer"], "ready", {"PYTHONPATH": str(FOLDER), "DJANGO_LOG_LEVEL": "ERROR"}, 0.1
+    ),
 }
-Figures = dict[tuple[str, str], list[Result]]
+# Least of what the bridge answers to what the others do (DESIGN.md, section 9).
+AGAINST_ECHO = {OURS: 0.9, ONE_PROCESS: 0.65}
+FIRST_AGAINST_ECHO = {OURS: 0.5, ONE_PROCESS: 0.4}
+AGAINST = {NAIVE: 5.0, MQTTASGI: 8.0}
+FIRST_AGAINST = {NAIVE: 3.0}
+SINGLE_AT_MOST = {"bind_status": 1.5, "first bind": 3.0}  # times one query per message
+
+FIRST = "first bind"
+WORKS: dict[str, Callable[[int], list[Request]]] = {
+    "config": lambda count: [load.config(DOCK.format(number)) for number in range(count)],
+    "bind_status": lambda count: [
+        load.bind_status(DOCK.format(number), AIRCRAFT.format(number)) for number in range(count)
+    ],
+    "update_topo": lambda count: [
+        load.update_topo(DOCK.format(number), AIRCRAFT.format(number)) for number in range(count)
+    ],
+    "repeated bind": lambda count: load.binds(
+        [DOCK.format(number) for number in range(count)], [AIRCRAFT.format(number) for number in range(count)],
+        organization_id=ORGANIZATION_ID, code=CODE,
+    ),
+    FIRST: lambda count: bind_requests(
+        count, prefix=f"B{uuid.uuid4().hex[:6]}X", organization_id=ORGANIZATION_ID, code=CODE
+    ),
+}  # fmt: skip
 
 
-def run(*, rounds: int, requests: int) -> None:
-    """Measure all candidates in turn, `rounds` times, and print the table."""
+class Measured(NamedTuple):
+    """What one contender did with one kind of work."""
+
+    figure: float  # answers per second; for one at a time p50 in milliseconds
+    cpu: dict[str, float]  # microseconds per message, by process
+
+
+Figures = dict[tuple[str, str], list[Measured]]  # by contender and work, one of each round
+
+
+def run(*, rounds: int, requests: int, journal: int) -> list[Row]:
+    """Measure all contenders in turn, `rounds` times, on tables that are filled once."""
     figures: Figures = defaultdict(list)
-    for _ in range(rounds):
-        for name in CANDIDATES:
-            for work, result in measure(name, requests).items():
-                figures[name, work].append(result)
-    print(f"Bind requests at QoS 1, PostgreSQL; medians of {rounds} rounds of {requests} requests.\n")
-    print_table(figures)
-
-
-def measure(name: str, requests: int) -> dict[str, Result]:
-    """One candidate on a fresh broker and database: first binds, the same again, and one at a time."""
-    with PostgreSQL() as database, Mosquitto() as broker:
-        command, extra, sign = CANDIDATES[name]
-        env = environment(DATABASE_URL=database.url, MQTT_URL=broker.url, REDIS_URL="") | extra
+    with PostgreSQL(settings={"autovacuum": "on"}) as database:
+        env = environment(DATABASE_URL=database.url, REDIS_URL="")
         manage(env, "migrate", "-v0")
-        manage(env, "shell", "-v0", "-c", SETUP)
-        with running(command if command is BRIDGE else [*command, broker.url], env, sign=sign):
-            client = LoadClient(HOST, broker.port, replies=BINDS)
-            work = _requests(requests)
-            client.run(_requests(300), in_flight=100)  # warm
-            results = {
-                "first bind": client.run(work, in_flight=IN_FLIGHT),
-                "repeated bind": client.run(work, in_flight=IN_FLIGHT),
-                "one at a time": bind_one_at_a_time(client, SINGLE),
-            }
+        tables.fill(env, docks=requests, journal=journal)
+        for _ in range(rounds):
+            for name in CONTENDERS:
+                print(f"{name} ...", file=sys.stderr, flush=True)
+                for work, measured in measure(name, database, env, requests).items():
+                    figures[name, work].append(measured)
+    return [*rate_rows(figures), *single_rows(figures), ceiling_row(figures)]
+
+
+def measure(name: str, database: PostgreSQL, env: dict[str, str], requests: int) -> dict[str, Measured]:
+    """One contender on a fresh broker: each kind of work at full speed, then one at a time."""
+    one = CONTENDERS[name]
+    reset(database)
+    with Mosquitto() as broker:
+        # The bridge has its broker from the environment, the others from the command line.
+        env = env | one.extra | {"MQTT_URL": broker.url}
+        command = one.command if one.command is BRIDGE else [*one.command, broker.url]
+        with running(command, env, sign=one.sign) as program:
+            client = LoadClient(HOST, broker.port, replies=(BINDS, TOPOLOGIES))
+            servers = {"postgresql": database, "mosquitto": broker}
+            results = {}
+            for work, make in WORKS.items():
+                client.run(make(int(WARM * one.share)), in_flight=IN_FLIGHT)
+                work_requests = make(int(requests * one.share))
+                with cpu_per_message(len(work_requests), program, servers) as used:
+                    result = client.run(work_requests, in_flight=IN_FLIGHT)
+                used["generator"] = result.cpu / len(work_requests) * 1e6
+                results[work] = Measured(result.rate, used)
+            for work in SINGLE_AT_MOST:
+                client.run(WORKS[work](20), in_flight=1)
+                with cpu_per_message(SINGLE, program, servers) as used:
+                    result = client.run(WORKS[work](SINGLE), in_flight=1)
+                results[f"{work}, alone"] = Measured(result.p50_ms, used)
             client.close()
-            return results
+    check_answers(database)
+    return results
 
 
-def bind_one_at_a_time(client: LoadClient, count: int) -> Result:
+def reset(database: PostgreSQL) -> None:
+    """Let the fleet be away, and clean up after the round before."""
+    with psycopg.connect(database.url, autocommit=True) as rows:
+        rows.execute("UPDATE devices_devicestate SET online = false WHERE online")
+        rows.execute("VACUUM ANALYZE")
+
+
+def check_answers(database: PostgreSQL) -> None:
+    """Raise RuntimeError if the bridge refused a request, by its journal: an error is answered quickly."""
+    refused = "SELECT method, outcome, reason FROM mqtt_bridge_exchange WHERE outcome <> 'answered' OR reason <> ''"
+    with psycopg.connect(database.url) as rows:
+        if found := rows.execute(f"{refused} LIMIT 1").fetchone():
+            raise RuntimeError(f"not all requests were answered as they should be: {found}")
+
+
+@contextmanager
+def cpu_per_message(
+    count: int, program: Running, servers: dict[str, Mosquitto | PostgreSQL]
+) -> Iterator[dict[str, float]]:
+    """Fill a dictionary with the microseconds of a processor that each process used per message in the block."""
+
+    def now() -> dict[str, float]:
+        used = cpu_by_process(program.process.pid, "server")
+        return used | {name: cpu(server.process.pid) for name, server in servers.items() if server.process}
+
+    before, used = now(), dict[str, float]()
+    yield used
+    used |= {name: (seconds - before.get(name, 0.0)) / count * 1e6 for name, seconds in now().items()}
+
+
+def bind_one_at_a_time(client: LoadClient, count: int) -> load.Result:
     """Bind so many docks, one after another."""
-    return client.run(_requests(count), in_flight=1)
+    return client.run(WORKS[FIRST](count), in_flight=1)
 
 
-def _requests(count: int) -> list[tuple[str, bytes]]:
-    return bind_requests(count, prefix=f"B{uuid.uuid4().hex[:6]}X", organization_id=ORGANIZATION_ID, code=CODE)
+# --- rows ------------------------------------------------------------------------------------------
 
 
-def print_table(figures: Figures) -> None:
-    """Medians, and ratios to the echo responder of the same run."""
-    for work, unit in (("first bind", "rate"), ("repeated bind", "rate"), ("one at a time", "p50_ms")):
-        title = "answers per second" if unit == "rate" else "median round trip, ms"
-        print(f"{work}{f', {IN_FLIGHT} in flight' if unit == 'rate' else ''}: {title}")
-        value = {name: median(getattr(result, unit) for result in figures[name, work]) for name in CANDIDATES}
-        for name in CANDIDATES:
-            ratio = value[name] / value["echo responder"]
-            print(f"  {name:28}{value[name]:10.2f}   {ratio:6.2f} x echo")
-        if unit == "rate":
-            against = value["bridge"] / value["one ORM query per message"]
-            print(f"  the bridge answers {against:.2f} x what one ORM query per message does")
-        print()
+def ratios(figures: Figures, name: str, other: str, work: str) -> list[float]:
+    """How many times the figure of another contender, in each round."""
+    pairs = zip(figures[name, work], figures[other, work], strict=True)
+    return [mine.figure / theirs.figure for mine, theirs in pairs]
+
+
+def row(figures: Figures, name: str, work: str, unit: str) -> Row:
+    """The figure of one contender, with its CPU per message; no bar."""
+    found = figures[name, work]
+    processes = {process: [one.cpu.get(process, 0.0) for one in found] for process in found[0].cpu}
+    return Row.of(f"{work}: {name}", [one.figure for one in found], unit, cpu=processes)
+
+
+def rate_rows(figures: Figures) -> Iterator[Row]:
+    """Answers per second of all, then the bridge's beside the others'."""
+    ours = [name for name in (OURS, ONE_PROCESS) if name in CONTENDERS]
+    for work in WORKS:
+        for name in CONTENDERS:
+            yield row(figures, name, work, "/s")
+        for name in ours:
+            bar = (FIRST_AGAINST_ECHO if work == FIRST else AGAINST_ECHO)[name]
+            yield Row.of(f"{work}: {name} / {ECHO}", ratios(figures, name, ECHO, work), "x", bar=bar)
+        for other in (NAIVE, MQTTASGI):
+            bars = FIRST_AGAINST if work == FIRST else AGAINST
+            yield Row.of(
+                f"{work}: {ours[0]} / {other}", ratios(figures, ours[0], other, work), "x", bar=bars.get(other)
+            )
+
+
+def single_rows(figures: Figures) -> Iterator[Row]:
+    """How long one waits who is alone."""
+    for work, most in SINGLE_AT_MOST.items():
+        alone = f"{work}, alone"
+        for name in CONTENDERS:
+            yield row(figures, name, alone, "ms p50")
+        for name in (OURS, ONE_PROCESS):
+            if name in CONTENDERS:
+                values = ratios(figures, name, NAIVE, alone)
+                yield Row.of(f"{alone}: {name} / {NAIVE}", values, "x", bar=most, at_most=True)
+
+
+def ceiling_row(figures: Figures) -> Row:
+    """How many times faster than the echo the generator could go with a processor of its own."""
+    found = [one for work in WORKS for one in figures[ECHO, work]]
+    return Row.of("load generator's ceiling / echo", [1e6 / one.cpu["generator"] / one.figure for one in found], "x")

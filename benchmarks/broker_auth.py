@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from statistics import median, quantiles
 
 from benchmarks.processes import ROOT, Running, environment, manage, web_process
@@ -67,28 +69,37 @@ def run(*, rounds: int, docks: int) -> None:
 
 async def _come_back(web: Running, host: str, fleet: list[tuple[str, ...]]) -> tuple[float, ...]:
     """Let all docks come back; answers a second, p50, p95, CPU of the web process for each answer, and the time."""
-    waiting: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
-    for one in fleet:
-        waiting.put_nowait(one)
+    waiting = iter(fleet)
     times: list[float] = []
+
+    async def ask_in_turn() -> None:
+        async with questions(host) as ask:
+            for sn, secret in waiting:
+                times.extend(await ask(sn, secret))
+
     cpu, started = web.cpu(), time.monotonic()
-    await asyncio.gather(*(_ask_all(host, waiting, times) for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(ask_in_turn() for _ in range(CONNECTIONS)))
     seconds = time.monotonic() - started
     spent = 1000 * (web.cpu() - cpu) / len(times)
     return len(times) / seconds, 1000 * median(times), 1000 * quantiles(times, n=20)[-1], spent, seconds
 
 
-async def _ask_all(host: str, waiting: "asyncio.Queue[tuple[str, ...]]", times: list[float]) -> None:
-    """One connection, which asks for one dock after another."""
+@asynccontextmanager
+async def questions(host: str) -> AsyncIterator[Callable[[str, str], Awaitable[list[float]]]]:
+    """A connection of EMQX to the server; it asks all about one dock and returns how long each answer took, in seconds.
+
+    Asking raises RuntimeError if the server does not allow something.
+    """
     address, port = host.split(":")
     reader, writer = await asyncio.open_connection(address, int(port))
-    while not waiting.empty():
-        sn, secret = waiting.get_nowait()
-        drone = sn.replace("DOCK", "DRONE")
+
+    async def ask(sn: str, secret: str) -> list[float]:
         login = {"username": sn, "password": secret, "clientid": sn, "peerhost": "192.0.2.7", "listener": "docks"}
+        drone = sn.replace("DOCK", "DRONE")
         asked = [("auth", login)]
         for action, topic in TOPICS:
             asked.append(("acl", {"username": sn, "action": action, "topic": topic.format(sn=sn, drone=drone)}))
+        times = []
         for path, fields in asked:
             body = json.dumps(fields).encode()
             head = (
@@ -103,5 +114,10 @@ async def _ask_all(host: str, waiting: "asyncio.Queue[tuple[str, ...]]", times: 
             times.append(time.monotonic() - started)
             if b'"allow"' not in content:
                 raise RuntimeError(f"{path} of {sn}: {answer.decode()}{content.decode()}")
-    writer.close()
-    await writer.wait_closed()
+        return times
+
+    try:
+        yield ask
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -38,12 +38,35 @@ class Running:
 
     def cpu(self) -> float:
         """Seconds of a processor that it and its children have used."""
-        return sum(_cpu(pid) for pid in [self.process.pid, *children(self.process.pid)])
+        return cpu(self.process.pid)
+
+    def memory(self) -> dict[int, float]:
+        """Megabytes in memory of it and of each of its children, by process id; shared pages in part."""
+        return {pid: _memory(pid) for pid in [self.process.pid, *children(self.process.pid)]}
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu(pid: int) -> float:
+    """Seconds of a processor that a process and its children have used, with those that have ended."""
+    return _ticks(pid, ended=True) + sum(_ticks(child) for child in children(pid))
+
+
+def cpu_by_process(pid: int, name: str) -> dict[str, float]:
+    """The same of the process, as `name`, and of each of its children in the order of their start."""
+    used = {name: _ticks(pid)}
+    return used | {f"{name}, child {place}": _ticks(child) for place, child in enumerate(sorted(children(pid)), 1)}
+
+
+def _ticks(pid: int, *, ended: bool = False) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # it ended just now
+        return 0.0
+    return sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
+
+
+def _memory(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def environment(**urls: str) -> dict[str, str]:

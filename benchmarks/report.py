@@ -35,8 +35,9 @@ class Row:
     ) -> Self:  # fmt: skip
         """The median of one value per round, and their spread; `cpu` has one value per round too."""
         medians = {process: median(found) for process, found in (cpu or {}).items()}
+        low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
         return cls(
-            name=name, figure=median(values), unit=unit, low=min(values), high=max(values),
+            name=name, figure=median(values), unit=unit, low=low, high=high,
             bar=bar, at_most=at_most, cpu=medians, note=note,
         )  # fmt: skip
 
