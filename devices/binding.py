@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from devices import pairing, topology
 from devices.live import broadcast
-from devices.models import Claim, Device, DeviceState, Pairing
+from devices.models import Claim, Device, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
@@ -170,7 +169,7 @@ class _Decision:
         with_code = [entry for entry in entries if entry.verdict.code]
         gateways, named = {entry.gateway_sn for entry in with_code}, {entry.wanted.sn for entry in with_code}
         self.now = now
-        self.devices = {device.sn: device for device in pairing.concerned(gateways, named).lock_in_order()}
+        self.devices = pairing.lock(gateways, named)
         for entry in with_code:
             sn, key = entry.wanted.sn, entry.wanted.device_model_key
             may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
@@ -337,18 +336,11 @@ class _Decision:
         changed = self.pairings.write(self.touched)
         BindingCode.objects.write_fields(self.used.values(), ["uses"])
         # What has just bound itself is online.
-        new = [gateway for gateway in self.gateways.values() if gateway._state.adding]
-        known = [gateway for gateway in self.gateways.values() if not gateway._state.adding]
-        bulk.insert(
-            DeviceState,
-            bulk.values_of(
-                DeviceState(device=gateway, online=True, last_seen=self.now, connected_since=self.now)
-                for gateway in new
-            ),
-        )
-        if known:
-            prefetch_related_objects(known, "state")
-            topology.write_presence(topology.with_presence(gateway, online=True, seen_at=self.now) for gateway in known)
+        if self.gateways:
+            connections = topology.Connections(self.gateways.values(), now=self.now)
+            for gateway in self.gateways.values():
+                connections.note(gateway, online=True)
+            connections.write()
         broadcast.tell_device(changed.values())
 
 
@@ -364,7 +356,7 @@ def release(devices: Iterable[Device], *, actor: Actor, now: datetime | None = N
     """
     now = now or timezone.now()
     owners = {device.sn: device.organization_id for device in devices}
-    rows = {row.sn: row for row in pairing.concerned(owners, ()).lock_in_order()}
+    rows = pairing.lock(owners, ())
     changes = Changes(actor, now=now)
     pairings = Pairings(rows, changes)
     pairings.load()

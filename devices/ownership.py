@@ -13,8 +13,9 @@ from django.conf import settings
 from devices.broker import accounts
 from devices.calls import ending
 from devices.live import broadcast
-from devices.models import UNKNOWN_STATE, Claim, Device, DeviceState
+from devices.models import NEW_STATE, UNKNOWN_STATE, Claim, Device, DeviceState
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, BindingCode, Organization
@@ -22,6 +23,27 @@ from organizations.models import AuditEvent, BindingCode, Organization
 _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
 )  # fmt: skip
+
+# Without its DJI license, which takes long to decrypt.
+_OWNERS = Prepared(
+    Organization,
+    lambda: (
+        Organization.objects.filter(AnyOf("pk", "keys"))
+        .only("organization_id", "name", "is_active", "device_limit")
+        .order_by()
+    ),
+)
+
+
+def read_owners(devices: Iterable[Device]) -> None:
+    """Read `organization` of these devices, in at most one query."""
+    owned = [device for device in devices if device.organization_id is not None]
+    if not owned:
+        return
+    found = _OWNERS(keys={device.organization_id for device in owned})
+    owners: dict[int | None, Organization] = {owner.pk: owner for owner in found}
+    for device in owned:
+        device.organization = owners[device.organization_id]
 
 
 class Changes:
@@ -40,7 +62,7 @@ class Changes:
 
         A device that was only named is enabled again: the organization whose dock named it may have disabled it.
         """
-        before = {"organization": str(device.organization), "callsign": device.callsign}
+        before = {"callsign": device.callsign}
         self._events.append(
             audit.event(self.actor, action, device, organization_id=device.organization_id, before=before)
         )
@@ -64,7 +86,7 @@ class Changes:
         **after: str,
     ) -> None:
         """Give a device to an owner, after taking it from another one; `after` goes to the audit trail, too."""
-        if device.organization is not None:
+        if device.organization_id is not None:
             self.take(device, "disown")
         if device.pk is not None:
             broadcast.tell_device([device])  # to the sockets that show it as unclaimed
@@ -83,19 +105,19 @@ class Changes:
         bulk.insert(Device, bulk.values_of(device for device in changed if device._state.adding))
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
-            DeviceState.objects.bulk_create(
-                [DeviceState(device_id=key, cleared_at=self.now, **UNKNOWN_STATE) for key in keys],
-                update_conflicts=True,
-                unique_fields=["device"],
-                update_fields=[*UNKNOWN_STATE, "cleared_at"],
-            )
+            cleared = [{**NEW_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
+            bulk.upsert(DeviceState, cleared, unique=["device_id"], changes=[*UNKNOWN_STATE, "cleared_at"])
             ending.abandon(keys)
             # The next owner's dock must not be open to those who know the secret of the last one's.
             accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
+            names = {owner.pk: str(owner) for owner in _OWNERS(keys={event.organization_id for event in self._events})}
+            for event in self._events:
+                event.before["organization"] = names[event.organization_id or 0]
         given = {device.pk for device, _, _ in self.given}
-        accounts.follow_owners([device.pk for device in known if device.pk in given and not device.is_unproven])
+        if followed := [device.pk for device in known if device.pk in given and not device.is_unproven]:
+            accounts.follow_owners(followed)
         for device, action, more in self.given:
             after = {"organization": str(device.organization), "callsign": device.callsign}
             if device.bound_with:

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from django.db.models import Count, Q, prefetch_related_objects
+from django.db.models import Count, DateTimeField, Q
 
 from devices.models import Device, DeviceQuerySet, Pairing
-from devices.ownership import Changes
+from devices.ownership import Changes, read_owners
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.topics import is_sn
 
@@ -47,12 +48,28 @@ class Testimony(NamedTuple):
     refused: Collection[str] = ()
 
 
-def concerned(gateways: Iterable[str], named: Iterable[str]) -> DeviceQuerySet:
-    """The devices that `Pairings` needs locked: gateways, what they have, and what is named; all by SN."""
-    has = Pairing.objects.filter(until=None, dock__sn__in=gateways).order_by().values("aircraft")
+def _concerned() -> DeviceQuerySet:
+    gateways = AnyOf("dock__sn", "gateways")
+    has = Pairing.objects.filter(gateways, until=None).order_by().values("aircraft")
     # An OR of the two would read the whole table.
-    keys = Device.objects.filter(sn__in={*gateways, *named}).order_by().values("pk").union(has)
-    return Device.objects.filter(pk__in=keys)
+    keys = Device.objects.filter(AnyOf("sn", "sns")).order_by().values("pk").union(has)
+    return Device.objects.filter(pk__in=keys).lock_in_order()
+
+
+_CONCERNED = Prepared(Device, _concerned)
+_DEVICES = Prepared(Device, lambda: Device.objects.filter(AnyOf("pk", "keys")).order_by())
+_PAIRINGS = Prepared(
+    Pairing,
+    lambda: Pairing.objects.filter(
+        Q(AnyOf("dock", "keys")) | Q(AnyOf("aircraft", "keys")),
+        Q(until=None) | Q(until__gt=Parameter("since", DateTimeField())),
+    ),
+)
+
+
+def lock(gateways: Collection[str], named: Iterable[str]) -> dict[str, Device]:
+    """Lock the devices that `Pairings` needs: gateways, what they have, and what is named; all by SN."""
+    return {device.sn: device for device in _CONCERNED(gateways=gateways, sns={*gateways, *named})}
 
 
 class Pairings:
@@ -78,18 +95,13 @@ class Pairings:
         self._ended: dict[str, datetime] = {}  # by the gateway's SN: when it last lost one
 
     def load(self) -> None:
-        """Read the owners of the devices, and the pairings that are open or ended just now; at most three queries."""
-        prefetch_related_objects(list(self.devices.values()), "organization")
+        """Read the pairings of the devices that are open or ended just now; one query, two if others are in them."""
         devices = {device.pk: device for device in self.devices.values() if not device._state.adding}
         if not devices:
             return
-        rows = list(
-            Pairing.objects.filter(
-                Q(dock__in=devices) | Q(aircraft__in=devices), Q(until=None) | Q(until__gt=self.now - JUST_NOW)
-            )
-        )
+        rows = _PAIRINGS(keys=devices, since=self.now - JUST_NOW)
         if others := {key for row in rows for key in (row.dock_id, row.aircraft_id)} - devices.keys():
-            devices |= Device.objects.select_related("organization").in_bulk(others)
+            devices |= {device.pk: device for device in _DEVICES(keys=others)}
         for row in rows:
             row.dock, row.aircraft = devices[row.dock_id], devices[row.aircraft_id]
             if row.until is not None:
@@ -228,8 +240,10 @@ class Pairings:
         }
 
     def _adopt(self) -> None:
+        rows = [row for rows in self._of_dock.values() for row in rows.values()]
+        read_owners(row.dock for row in rows if row.aircraft.organization_id is None)
         candidates = []
-        for row in [row for rows in self._of_dock.values() for row in rows.values()]:
+        for row in rows:
             if (remark := row.why_not_adopted()) is None:
                 candidates.append(row)
             else:

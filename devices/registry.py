@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from devices.live import broadcast
 from devices.models import BrokerAccount, Device, DeviceQuerySet
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
@@ -18,14 +20,22 @@ from organizations.audit import Actor
 STRANGER_KEPT = timedelta(days=1)  # of silence, when there is no room for more
 
 
+class _Known(NamedTuple):
+    sn: str
+
+
+_KNOWN = Prepared(_Known, lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list("sn"))
+
+
 def discover(sns: Iterable[str]) -> None:
-    """Make unclaimed devices of serial numbers that are not known yet.
+    """Make unclaimed devices of serial numbers that are not known yet; the first of them, if there is no room for all.
 
     UNCLAIMED_DEVICE_CAP limits how many uninvited devices there are. When it is reached, unclaimed ones that have been
     silent for STRANGER_KEPT are deleted to make room, the longest silent first.
     """
-    wanted = {sn for sn in sns if is_sn(sn)}
-    missing = sorted(wanted - set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True)))
+    wanted = [sn for sn in dict.fromkeys(sns) if is_sn(sn)]
+    known = {sn for (sn,) in _KNOWN(sns=wanted)}
+    missing = [sn for sn in wanted if sn not in known]
     if not missing:
         return
     room = max(0, settings.UNCLAIMED_DEVICE_CAP - Device.objects.uninvited().count())
@@ -36,7 +46,7 @@ def discover(sns: Iterable[str]) -> None:
         gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
         Device.objects.filter(pk__in=gone).delete()
         room += len(gone)
-    new = [Device(sn=sn) for sn in missing[:room]]
+    new = [Device(sn=sn) for sn in sorted(missing[:room])]
     Device.objects.bulk_create(new, ignore_conflicts=True)
 
 

@@ -16,10 +16,12 @@ from django.utils import timezone
 
 from devices import pairing
 from devices.live import broadcast
-from devices.models import Device, DeviceState, Pairing
+from devices.models import NEW_STATE, Device, DeviceState, Pairing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from devices.registry import discover
+from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
@@ -57,8 +59,7 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
     """
     gateways = {report.gateway_sn for report in reports}
     named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
-    discover(gateways)
-    discover(named)
+    discover([*sorted(gateways), *sorted(named)])
     change = _Change(gateways, named, now)
     remarks, begun = [], [0]
     for report in reports:
@@ -101,7 +102,7 @@ def learn(testimonies: Sequence[Testimony], links: Sequence[Link] = (), *, now: 
     Exchange.objects.bulk_create(
         Exchange(
             gateway_sn=dock.sn,
-            organization=dock.organization,
+            organization_id=dock.organization_id,
             channel=Channel.OSD,
             received_at=now,
             outcome=Exchange.Outcome.IGNORED,
@@ -115,11 +116,10 @@ class _Change:
     """The rows of one group of reports while they are being changed."""
 
     def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
-        rows = pairing.concerned(gateways, named).select_related("state").lock_in_order()
-        self.devices = {device.sn: device for device in rows}
+        self.devices = pairing.lock(gateways, named)
         self.now = now
         self.flipped: dict[str, Device] = {}  # came online, or went
-        self.states: dict[str, DeviceState] = {}
+        self.connections = Connections(self.devices.values(), now=now)
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.pairings = Pairings(self.devices, self.ownership)
         self.pairings.load()
@@ -130,7 +130,7 @@ class _Change:
         if gateway is None:
             return ["not recorded: too many unclaimed devices"]
         if gateway.is_unproven:  # a dock falsely named it as its aircraft: aircraft report no topology
-            if gateway.organization is not None:
+            if gateway.organization_id is not None:
                 self.ownership.take(gateway, "disown")
             self.pairings.end_all({gateway.sn}, Pairing.Witness.TOPOLOGY)
             gateway.gateway, gateway.model_key, gateway.callsign = None, "", ""
@@ -159,41 +159,59 @@ class _Change:
 
     def _set_online(self, device: Device, online: bool) -> None:
         # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
-        if online != (hasattr(device, "state") and device.state.online):
+        if self.connections.note(device, online=online):
             self.flipped[device.sn] = device
-        self.states[device.sn] = with_presence(device, online=online, seen_at=self.now)
 
     def write(self) -> None:
         """At most two statements per kind of row, none for a kind that did not change."""
         for device in self.pairings.switched_off.values():
-            if not hasattr(device, "state") or device.state.online:
+            row = self.connections.rows.get(device.pk)
+            if row is None or row.online:
                 self._set_online(device, False)
         changed = self.pairings.write({})
-        write_presence(self.states.values())
+        self.connections.write()
         broadcast.tell_device((changed | self.flipped).values())
 
 
 # --- presence ----------------------------------------------------------------------------------
 
 
-def with_presence(device: Device, *, online: bool, seen_at: datetime) -> DeviceState:
-    """The device's state, made if there is none, with its presence changed; not saved."""
-    state = device.state if hasattr(device, "state") else DeviceState(device=device)
-    if online and not state.online:
-        state.connected_since = seen_at
-    state.online = online
-    state.last_seen = seen_at
-    return state
+class _Connection(NamedTuple):
+    """What is known of a device's connection."""
+
+    device_id: int
+    online: bool
+    connected_since: datetime | None
 
 
-def write_presence(states: Iterable[DeviceState]) -> None:
-    """Save the presence of these states in one statement, in the order in which telemetry locks them, too."""
-    DeviceState.objects.bulk_create(
-        sorted(states, key=lambda state: state.device.pk),
-        update_conflicts=True,
-        unique_fields=["device"],
-        update_fields=["online", "last_seen", "connected_since"],
-    )
+_CONNECTIONS = Prepared(
+    _Connection,
+    lambda: DeviceState.objects.filter(AnyOf("device", "keys")).values_list("device", "online", "connected_since"),
+)
+
+
+class Connections:
+    """Which of these devices are online, while that changes; the devices are locked."""
+
+    def __init__(self, devices: Iterable[Device], *, now: datetime) -> None:
+        keys = [device.pk for device in devices if not device._state.adding]
+        self.rows = {row.device_id: row for row in (_CONNECTIONS(keys=keys) if keys else ())}
+        self._now = now
+        self._noted: set[int] = set()
+
+    def note(self, device: Device, *, online: bool) -> bool:
+        """Note that a device is there now, or gone; returns whether that is news."""
+        before = self.rows.get(device.pk) or _Connection(device.pk, False, None)
+        since = self._now if online and not before.online else before.connected_since
+        self.rows[device.pk] = _Connection(device.pk, online, since)
+        self._noted.add(device.pk)
+        return online != before.online
+
+    def write(self) -> None:
+        """Save what was noted in one statement, in the order in which telemetry locks these rows, too."""
+        rows = [{**NEW_STATE, "last_seen": self._now, **self.rows[key]._asdict()} for key in sorted(self._noted)]
+        changes = ["online", "last_seen", "connected_since"]
+        bulk.upsert(DeviceState, rows, unique=["device_id"], changes=changes)
 
 
 def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:

@@ -296,6 +296,8 @@ UNKNOWN_STATE: dict[str, Any] = {
     "refused_at": None,
     "refused_why": "",
 }
+# What a new row needs, beside its device.
+NEW_STATE: dict[str, Any] = {**UNKNOWN_STATE, "online": False, "firmware_version": ""}
 
 
 class DeviceAccount(models.Model):

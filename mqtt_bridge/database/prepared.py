@@ -99,7 +99,8 @@ class Prepared(Generic[Row]):
             param.for_database(values[param.name]) if isinstance(param, Parameter | Values) else param
             for param in statement.params
         ]
-        with preparing_cursor() as cursor:
+        # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
+        with preparing_cursor(binary=not statement.converters) as cursor:
             cursor.execute(statement.sql, params)
             rows: Iterable[Any] = cursor.fetchall()
         if statement.converters:
@@ -132,7 +133,7 @@ def _instance_maker(compiler: Any) -> Callable[[Sequence[Any]], Model]:
     return make
 
 
-def preparing_cursor() -> CursorWrapper:
+def preparing_cursor(*, binary: bool = False) -> CursorWrapper:
     """A cursor of Django's, whose statements PostgreSQL prepares when they come a second time on this connection.
 
     Not while Django keeps a log of its queries, which would show no values.
@@ -141,4 +142,5 @@ def preparing_cursor() -> CursorWrapper:
     if connection.vendor == "postgresql" and not connection.queries_logged:
         connection.connection.prepare_threshold = 1  # Django's own cursors prepare nothing, whatever it is
         cursor.cursor = psycopg.Cursor(connection.connection)
+        cursor.cursor.format = psycopg.pq.Format.BINARY if binary else psycopg.pq.Format.TEXT
     return cursor
