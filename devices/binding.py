@@ -19,12 +19,12 @@ from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol import model_keys
-from mqtt_bridge.protocol.messages import BindDevice, BindStatus
+from mqtt_bridge.protocol.messages import BindDevice
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import is_sn
 from organizations.audit import Actor
 from organizations.credentials import Credentials, Verdict, check
-from organizations.models import AuditEvent, BindingCode, Organization
+from organizations.models import AuditEvent, BindingCode
 
 # in the journal
 BOUND_ELSEWHERE = "bound to another organization"
@@ -47,69 +47,6 @@ class BindResult(NamedTuple):
     reason: str = ""
     organization_id: int | None = None
     begun: int = 0  # pairings that the gateway's requests began; with the first device of the first of them
-
-
-class Finding(NamedTuple):
-    """The organization that an id and a code open, or the reason why none; for the journal, the one concerned."""
-
-    organization: Organization | None
-    reason: str
-    organization_id: int | None
-
-
-# --- questions ---------------------------------------------------------------------------------
-
-
-def bind_status(
-    questions: Sequence[tuple[str, Sequence[str]]], *, by_enrolment: bool = False
-) -> list[list[BindStatus]]:
-    """For each (gateway, serial numbers asked for): one entry per number, in the order asked. One query.
-
-    Whether a number is bound is answered for every device; names only for the gateway's own and its organization's
-    devices (docs/protocol.md, decision 30), so that nobody learns who owns what. No names through enrolment, where
-    anybody may be the gateway.
-    """
-    asked = {sn for gateway_sn, sns in questions for sn in (gateway_sn, *sns)}
-    known = {device.sn: device for device in Device.objects.filter(sn__in=asked).select_related("organization")}
-    return [
-        [_status(sn, known.get(sn), known.get(gateway_sn), is_proven=not by_enrolment) for sn in sns]
-        for gateway_sn, sns in questions
-    ]
-
-
-def _status(sn: str, device: Device | None, gateway: Device | None, *, is_proven: bool) -> BindStatus:
-    """What this gateway may know about the device."""
-    owner = None
-    if device is not None:
-        owner = device.speaks_for if device == gateway else device.organization
-    if device is None or owner is None:
-        return BindStatus(sn=sn, is_device_bind_organization=False)
-    asking_for = gateway.speaks_for if gateway is not None else None
-    if not is_proven:
-        return BindStatus(sn=sn, is_device_bind_organization=True)
-    is_own = gateway is not None and gateway.pk in (device.pk, device.gateway_id)
-    if not is_own and (asking_for is None or asking_for.pk != device.organization_id):
-        return BindStatus(sn=sn, is_device_bind_organization=True)
-    return BindStatus(
-        sn=sn,
-        is_device_bind_organization=True,
-        organization_id=owner.organization_id,
-        organization_name=owner.name,
-        device_callsign=device.callsign,
-    )
-
-
-def find_organizations(attempts: Sequence[Credentials], *, now: datetime) -> list[Finding]:
-    """For each pair of id and code the organization it opens. Uses no code up, but counts wrong pairs."""
-    findings = []
-    for verdict in check(attempts, now=now):
-        reason = verdict.code.why_unusable(now) if verdict.code else verdict.reason
-        organization = verdict.code.organization if verdict.code and not reason else None
-        findings.append(Finding(organization, reason, verdict.organization_id))
-    return findings
-
-
-# --- binding -----------------------------------------------------------------------------------
 
 
 def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]]:

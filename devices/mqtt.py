@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from django.utils import timezone
 from msgspec.structs import replace
 
-from devices import binding, topology
+from devices import binding, questions, topology
 from devices.calls import hearing
 from devices.calls.states import Source
-from devices.configuration import configurations
 from mqtt_bridge.protocol.messages import (
     BindOutput,
     BindReply,
@@ -42,13 +41,13 @@ PAIRING_COST = 50  # tokens: one a second in the long run, for the row is kept f
 
 def config(messages: Sequence[Message[ConfigRequest]]) -> list[Reply]:
     """`config`: the DJI license and the time server."""
-    answers = configurations([message.sn for message in messages], by_enrolment=messages[0].by_enrolment)
+    answers = questions.configurations([message.sn for message in messages], by_enrolment=messages[0].by_enrolment)
     return [Reply(answer.reply or failed(Code.ILLEGAL_ARGUMENT), answer.reason) for answer in answers]
 
 
 def airport_bind_status(messages: Sequence[Message[BindStatusRequest]]) -> list[Reply]:
     """`airport_bind_status`: which of these devices are bound, and where."""
-    answers = binding.bind_status(
+    answers = questions.bind_status(
         [(message.sn, [device.sn for device in message.data.devices]) for message in messages],
         by_enrolment=messages[0].by_enrolment,
     )
@@ -62,7 +61,7 @@ def airport_organization_get(messages: Sequence[Message[OrganizationGetRequest]]
         for message in messages
     ]
     replies = []
-    for organization, reason, concerned in binding.find_organizations(attempts, now=timezone.now()):
+    for organization, reason, concerned in questions.find_organizations(attempts, now=timezone.now()):
         answer: OrganizationGetReply | ResultReply = failed(Code.ORGANIZATION_GET_FAILED)
         if organization is not None:
             answer = OrganizationGetReply(Code.OK, OrganizationGetOutput(organization.name))

@@ -10,7 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from devices.live import broadcast
-from devices.models import BrokerAccount, Device, DeviceQuerySet
+from devices.models import BrokerAccount, Device, DeviceQuerySet, Standing
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.topics import Channel, is_sn
@@ -25,6 +25,28 @@ class _Known(NamedTuple):
 
 
 _KNOWN = Prepared(_Known, lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list("sn"))
+
+
+class _Columns(NamedTuple):
+    sn: str
+    claim: str
+    model_key: str
+    gateway_id: int | None
+    organization_id: int | None
+
+
+class _Owned(_Columns, Standing):
+    """A device with its owner."""
+
+
+_OWNED = Prepared(
+    _Owned,
+    lambda: (
+        Device.objects.filter(AnyOf("sn", "sns"))
+        .order_by()
+        .values_list("sn", "claim", "model_key", "gateway", "organization")
+    ),
+)
 
 
 def discover(sns: Iterable[str]) -> None:
@@ -62,7 +84,7 @@ def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:
     An aircraft sends events itself, and nothing else. A device that is recorded as one but ever sent what only gateways
     send is somebody's gateway, and nobody owns it (docs/decisions/0003). One query, two if aircraft are among them.
     """
-    devices = list(Device.objects.filter(sn__in=spoken).only("sn", "model_key", "organization", "gateway", "claim"))
+    devices = _OWNED(sns=spoken)
     aircraft = {device.sn for device in devices if device.is_aircraft}
     gateways = {sn for sn in aircraft if any(channel != Channel.EVENTS for channel in spoken[sn])}
     if quiet := aircraft - gateways:

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import DateTimeField, OuterRef, Subquery
 from django.utils.crypto import salted_hmac
 
+from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import BindingCode, BindingFailure, BindingFailureQuerySet, Organization
+from organizations.models import BindingCode, BindingCodeQuerySet, BindingFailure, BindingFailureQuerySet, Organization
 from organizations.typed import digest_of, normalise_code, typed
 
 WRONG = "organization ID and code do not belong together"
@@ -45,6 +47,31 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
+class _Failure(NamedTuple):
+    gateway_sn: str
+    by_enrolment: bool
+    pair_digest: str
+
+
+def _failures() -> BindingFailureQuerySet:
+    after, until = Parameter("after", DateTimeField()), Parameter("until", DateTimeField())
+    return BindingFailure.objects.filter(AnyOf("gateway_sn", "sns"), last_at__gt=after, last_at__lte=until).order_by()
+
+
+_FAILURES = Prepared(_Failure, lambda: _failures().values_list("gateway_sn", "by_enrolment", "pair_digest"))
+
+
+def _codes() -> BindingCodeQuerySet:
+    wanted = AnyOf("digest", "digests"), AnyOf("organization__organization_id", "organization_ids")
+    codes = BindingCode.objects.filter(*wanted).select_related("organization").order_by("organization_id", "pk")
+    # All but its DJI license, which takes longer to decrypt than all else to read.
+    return codes.defer("organization__app_key", "organization__app_license")
+
+
+_CODES = Prepared(BindingCode, _codes)
+_LOCKED_CODES = Prepared(BindingCode, lambda: _codes().select_for_update(no_key=True, of=("self", "organization")))
+
+
 def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False) -> list[Verdict]:
     """Judge each pair in the order of arrival; a constant number of queries.
 
@@ -56,13 +83,15 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     """
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
     keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
-    codes = _find_codes(keys, lock=lock)
+    ids = {organization_id for organization_id, _ in keys}
+    found = (_LOCKED_CODES if lock else _CODES)(digests=set(digests.values()), organization_ids=ids)
+    codes = {(code.organization.organization_id, code.digest): code for code in found}
     unmatched = Organization.objects.filter(organization_id__in={key[0] for key in keys if key not in codes})
-    named = dict(unmatched.values_list("organization_id", "pk"))
-    recent = BindingFailure.objects.recent(now).filter(gateway_sn__in={attempt.gateway_sn for attempt in attempts})
+    named = dict(unmatched.values_list("organization_id", "pk"))  # no query if there are none
     wrong: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
-    for gateway_sn, by_enrolment, pair in recent.values_list("gateway_sn", "by_enrolment", "pair_digest"):
-        wrong[gateway_sn, by_enrolment].add(pair)
+    after, until = BindingFailureQuerySet.window(now)
+    for failure in _FAILURES(sns={attempt.gateway_sn for attempt in attempts}, after=after, until=until):
+        wrong[failure.gateway_sn, failure.by_enrolment].add(failure.pair_digest)
     is_enrolment = any(attempt.by_enrolment for attempt in attempts)
     guessed = BindingFailure.objects.by_organization(now) if is_enrolment else Counter()
     weak = {organization_id for (organization_id, _), code in codes.items() if not code.is_strong}
@@ -89,21 +118,16 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
                 if attempt.by_enrolment and pair not in known:
                     guessed[tried] += 1
                 known.add(pair)
-                failures[attempt.gateway_sn, pair] = BindingFailure(
-                    gateway_sn=attempt.gateway_sn,
-                    by_enrolment=attempt.by_enrolment,
-                    organization_id_tried=tried,
-                    pair_digest=pair,
-                    reason=WRONG,
-                    first_at=now,
-                    last_at=now,
-                )
-    BindingFailure.objects.bulk_create(
-        failures.values(),
-        update_conflicts=True,
-        unique_fields=["gateway_sn", "pair_digest"],
-        update_fields=["last_at"],
-    )
+                failures[attempt.gateway_sn, pair] = {
+                    "gateway_sn": attempt.gateway_sn,
+                    "by_enrolment": attempt.by_enrolment,
+                    "organization_id_tried": tried,
+                    "pair_digest": pair,
+                    "reason": WRONG,
+                    "first_at": now,
+                    "last_at": now,
+                }
+    bulk.upsert(BindingFailure, list(failures.values()), unique=["gateway_sn", "pair_digest"], changes=["last_at"])
     return verdicts
 
 
@@ -140,18 +164,3 @@ def clear_lockouts(gateway_sns: Iterable[str], *, actor: Actor) -> int:
         )
         BindingFailure.objects.filter(pk__in=[row.pk for row in rows]).delete()
     return len(latest)
-
-
-def _find_codes(keys: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], BindingCode]:
-    """The codes by (organization id, digest)."""
-    rows = (
-        BindingCode.objects.filter(
-            digest__in={digest for _, digest in keys},
-            organization__organization_id__in={organization_id for organization_id, _ in keys},
-        )
-        .select_related("organization")
-        .order_by("organization_id", "pk")
-    )
-    if lock:
-        rows = rows.select_for_update(no_key=True, of=("self", "organization"))
-    return {(row.organization.organization_id, row.digest): row for row in rows}

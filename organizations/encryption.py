@@ -18,6 +18,19 @@ def cipher() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
 
 
+def opened(token: str) -> str:
+    """The text of a stored value, which a query may read as it is (`stored`) and open only where it is needed."""
+    try:
+        return cipher().decrypt(token.encode()).decode() if token else token
+    except InvalidToken:
+        raise ImproperlyConfigured("FIELD_ENCRYPTION_KEYS lacks the key that encrypted a stored value.") from None
+
+
+def stored(field: str) -> Cast:
+    """This field in a query, as text of no special kind: the field itself would be opened when it is read."""
+    return Cast(field, models.TextField())
+
+
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]  # no generic at run time
     """Text that the database sees as a Fernet token; empty text stays empty, so "is it set" can be asked."""
 
@@ -38,12 +51,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]  # no gene
             return text
 
     def from_db_value(self, value: str | None, *_args: object) -> str | None:
-        if not value:
-            return value
-        try:
-            return cipher().decrypt(value.encode()).decode()
-        except InvalidToken:
-            raise ImproperlyConfigured("FIELD_ENCRYPTION_KEYS lacks the key that encrypted a stored value.") from None
+        return opened(value) if value else value
 
 
 @dataclass
@@ -69,24 +77,23 @@ def rotate() -> Iterator[Rotation]:
 
 
 def _rotate(field: EncryptedTextField) -> Rotation:
-    # As text of no special kind: the field would decrypt what it reads and encrypt what it writes.
-    plain: models.TextField[str, str] = models.TextField()
-    rows = field.model._base_manager.annotate(stored=Cast(field.name, plain)).exclude(stored="").order_by("pk")
+    rows = field.model._base_manager.annotate(stored=stored(field.name)).exclude(stored="").order_by("pk")
     first, all_keys, done, last = Fernet(settings.FIELD_ENCRYPTION_KEYS[0]), cipher(), Rotation(field), None
     while piece := list((rows.filter(pk__gt=last) if last is not None else rows).values_list("pk", "stored")[:PIECE]):
-        for pk, stored in piece:
+        for pk, token in piece:
             try:
-                first.decrypt(stored)
+                first.decrypt(token)
                 done.current += 1
                 continue
             except InvalidToken:
                 pass
             try:
-                again = all_keys.rotate(stored.encode()).decode()
+                again = all_keys.rotate(token.encode()).decode()
             except InvalidToken:
                 done.lost += 1
                 continue
-            unchanged = rows.filter(pk=pk, stored=stored).order_by()
+            unchanged = rows.filter(pk=pk, stored=token).order_by()
+            plain: models.TextField[str, str] = models.TextField()  # the field would encrypt it once more
             done.encrypted_again += unchanged.update(**{field.name: models.Value(again, output_field=plain)})
         last = piece[-1][0]
     return done

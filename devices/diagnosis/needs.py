@@ -9,8 +9,8 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from devices.binding import BOUND_ELSEWHERE
-from devices.configuration import DISABLED
 from devices.models import Device, DeviceState, Pairing, ServiceCall, ServiceCallQuerySet
+from devices.questions import DISABLED
 from devices.templatetags.moments import duration
 from mqtt_bridge.models import Exchange
 

@@ -14,10 +14,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from devices.binding import BOUND_ELSEWHERE
-from devices.configuration import DISABLED, NOT_CONFIGURED
 from devices.diagnosis import exchanges
 from devices.diagnosis.needs import is_foreign_attempt
 from devices.models import Device
+from devices.questions import DISABLED, NOT_CONFIGURED
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
 from organizations.credentials import FLOODED, GUESSED, LOCKED_OUT, WRONG

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices import binding
+from devices import binding, questions
 from devices.models import Device, Pairing
 from mqtt_bridge.protocol.messages import BindDevice, BindStatus
 from organizations.audit import Actor
@@ -178,7 +178,7 @@ def test_dock_that_another_one_called_its_aircraft_binds_with_its_own_code(code,
     _, theirs = BindingCode.objects.issue(organization=other_organization)
     stolen = wanted("DOCK1", theirs, organization_id="87654321", model_key="0-91-0")
     assert bind([wanted("MALLORY", theirs, organization_id="87654321"), stolen]) == [[OK, OK]]
-    [[status]] = binding.bind_status([("DOCK1", ["DOCK1"])])
+    [[status]] = questions.bind_status([("DOCK1", ["DOCK1"])])
     assert not status.is_device_bind_organization
     assert bind([wanted("DOCK1", code[1])]) == [[OK]]
     dock = Device.objects.get(sn="DOCK1")
@@ -195,7 +195,7 @@ def test_strange_dock_that_named_an_aircraft_first_does_not_learn_its_owner(code
     stranger = Device.objects.create(sn="STRANGER", model_key="3-2-0")
     Device.objects.create(sn="DRONE1", model_key="0-91-0", gateway=stranger)
     bind(dock_and_aircraft(code[1]))
-    [[status]] = binding.bind_status([("STRANGER", ["DRONE1"])])
+    [[status]] = questions.bind_status([("STRANGER", ["DRONE1"])])
     assert (status.organization_id, status.organization_name, status.device_callsign) == ("", "", "")
 
 
@@ -255,7 +255,7 @@ def test_thousand_guesses_then_the_right_code(code):
 
 
 def test_organization_is_found_by_id_and_code_and_the_code_not_used(code, organization):
-    found = binding.find_organizations([Credentials("DOCK1", "12345678", code[1])], now=timezone.now())
+    found = questions.find_organizations([Credentials("DOCK1", "12345678", code[1])], now=timezone.now())
     assert found == [(organization, "", organization.pk)]
     assert BindingCode.objects.get().uses == 0
 
@@ -266,13 +266,13 @@ def test_organization_is_found_by_id_and_code_and_the_code_not_used(code, organi
 )
 def test_no_organization_is_found_by_a_wrong_pair(code, other_organization, organization_id, typed):
     attempt = Credentials("DOCK1", organization_id, code[1] if typed is None else typed)
-    [finding] = binding.find_organizations([attempt], now=timezone.now())
+    [finding] = questions.find_organizations([attempt], now=timezone.now())
     assert finding.organization is None
     assert finding.reason
 
 
 def test_dock_learns_its_own_name_and_that_of_its_aircraft(dock, aircraft):
-    [[first, second]] = binding.bind_status([(dock.sn, [aircraft.sn, dock.sn])])
+    [[first, second]] = questions.bind_status([(dock.sn, [aircraft.sn, dock.sn])])
     assert (first.sn, first.device_callsign, first.organization_name) == (aircraft.sn, "Gull", "Harbour Survey")
     assert (second.sn, second.organization_id) == (dock.sn, "12345678")
 
@@ -281,7 +281,7 @@ def test_stranger_learns_that_devices_are_bound_but_not_where(dock):
     Device.objects.bulk_create(
         Device(sn=f"FOREIGN{number}", organization=dock.organization, callsign="secret") for number in range(100)
     )
-    [entries] = binding.bind_status([("STRANGER", [f"FOREIGN{number}" for number in range(100)])])
+    [entries] = questions.bind_status([("STRANGER", [f"FOREIGN{number}" for number in range(100)])])
     assert all(entry.is_device_bind_organization for entry in entries)
     assert not any(entry.organization_id or entry.organization_name or entry.device_callsign for entry in entries)
 
@@ -301,7 +301,7 @@ def test_hundred_bind_requests_cost_as_many_queries_as_one(code):
 
 
 def test_unknown_serial_number_gets_an_entry_with_empty_text(db):
-    [[entry]] = binding.bind_status([("DOCK1", ["NOBODY"])])
+    [[entry]] = questions.bind_status([("DOCK1", ["NOBODY"])])
     assert entry == BindStatus(sn="NOBODY", is_device_bind_organization=False)
 
 

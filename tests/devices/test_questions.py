@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from django.db import connection
 
-from devices.configuration import configurations
 from devices.models import Device
+from devices.questions import configurations
 
 pytestmark = pytest.mark.django_db
 
