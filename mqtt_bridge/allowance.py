@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import cast
 
 from django.conf import settings
 from django.utils import timezone
 
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.database import bulk
+from mqtt_bridge.models import Exchange, ExchangeRow
 
 ROW = 200  # bytes that a row takes beside payload and reply, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
@@ -55,9 +57,10 @@ class Allowance:
         """Count what is kept of a stranger outside the journal, in bytes."""
         self._strangers.size += ROW + size
 
-    def keep(self, rows: Sequence[Exchange], owners: Mapping[str, int | None]) -> list[Exchange]:
+    def keep(self, rows: Sequence[ExchangeRow], owners: Mapping[str, int | None]) -> list[ExchangeRow]:
         """The rows that fit; and once a day for each share that is full, a notice that says so."""
-        if not settings.JOURNAL_BYTES_PER_DAY:
+        limit = settings.JOURNAL_BYTES_PER_DAY
+        if not limit:
             return list(rows)
         today = timezone.now().date()
         if self._day != today or len(self._shares) > MAX_GATEWAYS:
@@ -67,16 +70,16 @@ class Allowance:
             self._day, self._strangers = today, _Share()
         kept = []
         for row in rows:
+            gateway_sn, organization_id = row["gateway_sn"], row["organization_id"]
             # What came through enrolment must not use up the share of the real dock.
-            owner = None if row.by_enrolment else owners.get(row.gateway_sn)
-            organization_id = row.organization_id
-            if self.is_full(owner):
+            owner = None if row["by_enrolment"] else owners.get(gateway_sn)
+            if owner is None and self.is_full(owner):
                 share, organization_id = self._strangers, None
             else:
-                key = row.gateway_sn, organization_id, row.by_enrolment
-                share = self._shares.get(key) or self._shares.setdefault(key, _Share(row.gateway_sn))
-                if share.size < settings.JOURNAL_BYTES_PER_DAY:
-                    size = len(row.payload.encode()) + len(row.reply.encode())
+                key = gateway_sn, organization_id, row["by_enrolment"]
+                share = self._shares.get(key) or self._shares.setdefault(key, _Share(gateway_sn))
+                if share.size < limit:
+                    size = len(row["payload"].encode()) + len(row["reply"].encode())
                     share.size += ROW + size
                     if owner is None:
                         self.count_stranger(size)
@@ -84,17 +87,16 @@ class Allowance:
                     continue
             share.skipped += 1
             if share.noted_at is None:
-                share.noted, share.noted_at = 1, row.received_at
-                kept.append(
-                    Exchange(
-                        gateway_sn=share.gateway_sn,
-                        organization_id=organization_id,
-                        channel=row.channel,
-                        received_at=row.received_at,
-                        outcome=Exchange.Outcome.IGNORED,
-                        reason=share.notice,
-                    )
+                share.noted, share.noted_at = 1, row["received_at"]
+                notice = Exchange(
+                    gateway_sn=share.gateway_sn,
+                    organization_id=organization_id,
+                    channel=row["channel"],
+                    received_at=row["received_at"],
+                    outcome=Exchange.Outcome.IGNORED,
+                    reason=share.notice,
                 )
+                kept += cast("list[ExchangeRow]", bulk.values_of([notice]))
         return kept
 
     def update_notices(self) -> None:

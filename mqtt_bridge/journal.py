@@ -19,7 +19,7 @@ from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import is_locked
 from mqtt_bridge.dispatch import Decoded, Result
 from mqtt_bridge.line.inbox import Delivery
-from mqtt_bridge.models import Exchange, PassingEvent, Trace
+from mqtt_bridge.models import Exchange, ExchangeRow, PassingEvent, Trace
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
@@ -35,7 +35,7 @@ LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
 ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
 
-_unwritten: list[Exchange] = []  # what could not be written yet
+_unwritten: list[ExchangeRow] = []  # what could not be written yet
 _allowance = Allowance()
 
 Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
@@ -82,17 +82,17 @@ def note_skipped(**_tick: object) -> None:
     _allowance.update_notices()
 
 
-def _save(rows: list[Exchange]) -> None:
+def _save(rows: list[ExchangeRow]) -> None:
     """Insert these rows; while one of their organizations is locked, they wait for the next time."""
     try:
-        bulk.insert(Exchange, bulk.values_of(rows))
+        bulk.insert(Exchange, rows)
     except DataError:
         for row in rows:  # the one that the database refuses must not keep the others out
             try:
                 with transaction.atomic():
-                    row.save(force_insert=True)
+                    bulk.insert(Exchange, [row])
             except DataError:
-                logger.exception("A journal row of %s is lost", row.gateway_sn)
+                logger.exception("A journal row of %s is lost", row["gateway_sn"])
     except OperationalError as error:
         if not is_locked(error):
             raise
@@ -102,28 +102,28 @@ def _save(rows: list[Exchange]) -> None:
     _unwritten.clear()
 
 
-def _row(result: Result, owners: Mapping[str, int | None]) -> Exchange:
+def _row(result: Result, owners: Mapping[str, int | None]) -> ExchangeRow:
     item = result.decoded
     timestamp = item.envelope.timestamp
     try:
         device_time = datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp is not None else None
     except (OverflowError, ValueError, OSError):
         device_time = None  # a clock beyond the year 9999
-    return Exchange(
-        gateway_sn=item.sn,
-        organization_id=owners.get(item.sn) or result.organization_id,
-        channel=item.channel,
-        method=item.envelope.method[:64],
-        tid=item.envelope.tid,
-        bid=item.envelope.bid,
-        received_at=item.delivery.received_at,
-        device_time=device_time,
-        payload=_payload(item),
-        reply=_text(result.reply_data) if result.reply else "",
-        outcome=result.outcome,
-        reason=result.reason[:200],
-        by_enrolment=item.delivery.by_enrolment,
-    )
+    return {
+        "gateway_sn": item.sn,
+        "organization_id": owners.get(item.sn) or result.organization_id,
+        "channel": item.channel,
+        "method": item.envelope.method[:64],
+        "tid": item.envelope.tid,
+        "bid": item.envelope.bid,
+        "received_at": item.delivery.received_at,
+        "device_time": device_time,
+        "payload": _payload(item),
+        "reply": _text(result.reply_data) if result.reply else "",
+        "outcome": result.outcome,
+        "reason": result.reason[:200],
+        "by_enrolment": item.delivery.by_enrolment,
+    }
 
 
 def _payload(item: Decoded) -> str:

@@ -40,6 +40,7 @@ _LOGIN = re.compile(r"(://[^\s/:@]*+:)[^\s/@]++@")  # of an address: user and pa
 _SCHEME = re.compile(r"\b(api-key|bearer|authorization\W{1,4}(?:b\W)?basic)\s++[^\s,;'\"]++", re.IGNORECASE)
 # Parts of our own addresses that open what they name to whoever has them.
 _TOKEN = re.compile(r"(/(?:welcome|license-files|password-reset/[^/\s?\"']+)/)[^/\s?\"']++")
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})  # what is copied, if its key does not forbid it
 _CACHED_KEY: Final = 64  # characters; longer keys are a stranger's doing and not worth the memory
 
 
@@ -49,7 +50,7 @@ def redact(data: object, key: str = "") -> object:
     A value counts as secret by its `key` (password, app_license, device_binding_code and the like, in any
     spelling). Of a URL only the part before the query is kept.
     """
-    if key:
+    if key and _is_marked(key):
         if isinstance(data, str) and key.lower().endswith("url"):
             # A signature is in the query: DJI: flysafe shows one with `Signature` and `OSSAccessKeyId`.
             address, query, _ = data.partition("?")
@@ -57,7 +58,10 @@ def redact(data: object, key: str = "") -> object:
         if is_secret(key):
             return MASK
     if isinstance(data, dict):
-        return {name: redact(value, str(name)) for name, value in data.items()}
+        return {
+            name: value if type(value) in _PLAIN and not _is_marked(str(name)) else redact(value, str(name))
+            for name, value in data.items()
+        }
     if isinstance(data, list | tuple):
         return [redact(item) for item in data]
     if isinstance(data, msgspec.Struct):
@@ -79,6 +83,16 @@ def redact_text(text: str) -> str:
 def is_secret(key: str) -> bool:
     """Say whether a value under this key must not be written down."""
     return _is_secret(key) if len(key) <= _CACHED_KEY else _looks_secret(key)
+
+
+def _is_marked(key: str) -> bool:
+    """Whether the value under this key needs a closer look; so does that of a long one."""
+    return len(key) > _CACHED_KEY or _looks_marked(key)
+
+
+@lru_cache(maxsize=4096)
+def _looks_marked(key: str) -> bool:
+    return is_secret(key) or key.lower().endswith("url")
 
 
 class Confidential(msgspec.Struct, frozen=True):
