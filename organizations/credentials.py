@@ -13,7 +13,14 @@ from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import BindingCode, BindingCodeQuerySet, BindingFailure, BindingFailureQuerySet, Organization
+from organizations.models import (
+    CLOCK_TOLERANCE,
+    BindingCode,
+    BindingCodeQuerySet,
+    BindingFailure,
+    BindingFailureQuerySet,
+    Organization,
+)
 from organizations.typed import digest_of, normalise_code, typed
 
 WRONG = "organization ID and code do not belong together"
@@ -54,6 +61,7 @@ class _Failure(NamedTuple):
 
 
 def _failures() -> BindingFailureQuerySet:
+    """As `recent` has them."""
     after, until = Parameter("after", DateTimeField()), Parameter("until", DateTimeField())
     return BindingFailure.objects.filter(AnyOf("gateway_sn", "sns"), last_at__gt=after, last_at__lte=until).order_by()
 
@@ -89,7 +97,7 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     unmatched = Organization.objects.filter(organization_id__in={key[0] for key in keys if key not in codes})
     named = dict(unmatched.values_list("organization_id", "pk"))  # no query if there are none
     wrong: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
-    after, until = BindingFailureQuerySet.window(now)
+    after, until = now - BindingFailureQuerySet.WINDOW, now + CLOCK_TOLERANCE
     for failure in _FAILURES(sns={attempt.gateway_sn for attempt in attempts}, after=after, until=until):
         wrong[failure.gateway_sn, failure.by_enrolment].add(failure.pair_digest)
     is_enrolment = any(attempt.by_enrolment for attempt in attempts)

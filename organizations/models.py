@@ -246,15 +246,9 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
     ENROLMENT_LIMIT = 20
     WINDOW = timedelta(minutes=10)
 
-    @classmethod
-    def window(cls, now: datetime) -> tuple[datetime, datetime]:
-        """When what counts towards a lock-out at this moment last came: after, and up to."""
-        return now - cls.WINDOW, now + CLOCK_TOLERANCE
-
     def recent(self, now: datetime) -> Self:
         """What counts towards a lock-out at this moment."""
-        after, until = self.window(now)
-        return self.filter(last_at__gt=after, last_at__lte=until)
+        return self.filter(last_at__gt=now - self.WINDOW, last_at__lte=now + CLOCK_TOLERANCE)
 
     def locked_out(self, now: datetime) -> models.QuerySet["BindingFailure", Mapping[str, object]]:
         """Gateways with too many different wrong pairs, as `{"gateway_sn", "by_enrolment", "pairs"}`."""
