@@ -1,5 +1,6 @@
 """What Celery's worker and beat do when they start, and around each task."""
 
+import gc
 import logging
 import sys
 from typing import Protocol
@@ -41,6 +42,7 @@ def prepare(sender: Worker, **_: object) -> None:
     timeouts.limit(timeouts.WORKER)
     log_fields.name_process("worker")
     exposition.serve(settings.WORKER_METRICS_ADDRESS, own_collectors())
+    gc.freeze()  # as the web process (cloudapi/asgi.py); and what is not looked at, its children share
 
 
 def name_beat(**_: object) -> None:

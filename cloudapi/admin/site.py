@@ -89,11 +89,17 @@ class DockCloudAdminSite(AdminSite):
         return [path("system/", self.admin_view(system), name="system"), *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
+        if app_label is None and hasattr(request, "_apps"):  # the start page asks twice
+            found: list[dict[str, object]] = request._apps
+            return found
         order = list(APPS)
         apps = super().get_app_list(request, app_label)
         for app in apps:
             app["name"] = APPS.get(app["app_label"], app["name"])
-        return sorted(apps, key=lambda app: order.index(app["app_label"]) if app["app_label"] in APPS else len(order))
+        apps.sort(key=lambda app: order.index(app["app_label"]) if app["app_label"] in APPS else len(order))
+        if app_label is None:
+            request._apps = apps  # type: ignore[attr-defined]
+        return apps
 
 
 def _bridge(request: HttpRequest) -> BridgeStatus:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -12,6 +13,9 @@ from django.db import models, transaction
 from django.db.models.fields.related import RelatedField
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from organizations import audit, rights
 from organizations.audit import Actor
@@ -103,6 +107,12 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         # A query of its own takes the lock, because one that counts cannot.
         locked = self.model._base_manager.select_for_update(no_key=True).filter(pk=found.pk)
         return super().get_object(request, object_id, from_field) if list(locked.values_list("pk")) else None
+
+    def action_checkbox(self, obj: models.Model) -> SafeString:
+        """The stock box, without a template for each row: that took a seventh of a list's time."""
+        label = format_html(gettext("Select this object for an action - {}"), str(obj))
+        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     # --- who may -------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""The handshake of WebSockets, and bodies in chunks, in a real web process."""
+"""The handshake of WebSockets, bodies in chunks, and garbage, in a real web process."""
 
 import asyncio
 import http.client
 import json
+import os
 from contextlib import closing
 
 import pytest
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from cloudapi.web.handler import PIECE, Handler
+from tests import fork_server
 from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,6 +43,11 @@ def test_a_body_that_comes_in_chunks_is_read(web, manager_key, dock):
         connection.request("PATCH", "/api/v1/devices/DOCK0001/", iter([b'{"callsign": ', b'"Pier 8"}']), headers)
         with connection.getresponse() as response:
             assert json.loads(response.read())["callsign"] == "Pier 8"
+
+
+def test_the_garbage_collector_leaves_alone_what_was_loaded():
+    script = "import gc; before = gc.get_freeze_count(); import cloudapi.asgi; print(gc.get_freeze_count() - before)"
+    assert int(fork_server.run(["-c", script], env=os.environ).stdout) > 10_000
 
 
 @pytest.mark.asyncio

@@ -5,6 +5,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -429,3 +430,11 @@ def test_platform_staff_learn_that_there_is_no_room_for_strangers(staff, setting
     problems = start_page.overview(staff, bridge=start_page.bridge_status()).problems
     told = [item for item in problems if "unknown devices" in item.text]
     assert [item.text.startswith(words) for item in told] == ([True] if words else [])
+
+
+def test_the_start_page_looks_once_which_models_its_user_may_open(client, staff, monkeypatch):
+    looks, build = [], AdminSite._build_app_dict
+    monkeypatch.setattr(AdminSite, "_build_app_dict", lambda *given: looks.append(1) or build(*given))
+    client.force_login(staff)
+    assert "Unlock licenses" in client.get("/admin/").content.decode()
+    assert len(looks) == 1

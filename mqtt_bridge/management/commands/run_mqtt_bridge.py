@@ -1,5 +1,6 @@
 """`manage.py run_mqtt_bridge`: the process between the broker and the database."""
 
+import gc
 import signal
 import sys
 
@@ -42,4 +43,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())
         exposition.serve(settings.BRIDGE_METRICS_ADDRESS, [REGISTRY, BRIDGE])
+        gc.freeze()  # as the web process (cloudapi/asgi.py): no dock waits a tenth of a second for the collector
         bridge.run()

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from django.contrib import admin
 from django.db import connection, connections
 from django.utils import timezone
 
@@ -49,6 +50,12 @@ def test_a_form_undoes_nothing_that_happens_while_it_is_saved(
     saved = model.objects.get()
     assert getattr(saved, column) == value
     assert "new" in (getattr(saved, name, "") for name in ("label", "name", "callsign"))
+
+
+@pytest.mark.parametrize("name", ["Harbour", "<b>\"'&"])
+def test_the_box_of_a_row_is_the_stock_one(name):
+    row, own = Organization(pk=7, name=name), TenantAdmin(Organization, admin.site)
+    assert own.action_checkbox(row) == admin.ModelAdmin.action_checkbox(own, row)
 
 
 @pytest.mark.django_db(transaction=True)
