@@ -1,12 +1,13 @@
 """The journal of what docks sent and what this server answered, the bridge's heartbeat, and certificates."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Self, TypedDict
+from typing import ClassVar, Final, Self, TypedDict
 
 from django.db import models
 from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
 
+from mqtt_bridge.database.prepared import Parameter, Prepared
 from mqtt_bridge.protocol.topics import Channel
 
 # The methods of DJI's "dock access to cloud" page, in its order.
@@ -161,8 +162,7 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
 
     def current(self) -> "Heartbeat | None":
         """The newest heartbeat there is, if a bridge ever ran; one from before our clock was set back comes last."""
-        is_fresh = Q(beat_at__lte=timezone.now() + Heartbeat.STALE_AFTER)
-        return self.order_by(ExpressionWrapper(is_fresh, models.BooleanField()).desc(), "-beat_at").first()
+        return next(iter(_NEWEST(soon=timezone.now() + Heartbeat.STALE_AFTER)), None)
 
     def alive(self, now: datetime) -> Self:
         """Heartbeats that are not stale."""
@@ -189,6 +189,10 @@ class Heartbeat(models.Model):
         """Whether the bridge should be taken for dead, so that nothing it last wrote is called current."""
         # One in the future was written before our clock was set back.
         return abs((now or timezone.now()) - self.beat_at) > self.STALE_AFTER
+
+
+_IS_FRESH: Final = ExpressionWrapper(Q(beat_at__lte=Parameter("soon", models.DateTimeField())), models.BooleanField())
+_NEWEST: Final = Prepared(Heartbeat, lambda: Heartbeat.objects.order_by(_IS_FRESH.desc(), "-beat_at")[:1])
 
 
 class Certificate(models.Model):

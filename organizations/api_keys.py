@@ -1,6 +1,5 @@
 """API keys of integrators: issue, recognise, revoke, find by state."""
 
-import contextlib
 import re
 import time
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from cloudapi.rest.guesses import Limit, TooManyTriesError, WrongTries, client_of, refused_tries
+from mqtt_bridge.database.prepared import Parameter, Prepared
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import Organization, OrganizationAPIKey, Role
@@ -23,6 +23,10 @@ key_revoked: Final = Signal()  # with `key`
 _PREFIX: Final = 8  # characters
 _wrong_keys: Final = WrongTries(by_client=Limit("key", 60, 60), in_all=Limit("keys", 3000, 60))
 _FORM: Final = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
+_USABLE: Final = Prepared(
+    OrganizationAPIKey,
+    lambda: OrganizationAPIKey.objects.get_usable_keys().filter(prefix=Parameter("prefix", models.CharField())),
+)
 
 
 class State(models.TextChoices):
@@ -81,9 +85,8 @@ def recognise(plain: str, *, address: str = "") -> OrganizationAPIKey | None:
         raise TooManyTriesError(wait)
     row: OrganizationAPIKey | None = None
     if _FORM.fullmatch(plain):
-        with contextlib.suppress(OrganizationAPIKey.DoesNotExist):
-            row = OrganizationAPIKey.objects.get_from_key(plain)
-    if row is not None and row.is_active:
+        row = next(iter(_USABLE(prefix=plain[:_PREFIX])), None)
+    if row is not None and row.is_valid(plain) and row.is_active:
         return row
     _wrong_keys.note(client)
     return None

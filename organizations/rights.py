@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from django.db import transaction
+from django.db import models, transaction
 from django.http import HttpRequest
 
+from mqtt_bridge.database.prepared import Parameter, Prepared
 from organizations.models import Membership, Organization, Role
 from organizations.tenancy import Principal, Rows, TenantKey, is_platform_staff, restrict
+
+
+class _Held(NamedTuple):
+    organization_id: int
+    role: str
+
+
+_HELD: Final = Prepared(
+    _Held,
+    lambda: (
+        Membership.objects.filter(user=Parameter("user", models.BigIntegerField()))
+        .order_by()
+        .values_list("organization_id", "role")
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,7 @@ def of(principal: Principal) -> Rights:
     """The rights of a user, which the database knows, or of an API key, which carries them."""
     if isinstance(principal, TenantKey):
         return Rights(principal, {principal.organization_id: Role(principal.role)})
-    rows = Membership.objects.filter(user=principal.pk).values_list("organization_id", "role")
-    return Rights(principal, {pk: Role(role) for pk, role in rows})
+    return Rights(principal, {held.organization_id: Role(held.role) for held in _HELD(user=principal.pk)})
 
 
 def in_request(request: HttpRequest) -> Rights:

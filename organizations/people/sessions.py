@@ -13,11 +13,12 @@ from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
-from django.db import transaction
+from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from mqtt_bridge.database.prepared import Parameter, Prepared
 from organizations import audit
 from organizations.audit import Actor
 from organizations.people.models import UserSession
@@ -40,6 +41,14 @@ _SYSTEMS: Final = (
 )
 
 
+_UNEXPIRED: Final = Prepared(
+    UserSession,
+    lambda: UserSession.objects.filter(
+        session_key=Parameter("key", models.CharField()), expire_date__gt=Parameter("now", models.DateTimeField())
+    ),
+)
+
+
 class SessionStore(DatabaseStore):
     """Django's store on our table; the middleware says who sent the request."""
 
@@ -53,8 +62,9 @@ class SessionStore(DatabaseStore):
         return UserSession
 
     def load(self) -> dict[str, object]:
-        row = cast(UserSession | None, self._get_session_from_db())  # type: ignore[attr-defined]
+        row = next(iter(_UNEXPIRED(key=self.session_key, now=timezone.now())), None)
         if row is None:
+            self._session_key = None
             return {}
         self.last_used, self.created = row.last_used, row.created
         self.address, self.browser = self.address or row.address, self.browser or row.browser
