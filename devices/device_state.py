@@ -1,9 +1,16 @@
-"""The newest telemetry of each device, merged into its `DeviceState`."""
+"""The newest telemetry of each device, merged into its `DeviceState`.
+
+Several processes may write the same device, and the frames of one may come to any of them: a broker that shares a
+subscription hands out message by message. So each row says when the newest message of each kind arrived (`told`, by
+the clocks of those who received them), and an older one of that kind changes nothing, whenever it is written. Kinds
+rather than one time for the row: a message has only part of the properties, and that an older message comes second must
+not cost those that the newer one does not have. Kinds: `mqtt_bridge.telemetry.Frame`.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
-import msgspec
 from django.db import transaction
 from django.utils import timezone
 
@@ -11,14 +18,70 @@ from devices import registry, witnesses
 from devices.live import broadcast
 from devices.models import Device, DeviceState
 from devices.witnesses import Sighting
+from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol.device_properties import Telemetry, extract
-from mqtt_bridge.telemetry import Frame
+from mqtt_bridge.telemetry import Frame, milliseconds
 
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
-FIELDS = (
-    "online", "last_seen", "connected_since", "firmware_version", "latitude", "longitude", "mode_code",
-    "properties", "clock_skew_ms", "refused", "refused_at", "refused_why",
-)  # fmt: skip
+MEMORY = 60_000  # ms that a row knows of a kind of message: a frame is written within seconds, or lost
+
+
+class _Device(NamedTuple):
+    pk: int
+    sn: str
+    organization_id: int | None
+
+
+class _State(NamedTuple):
+    """All of a row but its properties, which the database merges: they are too large to be fetched every second."""
+
+    device_id: int
+    online: bool = False
+    last_seen: datetime | None = None
+    connected_since: datetime | None = None
+    firmware_version: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    mode_code: int | None = None
+    clock_skew_ms: int | None = None
+    refused: int = 0
+    refused_at: datetime | None = None
+    refused_why: str = ""
+    told: dict[str, int] = {}
+    cleared_at: datetime | None = None
+    named: str = ""
+
+    def heard(self, frame: Frame, now: datetime) -> dict[str, Any]:
+        """What changes because the device said something, whatever that was."""
+        changes: dict[str, Any] = {}
+        # A moment later than now was written before our clock was set back, and says nothing about the order.
+        seen_at = min(frame.received_at, now)
+        if self.last_seen is None or seen_at >= self.last_seen or self.last_seen > now:
+            changes["last_seen"] = seen_at
+            if not self.online:
+                changes |= {"online": True, "connected_since": seen_at}
+            if frame.timestamp is not None:
+                changes["clock_skew_ms"] = frame.timestamp - milliseconds(frame.received_at)
+        if frame.refused_at is not None:
+            changes["refused"] = self.refused + frame.refused
+            if self.refused_at is None or frame.refused_at >= self.refused_at or self.refused_at > now:
+                changes |= {"refused_at": frame.refused_at, "refused_why": frame.refused_why}
+        return changes
+
+
+_DEVICES = Prepared(
+    _Device, lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by("pk").values_list(*_Device._fields)
+)
+_LOCKED_STATES = Prepared(
+    _State,
+    lambda: (
+        DeviceState.objects.filter(AnyOf("device", "keys"))
+        .order_by("pk")
+        .select_for_update(skip_locked=True)
+        .values_list(*_State._fields)
+    ),
+)
 
 
 def store(frames: Sequence[Frame], *, now: datetime | None = None) -> list[Frame]:
@@ -35,64 +98,60 @@ def store(frames: Sequence[Frame], *, now: datetime | None = None) -> list[Frame
 
 @transaction.atomic
 def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[Sighting], list[Frame]]:
-    """Three statements for any number of devices, one of which writes; one more if some are new or locked.
+    """Three statements for any number of devices, one of which writes; some more if devices are new or locked.
 
     The rows are locked, so that a release which clears a state is seen here: frames from before it are the former
     owner's and are dropped. What others have locked is left out, so that no device waits for another's row.
     """
-    sightings = []
-    registry.discover(by_sn)
-    rows = DeviceState.objects.filter(device__sn__in=by_sn).order_by("pk")
-    known = {state.pk: state for state in rows.select_for_update(of=("self",), skip_locked=True)}
-    devices = Device.objects.filter(sn__in=by_sn).order_by("pk").only("sn", "organization")
-    if missing := [device.pk for device in devices if device.pk not in known]:
-        new = Device.objects.filter(pk__in=missing, state=None).only("pk")
-        unlocked = new.select_for_update(no_key=True, of=("self",), skip_locked=True)
-        known |= {device.pk: DeviceState(device=device) for device in unlocked}
-    states, back, held = [], [], []
+    devices = _DEVICES(sns=by_sn)
+    if len(devices) < len(by_sn):
+        registry.discover(by_sn.keys() - {device.sn for device in devices})
+        devices = _DEVICES(sns=by_sn)
+    states = {state.device_id: state for state in _LOCKED_STATES(keys=[device.pk for device in devices])}
+    if missing := [device.pk for device in devices if device.pk not in states]:
+        stateless = Device.objects.filter(pk__in=missing, state=None).order_by("pk")
+        unlocked = stateless.select_for_update(no_key=True, of=("self",), skip_locked=True).values_list("pk", flat=True)
+        states |= {key: _State(key) for key in unlocked}
+        DeviceState.objects.bulk_create(
+            [DeviceState(device_id=key) for key in states.keys() & missing], ignore_conflicts=True
+        )
+    rows, sightings, back, held = [], [], [], []
     for device in devices:
-        frame = by_sn[device.sn]
-        if (state := known.get(device.pk)) is None:
+        frame, state = by_sn[device.sn], states.get(device.pk)
+        if state is None:
             held.append(frame)
             continue
-        was_online, before = state.online, state.properties.get("sub_device")
-        values = _merge(state, frame, now)
+        row, values = _merge(state, frame, now)
+        rows.append(row)
         if values is not None and (
             values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn)
         ):
-            named = before.get("device_sn") if isinstance(before, dict) else ""
-            sightings.append(Sighting(frame, values, str(named)))
-        states.append(state)
-        if state.online and not was_online:
-            back.append(device)
-    DeviceState.objects.bulk_create(states, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
+            sightings.append(Sighting(frame, values, state.named))
+        if row["online"] and not state.online:
+            back.append(Device(pk=device.pk, sn=device.sn, organization_id=device.organization_id))
+    bulk.update(DeviceState, rows, merges={"properties": PROPERTIES_CAP})
     broadcast.tell_device(back)
     return sightings, held
 
 
-def _merge(state: DeviceState, frame: Frame, now: datetime) -> Telemetry | None:
-    """Take the frame; returns its values, None if it has none or they are a former owner's."""
-    # A moment later than now was written before our clock was set back, and says nothing about the order.
-    seen_at = min(frame.received_at, now)
-    if state.last_seen is None or seen_at >= state.last_seen or state.last_seen > now:
-        if not state.online:
-            state.online, state.connected_since = True, seen_at
-        state.last_seen = seen_at
-    if frame.refused:
-        state.refused += frame.refused
-        state.refused_at, state.refused_why = frame.refused_at, frame.refused_why
-    if frame.timestamp is not None:
-        state.clock_skew_ms = frame.timestamp - int(frame.received_at.timestamp() * 1000)
-    if not frame.data or (state.cleared_at and frame.data_since and frame.data_since <= state.cleared_at <= now):
-        return None
-    values = extract(frame.data)
+def _merge(state: _State, frame: Frame, now: datetime) -> tuple[dict[str, Any], Telemetry | None]:
+    """The row as it is to be written, and the frame's values, None if none of them are news."""
+    row = state._asdict() | {"properties": {}}
+    cleared_at = row.pop("cleared_at")
+    del row["named"]
+    row |= state.heard(frame, now)
+    if cleared_at and frame.data_since and frame.data_since <= cleared_at <= now:
+        return row, None
+    told = {kind: at for kind, at in state.told.items() if milliseconds(now) - MEMORY < at <= milliseconds(now)}
+    row["properties"] = frame.newer_than(told)
+    row["told"] = told | {kind: max(message.at, told.get(kind, 0)) for kind, message in frame.kinds.items()}
+    if not row["properties"]:
+        return row, None
+    values = extract(row["properties"])
     if values.latitude is not None:
-        state.latitude, state.longitude = values.latitude, values.longitude
+        row |= {"latitude": values.latitude, "longitude": values.longitude}
     if values.mode_code is not None:
-        state.mode_code = values.mode_code
+        row["mode_code"] = values.mode_code
     if values.firmware_version:
-        state.firmware_version = values.firmware_version
-    merged = {**state.properties, **frame.data}
-    if len(msgspec.json.encode(merged)) <= PROPERTIES_CAP:
-        state.properties = merged
-    return values
+        row["firmware_version"] = values.firmware_version
+    return row, values

@@ -4,7 +4,7 @@ Docks report their aircraft in the property `sub_device`, aircraft their dock as
 `best_link_gateway` (DJI's page "device properties"). What it means is decided in `devices/pairing.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 
 from devices import topology
-from devices.models import Pairing
+from devices.models import DeviceState, Pairing
 from devices.pairing import Testimony
 from devices.topology import Link
+from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import SHORT_WAIT, is_locked, wait_for_locks
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.device_properties import OwnAircraft, Telemetry
@@ -26,12 +27,17 @@ class Sighting(NamedTuple):
 
     frame: Frame
     values: Telemetry
-    before: str  # the aircraft that the dock named in the frame before, "" if none
+    before: str  # the aircraft that the dock named before, "" if none
 
     @property
     def at(self) -> datetime:
         """When it was reported."""
         return self.frame.data_since or self.frame.received_at
+
+    @property
+    def named(self) -> str | None:
+        """The aircraft that a dock names, "" if it says that it has none, None if it says nothing."""
+        return self.values.sub_device.device_sn if self.values.sub_device else None
 
     @property
     def gateway(self) -> str:
@@ -52,44 +58,42 @@ class Sighting(NamedTuple):
         return Testimony(dock_sn, Pairing.Witness.DOCK, self.at, named, linked, instead=instead)
 
 
-_unlearned: dict[str, Sighting] = {}  # by serial number: those that concern a device that was locked
-
-
-def learn(sightings: Iterable[Sighting], *, now: datetime) -> None:
-    """Hand on what is new; what concerns a device that others have locked is kept, and tried again the next time.
+def learn(sightings: Sequence[Sighting], *, now: datetime) -> None:
+    """Hand on what is new; what concerns a device that others have locked waits for the next sighting of it.
 
     Docks repeat themselves every two seconds, so that nearly nothing is new. One query if nothing is, none for none.
+    What a dock named before is in its row, not in this process: the next sighting may come to another one.
     """
-    for sighting in sightings:
-        sn = sighting.frame.sn
-        _unlearned[sn] = sighting._replace(before=_unlearned.get(sn, sighting).before)
-    if not _unlearned:
+    if not sightings:
         return
-    pending = list(_unlearned.values())
-    _unlearned.clear()
-    known = _Known(pending)
-    news = [(sighting, *new) for sighting in pending if any(new := known.news(sighting))]
-    if not news:
-        return
+    known = _Known(sightings)
+    news = [(sighting, *new) for sighting in sightings if any(new := known.news(sighting))]
+    named = {one.frame.sn: one.named for one in sightings if one.named not in (None, one.before)}
     try:
-        topology.learn(
-            [testimony for _, testimonies, _ in news for testimony in testimonies],
-            [link for _, _, links in news for link in links],
-            now=now,
-        )
-        return
+        if news:
+            topology.learn(
+                [testimony for _, testimonies, _ in news for testimony in testimonies],
+                [link for _, _, links in news for link in links],
+                now=now,
+            )
     except OperationalError as error:
         if not is_locked(error):
             raise
-    for sighting, testimonies, links in news:
-        try:
-            with transaction.atomic():
-                wait_for_locks(connection, SHORT_WAIT)
-                topology.learn(testimonies, links, now=now)
-        except OperationalError as error:
-            if not is_locked(error):
-                raise
-            _unlearned[sighting.frame.sn] = sighting
+        for sighting, testimonies, links in news:
+            try:
+                with transaction.atomic():
+                    wait_for_locks(connection, SHORT_WAIT)
+                    topology.learn(testimonies, links, now=now)
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
+                named.pop(sighting.frame.sn, None)
+    if not named:
+        return
+    with transaction.atomic():
+        rows = DeviceState.objects.filter(device__sn__in=named).order_by("pk")
+        keys = rows.select_for_update(of=("self",), skip_locked=True).values_list("pk", "device__sn")
+        bulk.update(DeviceState, [{"device_id": key, "named": named[sn]} for key, sn in keys])
 
 
 class _Pair(NamedTuple):

@@ -2,12 +2,14 @@
 
 import logging
 import threading
+import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import monotonic
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -29,15 +31,39 @@ BACKLOG_BYTES = 64 * 1024 * 1024
 REASON_CAP = 200  # characters
 
 
+def milliseconds(at: datetime) -> int:
+    """Since 1970."""
+    return int(at.timestamp() * 1000)
+
+
+class Message(NamedTuple):
+    """The newest message of a kind in a frame."""
+
+    at: int  # when it arrived, ms since 1970
+    keys: tuple[str, ...]  # its properties
+
+
+@lru_cache(maxsize=1024)
+def kind_of(keys: tuple[str, ...]) -> str:
+    """Short for these keys, and the same in each process."""
+    return f"{zlib.crc32(','.join(keys).encode(errors='replace')):08x}"
+
+
 @dataclass
 class Frame:
-    """What one device sent since the last flush; later values win."""
+    """What one device sent since the last flush; later values win.
+
+    Docks send their osd in several messages, each with other properties, and every two seconds the same ones again:
+    those with the same properties are of one kind. state messages come once, on a change, so that each property of them
+    is a kind of its own.
+    """
 
     sn: str
     received_at: datetime
     timestamp: int | None = None  # the device's clock at the newest message, ms
     data: dict[str, Any] = field(default_factory=dict)  # plain JSON, one value for each key
     data_since: datetime | None = None  # when the oldest message in `data` arrived
+    kinds: dict[str, Message] = field(default_factory=dict)  # that make up `data`, in the order of arrival
     gateway: str = ""  # through which it spoke, as it claims
     refused: int = 0  # messages and values that could not be read
     refused_at: datetime | None = None  # the newest of them
@@ -66,6 +92,18 @@ class Frame:
             return
         self.data.update(envelope.data)
         self.data_since = self.data_since or at
+        keys = tuple(envelope.data)
+        for kind, members in ((kind_of(keys), keys),) if channel is Channel.OSD else ((key, (key,)) for key in keys):
+            self.kinds.pop(kind, None)  # what comes again comes last
+            self.kinds[kind] = Message(milliseconds(at), members)
+
+    def newer_than(self, told: Mapping[str, int]) -> dict[str, Any]:
+        """The data but for messages of which a newer one of their kind is known; `told` are moments as in `Message`."""
+        late = {kind for kind, message in self.kinds.items() if message.at < told.get(kind, 0)}
+        if not late:
+            return self.data
+        source = {key: kind for kind, message in self.kinds.items() for key in message.keys}
+        return {key: value for key, value in self.data.items() if source[key] not in late}
 
     def refuse(self, why: str, at: datetime, *, count: int = 1) -> None:
         """Note what the device sent and nobody could read; that it sent it shows that it is there."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Value
 from django.utils import timezone
 
 from mqtt_bridge.protocol import model_keys
@@ -270,6 +270,18 @@ class DeviceState(models.Model):
     refused = models.PositiveBigIntegerField(default=0, help_text="Messages and values that could not be read.")
     refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
     refused_why = models.CharField(max_length=200, blank=True)
+    told = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="When the newest message of each kind arrived, in ms since 1970; of the last minute.",
+    )
+    named = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The aircraft that the dock named last, once that is learnt.",
+    )
 
     class Meta:
         indexes = [
@@ -292,6 +304,7 @@ UNKNOWN_STATE: dict[str, Any] = {
     "longitude": None,
     "mode_code": None,
     "properties": {},
+    "named": "",
     "refused": 0,
     "refused_at": None,
     "refused_why": "",

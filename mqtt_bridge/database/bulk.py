@@ -8,6 +8,7 @@ instances). Nothing here locks: lock rows that others may write first, or give t
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,11 +38,17 @@ def insert(model: Model, rows: Rows) -> None:
         _execute(f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows}", new, rows)
 
 
-def update(model: Model, rows: Rows) -> None:
-    """Write the columns of rows that exist, which are known by their primary keys; one that is gone is left out."""
+def update(model: Model, rows: Rows, *, merges: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Write the columns of rows that exist, which are known by their primary keys; one that is gone is left out.
+
+    `merges` names columns with a JSON object whose keys are added to those that are there, and how many bytes it may
+    get, as the database counts them: one that would get larger stays as it is.
+    """
     if rows:
         new, key = _source(model, tuple(rows[0]), connection.vendor), str(model._meta.pk.column)
-        changes = ", ".join(f'"{name}" = {value}' for name, value in new.value.items() if name != key)
+        values = {name: value for name, value in new.value.items() if name != key}
+        values |= {name: _merging(f'{new.table}."{name}"', values[name], cap) for name, cap in merges.items()}
+        changes = ", ".join(f'"{name}" = {value}' for name, value in values.items())
         condition = f'{new.table}."{key}" = {new.value[key]}'
         _execute(f"UPDATE {new.table} SET {changes} FROM {new.rows} WHERE {condition}", new, rows)
 
@@ -54,6 +61,22 @@ def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence
         sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changes)
         insertion = f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows} WHERE true"
         _execute(f"{insertion} ON CONFLICT ({keys}) DO UPDATE SET {sets}", new, rows)
+
+
+def _merging(stored: str, added: str, cap: int) -> str:
+    """The SQL of a JSON object with the keys of another one added, if it stays within so many bytes."""
+    if connection.vendor != "postgresql":
+        connection.ensure_connection()
+        connection.connection.create_function("merge_json", 3, _merge, deterministic=True)
+        return f"merge_json({stored}, {added}, {cap})"
+    # OFFSET 0 keeps the planner from merging the objects twice.
+    both = f"(SELECT {stored} || {added} AS object OFFSET 0) AS merged"
+    return f"(SELECT CASE WHEN pg_column_size(object) <= {cap} THEN object ELSE {stored} END FROM {both})"
+
+
+def _merge(stored: str, added: str, cap: int) -> str:
+    merged = msgspec.json.encode(msgspec.json.decode(stored) | msgspec.json.decode(added)).decode()
+    return merged if len(merged.encode()) <= cap else stored
 
 
 def assign_keys(model: Model, rows: Sequence[models.Model]) -> None:
@@ -96,8 +119,10 @@ def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
     quoted = ", ".join(f'"{name}"' for name in columns)
     table = connection.ops.quote_name(model._meta.db_table)
     if vendor == "postgresql":
-        kinds = ", ".join(f'"{name}" {fields[name].db_type(connection)}' for name in columns)
-        value = {name: f'new."{name}"' for name in columns}
+        kind = {name: fields[name].db_type(connection) for name in columns}
+        # JSON inside JSON would be read twice, letter by letter; as a text it is read once.
+        kinds = ", ".join(f'"{name}" {"text" if kind[name] == "jsonb" else kind[name]}' for name in columns)
+        value = {name: f'new."{name}"' + ("::jsonb" if kind[name] == "jsonb" else "") for name in columns}
         # Without a limit the planner takes them for a hundred, for which it may read a whole table.
         rows = f"(SELECT * FROM json_to_recordset(%s::json) AS row({kinds}) LIMIT %s) AS new"
     else:
@@ -106,13 +131,17 @@ def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
     prepare = {
         name: _preparing(fields[name])
         for name in columns
-        # PostgreSQL's JSON has a form for all that Django's own fields store.
-        if vendor != "postgresql" or not type(fields[name]).__module__.startswith("django.db.models.")
+        # PostgreSQL's JSON has a form for all else that Django's own fields store.
+        if vendor != "postgresql"
+        or isinstance(fields[name], models.JSONField)
+        or not type(fields[name]).__module__.startswith("django.db.models.")
     }
     return _Source(table, quoted, ", ".join(value.values()), value, rows, prepare)
 
 
 def _preparing(field: "models.Field[Any, Any]") -> Callable[[Any], Any]:
+    if isinstance(field, models.JSONField):
+        return lambda value: None if value is None else msgspec.json.encode(value).decode()
     return lambda value: field.get_db_prep_save(value, connection)
 
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from mqtt_bridge.protocol.conversion import Entry, Latitude, Longitude, ModelKey, SmallInt, Sn, decode_part
+from mqtt_bridge.protocol.topics import SN_PATTERN
 
 
 class OwnAircraft(Entry, frozen=True):
@@ -14,7 +15,7 @@ class OwnAircraft(Entry, frozen=True):
     The aircraft that belongs to it, also while that is switched off.
     """
 
-    device_sn: Sn = ""
+    device_sn: Annotated[str, Meta(pattern=rf"{SN_PATTERN}|\A\Z")] = ""  # "" in a dock that never had one
     # The same thing twice: the table of Dock 1 has the second name, its sample and the pages of Dock 2 and 3 the first.
     device_model_key: ModelKey = ""
     product_type: ModelKey = ""

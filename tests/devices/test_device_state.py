@@ -1,5 +1,7 @@
 """Telemetry into the state of devices."""
 
+import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from devices import device_state
 from devices.binding import release
 from devices.models import Device, DeviceState
+from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -35,6 +38,32 @@ def test_any_word_of_an_unknown_device_makes_it_known_and_online():
     device_state.store([frame("DOCK9")])
     device = Device.objects.get(sn="DOCK9")
     assert (device.organization, device.state.online) == (None, True)
+
+
+def told(sn, *messages):
+    """A frame of messages, each (channel, seconds ago, data)."""
+    made, now = Frame(sn, datetime.now(UTC)), datetime.now(UTC)
+    for channel, ago, data in messages:
+        made.add(channel, json.dumps({"data": data}).encode(), now - timedelta(seconds=ago), Counter())
+    return made
+
+
+def test_message_that_is_written_after_a_newer_one_of_its_kind_changes_nothing(dock):
+    """Two processes share the messages of a dock, and the one that got the older ones writes them later."""
+    newer = [(Channel.OSD, 3, {"mode_code": 4, "latitude": 1.5, "longitude": 2.5}), (Channel.STATE, 3, {"version": 2})]
+    older = [(Channel.OSD, 4, {"mode_code": 0, "latitude": 9.5, "longitude": 9.5}), (Channel.STATE, 4, {"version": 1})]
+    device_state.store([told(dock.sn, *newer)])
+    device_state.store([told(dock.sn, *older)])
+    state = DeviceState.objects.get(device=dock)
+    assert state.properties == {"mode_code": 4, "latitude": 1.5, "longitude": 2.5, "version": 2}
+    assert (state.mode_code, state.latitude, state.longitude) == (4, 1.5, 2.5)
+
+
+def test_message_that_is_written_after_a_newer_one_of_another_kind_counts(dock):
+    device_state.store([told(dock.sn, (Channel.OSD, 2, {"a": 1}), (Channel.STATE, 2, {"b": 1, "c": 1}))])
+    device_state.store([told(dock.sn, (Channel.OSD, 1, {"a": 3}), (Channel.STATE, 1, {"b": 3}))])
+    device_state.store([told(dock.sn, (Channel.OSD, 1.5, {"d": 2}), (Channel.STATE, 1.5, {"b": 2, "c": 2}))])
+    assert DeviceState.objects.get(device=dock).properties == {"a": 3, "b": 3, "c": 2, "d": 2}
 
 
 def test_position_out_of_range_is_not_taken(dock):

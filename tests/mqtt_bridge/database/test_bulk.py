@@ -76,6 +76,16 @@ def test_update_writes_each_row_its_own_values_and_no_other_row():
     assert stored == [("DOCK0", "after DOCK0", MOMENT), ("DOCK1", "after DOCK1", MOMENT), ("DOCK2", "before", None)]
 
 
+def test_update_merges_an_object_into_the_one_that_is_there_unless_that_gets_too_large():
+    docks = [Device.objects.create(sn=f"DOCK{number}") for number in range(2)]
+    DeviceState.objects.bulk_create(DeviceState(device=dock, properties={"a": 1, "b": {"c": 2}}) for dock in docks)
+    added = [{"b": None, "d": ["ä"]}, {"large": "x" * 1000}]
+    rows = [{"device_id": dock.pk, "mode_code": 7, "properties": new} for dock, new in zip(docks, added, strict=True)]
+    bulk.update(DeviceState, rows, merges={"properties": 500})
+    stored = DeviceState.objects.order_by("device__sn").values_list("mode_code", "properties")
+    assert list(stored) == [(7, {"a": 1, "b": None, "d": ["ä"]}), (7, {"a": 1, "b": {"c": 2}})]
+
+
 def test_upsert_inserts_what_is_new_and_changes_only_the_columns_named():
     known, new = Device.objects.create(sn="KNOWN"), Device.objects.create(sn="NEW")
     DeviceState.objects.create(device=known, mode_code=1, firmware_version="1.0")

@@ -128,5 +128,5 @@ def test_what_a_locked_dock_says_of_its_aircraft_is_learned_later(dock, aircraft
     assert Device.objects.get(sn="BIRD2").gateway == other
     assert not Device.objects.filter(sn="BIRD1").exists()
     somebody.rollback()
-    device_state.store([frame(other.sn, mode_code=1)])
+    device_state.store([of(dock.sn, "BIRD1")])
     assert Device.objects.get(sn="BIRD1").gateway == dock
