@@ -255,6 +255,8 @@ MQTT_AUTH_SECRET = text("MQTT_AUTH_SECRET") and secret_key("MQTT_AUTH_SECRET", t
 MQTT_ADMIN_URL = address("MQTT_ADMIN_URL", text("MQTT_ADMIN_URL"), schemes=MQTT_SCHEMES)
 ENROLMENT_MQTT_ADMIN_URL = address("ENROLMENT_MQTT_ADMIN_URL", text("ENROLMENT_MQTT_ADMIN_URL"), schemes=MQTT_SCHEMES)
 ENROLMENT_BRIDGE_URL = address("ENROLMENT_BRIDGE_URL", text("ENROLMENT_BRIDGE_URL"), schemes=MQTT_SCHEMES)
+# The bridge's control connection in a process of its own; SQLite's users have few docks, and one process less.
+CONTROL_PROCESS = flag("CONTROL_PROCESS", default=not DATABASE_URL.startswith("sqlite:///"))
 MQTT_ROUTES = "cloudapi.mqtt_routes"
 # Methods that another service on the same broker answers; docs/configuration.md has the usual list.
 MQTT_LEAVE_METHODS = frozenset(filter(None, map(str.strip, text("MQTT_LEAVE_METHODS").split(","))))

@@ -20,7 +20,6 @@ harms nobody. What browsers are sent leaves after the commit, through a thread o
 """
 
 import gc
-import hmac
 import logging
 import secrets
 import threading
@@ -40,18 +39,14 @@ from mqtt_bridge import dispatch, journal
 from mqtt_bridge.database.lock import active_lock
 from mqtt_bridge.database.timeouts import DatabaseUnavailableError, is_locked
 from mqtt_bridge.dispatch import Result
-from mqtt_bridge.line.client import PUBLISH_WINDOW, parse_url, redact_url
-from mqtt_bridge.line.connection import (
-    BrokerUnavailableError,
-    ConnectionClosedError,
-    ControlConnection,
-    TelemetryConnection,
-)
-from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery, gateway_of
+from mqtt_bridge.line.client import parse_url, redact_url
+from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError, TelemetryConnection
+from mqtt_bridge.line.control import ControlConnection
+from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery
+from mqtt_bridge.line.pipe import Options
 from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import topics
-from mqtt_bridge.rate_limit import ENROLMENT_BURST, ENROLMENT_RATE, RateLimiter
 from mqtt_bridge.router import label
 from mqtt_bridge.telemetry import TelemetryBuffer
 
@@ -80,14 +75,9 @@ class Bridge:
         self._shown_url = redact_url(url)
         self._client_id = client_id
         self._ping_topic = f"bridge/{client_id}/ping"
-        self._ping = b""  # the last one we sent, until it comes back: a secret, and when on our monotonic clock
         self._serving_since = timezone.now()
         self._stop = threading.Event()
         self._lock = active_lock()
-        self._limiter = RateLimiter()
-        # All that comes through enrolment: who has such an account may name ever new serial numbers.
-        self._enrolment_limiter = RateLimiter(rate=ENROLMENT_RATE, burst=ENROLMENT_BURST)
-        self._window = PUBLISH_WINDOW
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from a signal handler."""
@@ -135,6 +125,7 @@ class Bridge:
             timer = Timer(self, control)
             while not self._stop.is_set():
                 deliveries = control.take(limit=BATCH, timeout=IDLE)
+                self.counters.update(control.take_drops())
                 if deliveries:
                     self._handle(control, buffer, deliveries)
                 control.check()
@@ -144,14 +135,14 @@ class Bridge:
     @contextmanager
     def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryConnection, TelemetryBuffer]]:
         answers = topics.ANSWER_FILTERS if settings.MQTT_LEAVE_METHODS else ()
-        control = ControlConnection(
+        options = Options(
             self._address,
-            admit=self._admit,
             client_id=self._client_id,
             filters=[*topics.CONTROL_FILTERS, self._ping_topic, *answers],
+            ping_topic=self._ping_topic,
             unwanted=() if answers else topics.ANSWER_FILTERS,
-            window=self._window,
         )
+        control = ControlConnection(options, in_process=settings.CONTROL_PROCESS)
         buffer = TelemetryBuffer(self.counters)
         telemetry = TelemetryConnection(
             self._address,
@@ -160,16 +151,12 @@ class Bridge:
             sink=buffer.add,
         )
         known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
-        try:
-            control.prefer(list(known(MAX_PREFERRED)))  # before strangers, from the first moment on
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailableError(str(error)) from error
-        control.open()
         with closing(control):
-            if control.broker_window < self._window:
-                # The broker cuts off a client that publishes more than it said it would take.
-                self._window = control.broker_window
-                raise BrokerUnavailableError(f"the broker takes {self._window} publishes at a time: adapting")
+            try:
+                control.prefer(known(MAX_PREFERRED))  # before strangers, from the first moment on
+            except (DatabaseError, InterfaceError) as error:
+                raise DatabaseUnavailableError(str(error)) from error
+            control.open()
             telemetry.open()
             buffer.start()
             metrics.live_figures.connect(control.backlog)
@@ -191,16 +178,16 @@ class Bridge:
         held: list[Delivery] = []
         began = monotonic()
         try:
-            for wave in dispatch.handle(self._for_handlers(deliveries)):
+            for wave in dispatch.handle(self._take_out_ping(deliveries)):
                 results += wave.results
                 held += wave.held
                 for result in wave.results:
+                    delivery = result.decoded.delivery
                     if result.cost:
-                        self._limiter.charge(result.decoded.delivery.gateway, result.cost)
+                        control.charge(delivery.gateway, result.cost)
                     if result.reply:
-                        control.publish(
-                            result.reply_topic, result.reply, answers=result.decoded.delivery, qos=result.qos
-                        )
+                        control.publish(result.reply_topic, result.reply, answers=delivery, qos=result.qos)
+                control.flush()
                 _time_answers(wave.results)
             if held:
                 if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:
@@ -208,6 +195,7 @@ class Bridge:
                 self.counters["held"] += len(held)
                 control.put_back(held)
                 deliveries = [delivery for delivery in deliveries if delivery not in held]
+            control.ask(limit=BATCH, timeout=IDLE)
             owners = self._write_journal(results, deliveries)
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailableError(str(error)) from error
@@ -218,7 +206,6 @@ class Bridge:
             buffer.note_seen(alive, max(result.decoded.delivery.received_at for result in results))
         self.counters["received"] += len(deliveries)
         self.counters.update(result.outcome for result in results)
-        self.counters["replies_refused"] += control.take_refused()
         _count_outcomes(results)
         metrics.batch_messages.observe(len(deliveries))
         metrics.batch_seconds.observe(monotonic() - began)
@@ -238,58 +225,30 @@ class Bridge:
             logger.exception("%d journal rows are lost", len(results))
         return owners
 
-    def _admit(self, delivery: Delivery) -> bool:
-        """Whether a message is to be handled; judged by topic and bytes, before anything is parsed.
-
-        Runs in the control network thread. Of pings only the last one that we sent is admitted, and once: anybody may
-        guess the topic, and each ping writes to the database.
-        """
-        if delivery.topic == self._ping_topic:
-            expected, is_ours = self._ping, hmac.compare_digest(delivery.payload, self._ping)
-            if is_ours and expected:
-                self._ping = b""
-                return True
-            self.counters["forged_pings"] += 1
-            return False
-        allowed = self._limiter.allow(delivery.gateway, cost=delivery.cost)
-        if not allowed:
-            self.counters["rate_limited"] += 1
-        elif delivery.by_enrolment:
-            allowed = self._enrolment_limiter.allow(topics.ENROLMENT_PREFIX, cost=delivery.cost)
-            self.counters["enrolment_limited"] += not allowed
-        return allowed
-
-    def _for_handlers(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
-        """Take out our own ping, which updates the heartbeat, and what comes from gateways that owe tokens.
-
-        A gateway may owe them since its message was admitted: for work that showed only when it was done.
-        """
-        wanted = []
+    def _take_out_ping(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """What is for handlers; our own ping updates the heartbeat."""
+        others = []
         for delivery in deliveries:
-            if delivery.topic == self._ping_topic:
-                _, sent = delivery.payload.split()
-                values = {
-                    "started_at": self._serving_since,
-                    "beat_at": timezone.now(),
-                    "round_trip_ms": (monotonic() - float(sent)) * 1000,
-                    "counters": dict(self.counters),
-                }
-                try:
-                    Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
-                except OperationalError as error:
-                    if not is_locked(error):
-                        raise
-            elif self._limiter.owes(delivery.gateway):
-                self.counters["overdrawn"] += 1
-            else:
-                wanted.append(delivery)
-        return wanted
+            if delivery.topic != self._ping_topic:
+                others.append(delivery)
+                continue
+            _, sent = delivery.payload.split()
+            values = {
+                "started_at": self._serving_since,
+                "beat_at": timezone.now(),
+                "round_trip_ms": (monotonic() - float(sent)) * 1000,
+                "counters": dict(self.counters),
+            }
+            try:
+                Heartbeat.objects.update_or_create(instance=self._client_id, defaults=values)
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
+        return others
 
     def ping(self, control: ControlConnection) -> None:
         """Send ourselves a message: that it comes back is the only proof that the bridge works."""
-        control.prefer([gateway_of(self._ping_topic)])
-        self._ping = f"{secrets.token_hex(16)} {monotonic()}".encode()
-        control.publish(self._ping_topic, self._ping)
+        control.ping(f"{secrets.token_hex(16)} {monotonic()}".encode())
 
     def check_lock(self) -> None:
         """Raise LockLostError if another bridge may have become the active one."""

@@ -116,8 +116,8 @@ class Stack:
         self.worker_log = folder / "worker.log"
         self.web_log = folder / "web.log"
         urls = {"DATABASE_URL": database.url, "MQTT_URL": broker.url}
-        # Nothing is read by schedule between the commands of a test.
-        self.env = os.environ | LICENSE | {"LICENSE_SYNC_PER_MINUTE": "0"} | urls | env
+        # Nothing is read by schedule between the commands of a test, and a bridge starts one process only.
+        self.env = os.environ | LICENSE | {"LICENSE_SYNC_PER_MINUTE": "0", "CONTROL_PROCESS": "false"} | urls | env
         if redis:
             self.env["REDIS_URL"] = redis.url
         self.bridges = []

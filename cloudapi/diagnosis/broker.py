@@ -11,8 +11,9 @@ from cloudapi.diagnosis.certificates import for_strangers
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from devices.broker import comparison, wanted
 from mqtt_bridge.line.client import PUBLISH_WINDOW, Address, parse_url
-from mqtt_bridge.line.connection import SESSION_EXPIRY, BrokerUnavailableError
+from mqtt_bridge.line.connection import BrokerUnavailableError
 from mqtt_bridge.line.probe import Probe, ProbeRefusedError
+from mqtt_bridge.line.session import SESSION_EXPIRY
 from mqtt_bridge.protocol.envelope import MAX_SERVICES_REPLY
 
 QUEUED: Final = 1_500  # messages; Mosquitto's default is to keep 1,000 for a client that is away

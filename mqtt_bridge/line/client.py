@@ -1,6 +1,8 @@
 """MQTT clients as this project needs them: the only module that imports paho."""
 
+import select
 import socket
+import ssl
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,6 +30,7 @@ __all__ = [
     "Address",
     "Certificates",
     "Client",
+    "ClientWithoutThread",
     "ConnectFlags",
     "DisconnectFlags",
     "MQTTMessage",
@@ -52,6 +55,10 @@ UNSPECIFIED = 0x80  # also what paho says where the broker said nothing
 KEEPALIVE = 10  # seconds
 PUBLISH_WINDOW = 512  # unacknowledged publishes; paho's default of 20 throttles
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+RECEIVED_AT_ONCE = 16 * 1024  # bytes: a TLS record, for what OpenSSL kept no `select` would see
+LAST_WORDS = 1.0  # seconds to send what was written before a connection is closed
 
 
 class Address(NamedTuple):
@@ -96,14 +103,100 @@ def redact_url(url: str) -> str:
     return url.replace(f":{parts.password}@", ":***@", 1)
 
 
+class _BufferedSocket:
+    """What paho reads and writes of a `ClientWithoutThread`: paho makes three or four system calls for every packet."""
+
+    def __init__(self, wrapped: socket.socket) -> None:
+        self._wrapped = wrapped
+        self._received, self._position = b"", 0
+        self._end: OSError | None = None
+        self._unsent = bytearray()
+        self.setblocking = wrapped.setblocking
+        self.setsockopt = wrapped.setsockopt
+
+    def fileno(self) -> int:
+        return self._wrapped.fileno()
+
+    def fill(self) -> None:
+        """Receive what there is; call it when all that was received has been read."""
+        try:
+            self._received, self._position = self._wrapped.recv(RECEIVED_AT_ONCE), 0
+            if not self._received:
+                self._end = ConnectionResetError("the broker hung up")
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._end = error
+
+    def has_unread(self) -> bool:
+        return self._position < len(self._received) or self._end is not None
+
+    def recv(self, size: int) -> bytes:
+        data = self._received[self._position : self._position + size]
+        self._position += len(data)
+        if not data:
+            raise self._end or BlockingIOError
+        return data
+
+    def send(self, data: bytes) -> int:
+        self._unsent += data
+        return len(data)
+
+    def flush(self) -> bool:
+        """Send what the kernel takes; whether that was all."""
+        with suppress(OSError):  # if it is not just full, `fill` will see why
+            while self._unsent:
+                del self._unsent[: self._wrapped.send(self._unsent)]
+        return not self._unsent
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._wrapped.settimeout(LAST_WORDS)
+            self._wrapped.sendall(self._unsent)
+        self._wrapped.close()
+
+
+class ClientWithoutThread(Client):
+    """A client that works only in `turn`; all of it is for one thread."""
+
+    _buffered: _BufferedSocket
+
+    def _create_socket(self) -> _BufferedSocket:  # type: ignore[override]
+        self._buffered = _BufferedSocket(cast("socket.socket", super()._create_socket()))
+        self.on_socket_register_write = lambda *_: None  # paho would else write each packet at once
+        return self._buffered
+
+    def turn(self, other: socket.socket, *, timeout: float) -> bool:
+        """Send what there is to send, and wait until the broker or the other socket has sent something.
+
+        What the broker sent is received; returns whether the other one can be read.
+        """
+        buffered = self._buffered
+        self.loop_write()
+        if not self.is_open:
+            return False
+        unsent = [] if buffered.flush() else [buffered.fileno()]
+        readable, _, _ = select.select([buffered.fileno(), other.fileno()], unsent, [], timeout)
+        if buffered.fileno() in readable:
+            buffered.fill()
+            while self.is_open and buffered.has_unread():
+                self.loop_read()
+        self.loop_misc()
+        return other.fileno() in readable
+
+    @property
+    def is_open(self) -> bool:
+        return self.socket() is not None
+
+
 def build_client(
     address: Address,
     *,
     client_id: str,
+    kind: type[Client] = Client,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
     manual_ack: bool = False,
     clean_start: bool = True,
-    window: int = PUBLISH_WINDOW,
 ) -> Client:
     """A paho client, not yet connected, that never reconnects by itself.
 
@@ -113,7 +206,7 @@ def build_client(
     Raises OSError if a file that TLS needs is no use.
     """
     errors: list[str] = []
-    client = Client(
+    client = kind(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=protocol,
@@ -122,7 +215,7 @@ def build_client(
         reconnect_on_failure=False,
         userdata=errors,  # its callbacks say only that the network failed, not why
     )
-    client.max_inflight_messages_set(window)
+    client.max_inflight_messages_set(PUBLISH_WINDOW)
     if address.username is not None:
         client.username_pw_set(address.username, address.password)
     if address.tls:
@@ -182,6 +275,8 @@ def publish_properties(*, expiry: int) -> Properties:
     """PUBLISH properties: after how many seconds the broker drops what it could not deliver."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.MessageExpiryInterval = expiry
+    packed = properties.pack()  # type: ignore[no-untyped-call]
+    object.__setattr__(properties, "pack", lambda: packed)  # they are packed anew for each message
     return properties
 
 

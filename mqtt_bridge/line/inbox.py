@@ -1,13 +1,14 @@
 """What has arrived and is not handled yet: a queue for each gateway, served in turn."""
 
 import math
-import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX
 from mqtt_bridge.rate_limit import cost
@@ -25,8 +26,7 @@ FOR_ENROLMENT = 4  # a fourth of the strangers' places, whatever the serial numb
 MAX_PREFERRED = 100_000
 
 
-@dataclass(slots=True, eq=False, kw_only=True)  # not frozen: that would double the time to make one
-class Delivery:
+class Delivery(Struct, eq=False, kw_only=True, array_like=True, gc=False):  # not frozen: it fills in the last fields
     """One message as the broker delivered it; never changed. `mqtt_bridge/dispatch.py` makes a `Decoded` of it."""
 
     topic: str
@@ -35,14 +35,15 @@ class Delivery:
     retained: bool = False
     received_at: datetime = field(default_factory=partial(datetime.now, UTC))
     was_held: bool = False  # it was put back, because a row that it changes was locked
-    gateway: str = field(init=False)  # whose queue and whose tokens: see `gateway_of`
-    by_enrolment: bool = field(init=False)  # as in `topics.Topic`
-    cost: int = field(init=False)  # tokens (`mqtt_bridge/rate_limit.py`)
+    gateway: str = ""  # whose queue and whose tokens: see `gateway_of`
+    by_enrolment: bool = False  # as in `topics.Topic`
+    cost: int = 0  # tokens (`mqtt_bridge/rate_limit.py`)
 
     def __post_init__(self) -> None:
-        self.gateway = gateway_of(self.topic)
-        self.by_enrolment = self.topic.startswith(ENROLMENT_PREFIX)
-        self.cost = cost(self.topic, self.payload)
+        if not self.cost:  # it did not come through the pipe of `mqtt_bridge/line/control.py`
+            self.gateway = gateway_of(self.topic)
+            self.by_enrolment = self.topic.startswith(ENROLMENT_PREFIX)
+            self.cost = cost(self.topic, self.payload)
 
 
 Queues = OrderedDict[str, deque[Delivery]]  # by gateway; none is empty, the first is next
@@ -65,12 +66,10 @@ class Inbox:
     However much one gateway sends, a message of another waits for one batch, unless more gateways send something at
     once than a batch has places. Preferred gateways come first: nobody can crowd them out by inventing gateways; the
     others are strangers, and a batch with strangers is a short one. What came through enrolment has a small share of
-    the strangers' places: anybody may invent gateways there. `take` is for one thread, all else for many; `put` and
-    `take` need constant time per message.
+    the strangers' places: anybody may invent gateways there. `put` and `take` need constant time per message.
     """
 
     def __init__(self) -> None:
-        self._arrived = threading.Condition()
         self._preferred: set[str] = set()
         self._first: Queues = OrderedDict()
         self._strangers: Queues = OrderedDict()
@@ -88,62 +87,53 @@ class Inbox:
     def put(self, delivery: Delivery) -> None:
         """Add a delivery behind the others of its gateway."""
         name = delivery.gateway
-        with self._arrived:
-            self._count += 1
-            self.size += len(delivery.payload)
-            if name in self._resting:
-                self._resting[name][1].append(delivery)
-                return
+        self._count += 1
+        self.size += len(delivery.payload)
+        if name in self._resting:
+            self._resting[name][1].append(delivery)
+        else:
             self._queues(name).setdefault(name, deque()).append(delivery)
-            self._arrived.notify()
 
     def put_back(self, deliveries: Sequence[Delivery], *, rest: float) -> None:
         """Put deliveries back before the others of their gateways, which then rest for so many seconds."""
         until = monotonic() + rest
-        with self._arrived:
-            for delivery in reversed(deliveries):
-                name = delivery.gateway
-                if name not in self._resting:
-                    self._resting[name] = until, self._queues(name).pop(name, deque())
-                self._resting[name][1].appendleft(replace(delivery, was_held=True))
-                self._count += 1
-                self.size += len(delivery.payload)
+        for delivery in reversed(deliveries):
+            name = delivery.gateway
+            if name not in self._resting:
+                self._resting[name] = until, self._queues(name).pop(name, deque())
+            self._resting[name][1].appendleft(replace(delivery, was_held=True))
+            self._count += 1
+            self.size += len(delivery.payload)
 
-    def take(self, *, limit: int, timeout: float) -> list[Delivery]:
-        """At most `limit` deliveries, a share of each gateway; waits up to `timeout` seconds for the first one only."""
-        with self._arrived:
-            now = monotonic()
-            for name in [name for name, (until, _) in self._resting.items() if until <= now]:
-                _, self._queues(name)[name] = self._resting.pop(name)
-            if self._began is not None:
-                pace = WITH_STRANGERS / max(now - self._began, 0.001)
-                self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
-            self._arrived.wait_for(lambda: self._first or self._strangers or self._enrolling, timeout)
-            room = int(min(self._room, limit))
-            waiting = len(self._strangers) + len(self._enrolling)
-            batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, waiting))
-            room = min(room, limit - len(batch))
-            strangers = _serve(self._enrolling, max(1, room // FOR_ENROLMENT) if room else 0)
-            strangers += _serve(self._strangers, room - len(strangers))
-            self._began = monotonic() if strangers else None
-            batch += strangers
-            self._count -= len(batch)
-            self.size -= sum(len(delivery.payload) for delivery in batch)
+    def take(self, *, limit: int) -> list[Delivery]:
+        """At most `limit` deliveries, a share of each gateway. Call it as soon as the batch before is done."""
+        now = monotonic()
+        for name in [name for name, (until, _) in self._resting.items() if until <= now]:
+            _, self._queues(name)[name] = self._resting.pop(name)
+        if self._began is not None:
+            pace = WITH_STRANGERS / max(now - self._began, 0.001)
+            self._room = max(LEAST_STRANGERS, min(self._room, limit) * min(1.25, max(0.5, pace)))
+        room = int(min(self._room, limit))
+        waiting = len(self._strangers) + len(self._enrolling)
+        batch = _serve(self._first, limit - min(room, limit // FOR_STRANGERS, waiting))
+        room = min(room, limit - len(batch))
+        strangers = _serve(self._enrolling, max(1, room // FOR_ENROLMENT) if room else 0)
+        strangers += _serve(self._strangers, room - len(strangers))
+        self._began = now if strangers else None
+        batch += strangers
+        self._count -= len(batch)
+        self.size -= sum(len(delivery.payload) for delivery in batch)
         return batch
 
     def prefer(self, gateways: Iterable[str]) -> None:
         """Serve these before all others from now on, including what has arrived already."""
-        with self._arrived:
-            if len(self._preferred) > MAX_PREFERRED:
-                self._preferred.clear()
-                self._strangers, self._first = (
-                    OrderedDict([*self._first.items(), *self._strangers.items()]),
-                    OrderedDict(),
-                )
-            for name in gateways:
-                self._preferred.add(name)
-                if (waiting := self._strangers.pop(name, None)) is not None:
-                    self._first[name] = waiting
+        if len(self._preferred) > MAX_PREFERRED:
+            self._preferred.clear()
+            self._strangers, self._first = OrderedDict([*self._first.items(), *self._strangers.items()]), OrderedDict()
+        for name in gateways:
+            self._preferred.add(name)
+            if (waiting := self._strangers.pop(name, None)) is not None:
+                self._first[name] = waiting
 
     def _queues(self, name: str) -> Queues:
         if name.startswith(ENROLMENT_PREFIX):

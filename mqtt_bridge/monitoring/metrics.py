@@ -4,11 +4,13 @@ They have a registry of their own, because other processes import the modules th
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from mqtt_bridge.monitoring.backlog import Backlog
 
 BRIDGE: Final = CollectorRegistry()
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40)  # a dock waits for 40 s
@@ -48,16 +50,6 @@ telemetry_devices = Gauge(
 )
 
 
-class Backlog(NamedTuple):
-    """What waits in a control connection."""
-
-    inbox: int  # messages to be handled
-    inbox_bytes: int
-    unacknowledged: int  # messages that the broker still keeps for us
-    unconfirmed: int  # replies that the broker has not acknowledged
-    dropped: int  # messages for which the inbox had no room
-
-
 # Keys of `Bridge.counters`, as `bridge_dropped_total` calls them.
 DROPS: Final = (
     "rate_limited", "enrolment_limited", "overdrawn", "forged_pings", "replies_refused", "telemetry_dropped",
@@ -82,7 +74,7 @@ class LiveFigures(Collector):
     def collect(self) -> Iterator[Metric]:
         """The figures of this moment."""
         counters = dict(self.counters)
-        waiting = self.backlog() if self.backlog is not None else Backlog(0, 0, 0, 0, 0)
+        waiting = self.backlog() if self.backlog is not None else Backlog()
         yield GaugeMetricFamily("bridge_inbox_messages", "Messages that wait to be handled.", value=waiting.inbox)
         yield GaugeMetricFamily("bridge_inbox_bytes", "Their size.", value=waiting.inbox_bytes)
         yield GaugeMetricFamily(

@@ -1,10 +1,15 @@
-"""A bridge that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_bridge NAME...`."""
+"""A bridge that lacks a protection or dies at a chosen step: `python -m tests.fault.altered_bridge NAME...`.
+
+Where its control connection has a process of its own, that is altered as well: `... session NAME... FD`.
+"""
 
 import math
 import os
+import signal
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 
 import django
@@ -33,10 +38,10 @@ def automatic_ack():
 
 def clean_session():
     """Forget what the broker kept for us."""
-    from mqtt_bridge.line.connection import ControlConnection
+    from mqtt_bridge.line.session import Session
 
-    ControlConnection.clean_start = True
-    ControlConnection.session_expiry = 0
+    Session.clean_start = True
+    Session.session_expiry = 0
 
 
 def no_lock():
@@ -64,19 +69,23 @@ def no_table():
 
 
 def same_connection():
-    """Let paho connect again by itself, and acknowledge what came before on what comes after."""
-    from mqtt_bridge.line import connection
+    """Connect again with the same client, and acknowledge what came before on what comes after."""
+    from mqtt_bridge.line.client import ClientWithoutThread
+    from mqtt_bridge.line.connection import Connection, TelemetryConnection
 
-    build_client = connection.build_client
+    turn = ClientWithoutThread.turn
 
-    def build_lasting(*args, **options):
-        client = build_client(*args, **options)
-        client._reconnect_on_failure = True
-        client.reconnect_delay_set(1, 1)
-        return client
+    def turn_or_reconnect(self, other, *, timeout):
+        if self.is_open:
+            return turn(self, other, timeout=timeout)
+        time.sleep(0.5)
+        with suppress(OSError):
+            self.reconnect()
+        return False
 
-    connection.build_client = build_lasting
-    connection.Connection._on_disconnect = lambda *_: None
+    ClientWithoutThread.turn = turn_or_reconnect
+    Connection._on_disconnect = lambda *_: None
+    TelemetryConnection.check = lambda _self: None
 
 
 def no_quarantine():
@@ -111,28 +120,26 @@ def no_runs():
 
 def one_queue():
     """Take messages in the order of arrival, with as many of one device in a batch as there are, as long as it is."""
-    from mqtt_bridge.line import connection, inbox
+    from mqtt_bridge.line import connection, inbox, session
 
     class OneQueue(inbox.Inbox):
         """Nobody has a queue of its own, though each device has its own tokens."""
 
         def put(self, delivery):
-            with self._arrived:
-                self._count += 1
-                self.size += len(delivery.payload)
-                self._strangers.setdefault("", deque()).append(delivery)
-                self._arrived.notify()
+            self._count += 1
+            self.size += len(delivery.payload)
+            self._strangers.setdefault("", deque()).append(delivery)
 
     connection.RECEIVE_MAXIMUM = 512
-    connection.Inbox = OneQueue
+    session.Inbox = OneQueue
     inbox.WORK = math.inf
 
 
 def any_ping():
     """Take whatever comes as a ping for our own and write the heartbeat, in the order of arrival."""
-    from mqtt_bridge.bridge import Bridge
+    from mqtt_bridge.line.admission import Admission
 
-    Bridge._admit = lambda _self, _delivery: True
+    Admission.admit = lambda _self, _delivery: True
     one_queue()
 
 
@@ -173,11 +180,11 @@ def retained_messages():
     """Ask for retained messages and take them for new ones."""
     from paho.mqtt.subscribeoptions import SubscribeOptions
 
-    from mqtt_bridge.line import connection
+    from mqtt_bridge.line import connection, session
 
     connection.subscriptions = lambda filters, *, qos: [(topic, SubscribeOptions(qos=qos)) for topic in filters]
-    delivery = connection.Delivery
-    connection.Delivery = lambda **fields: delivery(**fields | {"retained": False})
+    delivery = session.Delivery
+    session.Delivery = lambda **fields: delivery(**fields | {"retained": False})
 
 
 def any_topic():
@@ -237,13 +244,20 @@ def at_call(number, function, *, before=False, counts=lambda *_: True):
         nonlocal calls
         calls += bool(counts(*args))
         if before and calls == number:
-            os._exit(EXIT_CODE)
+            die()
         result = function(*args, **options)
         if calls == number:
-            os._exit(EXIT_CODE)
+            die()
         return result
 
     return wrapped
+
+
+def die():
+    """End the bridge, and the process of its control connection."""
+    if sys.argv[1] == "session":
+        os.kill(os.getppid(), signal.SIGKILL)
+    os._exit(EXIT_CODE)
 
 
 def decoded():
@@ -266,9 +280,9 @@ def after_commit():
 
 
 def published():
-    from mqtt_bridge.line.connection import ControlConnection
+    from mqtt_bridge.line.client import ClientWithoutThread
 
-    ControlConnection.publish = at_call(8, ControlConnection.publish)
+    ClientWithoutThread.publish = at_call(8, ClientWithoutThread.publish)
 
 
 def before_journal():
@@ -284,9 +298,9 @@ def after_journal():
 
 
 def puback_received():
-    from mqtt_bridge.line.connection import ControlConnection
+    from mqtt_bridge.line.session import Session
 
-    ControlConnection._on_publish = at_call(8, ControlConnection._on_publish, before=True)
+    Session._on_publish = at_call(8, Session._on_publish, before=True)
 
 
 def before_ack():
@@ -303,7 +317,7 @@ def after_ack():
 
 def handled():
     """Not a step between receiving and acknowledging: the first binds of several are acknowledged, if they can be."""
-    from mqtt_bridge.line.connection import ControlConnection
+    from mqtt_bridge.line.control import ControlConnection
 
     def has_bind(_control, deliveries):
         return any(b"airport_organization_bind" in delivery.payload for delivery in deliveries)
@@ -311,7 +325,8 @@ def handled():
     def exit_when_written(control, deliveries, handle=ControlConnection.handled):
         handle(control, deliveries)
         if has_bind(control, deliveries):
-            time.sleep(0.5)  # the network thread writes what is acknowledged
+            control.flush()
+            time.sleep(0.5)  # the session writes what is acknowledged
             os._exit(EXIT_CODE)
 
     ControlConnection.handled = exit_when_written
@@ -348,11 +363,37 @@ PROTECTIONS = (
 ALTERATIONS = {
     function.__name__: function for function in (*STEPS, handled, frequent_heartbeat, stop_amid, *PROTECTIONS)
 }
+# What there is to alter in a process of the control connection, which knows nothing of Django.
+OF_SESSION = {
+    function.__name__: function
+    for function in (
+        published, puback_received, before_ack, after_ack, automatic_ack, clean_session, same_connection, no_rate_limit,
+        no_work, one_queue, any_ping, retained_messages,
+    )
+} | {"no_runs": one_queue, "one_connection": lambda: (one_queue(), no_rate_limit())}  # fmt: skip
+
+
+def run_session(*names):
+    from mqtt_bridge.line import session
+
+    for name in names:
+        OF_SESSION.get(name, bool)()
+    session.main()
+
+
+def run_bridge(*names):
+    from mqtt_bridge.line import control
+
+    control.SESSION = ("-m", "tests.fault.altered_bridge", "session", *names)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
+    django.setup()
+    for name in names:
+        ALTERATIONS[name]()
+    call_command("run_mqtt_bridge")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cloudapi.settings")
-    django.setup()
-    for name in sys.argv[1:]:
-        ALTERATIONS[name]()
-    call_command("run_mqtt_bridge")
+    if sys.argv[1] == "session":
+        run_session(*sys.argv[2:-1])
+    else:
+        run_bridge(*sys.argv[1:])

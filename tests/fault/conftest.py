@@ -10,7 +10,8 @@ def new_stack(prepared, tmp_path):
     """new_stack("sqlite", broker=...) is a context with a running stack of its own."""
 
     def make(kind, **options):
-        return running_stack(kind, tmp_path, template=prepared(kind), **options)
+        processes = {"CONTROL_PROCESS": str(kind == "postgresql")}  # as in production
+        return running_stack(kind, tmp_path, template=prepared(kind), **processes | options)
 
     return make
 

@@ -1,6 +1,7 @@
 """The bridge dies at each step between receiving and acknowledging (docs/reliability.md, test 14)."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
     names = ON_SQLITE if stack.database.name == "sqlite" else NAMES
     codes, ledger = run(stack, names)
     report(f"{stack.database.name}: deaths at {', '.join(names)}: {ledger.summary()}")
-    assert codes == [EXIT_CODE] * len(names)
+    assert {*codes} <= {EXIT_CODE, -signal.SIGKILL}  # it dies with the process of its control connection
     assert len(ledger.transactions()) == 3 * DOCKS * len(names)
     assert promise.broken(stack, ledger, longest_wait=120.0) == []
 

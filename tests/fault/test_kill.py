@@ -1,14 +1,17 @@
-"""The bridge dies by `kill -9` under load, again and again (docs/reliability.md, tests 1 and 2)."""
+"""The bridge, or one of its processes, dies by `kill -9` under load (docs/reliability.md, tests 1, 2 and 18)."""
 
+import os
 import random
 import signal
 import time
 
 import pytest
 
+from cloudapi.embedded.processes import children
 from tests.fault import promise
 from tests.fault.altered_bridge import command
 from tests.fault.load import size, under_load
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -42,6 +45,21 @@ def test_no_request_is_lost_when_the_bridge_is_killed(stack, report):
     load, start = run(stack, SAFE)
     report(f"{stack.database.name}: {figures(load, start)}")
     assert promise.broken(stack, load.ledger, start=start) == []
+
+
+def test_no_request_is_lost_when_the_process_of_the_connection_is_killed(postgres_stack, report):
+    bridge, starts = postgres_stack.start_bridge(), []
+    with under_load(postgres_stack, at_least=REQUESTS) as load:
+        for _ in range(KILLS):
+            time.sleep(random.uniform(0.0, 0.8))
+            before, began = postgres_stack.served(), time.monotonic()
+            [session] = children(bridge.pid)
+            os.kill(session, signal.SIGKILL)
+            wait_for(lambda before=before: postgres_stack.served() > before)
+            starts.append(time.monotonic() - began)
+    report(figures(load, max(starts)))
+    assert bridge.poll() is None
+    assert promise.broken(postgres_stack, load.ledger, start=max(starts)) == []
 
 
 @pytest.mark.turns(5)

@@ -19,7 +19,7 @@ def filled(*deliveries):
 
 
 def take(inbox, limit=256):
-    return [f"{said.gateway} {said.payload.split()[0].decode()}" for said in inbox.take(limit=limit, timeout=0)]
+    return [f"{said.gateway} {said.payload.split()[0].decode()}" for said in inbox.take(limit=limit)]
 
 
 def test_a_dock_waits_for_no_more_than_one_batch_of_a_flood():
@@ -82,7 +82,7 @@ def test_what_is_put_back_comes_again_after_its_rest_and_before_what_its_gateway
     monkeypatch.setattr("mqtt_bridge.line.inbox.monotonic", lambda: now)
     box = filled(delivery("LOCKED", 1), delivery("LOCKED", 2), delivery("LOCKED", 3), delivery("OTHER", 1))
     size = box.size
-    taken = [said for said in box.take(limit=3, timeout=0) if said.gateway == "LOCKED"]
+    taken = [said for said in box.take(limit=3) if said.gateway == "LOCKED"]
     box.put_back(taken, rest=0.5)
     box.put(delivery("LOCKED", 4))
     assert (len(box), box.size) == (4, size)

@@ -12,8 +12,10 @@ import pytest
 from cloudapi.embedded.lifecycle import free_port
 from mqtt_bridge.line import publisher as publisher_module
 from mqtt_bridge.line.client import Certificates, parse_url
-from mqtt_bridge.line.connection import BrokerUnavailableError, ControlConnection, TelemetryConnection
+from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
+from mqtt_bridge.line.pipe import Options, Pipe
 from mqtt_bridge.line.publisher import Publisher, Receipt, publisher
+from mqtt_bridge.line.session import Session
 from mqtt_bridge.line.tls import build_context
 from mqtt_bridge.simulator.connection import Connection
 from tests.certificates import DAY, Authority
@@ -74,7 +76,18 @@ def clients(listeners):
 
 
 def control(url, certificates):
-    return ControlConnection(parse_url(url, certificates), client_id="bridge", filters=["thing/#"])
+    return Session(Options(parse_url(url, certificates), "bridge", ["thing/#"], "ping"), Silent())
+
+
+class Silent(Pipe):
+    """A pipe from which no orders come."""
+
+    def __init__(self):
+        ours, self._theirs = socket.socketpair()
+        super().__init__(ours)
+
+    def __del__(self):
+        self.end.close(), self._theirs.close()
 
 
 def telemetry(url, certificates):
@@ -88,7 +101,7 @@ def test_the_bridge_is_let_in(listeners, clients, make, listener, client):
     connection.open()
     with closing(connection):
         connection.check()
-        sock = connection._client.socket()
+        sock = getattr(connection._client.socket(), "_wrapped", connection._client.socket())
         assert sock.version() in ("TLSv1.2", "TLSv1.3")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
