@@ -3,20 +3,21 @@
 It fails by stopping to serve: whatever breaks (broker, database, lock), both connections are closed, nothing
 unfinished is acknowledged, and `run` begins anew. The broker's session is the inbox, the rows are the dedupe.
 
-Four threads, and how work passes from one to the next:
+Who does what, and how work passes from one to the next:
 
-* The *control network thread* (paho's, `ControlConnection._on_...`) receives requests, events, replies and topologies.
-  It asks `Bridge._admit` about each, puts a `Delivery` into the `Inbox`, and acknowledges in the order of arrival.
-* The *main thread* (`Bridge.run`) takes a batch from the inbox, handles it wave by wave, publishes the replies, writes
-  the journal, and only then reports the batch as handled, which lets it be acknowledged. It alone uses the database
-  connection, the lock of the active bridge, the timer and the journal.
+* The *session* (`mqtt_bridge/line/session.py`), a process of its own or, with SQLite, a thread, receives requests,
+  events, replies and topologies. It judges who is let in, keeps what waits in the `Inbox`, hands out batches, publishes
+  the answers, and acknowledges in the order of arrival. `mqtt_bridge/line/pipe.py` says how it works with us.
+* The *main thread* (`Bridge.run`) takes a batch, handles it wave by wave, publishes the replies, asks for the next
+  batch, writes the journal, and only then reports the batch as handled, which lets it be acknowledged. It alone uses
+  the database connection, the lock of the active bridge, the timer and the journal.
 * The *telemetry network thread* (paho's) hands osd and state messages to `TelemetryBuffer.add`, unparsed.
 * The *telemetry thread* (`TelemetryBuffer`) parses and merges them once a second and writes them to the database, on
   its own connection. `note_seen` is how the main thread reports to it which gateways sent something.
 
-What they share is safe by itself: `Inbox`, `RateLimiter` and the acknowledgements of `ControlConnection` have locks,
-`TelemetryBuffer` has deques; `Delivery`, `Decoded` and `Result` never change. `counters` have no lock: a lost increment
-harms nobody. What browsers are sent leaves after the commit, through a thread of `devices/live/frame_sender.py`.
+What threads share is safe by itself: `TelemetryBuffer` has deques; `Delivery`, `Decoded` and `Result` never change.
+`counters` have no lock: a lost increment harms nobody. What browsers are sent leaves after the commit, through a thread
+of `devices/live/frame_sender.py`.
 """
 
 import gc
@@ -170,7 +171,7 @@ class Bridge:
                 buffer.stop()
 
     def _handle(self, control: ControlConnection, buffer: TelemetryBuffer, deliveries: Sequence[Delivery]) -> None:
-        """Handle, commit, publish, journal; only then may the batch be acknowledged.
+        """Handle, commit, publish, ask for more, journal; only then may the batch be acknowledged.
 
         What came across a locked row goes back to the inbox.
         """

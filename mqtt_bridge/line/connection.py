@@ -39,7 +39,7 @@ class ConnectionClosedError(BrokerUnavailableError):
 
 
 class Connection:
-    """One TCP connection to the broker with its subscriptions. Callbacks (`_on_...`) run in paho's network thread."""
+    """One TCP connection to the broker with its subscriptions. Callbacks (`_on_...`) run in its network thread."""
 
     clean_start = True
     session_expiry = 0
@@ -96,12 +96,12 @@ class Connection:
         except OSError as error:
             cause = self._address.explain(error)
             raise BrokerUnavailableError(f"{self._address.host}:{self._address.port}: {cause}") from None
-        self._wait_until_ready()
+        self.wait_until_ready()
         if not self._ready.is_set() or self.lost:
             self.close()
             raise BrokerUnavailableError(self.lost or "the broker did not answer in time")
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
         self._client.loop_start()
         self._ready.wait(CONNECT_TIMEOUT)
 

@@ -48,7 +48,12 @@ class ControlConnection:
         self._pipe = Pipe(ours)
         self._other: subprocess.Popen[bytes] | threading.Thread
         if in_process:
-            self._other = _start_process(theirs)
+            self._other = subprocess.Popen(  # noqa: S603 - our own command; not a fork, for the bridge has threads
+                [sys.executable, *SESSION, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+            )
             theirs.close()
         else:
             self._other = threading.Thread(target=session.serve, args=[theirs], name="control", daemon=True)
@@ -148,13 +153,3 @@ class ControlConnection:
         except TimeoutError:
             raise BrokerUnavailableError("the process of the control connection does not answer") from None
         self._drops.update(self._report.drops)
-
-
-def _start_process(end: socket.socket) -> subprocess.Popen[bytes]:
-    """A new interpreter, not a fork: the bridge has threads."""
-    return subprocess.Popen(  # noqa: S603 - this module's own command
-        [sys.executable, *SESSION, str(end.fileno())],
-        pass_fds=[end.fileno()],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdin=subprocess.DEVNULL,
-    )

@@ -98,9 +98,8 @@ class Session(Connection):
         """Carry out orders and hand out what arrives until the connection is lost. Raises EOFError with the pipe."""
         self.report([])
         while not self.lost:
-            self._turn()
-            self._publish()
-            self._hand_out()
+            self.turn()
+            self.hand_out()
             oldest = next(iter(self._outstanding.values()), None)
             if oldest is not None and monotonic() - oldest[0] > PUBACK_TIMEOUT:
                 self.lost = f"the broker acknowledged nothing for {PUBACK_TIMEOUT:.0f} s"
@@ -119,13 +118,13 @@ class Session(Connection):
         super().close()
         self._client.loop_write()
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
         deadline = monotonic() + CONNECT_TIMEOUT
         while not self._ready.is_set() and monotonic() < deadline:
-            self._turn()
+            self.turn()
 
-    def _turn(self) -> None:
-        """Wait until something happens, and let it pass."""
+    def turn(self) -> None:
+        """Wait until something happens, let it pass, and publish what waits."""
         patience = max(0.0, min(TURN, self._due - monotonic())) if self._asked else TURN
         if self._pipe.unsent:  # a large batch, which the bridge takes piece by piece
             patience = min(patience, 0.001)
@@ -135,6 +134,13 @@ class Session(Connection):
                 for order in decode_orders(message):
                     self._carry_out(order)
         self._pipe.flush()
+        while self._waiting and len(self._outstanding) < self.window:  # a broker that gets more hangs up
+            answer = self._waiting.popleft()
+            info = self._client.publish(answer.topic, answer.payload, qos=answer.qos, properties=self._properties)
+            if info.rc != MQTT_ERR_SUCCESS:
+                self.lost = self.lost or f"publish failed: {info.rc}"
+                return
+            self._outstanding[info.mid] = monotonic(), answer.answers
 
     def _carry_out(self, order: Order) -> None:
         match order:
@@ -157,17 +163,7 @@ class Session(Connection):
                 self._admission.ping = order.payload
                 self._waiting.append(Publish(self._ping_topic, order.payload))
 
-    def _publish(self) -> None:
-        """Publish what waits, as far as the broker takes it: one that gets more than it said hangs up."""
-        while self._waiting and len(self._outstanding) < self.window:
-            answer = self._waiting.popleft()
-            info = self._client.publish(answer.topic, answer.payload, qos=answer.qos, properties=self._properties)
-            if info.rc != MQTT_ERR_SUCCESS:
-                self.lost = self.lost or f"publish failed: {info.rc}"
-                return
-            self._outstanding[info.mid] = monotonic(), answer.answers
-
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
         """Report what is asked for, if it is there or its time is up."""
         if self._asked is None:
             return

@@ -184,9 +184,8 @@ def session(options):
 def turn(session, pipe, *orders):
     """Let it carry out these orders and report."""
     pipe.send(encode([*orders, Take(9, 0.0)]))
-    session._turn()
-    session._publish()
-    session._hand_out()
+    session.turn()
+    session.hand_out()
     return decode_report(pipe.wait())
 
 
