@@ -132,7 +132,7 @@ class Session(Connection):
             self._pipe.fill()
             while (message := self._pipe.pop()) is not None:
                 for order in decode_orders(message):
-                    self._carry_out(order)
+                    self.carry_out(order)
         self._pipe.flush()
         while self._waiting and len(self._outstanding) < self.window:  # a broker that gets more hangs up
             answer = self._waiting.popleft()
@@ -142,7 +142,7 @@ class Session(Connection):
                 return
             self._outstanding[info.mid] = monotonic(), answer.answers
 
-    def _carry_out(self, order: Order) -> None:
+    def carry_out(self, order: Order) -> None:
         match order:
             case Publish():
                 if order.answers:
