@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from statistics import median, quantiles
 
 from benchmarks.processes import ROOT, Running, environment, manage, web_process
+from benchmarks.report import Row
 from cloudapi.embedded.servers import PostgreSQL, Redis
 
 SECRET = "the broker's secret, which has fifty characters or more"  # noqa: S105 - of this run
@@ -49,8 +50,8 @@ TOPICS = (
 )  # fmt: skip
 
 
-def run(*, rounds: int, docks: int) -> None:
-    """Measure `rounds` times on one server and print the table."""
+def run(*, rounds: int, docks: int) -> list[Row]:
+    """Let the fleet come back `rounds` times to one server."""
     with PostgreSQL() as database, Redis() as redis:
         env = environment(DATABASE_URL=database.url, REDIS_URL=redis.url, MQTT_URL="mqtt://bridge:hush@127.0.0.1")
         env["MQTT_AUTH_SECRET"] = SECRET
@@ -60,15 +61,18 @@ def run(*, rounds: int, docks: int) -> None:
         fleet = [tuple(one.split(":")) for one in done.stdout.split()]
         with web_process(env) as (web, host):
             found = [asyncio.run(_come_back(web, host, fleet)) for _ in range(rounds)]
-    print(f"\n{docks} docks come back at once: 1 /mqtt/auth and {len(TOPICS)} /mqtt/acl each, one web process")
-    print(f"{'':12}{'answers/s':>10}{'p50 ms':>8}{'p95 ms':>8}{'CPU ms':>8}   all done after s")
-    for rate, p50, p95, cpu, seconds in found:
-        print(f"{'':12}{rate:>10.0f}{p50:>8.1f}{p95:>8.1f}{cpu:>8.2f}{seconds:>10.1f}")
-    print(f"{'median':12}{median(one[0] for one in found):>10.0f}")
+    rate, p50, p95, used, seconds = (list(column) for column in zip(*found, strict=True))
+    questions = f"{docks:,} docks, {1 + len(TOPICS)} questions each"
+    return [
+        Row.of(f"{questions}: answers of one web process", rate, "/s", cpu={"web": used}),
+        Row.of(f"{questions}: all answered after", seconds, "s"),
+        Row.of(f"{CONNECTIONS} questions at a time: an answer, p50", p50, "ms"),
+        Row.of(f"{CONNECTIONS} questions at a time: an answer, p95", p95, "ms"),
+    ]
 
 
 async def _come_back(web: Running, host: str, fleet: list[tuple[str, ...]]) -> tuple[float, ...]:
-    """Let all docks come back; answers a second, p50, p95, CPU of the web process for each answer, and the time."""
+    """Let all docks come back; answers a second, p50 and p95 in ms, CPU of the web process in us for each, seconds."""
     waiting = iter(fleet)
     times: list[float] = []
 
@@ -80,7 +84,7 @@ async def _come_back(web: Running, host: str, fleet: list[tuple[str, ...]]) -> t
     cpu, started = web.cpu(), time.monotonic()
     await asyncio.gather(*(ask_in_turn() for _ in range(CONNECTIONS)))
     seconds = time.monotonic() - started
-    spent = 1000 * (web.cpu() - cpu) / len(times)
+    spent = 1e6 * (web.cpu() - cpu) / len(times)
     return len(times) / seconds, 1000 * median(times), 1000 * quantiles(times, n=20)[-1], spent, seconds
 
 

@@ -143,6 +143,10 @@ class LoadClient:
         rate = len(ready) / elapsed
         return Result(rate=rate, p50_ms=median(round_trips) * 1000, p95_ms=p95 * 1000, cpu=cpu)
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0."""
+        self._socket.sendall(publish(None, topic, payload))
+
     def _collect_answers(self) -> int:
         """Wait for at least one answer; acknowledges what arrives."""
         arrived = 0

@@ -5,9 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.processes import ROOT
 
@@ -71,17 +70,25 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     print(flush=True)
 
 
-def keep(name: str, title: str, rows: Sequence[Row], *, quick: bool) -> None:
-    """Save the rows of a benchmark for docs/performance.md, with the state of the machine."""
+def state_of_machine() -> dict[str, Any]:
+    """When a run began, on how many cores, and how many programs were running already."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def keep(name: str, title: str, rows: Sequence[Row], state: Mapping[str, Any]) -> None:
+    """Save the rows of a benchmark for docs/performance.md, with what was true when it began."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    state = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count(), "quick": quick}
-    kept = state | {"title": title, "rows": [asdict(row) for row in rows]}
-    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1))
+    saved = {**state, "title": title, "rows": [asdict(row) for row in rows]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(saved, indent=1))
 
 
-def kept() -> dict[str, dict]:
+def kept() -> dict[str, dict[str, Any]]:
     """What was saved, by benchmark."""
-    return {path.stem: json.loads(Path(path).read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 
 
 def _short(figure: float) -> str:
