@@ -8,10 +8,11 @@ from benchmarks import report
 from benchmarks.processes import ROOT
 from benchmarks.report import HEAD, Row
 
-PAGE = ROOT / "docs" / "performance.md"
-PLOT = ROOT / "docs" / "images" / "performance.svg"
+PAGE = ROOT / "docs/performance.md"
+PLOT = ROOT / "docs/images/performance.svg"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
+BUSY = 0.5  # programs that ran already
 WIDTH, LEFT, RIGHT = 760, 150, 80  # pixels
 BAR, GAP, HEAD_ROOM = 12, 12, 44
 COLOURS = ("#2f81f7", "#79b8ff", "#8b949e", "#d29922", "#db6d28")  # readable on white and on black
@@ -33,9 +34,12 @@ def write() -> None:
 def _table(name: str, kept: dict[str, Any]) -> Iterator[str]:
     """One benchmark in Markdown, with when and on what kind of machine it ran."""
     day = datetime.fromisoformat(kept["at"]).date()
+    how = f"{kept['cores']} cores, load {kept['load']:.1f} before it began"
+    if kept["load"] > BUSY:
+        how += ": **a busy machine**, so that rates and times say little"
     size = ", small sizes and one round" if kept["quick"] else ""
     yield f"\n### {kept['title']}\n"
-    yield f'`make bench ARGS="--only {name}"` on {day}, {kept["cores"]} cores, load {kept["load"]:.1f} before{size}.\n'
+    yield f'`make bench ARGS="--only {name}"` on {day}{size}; {how}.\n'
     yield f"| What | {' | '.join(cell or 'Verdict' for cell in map(str.capitalize, HEAD[1:]))} |"
     yield "|---" * len(HEAD) + "|"
     for one in kept["rows"]:
