@@ -24,23 +24,16 @@ _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
 )  # fmt: skip
 
-# Without its DJI license, which takes long to decrypt.
 _OWNERS = Prepared(
-    Organization,
-    lambda: (
-        Organization.objects.filter(AnyOf("pk", "keys"))
-        .only("organization_id", "name", "is_active", "device_limit")
-        .order_by()
-    ),
+    Organization,  # without the DJI license, which takes long to decrypt
+    lambda: Organization.objects.filter(AnyOf("pk", "keys")).defer("app_key", "app_license"),
 )
 
 
 def read_owners(devices: Iterable[Device]) -> None:
-    """Read `organization` of these devices, in at most one query."""
+    """Read `organization` of these devices; at most one query."""
     owned = [device for device in devices if device.organization_id is not None]
-    if not owned:
-        return
-    found = _OWNERS(keys={device.organization_id for device in owned})
+    found = _OWNERS(keys={device.organization_id for device in owned}) if owned else []
     owners: dict[int | None, Organization] = {owner.pk: owner for owner in found}
     for device in owned:
         device.organization = owners[device.organization_id]
@@ -62,10 +55,8 @@ class Changes:
 
         A device that was only named is enabled again: the organization whose dock named it may have disabled it.
         """
-        before = {"callsign": device.callsign}
-        self._events.append(
-            audit.event(self.actor, action, device, organization_id=device.organization_id, before=before)
-        )
+        owner, before = device.organization_id, {"callsign": device.callsign}  # the owner's name: in `write`
+        self._events.append(audit.event(self.actor, action, device, organization_id=owner, before=before))
         broadcast.tell_device([device])  # to the sockets of the owner that loses it
         if device.is_unproven:
             device.is_enabled = True

@@ -278,11 +278,12 @@ class Pairings:
         changed = {**devices, **self.changed}
         self.ownership.write(changed.values())
         rows = list(self._touched.values())
-        bulk.insert(Pairing, bulk.values_of(row for row in rows if row.pk is None))
+        # First what ended: the same two may have come together again.
         Pairing.objects.write_fields(
             (row for row in rows if row.pk is not None),
             ["until", "ended_by", "linked_since", "is_heard", "changed_at", "witness", "remark"],
         )
+        bulk.insert(Pairing, bulk.values_of(row for row in rows if row.pk is None))
         return {row.dock.sn: row.dock for row in rows} | changed
 
 

@@ -20,13 +20,6 @@ from organizations.audit import Actor
 STRANGER_KEPT = timedelta(days=1)  # of silence, when there is no room for more
 
 
-class _Known(NamedTuple):
-    sn: str
-
-
-_KNOWN = Prepared(_Known, lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list("sn"))
-
-
 class _Columns(NamedTuple):
     sn: str
     claim: str
@@ -56,7 +49,7 @@ def discover(sns: Iterable[str]) -> None:
     silent for STRANGER_KEPT are deleted to make room, the longest silent first.
     """
     wanted = [sn for sn in dict.fromkeys(sns) if is_sn(sn)]
-    known = {sn for (sn,) in _KNOWN(sns=wanted)}
+    known = {device.sn for device in _OWNED(sns=wanted)}
     missing = [sn for sn in wanted if sn not in known]
     if not missing:
         return

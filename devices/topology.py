@@ -7,7 +7,7 @@ A gateway is online while it speaks; an aircraft while both it and its gateway d
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -118,7 +118,6 @@ class _Change:
     def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
         self.devices = pairing.lock(gateways, named)
         self.now = now
-        self.flipped: dict[str, Device] = {}  # came online, or went
         self.connections = Connections(self.devices.values(), now=now)
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
         self.pairings = Pairings(self.devices, self.ownership)
@@ -140,11 +139,11 @@ class _Change:
             remarks.append("it calls itself an aircraft, which is not believed")
         else:
             self.pairings.describe(gateway, reported.model_key)
-        self._set_online(gateway, not reported.is_offline)
+        self.connections.note(gateway, online=not reported.is_offline)
         if reported.is_offline:  # it reports nothing about its aircraft, but they can no longer be reached
             for aircraft in self.devices.values():
                 if aircraft.gateway_id == gateway.pk:
-                    self._set_online(aircraft, False)
+                    self.connections.note(aircraft, online=False)
             return remarks
         named = {sub.sn: sub.model_key for sub in reported.sub_devices}
         witness = Pairing.Witness.TOPOLOGY
@@ -155,30 +154,22 @@ class _Change:
         """Make online what a gateway lists and its owner may have."""
         for sn in listed:
             if self.pairings.is_linked(gateway_sn, sn):
-                self._set_online(self.devices[sn], True)
-
-    def _set_online(self, device: Device, online: bool) -> None:
-        # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
-        if self.connections.note(device, online=online):
-            self.flipped[device.sn] = device
+                self.connections.note(self.devices[sn], online=True)
 
     def write(self) -> None:
         """At most two statements per kind of row, none for a kind that did not change."""
         for device in self.pairings.switched_off.values():
-            row = self.connections.rows.get(device.pk)
-            if row is None or row.online:
-                self._set_online(device, False)
+            if self.connections.states.get(device.pk, {"online": True})["online"]:  # or it was never seen
+                self.connections.note(device, online=False)
         changed = self.pairings.write({})
         self.connections.write()
-        broadcast.tell_device((changed | self.flipped).values())
+        broadcast.tell_device((changed | self.connections.flipped).values())
 
 
 # --- presence ----------------------------------------------------------------------------------
 
 
 class _Connection(NamedTuple):
-    """What is known of a device's connection."""
-
     device_id: int
     online: bool
     connected_since: datetime | None
@@ -191,27 +182,30 @@ _CONNECTIONS = Prepared(
 
 
 class Connections:
-    """Which of these devices are online, while that changes; the devices are locked."""
+    """Which of some devices are online, while that changes; the devices are locked."""
 
     def __init__(self, devices: Iterable[Device], *, now: datetime) -> None:
         keys = [device.pk for device in devices if not device._state.adding]
-        self.rows = {row.device_id: row for row in (_CONNECTIONS(keys=keys) if keys else ())}
+        rows = _CONNECTIONS(keys=keys) if keys else []
+        self.states: dict[int, dict[str, Any]] = {row.device_id: {**NEW_STATE, **row._asdict()} for row in rows}
+        self.flipped: dict[str, Device] = {}  # came online, or went
         self._now = now
-        self._noted: set[int] = set()
 
-    def note(self, device: Device, *, online: bool) -> bool:
-        """Note that a device is there now, or gone; returns whether that is news."""
-        before = self.rows.get(device.pk) or _Connection(device.pk, False, None)
-        since = self._now if online and not before.online else before.connected_since
-        self.rows[device.pk] = _Connection(device.pk, online, since)
-        self._noted.add(device.pk)
-        return online != before.online
+    def note(self, device: Device, *, online: bool) -> None:
+        """Note that a device is there now, or gone."""
+        state = self.states.setdefault(device.pk, {**NEW_STATE, "device_id": device.pk, "connected_since": None})
+        if online != state["online"]:
+            self.flipped[device.sn] = device
+        if online and not state["online"]:
+            state["connected_since"] = self._now
+        # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
+        state["online"], state["last_seen"] = online, self._now
 
     def write(self) -> None:
         """Save what was noted in one statement, in the order in which telemetry locks these rows, too."""
-        rows = [{**NEW_STATE, "last_seen": self._now, **self.rows[key]._asdict()} for key in sorted(self._noted)]
+        noted = [state for _, state in sorted(self.states.items()) if "last_seen" in state]
         changes = ["online", "last_seen", "connected_since"]
-        bulk.upsert(DeviceState, rows, unique=["device_id"], changes=changes)
+        bulk.upsert(DeviceState, noted, unique=["device_id"], changes=changes)
 
 
 def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices import topology
 from devices.device_state import store
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Pairing
 from devices.topology import Report
 from mqtt_bridge.protocol.messages import SubDevice, UpdateTopo
 from mqtt_bridge.telemetry import Frame
@@ -88,6 +88,13 @@ def test_another_aircraft_replaces_the_one_before(dock, aircraft):
     aircraft.refresh_from_db()
     assert aircraft.gateway is None
     assert list(dock.carried.values_list("sn", flat=True)) == ["DRONE9"]
+
+
+def test_an_aircraft_may_come_back_in_the_batch_in_which_it_was_replaced(dock, aircraft):
+    update(report(dock.sn, aircraft.sn))
+    update(report(dock.sn, "DRONE9"), report(dock.sn, aircraft.sn))
+    assert list(dock.carried.all()) == [aircraft]
+    assert Pairing.objects.filter(dock=dock, aircraft=aircraft).count() == 2  # it left, and came back
 
 
 def test_dock_cannot_be_carried_by_another_dock(dock):
