@@ -42,13 +42,13 @@ _OWNED = Prepared(
 )
 
 
-def discover(sns: Iterable[str]) -> None:
-    """Make unclaimed devices of serial numbers that are not known yet; the first of them, if there is no room for all.
+def discover(*groups: Iterable[str]) -> None:
+    """Make unclaimed devices of serial numbers that are not known yet; if there is no room, those of the first group.
 
     UNCLAIMED_DEVICE_CAP limits how many uninvited devices there are. When it is reached, unclaimed ones that have been
     silent for STRANGER_KEPT are deleted to make room, the longest silent first.
     """
-    wanted = [sn for sn in dict.fromkeys(sns) if is_sn(sn)]
+    wanted = dict.fromkeys(sn for sns in groups for sn in sorted(sns) if is_sn(sn))
     known = {device.sn for device in _OWNED(sns=wanted)}
     missing = [sn for sn in wanted if sn not in known]
     if not missing:
@@ -61,7 +61,7 @@ def discover(sns: Iterable[str]) -> None:
         gone = list(silent.values_list("pk", flat=True)[: len(missing) - room])
         Device.objects.filter(pk__in=gone).delete()
         room += len(gone)
-    new = [Device(sn=sn) for sn in sorted(missing[:room])]
+    new = [Device(sn=sn) for sn in missing[:room]]
     Device.objects.bulk_create(new, ignore_conflicts=True)
 
 

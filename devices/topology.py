@@ -59,7 +59,7 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
     """
     gateways = {report.gateway_sn for report in reports}
     named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
-    discover([*sorted(gateways), *sorted(named)])
+    discover(gateways, named)
     change = _Change(gateways, named, now)
     remarks, begun = [], [0]
     for report in reports:
