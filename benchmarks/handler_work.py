@@ -2,6 +2,7 @@
 
 import argparse
 import cProfile
+import gc
 import json
 import pstats
 import secrets
@@ -258,6 +259,7 @@ def main() -> None:
     for kind in KINDS.values():  # plans are made, caches filled
         for size in (BATCH, 1, 1, 1):
             work([kind.message(dock) for dock in kind.docks(world, size)])
+    gc.freeze()  # as the bridge
     if options.profile:
         profile(world, KINDS[options.profile], rounds=options.rounds, size=1 if options.alone else BATCH)
         return

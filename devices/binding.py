@@ -3,10 +3,11 @@
 The answers are those of docs/protocol.md; the messages are on DJI's "organization" page.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 from django.db import transaction
@@ -14,16 +15,18 @@ from django.utils import timezone
 
 from devices import pairing, topology
 from devices.live import broadcast
-from devices.models import Claim, Device, Pairing
+from devices.models import Claim, Device, Pairing, Standing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice
 from mqtt_bridge.protocol.result_codes import Code
 from mqtt_bridge.protocol.topics import is_sn
+from organizations import credentials
 from organizations.audit import Actor
-from organizations.credentials import Credentials, Verdict, check
+from organizations.credentials import Credentials, Verdict
 from organizations.models import AuditEvent, BindingCode
 
 # in the journal
@@ -49,34 +52,62 @@ class BindResult(NamedTuple):
     begun: int = 0  # pairings that the gateway's requests began; with the first device of the first of them
 
 
-def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]]:
-    """Bind every device of every request or say why not, in the order of arrival; must run in a transaction.
+class _Columns(NamedTuple):
+    sn: str
+    pk: int
+    callsign: str
+    is_enabled: bool
+    claim: str
+    model_key: str
+    gateway_id: int | None
+    organization_id: int | None
+    enrolled_at: datetime | None
 
-    A constant number of statements for any number of requests: codes and devices are locked in the order of
-    their keys, everything is decided in Python, then written once. The same request again gets the same answer.
+
+class _Known(_Columns, Standing):
+    """A device as it is read when nothing is to be written."""
+
+
+_Row = Device | _Known
+_KNOWN = Prepared(
+    _Known,
+    lambda: (
+        Device.objects.filter(AnyOf("sn", "sns"))
+        .order_by()
+        .values_list(
+            "sn", "pk", "callsign", "is_enabled", "claim", "model_key", "gateway", "organization", "enrolled_at"
+        )
+    ),
+)
+
+
+def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]]:
+    """Bind every device of every request or say why not, in the order of arrival.
+
+    A constant number of statements for any number of requests: rows are read, everything is decided in Python, then
+    written once. The same request again gets the same answer and writes nothing, so it is decided on rows that nobody
+    locked: what it is told was true when they were read. If anything is to be written, all is read and decided again
+    in a transaction, with codes and devices locked in the order of their keys.
     """
-    credentials = [
+    attempts = [
         Credentials(request.gateway_sn, wanted.organization_id, wanted.device_binding_code, request.by_enrolment)
         for request in requests
         for wanted in request.devices
     ]
-    verdicts = deque(check(credentials, now=now, lock=True))
-    entries: list[list[_Entry]] = []
-    for request in requests:
-        paid: set[int] = set()
-        entries.append(
-            [
-                _Entry(request.gateway_sn, wanted, verdicts.popleft(), paid, request.by_enrolment)
-                for wanted in request.devices
-            ]
-        )
-    decision = _Decision([entry for of_request in entries for entry in of_request], now)
-    results = [[decision.judge(entry) for entry in of_request] for of_request in entries]
-    decision.pair()
-    decision.write()
-    for request, of_request in zip(requests, results, strict=True):
-        of_request[0] = of_request[0]._replace(begun=decision.begun.pop(request.gateway_sn, 0))
-    return results
+    sns = {request.gateway_sn for request in requests} | {wanted.sn for one in requests for wanted in one.devices}
+    known: dict[str, _Row] = {device.sn: device for device in _KNOWN(sns=sns)}
+    if known.keys() == sns:
+        verdicts, failures = credentials.judge(attempts, now=now)
+        decision = _Decision(_entries(requests, verdicts), known, now)
+        if not (failures or decision.changes):
+            return decision.answer(requests)
+    with transaction.atomic():
+        verdicts, failures = credentials.judge(attempts, now=now, lock=True)
+        entries = _entries(requests, verdicts)
+        decision = _Decision(entries, _lock(entries), now)
+        credentials.record(failures)
+        decision.write()
+    return decision.answer(requests)
 
 
 class _Entry(NamedTuple):
@@ -98,75 +129,109 @@ class _Entry(NamedTuple):
         """What makes its organization the owner of a dock that binds itself."""
         return Claim.ENROLLED if self.by_enrolment else Claim.CODE
 
+    @property
+    def model_key(self) -> str:
+        """Its model, "" if it says none, or says that an aircraft asks."""
+        key = self.wanted.device_model_key
+        return "" if self.is_gateway and model_keys.domain(key) == model_keys.AIRCRAFT else key
+
+    def is_met(self, device: _Row, code: BindingCode) -> bool:
+        """Whether the device's row says already what is asked for."""
+        if device.organization_id != code.organization_id:
+            return False
+        if self.is_gateway:
+            is_noted = device.enrolled_at is not None if self.by_enrolment else device.claim != Claim.ENROLLED
+            if device.is_unproven or not is_noted:
+                return False
+        return self.wanted.device_callsign in ("", device.callsign) and self.model_key in ("", device.model_key)
+
+
+def _entries(requests: Sequence[Request], verdicts: Sequence[Verdict]) -> list[_Entry]:
+    """The entries of all requests, in their order."""
+    each, entries = iter(verdicts), []
+    for request in requests:
+        paid: set[int] = set()
+        for wanted in request.devices:
+            entries.append(_Entry(request.gateway_sn, wanted, next(each), paid, request.by_enrolment))
+    return entries
+
+
+def _lock(entries: Iterable[_Entry]) -> dict[str, _Row]:
+    """Lock the devices that these may change, and make those that may be new; by SN."""
+    with_code = [entry for entry in entries if entry.verdict.code]
+    gateways, named = {entry.gateway_sn for entry in with_code}, {entry.wanted.sn for entry in with_code}
+    devices: dict[str, _Row] = {**pairing.lock(gateways, named)}
+    for entry in with_code:
+        sn, key = entry.wanted.sn, entry.wanted.device_model_key
+        may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
+        if sn not in devices and may_be_new and is_sn(sn):
+            devices[sn] = Device(sn=sn)
+    return devices
+
 
 class _Decision:
-    """The rows of one group of bind requests while it is being decided."""
+    """The rows of one group of bind requests while it is being decided: locked instances, or plain rows to look at."""
 
-    def __init__(self, entries: Sequence[_Entry], now: datetime) -> None:
-        with_code = [entry for entry in entries if entry.verdict.code]
-        gateways, named = {entry.gateway_sn for entry in with_code}, {entry.wanted.sn for entry in with_code}
+    def __init__(self, entries: Sequence[_Entry], devices: dict[str, _Row], now: datetime) -> None:
         self.now = now
-        self.devices = pairing.lock(gateways, named)
-        for entry in with_code:
-            sn, key = entry.wanted.sn, entry.wanted.device_model_key
-            may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
-            if sn not in self.devices and may_be_new and is_sn(sn):
-                self.devices[sn] = Device(sn=sn)
-        self._read_pairings(with_code)
-        organizations = {entry.verdict.code.organization for entry in with_code if entry.verdict.code}
-        self.room = pairing.room_in({organization.pk: organization.device_limit for organization in organizations})
+        self.entries = entries
+        self.devices = devices
+        self.paired, self.heard = _read_pairings(entries, devices)
         self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
-        self.pairings = Pairings(self.devices, self.ownership, room=self.room)
-        self.named: defaultdict[str, set[str]] = defaultdict(set)  # by the gateway's SN: all that its requests name
-        for entry in entries:
-            self.named[entry.gateway_sn].add(entry.wanted.sn)
-        self.aircraft: dict[str, dict[str, str]] = {}  # by the gateway's SN: the aircraft it binds, with their models
+        self.aircraft: defaultdict[str, dict[str, str]] = defaultdict(dict)  # by the gateway's SN, with their models
         self.begun: dict[str, int] = {}  # by the gateway's SN: pairings
         self.used: dict[int, BindingCode] = {}
         self.touched: dict[str, Device] = {}
         self.gateways: dict[str, Device] = {}  # those that bound themselves, with an account of their own
         self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
+        self.is_to_write = False
+        self.results = [self._judge(entry) for entry in entries]
 
-    def _read_pairings(self, with_code: Sequence[_Entry]) -> None:
-        """Read the open pairings of aircraft that the requests do not settle alone; at most one query, mostly none."""
-        owners = {entry.verdict.organization_id for entry in with_code}
-        keyless, contested = set(), set()
-        for entry in with_code:
-            device = self.devices.get(entry.wanted.sn)
-            if not entry.is_gateway and not entry.wanted.device_model_key:
-                keyless.add(entry.wanted.sn)
-            if device is None or not device.pk or not device.is_unproven or entry.by_enrolment:
-                continue
-            if owners - {device.organization_id}:
-                contested.add(device.sn)
-        self.paired: set[tuple[str, str]] = set()  # (dock, aircraft)
-        # (dock, aircraft): its telemetry came through this dock, and through no dock of its present owner
-        self.heard: set[tuple[str, str]] = set()
-        if not (doubtful := (keyless | contested) - {""}):
-            return
-        rows = Pairing.objects.filter(until=None, aircraft__sn__in=doubtful).values_list(
-            "dock__sn", "aircraft__sn", "is_heard", "dock__organization", "aircraft__organization"
-        )
-        proven = set()
-        for dock_sn, sn, is_heard, dock_owner, owner in rows:
-            self.paired.add((dock_sn, sn))
-            if is_heard and sn in contested:
-                self.heard.add((dock_sn, sn))
-                proven |= {sn} if dock_owner == owner else set()
-        self.heard = {(dock_sn, sn) for dock_sn, sn in self.heard if sn not in proven}
+    @cached_property
+    def room(self) -> dict[int, int]:
+        """As `pairing.room_in`: only who binds something new must count."""
+        codes = {code.organization_id: code for entry in self.entries if (code := entry.verdict.code)}
+        return pairing.room_in({pk: code.organization.device_limit for pk, code in codes.items()})
 
-    def judge(self, entry: _Entry) -> BindResult:
-        """Decide on one device, and change its row if it may be bound."""
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be written."""
+        return self.is_to_write or not self._is_paired()
+
+    def answer(self, requests: Sequence[Request]) -> list[list[BindResult]]:
+        """The results of each request; the pairings that began stand with the first of its dock."""
+        each = iter(self.results)
+        answers = [[next(each) for _ in request.devices] for request in requests]
+        for request, results in zip(requests, answers, strict=True):
+            if begun := self.begun.pop(request.gateway_sn, 0):
+                results[0] = results[0]._replace(begun=begun)
+        return answers
+
+    def _is_paired(self) -> bool:
+        """Whether each dock has the aircraft that it binds already."""
+        return all(self.devices[sn].gateway_id == dock.pk for dock in self._docks() for sn in self.aircraft[dock.sn])
+
+    def _docks(self) -> list[_Row]:
+        """Those that bind aircraft."""
+        return [dock for sn in self.aircraft if (dock := self.devices.get(sn)) and dock.pk is not None]
+
+    def _judge(self, entry: _Entry) -> BindResult:
+        """Decide on one device, and change its row if it may be bound and is locked."""
         code, device = entry.verdict.code, self.devices.get(entry.wanted.sn)
         reason = self._why_not(entry, device, code) if code else entry.verdict.reason
         if code is None or device is None or reason:
             return BindResult(Code.BIND_FAILED, reason, entry.verdict.organization_id)
         if device.organization_id not in (None, code.organization_id) and not self._yields(entry, device, code):
             return BindResult(Code.BOUND_ELSEWHERE, BOUND_ELSEWHERE, code.organization_id)
-        self._take(entry, device, code)
+        if not entry.is_met(device, code):
+            self.is_to_write = True
+            if isinstance(device, Device):
+                self._take(entry, device, code)
+        if not entry.is_gateway:
+            self.aircraft[entry.gateway_sn][device.sn] = device.model_key
         return BindResult(Code.OK, "", code.organization_id)
 
-    def _why_not(self, entry: _Entry, device: Device | None, code: BindingCode) -> str:
+    def _why_not(self, entry: _Entry, device: _Row | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound already."""
         if not entry.wanted.sn:
             return "serial number missing"
@@ -191,7 +256,7 @@ class _Decision:
             return "device limit of the organization reached"
         return ""
 
-    def _is_aircraft(self, entry: _Entry, device: Device) -> bool:
+    def _is_aircraft(self, entry: _Entry, device: _Row) -> bool:
         """Whether this is an aircraft, by its model in the request and in our row, else by its pairing."""
         if device.bound_itself:
             return False
@@ -199,7 +264,7 @@ class _Decision:
             return all(model_keys.domain(key) == model_keys.AIRCRAFT for key in keys)
         return (entry.gateway_sn, device.sn) in self.paired
 
-    def _yields(self, entry: _Entry, device: Device, code: BindingCode) -> bool:
+    def _yields(self, entry: _Entry, device: _Row, code: BindingCode) -> bool:
         """Whether another owner owns it only because a dock named it, and the contrary is proven.
 
         A device that binds itself is no aircraft. An aircraft that another owner's dock named is with the asking dock
@@ -217,7 +282,7 @@ class _Decision:
 
     def _take(self, entry: _Entry, device: Device, code: BindingCode) -> None:
         """Change the row of a device that may be bound; a new owner costs one use of the code per request."""
-        key = entry.wanted.device_model_key
+        self.touched[device.sn] = device
         is_misnamed = entry.is_gateway and device.is_unproven
         if device.organization_id != code.organization_id:
             if code.pk not in entry.paid:
@@ -228,49 +293,21 @@ class _Decision:
                 self.room[code.organization_id] -= 1
             claim = entry.claim if entry.is_gateway else Claim.NAMED
             self.ownership.give(device, code.organization, claim, "bind", code=code)
-            self.touched[device.sn] = device
             if entry.is_gateway and not entry.by_enrolment:
                 self.gateways[device.sn] = device
         if is_misnamed:  # what binds itself is no aircraft
             self.misnamed.add(device.sn)
             device.claim, device.gateway, device.model_key = entry.claim, None, ""
-            self.touched[device.sn] = device
-        if entry.is_gateway and device.note_code(by_enrolment=entry.by_enrolment, at=self.now):
-            self.touched[device.sn] = device
-        if entry.is_gateway and model_keys.domain(key) == model_keys.AIRCRAFT:
-            key = ""  # no aircraft asks
-        described = (entry.wanted.device_callsign or device.callsign, key or device.model_key)
-        if (device.callsign, device.model_key) != described:
-            device.callsign, device.model_key = described
-            self.touched[device.sn] = device
-        if not entry.is_gateway:
-            self.aircraft.setdefault(entry.gateway_sn, {})[device.sn] = device.model_key
-
-    def pair(self) -> None:
-        """Update the pairings from the requests and the new owners, unless nothing of it is new."""
-        # Another transaction may make the same device at this moment: this one fails then and is repeated.
-        bulk.assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
-        gateways = [device for sn in self.aircraft if (device := self.devices.get(sn)) and device.pk is not None]
-        is_known = all(
-            self.devices[sn].gateway_id == gateway.pk for gateway in gateways for sn in self.aircraft[gateway.sn]
-        )
-        if is_known and not self.ownership.given and not self.misnamed:
-            return
-        self.pairings.load()
-        self.pairings.end_all(self.misnamed, Pairing.Witness.BIND)
-        for gateway in gateways:
-            bound = self.aircraft[gateway.sn]
-            refused = self.named[gateway.sn] - bound.keys()
-            before = self.pairings.begun
-            self.pairings.apply(
-                Testimony(gateway.sn, Pairing.Witness.BIND, self.now, bound, linked=True, refused=refused)
-            )
-            self.begun[gateway.sn] = self.pairings.begun - before
-        self.pairings.settle()
+        if entry.is_gateway:
+            device.note_code(by_enrolment=entry.by_enrolment, at=self.now)
+        device.callsign = entry.wanted.device_callsign or device.callsign
+        device.model_key = entry.model_key or device.model_key
 
     def write(self) -> None:
         """Save what changed, and tell browsers; a constant number of statements, none where nothing changed."""
-        changed = self.pairings.write(self.touched)
+        # Another transaction may make the same device at this moment: this one fails then and is repeated.
+        bulk.assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
+        changed = self._pair().write(self.touched)
         BindingCode.objects.write_fields(self.used.values(), ["uses"])
         # What has just bound itself is online.
         if self.gateways:
@@ -279,6 +316,49 @@ class _Decision:
                 connections.note(gateway, online=True)
             connections.write()
         broadcast.tell_device(changed.values())
+
+    def _pair(self) -> Pairings:
+        """The pairings that follow from the requests and the new owners, unless nothing of it is new."""
+        locked = {sn: device for sn, device in self.devices.items() if isinstance(device, Device)}
+        if self._is_paired() and not self.ownership.given and not self.misnamed:
+            return Pairings(locked, self.ownership)
+        pairings = Pairings(locked, self.ownership, room=self.room)
+        pairings.load()
+        pairings.end_all(self.misnamed, Pairing.Witness.BIND)
+        named: defaultdict[str, set[str]] = defaultdict(set)  # by the gateway's SN: all that its requests name
+        for entry in self.entries:
+            named[entry.gateway_sn].add(entry.wanted.sn)
+        for dock in self._docks():
+            bound, before = self.aircraft[dock.sn], pairings.begun
+            refused = named[dock.sn] - bound.keys()
+            pairings.apply(Testimony(dock.sn, Pairing.Witness.BIND, self.now, bound, linked=True, refused=refused))
+            self.begun[dock.sn] = pairings.begun - before
+        pairings.settle()
+        return pairings
+
+
+def _read_pairings(
+    entries: Iterable[_Entry], devices: Mapping[str, _Row]
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """The open pairings, as (dock, aircraft), of aircraft that the requests do not settle alone; mostly no query.
+
+    The second are those that prove something: the aircraft's telemetry came through this dock, and through no dock of
+    its present owner.
+    """
+    keyless: set[str] = set()
+    owners: defaultdict[str, set[int | None]] = defaultdict(set)  # the present one, and those that would be
+    for entry in entries:
+        sn, device = entry.wanted.sn, devices.get(entry.wanted.sn)
+        if not entry.is_gateway and not entry.wanted.device_model_key:
+            keyless.add(sn)
+        if device is not None and device.pk and device.is_unproven and not entry.by_enrolment:
+            owners[sn] |= {device.organization_id, entry.verdict.organization_id}
+    contested = {sn for sn, of_one in owners.items() if len(of_one - {None}) > 1}
+    doubtful = (keyless | contested) - {""}
+    rows = pairing.open_of(doubtful) if doubtful else []
+    proven = {row.sn for row in rows if row.is_heard and row.dock_owner == row.owner}
+    heard = {(row.dock_sn, row.sn) for row in rows if row.is_heard and row.sn in contested - proven}
+    return {(row.dock_sn, row.sn) for row in rows}, heard
 
 
 # --- release -----------------------------------------------------------------------------------

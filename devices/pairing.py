@@ -67,6 +67,31 @@ _PAIRINGS = Prepared(
 )
 
 
+class OpenPairing(NamedTuple):
+    """That an aircraft belongs to a dock, and whose they are."""
+
+    dock_sn: str
+    sn: str
+    is_heard: bool
+    dock_owner: int | None
+    owner: int | None
+
+
+_OPEN = Prepared(
+    OpenPairing,
+    lambda: (
+        Pairing.objects.filter(AnyOf("aircraft__sn", "sns"), until=None)
+        .order_by()
+        .values_list("dock__sn", "aircraft__sn", "is_heard", "dock__organization", "aircraft__organization")
+    ),
+)
+
+
+def open_of(sns: Collection[str]) -> list[OpenPairing]:
+    """The open pairings of these aircraft; nothing is locked."""
+    return _OPEN(sns=sns)
+
+
 def lock(gateways: Collection[str], named: Iterable[str]) -> dict[str, Device]:
     """Lock the devices that `Pairings` needs: gateways, what they have, and what is named; all by SN."""
     return {device.sn: device for device in _CONCERNED(gateways=gateways, sns={*gateways, *named})}
@@ -287,11 +312,26 @@ class Pairings:
         return {row.dock.sn: row.dock for row in rows} | changed
 
 
+class _Owned(NamedTuple):
+    organization_id: int
+    devices: int
+
+
+_OWNED = Prepared(
+    _Owned,
+    lambda: (
+        Device.objects.filter(AnyOf("organization", "keys"))
+        .order_by()
+        .values_list("organization")
+        .annotate(Count("pk"))
+    ),
+)
+
+
 def room_in(limits: Mapping[int, int | None]) -> dict[int, int]:
     """How many more devices each of these organizations (by primary key) may have; without a limit: left out."""
     limited = {pk: limit for pk, limit in limits.items() if limit is not None}
     if not limited:
         return {}
-    counts = Device.objects.filter(organization__in=limited).order_by().values_list("organization")
-    owned = dict(counts.annotate(Count("pk")))
+    owned = dict(_OWNED(keys=limited))
     return {pk: limit - owned.get(pk, 0) for pk, limit in limited.items()}

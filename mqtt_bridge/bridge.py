@@ -260,11 +260,12 @@ class Bridge:
 def _time_answers(results: Iterable[Result]) -> None:
     """Note how long those took that were answered just now."""
     now = timezone.now()
-    for result in results:
-        if result.reply:
-            item = result.decoded
-            seconds = (now - item.delivery.received_at).total_seconds()
-            metrics.answer_seconds.labels(label(item.channel, item.envelope.method)).observe(seconds)
+    answered = [result.decoded for result in results if result.reply]
+    kinds = {(item.channel, item.envelope.method) for item in answered}
+    timers = {kind: metrics.answer_seconds.labels(label(*kind)) for kind in kinds}
+    for item in answered:
+        seconds = (now - item.delivery.received_at).total_seconds()
+        timers[item.channel, item.envelope.method].observe(seconds)
 
 
 def _count_outcomes(results: Iterable[Result]) -> None:

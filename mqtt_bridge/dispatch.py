@@ -266,9 +266,10 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
 
 
 def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool = True) -> Sequence[Reply | None]:
-    """Call the handler, in a transaction if it writes; once more if that may help. `lock_wait` is in milliseconds.
+    """Call the handler, in a transaction if its route says so; once more if that may help.
 
     One transaction per group: a handler locks rows in the order of their keys, and two of them in one would not.
+    `lock_wait` is in milliseconds, and in force only within one.
     """
     route, channel = group[0].route, group[0].channel
     messages = [
@@ -288,9 +289,9 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
         with (
             _about(group),
             metrics.handler_seconds.labels(channel, label(channel, group[0].envelope.method)).time(),
-            transaction.atomic() if route.writes else nullcontext(),
+            transaction.atomic() if route.writes or lock_wait is not None else nullcontext(),
         ):
-            if route.writes and lock_wait is not None:
+            if lock_wait is not None:
                 wait_for_locks(connection, lock_wait)
             replies = route.handler(messages)
             if len(replies) != len(messages):

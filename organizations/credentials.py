@@ -1,7 +1,7 @@
 """Checking what a technician typed: organization id and binding code, with the lock-out of guessers."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -60,13 +60,19 @@ class _Failure(NamedTuple):
     pair_digest: str
 
 
-def _failures() -> BindingFailureQuerySet:
-    """As `recent` has them."""
-    after, until = Parameter("after", DateTimeField()), Parameter("until", DateTimeField())
-    return BindingFailure.objects.filter(AnyOf("gateway_sn", "sns"), last_at__gt=after, last_at__lte=until).order_by()
-
-
-_FAILURES = Prepared(_Failure, lambda: _failures().values_list("gateway_sn", "by_enrolment", "pair_digest"))
+_FAILURES = Prepared(
+    _Failure,
+    lambda: (
+        BindingFailure.objects.filter(
+            AnyOf("gateway_sn", "sns"),
+            # as `recent` has it
+            last_at__gt=Parameter("after", DateTimeField()),
+            last_at__lte=Parameter("until", DateTimeField()),
+        )
+        .order_by()
+        .values_list("gateway_sn", "by_enrolment", "pair_digest")
+    ),
+)
 
 
 def _codes() -> BindingCodeQuerySet:
@@ -80,7 +86,26 @@ _CODES = Prepared(BindingCode, _codes)
 _LOCKED_CODES = Prepared(BindingCode, lambda: _codes().select_for_update(no_key=True, of=("self", "organization")))
 
 
-def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False) -> list[Verdict]:
+class Judgement(NamedTuple):
+    """What becomes of some attempts, and the wrong pairs among them, which are to be recorded."""
+
+    verdicts: list[Verdict]
+    failures: list[dict[str, object]]
+
+
+def check(attempts: Sequence[Credentials], *, now: datetime) -> list[Verdict]:
+    """Judge each pair, and record the wrong ones."""
+    verdicts, failures = judge(attempts, now=now)
+    record(failures)
+    return verdicts
+
+
+def record(failures: Sequence[Mapping[str, object]]) -> None:
+    """Keep wrong pairs; of one that is there already only the time changes."""
+    bulk.upsert(BindingFailure, failures, unique=["gateway_sn", "pair_digest"], changes=["last_at"])
+
+
+def judge(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False) -> Judgement:
     """Judge each pair in the order of arrival; a constant number of queries.
 
     A verdict says only that id and code belong together: whether the code still binds a new device is
@@ -135,8 +160,7 @@ def check(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
                     "first_at": now,
                     "last_at": now,
                 }
-    bulk.upsert(BindingFailure, list(failures.values()), unique=["gateway_sn", "pair_digest"], changes=["last_at"])
-    return verdicts
+    return Judgement(verdicts, list(failures.values()))
 
 
 def _digest_of_pair(key: tuple[str, str], *, by_enrolment: bool) -> str:

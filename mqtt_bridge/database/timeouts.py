@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable
+from psycopg.errors import FeatureNotSupported, IdleInTransactionSessionTimeout, LockNotAvailable
 
 
 class DatabaseUnavailableError(Exception):
@@ -56,7 +56,11 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether the database, or our connection to it, is out of order at the moment: not our own fault."""
+    """Whether the database, or our connection to it, is out of order at the moment: not our own fault.
+
+    The connection's prepared statements are after a migration that changed the type of a column, which PostgreSQL calls
+    a feature that it does not support.
+    """
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return error is not None and isinstance(error.__cause__, IdleInTransactionSessionTimeout)
+    return error is not None and isinstance(error.__cause__, IdleInTransactionSessionTimeout | FeatureNotSupported)
