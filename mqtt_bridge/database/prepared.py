@@ -18,10 +18,11 @@ Rows that are to be locked and changed may be instances of a model instead: `Pre
 `select_related` and `only` as ever.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
+from uuid import UUID
 
-import msgspec
 import psycopg
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -55,11 +56,13 @@ class Values(NamedTuple):
 
     def for_database(self, values: Collection[Any]) -> Any:
         """As PostgreSQL's array, or for SQLite as a JSON text."""
-        return list(values) if connection.vendor == "postgresql" else msgspec.json.encode(list(values)).decode()
+        if connection.vendor == "postgresql":
+            return list(values)
+        return json.dumps([value.hex if isinstance(value, UUID) else value for value in values])
 
 
 class AnyOf(Lookup):
-    """That a field has one of the values given by this name; of a number or a text. None of any if there are none."""
+    """That a field has one of the values given by this name: numbers, texts or UUIDs. None of any if there are none."""
 
     prepare_rhs = False
 
@@ -80,7 +83,7 @@ class _Statement(NamedTuple):
     """A queryset as this kind of database takes it."""
 
     sql: str
-    params: Sequence[Any]  # a `Parameter` or `Values`, or a value that stands in the queryset itself
+    params: Sequence[Any]  # a `Parameter` or `Values`; for SQLite also a value that stands in the queryset itself
     compiler: SQLCompiler
     converters: dict[int, Any]  # Django's, by column
     make: Callable[[Any], Any]  # of what the database returns for a row
@@ -110,11 +113,21 @@ class Prepared(Generic[Row]):
     def _compile(self) -> _Statement:
         compiler: Any = self._queryset().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
+        if connection.vendor == "postgresql":
+            # A plan for any parameters may use a partial index only if its condition stands in the text.
+            sql = sql.replace("%%", "%%%%") % tuple(map(_in_text, params))
+            params = [param for param in params if isinstance(param, Parameter | Values)]
         columns = [column for column, _, _ in compiler.select]
         make = _instance_maker(compiler) if issubclass(self._row, Model) else cast("Any", self._row)._make
         statement = _Statement(sql, params, compiler, compiler.get_converters(columns), make)
         self._statements[connection.vendor] = statement
         return statement
+
+
+def _in_text(param: Any) -> str:
+    if isinstance(param, Parameter | Values):
+        return "%s"
+    return psycopg.sql.Literal(param).as_string(connection.connection).replace("%", "%%")
 
 
 def _instance_maker(compiler: Any) -> Callable[[Sequence[Any]], Model]:

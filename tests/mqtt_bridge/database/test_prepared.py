@@ -9,7 +9,7 @@ from django.db.models import DateTimeField
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from organizations.models import Organization
 
@@ -72,6 +72,32 @@ def test_keys_of_numbers_and_single_values_are_parameters_too():
     keys = [dock.pk for dock in docks[1:]]
     assert seen(keys=keys, since=now - timedelta(seconds=90)) == [tuple_of_sn("DOCK1")]
     assert seen(keys=keys, since=now) == []
+
+
+def test_uuids_are_parameters_too():
+    batches = [ServiceCallBatch.objects.create(method=f"100 % {number}") for number in range(2)]
+    prepared = Prepared(
+        ServiceCallBatch,
+        lambda: ServiceCallBatch.objects.filter(AnyOf("pk", "keys"), method__contains="% 1", stopped=None),
+    )
+    assert prepared(keys=[batch.pk for batch in batches]) == [batches[1]]
+
+
+def test_a_partial_index_serves_parameters_of_any_kind():
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite plans anew each time")
+    prepared = Prepared(ServiceCall, lambda: ServiceCall.objects.open().filter(AnyOf("device_id", "devices")))
+    prepared(devices=[])
+    text = prepared._statements["postgresql"].sql.replace("%s", "$1")
+    with connection.cursor() as cursor:
+        for statement in (
+            "SET LOCAL plan_cache_mode = force_generic_plan",
+            "SET LOCAL enable_seqscan = off",
+            f"PREPARE calls AS {text}",
+            "EXPLAIN EXECUTE calls('{}')",
+        ):
+            cursor.execute(statement)
+        assert "one_open_call_per_device_and_subject" in str(cursor.fetchall())
 
 
 def test_one_query_that_counts_and_is_not_compiled_again(monkeypatch):
