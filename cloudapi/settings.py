@@ -311,7 +311,7 @@ CELERY_TIMEZONE = TIME_ZONE
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "devices.live.redis_layer.RedisLayer",
         "CONFIG": {
             # Groups are named after primary keys, and Redis publishes a message in all its databases: two servers on
             # one Redis would show each other's frames.

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 Message = dict[str, object]
@@ -85,6 +85,11 @@ class MemoryChannelLayer:
         with self._lock:
             channels = list(self._groups.get(group, ()))
         self._deliver(channels, message)
+
+    async def groups_send(self, messages: Mapping[str, Message]) -> None:
+        """Put a message into each channel of each group."""
+        for group, message in messages.items():
+            await self.group_send(group, message)
 
     async def flush(self) -> None:
         """Forget everything."""

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 10_000  # frames kept while the layer does not answer; of more the oldest are dropped
 BATCH = 200  # frames taken at once
-SEND_TIMEOUT = 5.0  # seconds for one message to the layer
+SEND_TIMEOUT = 5.0  # seconds for one batch to the layer
 PAUSE = 0.5  # seconds between two attempts
 CLOSE_TIMEOUT = 1.0  # seconds that the end of the process waits
 
@@ -35,9 +35,9 @@ class Frame(NamedTuple):
 
 
 class ChannelLayer(Protocol):
-    """What we use of a channel layer of Channels, which has no types."""
+    """What we use of a channel layer of Channels, which has no types, and of `devices/live/redis_layer.py`."""
 
-    async def group_send(self, group: str, message: Mapping[str, object]) -> None: ...
+    async def groups_send(self, messages: Mapping[str, object]) -> None: ...
     async def group_add(self, group: str, channel: str) -> None: ...
     async def group_discard(self, group: str, channel: str) -> None: ...
 
@@ -90,22 +90,21 @@ class FrameSender:
             loop.close()  # and with it the connection of the layer
 
     def _deliver(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Frame]) -> None:
-        """Send these frames, one message for each group; try again until the layer takes it."""
+        """Send these frames, one message for each group; try again until the layer takes them."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for frame in batch:
             groups.setdefault(frame.group, []).append((frame.about, frame.text))
+        messages = {group: {"type": "frames", "frames": frames} for group, frames in groups.items()}
         failing_since: float | None = None
-        for group, frames in groups.items():
-            message = {"type": "frames", "frames": frames}
-            while True:
-                try:
-                    loop.run_until_complete(asyncio.wait_for(self._layer.group_send(group, message), SEND_TIMEOUT))
-                    break
-                except UNREACHABLE as error:
-                    if failing_since is None:
-                        failing_since = time.monotonic()
-                        logger.warning("Browsers are not told, the channel layer fails: %r", error)
-                    time.sleep(PAUSE)
+        while True:
+            try:
+                loop.run_until_complete(asyncio.wait_for(self._layer.groups_send(messages), SEND_TIMEOUT))
+                break
+            except UNREACHABLE as error:
+                if failing_since is None:
+                    failing_since = time.monotonic()
+                    logger.warning("Browsers are not told, the channel layer fails: %r", error)
+                time.sleep(PAUSE)
         if failing_since is not None:
             logger.warning(
                 "The channel layer works again after %.0f s; %d frames were dropped so far",

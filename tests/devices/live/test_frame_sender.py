@@ -4,12 +4,12 @@ import os
 import time
 
 import pytest
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 
 from cloudapi.embedded.servers import Redis
 from devices.live import frame_sender
 from devices.live.frame_sender import Frame, FrameSender
+from devices.live.redis_layer import RedisLayer
 from tests import fork_server
 from tests.devices.live.listener import Listener
 from tests.stack import wait_for
@@ -26,7 +26,7 @@ def redis():
 @pytest.fixture
 def layer(redis):
     hosts = [{"address": redis.url, "socket_connect_timeout": 1, "socket_timeout": 1}]
-    return RedisPubSubChannelLayer(hosts=hosts, prefix=settings.PUBLIC_URL)
+    return RedisLayer(hosts=hosts, prefix=settings.PUBLIC_URL)
 
 
 @pytest.fixture
