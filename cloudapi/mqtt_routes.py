@@ -10,14 +10,14 @@ Below it, for service calls: what their end means beyond themselves, and what bu
 `devices/calls/methods.py` name them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
 from devices import mqtt as devices
 from devices.calls.methods import METHODS
-from devices.calls.transition import FollowUp
+from devices.calls.transition import End, FollowUp
 from devices.models import ServiceCall
 from mqtt_bridge.protocol.messages import (
     BindRequest,
@@ -82,9 +82,8 @@ ROUTES: Routes = {
     },
 }
 
-# (call, data of the dock's last answer or None) in the transaction that closes a call, or corrects it later;
-# returns what to ask the dock next, if anything
-OUTCOMES: dict[str, Callable[[ServiceCall, Struct | None], list[FollowUp] | None]] = {
+# ends of calls -> what to ask the docks next, if anything; in the transaction that closes the calls, or corrects them
+OUTCOMES: dict[str, Callable[[Sequence[End]], Iterable[FollowUp] | None]] = {
     method.name: import_string(method.outcome) for method in METHODS.values() if method.outcome
 }
 

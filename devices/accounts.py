@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from django.db.models import Q
 
 from devices.calls import methods
+from devices.calls.transition import End
 from devices.live import broadcast
 from devices.models import Device, DeviceAccount, ServiceCall
 
@@ -47,8 +48,13 @@ def unverified_attempt(device: Device) -> ServiceCall | None:
     return attempts.order_by("-created").first()
 
 
-def login_ended(call: ServiceCall, data: object) -> None:
-    """Update the dock's account after a login; `data` are the dock's, None if the dock did not end it."""
+def login_ended(ends: Iterable[End]) -> None:
+    """Update the accounts of docks after logins."""
+    for call, data in ends:
+        _login_ended(call, data)
+
+
+def _login_ended(call: ServiceCall, data: object) -> None:
     account = _concerned(call)
     if account is None:
         return
@@ -67,12 +73,13 @@ def login_ended(call: ServiceCall, data: object) -> None:
     _save(account, call)
 
 
-def logout_ended(call: ServiceCall, _data: object) -> None:
-    """Update the dock's account after a logout; one that failed changes nothing."""
-    account = _concerned(call)
-    if account is not None and call.status == ServiceCall.Status.SUCCEEDED:
-        account.username, account.status, account.verification_code_url = "", Account.LOGGED_OUT, ""
-        _save(account, call)
+def logout_ended(ends: Iterable[End]) -> None:
+    """Update the accounts of docks after logouts; one that failed changes nothing."""
+    for call, _ in ends:
+        account = _concerned(call)
+        if account is not None and call.status == ServiceCall.Status.SUCCEEDED:
+            account.username, account.status, account.verification_code_url = "", Account.LOGGED_OUT, ""
+            _save(account, call)
 
 
 def _concerned(call: ServiceCall) -> DeviceAccount | None:

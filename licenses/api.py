@@ -119,7 +119,7 @@ class UnlockLicenseViewSet(RetrieveMixin, PatchMixin, LicenseViewSet):
     roles: ClassVar = {"partial_update": Role.OPERATOR}
 
     def changed(self, row: UnlockLicense) -> None:
-        broadcast.tell_licenses(row.device)
+        broadcast.tell_licenses([row.device])
 
 
 class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc,name-defined]

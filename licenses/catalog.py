@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from django.db.models import BigIntegerField, DateTimeField, PositiveSmallIntegerField
 from django.utils import timezone
 
 from devices.calls import methods
-from devices.calls.transition import FollowUp
+from devices.calls.transition import End, FollowUp
 from devices.live import broadcast
 from devices.models import Device, ServiceCall
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from licenses.validity import is_stale
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
 Kind = LicenseEvent.Kind
@@ -29,81 +31,151 @@ REPORTED = (
 # --- what the end of a call means ------------------------------------------------------------------
 
 
-def listed(call: ServiceCall, data: LicenseListReply | None) -> None:
+class Applied(NamedTuple):
+    """A list that counted: of which inventory, and when it was asked for."""
+
+    device_id: int
+    domain: int
+    asked_at: datetime
+
+
+# One asked in the future was asked before the server's clock was set back.
+APPLIED = Prepared(
+    Applied,
+    lambda: (
+        LicenseList.objects.filter(
+            AnyOf("device_id", "devices"),
+            asked_at__gt=Parameter("since", DateTimeField()),
+            asked_at__lte=Parameter("now", DateTimeField()),
+            applied=True,
+        )
+        .order_by()
+        .values_list("device_id", "device_model_domain", "asked_at")
+    ),
+)
+# In the aircraft: of any of these licenses in any of these docks.
+SWITCHED = Prepared(
+    UnlockLicense,
+    lambda: (
+        UnlockLicense.objects.filter(
+            AnyOf("device_id", "devices"), AnyOf("license_id", "licenses"), device_model_domain=Inventory.AIRCRAFT
+        )
+        .only("device_id", "device_model_domain", "license_id", "name", "enabled")
+        .select_for_update(no_key=True)
+        .order_by("pk")
+    ),
+)
+
+
+def listed(ends: Iterable[End]) -> None:
     """An answered list replaces its inventory; one without a list, or overtaken by a later one, changes nothing.
 
-    An incomplete list brings licenses and takes none away. Must run in a transaction; a constant number of statements.
+    An incomplete list brings licenses and takes none away. Must run in a transaction; two statements, and for each list
+    one that reads its inventory, since that may be long, and at most one for each kind of change.
     """
-    if not _counts(call) or data is None:
+    answered = [(call, data) for call, data in _confirmed(ends) if isinstance(data, LicenseListReply)]
+    if not answered:
         return
-    answered = data.device_model_domain
-    domain = Inventory(answered if answered in Inventory.values else call.data["device_model_domain"])
-    lists = LicenseList.objects.filter(device=call.device, device_model_domain=domain, applied=True)
-    # One asked in the future was asked before the server's clock was set back.
-    overtaken = lists.filter(asked_at__gt=call.created, asked_at__lte=timezone.now()).exists()
-    answer = LicenseList.objects.create(
-        device=call.device,
-        device_model_domain=domain,
-        consistence=data.consistence,
-        complete=data.licenses is not None and not data.dropped,
-        applied=data.licenses is not None and not overtaken,
-        count=None if data.licenses is None else len(data.licenses),
-        asked_at=call.created,
-        fetched_at=timezone.now(),
-        call=call,
-    )
-    if answer.applied:
-        _apply(call, answer, data.licenses or [])
-    broadcast.tell_licenses(call.device)
+    now = timezone.now()
+    devices, since = {call.device_id for call, _ in answered}, min(call.created for call, _ in answered)
+    known = APPLIED(devices=devices, since=since, now=now)
+    answers = []
+    for call, data in answered:
+        domain = data.device_model_domain
+        domain = Inventory(domain if domain in Inventory.values else call.data["device_model_domain"])
+        overtaken = any(one[:2] == (call.device_id, domain) and one.asked_at > call.created for one in known)
+        answer = LicenseList(
+            device=call.device,
+            device_model_domain=domain,
+            consistence=data.consistence,
+            complete=data.licenses is not None and not data.dropped,
+            applied=data.licenses is not None and not overtaken,
+            count=None if data.licenses is None else len(data.licenses),
+            asked_at=call.created,
+            fetched_at=now,
+            call=call,
+        )
+        answers.append(answer)
+        if answer.applied:
+            _apply(call, answer, data.licenses or [])
+    bulk.insert(LicenseList, bulk.values_of(answers))
+    broadcast.tell_licenses(call.device for call, _ in answered)
 
 
-def switched(call: ServiceCall, _data: object) -> list[FollowUp]:
-    """Note a switch that the dock confirmed, and read the list that proves it."""
-    if not _counts(call):
-        return []
-    enable = call.data["enable"]
-    rows = UnlockLicense.objects.filter(
-        device=call.device, device_model_domain=Inventory.AIRCRAFT, license_id=call.data["license_id"]
-    )
-    for row in rows.select_for_update().exclude(enabled=enable):
-        before, row.enabled = row.enabled, enable
-        row.save(update_fields=["enabled"])
-        kind = Kind.ENABLED if enable else Kind.DISABLED
-        _event(call, row, kind, timezone.now(), {"enabled": before}, {"enabled": enable}).save()
-    broadcast.tell_licenses(call.device)
-    return _lists(Inventory.AIRCRAFT)
+def switched(ends: Iterable[End]) -> list[FollowUp]:
+    """Note switches that the docks confirmed, and read the lists that prove them; four statements."""
+    calls = {(call.device_id, call.data["license_id"]): call for call, _ in _confirmed(ends)}
+    rows = SWITCHED(devices={device for device, _ in calls}, licenses={license_id for _, license_id in calls})
+    now, changed, events = timezone.now(), [], []
+    for row in rows:
+        call = calls.get((row.device_id, row.license_id))
+        if call is None or row.enabled is call.data["enable"]:
+            continue
+        before, row.enabled = row.enabled, call.data["enable"]
+        kind = Kind.ENABLED if row.enabled else Kind.DISABLED
+        changed.append(row)
+        events.append(_event(call, row, kind, now, {"enabled": before}, {"enabled": row.enabled}))
+    UnlockLicense.objects.write_fields(changed, ["enabled"])
+    bulk.insert(LicenseEvent, bulk.values_of(events))
+    broadcast.tell_licenses(call.device for call in calls.values())
+    return _lists(calls.values(), Inventory.AIRCRAFT)
 
 
-def updated(call: ServiceCall, _data: object) -> list[FollowUp]:
-    """Read both lists after an update that the dock confirmed, which proves no import."""
-    return _lists(Inventory.AIRCRAFT, Inventory.DOCK) if _counts(call) else []
+def updated(ends: Iterable[End]) -> list[FollowUp]:
+    """Read both lists after updates that the docks confirmed, which proves no import."""
+    return _lists([call for call, _ in _confirmed(ends)], Inventory.AIRCRAFT, Inventory.DOCK)
 
 
-def _counts(call: ServiceCall) -> bool:
-    """Whether the dock did it, for the organization that still owns it."""
-    return call.status == ServiceCall.Status.SUCCEEDED and call.device.organization_id == call.organization_id
+def _confirmed(ends: Iterable[End]) -> list[End]:
+    """What docks did, for the organizations that still own them."""
+    done = [end for end in ends if end.call.status == ServiceCall.Status.SUCCEEDED]
+    return [end for end in done if end.call.device.organization_id == end.call.organization_id]
 
 
-def _lists(*inventories: Inventory) -> list[FollowUp]:
-    return [FollowUp(methods.LIST, {"device_model_domain": int(domain)}) for domain in inventories]
+def _lists(calls: Iterable[ServiceCall], *inventories: Inventory) -> list[FollowUp]:
+    return [
+        FollowUp(call, methods.LIST, {"device_model_domain": int(domain)}) for call in calls for domain in inventories
+    ]
 
 
 # --- apply a list ----------------------------------------------------------------------------------
 
 
+class Stored(NamedTuple):
+    """A license as it was last reported."""
+
+    license_id: int
+    raw: dict[str, object]
+    enabled: bool | None
+
+
+STORED = Prepared(
+    Stored,
+    lambda: (
+        UnlockLicense.objects.filter(
+            device=Parameter("device", BigIntegerField()),
+            device_model_domain=Parameter("domain", PositiveSmallIntegerField()),
+        )
+        .order_by()
+        .values_list("license_id", "raw", "enabled")
+    ),
+)
+
+
 def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) -> None:
     """Make the rows of the inventory what the list says; at most one statement for each kind of change."""
-    inventory = UnlockLicense.objects.filter(device=answer.device, device_model_domain=answer.device_model_domain)
-    stored = {key: (raw, enabled) for key, raw, enabled in inventory.values_list("license_id", "raw", "enabled")}
+    domain = int(answer.device_model_domain)
+    stored = {key: shown for key, *shown in STORED(device=answer.device_id, domain=domain)}
     by_id = {license_.common_fields.license_id: license_ for license_ in licenses}
     news = [
         license_
         for key, license_ in by_id.items()
-        if stored.get(key or 0) != (license_.raw, license_.common_fields.enabled)
+        if stored.get(key or 0) != [license_.raw, license_.common_fields.enabled]
     ]
     gone = stored.keys() - by_id.keys() if answer.complete else set()
     if not news and not gone:
         return  # as nearly always
+    inventory = UnlockLicense.objects.filter(device=answer.device_id, device_model_domain=domain)
     known = {row.license_id: row for row in inventory}
     at = answer.fetched_at
     new, changed, events = [], [], []

@@ -138,9 +138,9 @@ def label(channel: Channel, method: str) -> str:
     return method if is_known and method else "other"
 
 
-def outcome(method: str) -> Callable[[Any, Any], Any] | None:
-    """What the end of a service call means beyond itself, by the table OUTCOMES; None if nothing."""
-    outcomes: Mapping[str, Callable[[Any, Any], Any]] = tables(settings.MQTT_ROUTES).OUTCOMES
+def outcome(method: str) -> Callable[[Any], Any] | None:
+    """What the ends of service calls mean beyond themselves, by the table OUTCOMES; None if nothing."""
+    outcomes: Mapping[str, Callable[[Any], Any]] = tables(settings.MQTT_ROUTES).OUTCOMES
     return outcomes.get(method)
 
 

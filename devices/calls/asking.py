@@ -28,6 +28,7 @@ from devices.calls.transition import SECRET_LIFE, event_of
 from devices.live import broadcast
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import router
+from mqtt_bridge.database import bulk
 from organizations import audit
 from organizations.audit import Actor
 
@@ -190,7 +191,7 @@ def read(service: Method, data: object) -> dict[str, object]:
 def _insert(service: Method, made: Sequence[tuple[ServiceCall, Data]], *, actor: Actor, now: datetime) -> None:
     """Write the calls, their secrets, their history and the audit trail; show them to browsers after the commit."""
     calls = [call for call, _ in made]
-    ServiceCall.objects.bulk_create(calls)
+    bulk.insert(ServiceCall, bulk.values_of(calls))
     if service.secrets:
         ServiceCallSecret.objects.bulk_create(
             ServiceCallSecret(
@@ -201,7 +202,7 @@ def _insert(service: Method, made: Sequence[tuple[ServiceCall, Data]], *, actor:
             for call, data in made
         )
     accounts.begin(calls)
-    ServiceCallEvent.objects.bulk_create([event_of(call, Source.ISSUED, now) for call in calls])
+    bulk.insert(ServiceCallEvent, bulk.values_of(event_of(call, Source.ISSUED, now) for call in calls))
     audit.record(
         audit.event(
             actor,

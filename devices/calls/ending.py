@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
 from devices.calls.method import Method
@@ -13,7 +13,7 @@ from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
 from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, SECRET_LIFE, apply
-from devices.models import ServiceCall, ServiceCallSecret
+from devices.models import ServiceCall, ServiceCallQuerySet, ServiceCallSecret
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import CLOCK_TOLERANCE
@@ -30,9 +30,9 @@ def cancel(call: ServiceCall, *, actor: Actor) -> None:
 
 
 @transaction.atomic
-def cancel_many(calls: QuerySet[ServiceCall], *, actor: Actor) -> int:
+def cancel_many(calls: ServiceCallQuerySet, *, actor: Actor) -> int:
     """Call off those that are not sent; returns how many."""
-    queued = calls.filter(status=Status.QUEUED)
+    queued = calls.filter(status=Status.QUEUED).lock_in_order()
     canceled = apply(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
     _audit_canceled(canceled, actor=actor)
     return len(canceled)
@@ -57,12 +57,13 @@ def supersede(method: Method, calls: Sequence[ServiceCall], *, actor: Actor, now
     rows = ServiceCall.objects.open().filter(
         device__in=docks, subject__in=set(docks.values()), method__in=method.supersedes
     )
-    _audit_canceled(apply(rows, _interrupted("superseded by a logout."), now=now), actor=actor)
+    _audit_canceled(apply(rows.lock_in_order(), _interrupted("superseded by a logout."), now=now), actor=actor)
 
 
 def abandon(device_ids: Iterable[int]) -> None:
     """Close what is open for devices that leave their organization; must run in a transaction."""
-    apply(ServiceCall.objects.open().filter(device__in=list(device_ids)), _interrupted("the dock was released."))
+    calls = ServiceCall.objects.open().filter(device__in=list(device_ids))
+    apply(calls.lock_in_order(), _interrupted("the dock was released."))
 
 
 def _interrupted(why: str) -> Callable[[ServiceCall], Word]:
@@ -94,4 +95,4 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
         return Word(Source.CLOCK, Status.EXPIRED, text=why)
 
     overdue = ServiceCall.objects.overdue(now, longest=max(silence(method) for method in METHODS))
-    return len(apply(overdue, word, limit=CLOSE_LIMIT, skip_locked=True))
+    return len(apply(overdue.lock_in_order(skip_locked=True)[:CLOSE_LIMIT], word))

@@ -11,11 +11,20 @@ from msgspec import Struct
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.calls.states import Heard, Source, Word, answer, hear, unreadable
-from devices.calls.transition import conclude, event_of, save
+from devices.calls.transition import End, conclude, event_of, save
 from devices.live import broadcast
+from devices.live.frame_sender import Frame
 from devices.models import ServiceCall, ServiceCallEvent
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
+
+REPORTED = Prepared(
+    ServiceCall,
+    lambda: ServiceCall.objects.filter(
+        Q(AnyOf("tid", "tids")) | Q(AnyOf("bid", "bids")), AnyOf("device__sn", "sns")
+    ).lock_in_order(),
+)
 
 
 class Report(NamedTuple):
@@ -38,7 +47,8 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     found = _find(reports)
     heard: dict[uuid.UUID, ServiceCall] = {}
     events: list[ServiceCallEvent] = []
-    closed: list[tuple[ServiceCall, Struct | None]] = []
+    frames: list[Frame] = []
+    ends: list[End] = []
     reasons = []
     for report in reports:
         call = found.get((report.sn, report.source, report.tid, report.bid))
@@ -57,25 +67,22 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
         heard[call.pk] = call
         if change is Heard.CHANGE:
             events.append(event_of(call, word.source, now))
-            broadcast.tell_calls([call])
+            frames += broadcast.call_frames(call)
             if not call.is_open:
-                closed.append((call, data))
+                ends.append(End(call, data))
     save(heard.values(), events)
-    conclude(closed)
+    broadcast.tell(frames)
+    conclude(ends)
     return reasons
 
 
 def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:
     """The call that each report is about, locked in the order of their keys."""
-    tids = {report.tid for report in reports if report.tid}
-    bids = {report.bid for report in reports if report.bid and report.source == Source.EVENT}
-    rows = (
-        ServiceCall.objects.filter(Q(tid__in=tids) | Q(bid__in=bids), device__sn__in={r.sn for r in reports})
-        .select_related("device", "organization", "requested_by", "requested_with")
-        .select_for_update(no_key=True, of=("self",))
-        .order_by("pk")
+    calls = REPORTED(
+        tids={report.tid for report in reports if report.tid},
+        bids={report.bid for report in reports if report.bid and report.source == Source.EVENT},
+        sns={report.sn for report in reports},
     )
-    calls = list(rows)
     by_tid = {(call.device.sn, call.tid): call for call in calls}
     by_bid = {(call.device.sn, call.bid): call for call in calls}
     found = {}

@@ -44,8 +44,8 @@ class Method:
     qos: int = 1
     silence: float | None = None  # seconds the dock may say nothing, if not settings.SERVICE_SILENCE
     supersedes: tuple[str, ...] = ()  # methods of the same subject whose open calls this one ends
-    # Names of functions, since the app of licenses stands above this one: (call, data of the dock's last word or None)
-    # -> what to ask the dock next, run in the transaction that closes a call; and call -> `data` of its message.
+    # Names of functions, since the app of licenses stands above this one: ends of calls (`transition.End`) -> what to
+    # ask the docks next, run in the transaction that closes the calls; and call -> `data` of its message.
     outcome: str = ""
     payload: str = ""
     example: Data = field(default_factory=dict)  # data as in DJI's sample

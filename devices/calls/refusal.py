@@ -6,7 +6,7 @@ What is wrong with a request itself, whatever the dock, `devices/calls/asking.py
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 
@@ -14,9 +14,39 @@ from devices import presence
 from devices.calls.method import Method
 from devices.models import Device, ServiceCall
 from devices.presence import Presence, Watch
+from mqtt_bridge.database.prepared import AnyOf, Prepared
 
 NO_WORKER: Final = "No worker sends commands here: REDIS_URL is not set. See docs/configuration.md."
 MOVED: Final = "This dock now belongs to another organization, or to none."
+
+
+class Open(NamedTuple):
+    """An open call, and what it is about."""
+
+    device_id: int
+    subject: str
+    method: str
+
+
+OPEN = Prepared(
+    Open,
+    lambda: (
+        ServiceCall.objects.open()
+        .filter(AnyOf("device_id", "devices"), AnyOf("subject", "subjects"))
+        .order_by()
+        .values_list("device_id", "subject", "method")
+    ),
+)
+# Without the reported properties, and without what would be decrypted.
+ASKED = Prepared(
+    Device,
+    lambda: (
+        Device.objects.filter(AnyOf("pk", "devices"))
+        .select_related("organization", "state")
+        .defer("state__properties", "organization__app_key", "organization__app_license")
+        .lock_in_order()
+    ),
+)
 
 
 class Refused(Exception):  # noqa: N818  (a verdict, which pages and REST show to the caller)
@@ -79,8 +109,8 @@ def why_not(
 
 def open_subjects(service: Method, devices: Collection[int], subjects: Collection[str]) -> set[tuple[int, str]]:
     """Which of these docks (keys) are busy with which of these subjects, so that they cannot be asked; one query."""
-    calls = ServiceCall.objects.open().filter(device__in=devices, subject__in=subjects)
-    return set(calls.exclude(method__in=service.supersedes).values_list("device_id", "subject"))
+    calls = OPEN(devices=devices, subjects=subjects)
+    return {(call.device_id, call.subject) for call in calls if call.method not in service.supersedes}
 
 
 def judge(
@@ -90,8 +120,7 @@ def judge(
 
     The caller was allowed to ask for the owner that the given device names: a dock with another owner now is refused.
     """
-    rows = Device.objects.filter(pk__in={device.pk for device, _ in wanted})
-    devices = {row.pk: row for row in rows.select_related("organization", "state").lock_in_order()}
+    devices = {row.pk: row for row in ASKED(devices={device.pk for device, _ in wanted})}
     places = {key: place for place, key in enumerate(devices)}
     busy = open_subjects(service, devices.keys(), {service.subject(data) for _, data in wanted})
     watched = presence.watch(now)

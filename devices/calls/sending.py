@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from django.db import transaction
+from django.db.models import DateTimeField
 
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
@@ -15,11 +16,19 @@ from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
 from devices.models import ServiceCall, ServiceCallSecret
 from mqtt_bridge import router
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.line.publisher import Receipt
 from mqtt_bridge.protocol import envelope, topics
 from mqtt_bridge.protocol.errors import LocalProtocolError
 
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
+
+TO_BE_SENT = Prepared(
+    ServiceCall,
+    lambda: (
+        ServiceCall.objects.to_be_sent(Parameter("now", DateTimeField())).filter(AnyOf("pk", "calls")).lock_in_order()
+    ),
+)
 
 
 class Claim(NamedTuple):
@@ -43,12 +52,12 @@ def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE
 
 
 @transaction.atomic
-def claim_many(call_ids: Iterable[uuid.UUID | str], *, now: datetime) -> list[Claim]:
+def claim_many(call_ids: Iterable[uuid.UUID], *, now: datetime) -> list[Claim]:
     """Take those of these calls that are to be sent now and nobody took, oldest first; a constant number of statements.
 
     Final: no call is taken twice. Who asks for one that another is taking waits, and then does not get it.
     """
-    wanted = ServiceCall.objects.to_be_sent(now).filter(pk__in=list(call_ids))
+    wanted = TO_BE_SENT(calls=list(call_ids), now=now)
     claims: list[Claim] = []
 
     def word(call: ServiceCall) -> Word:
@@ -104,7 +113,8 @@ def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
     if words:
         with transaction.atomic():
             # Of a dock that has answered by now we know better.
-            apply(ServiceCall.objects.filter(pk__in=words, status=Status.SENT), lambda call: words[call.pk])
+            sent = ServiceCall.objects.filter(pk__in=words, status=Status.SENT)
+            apply(sent.lock_in_order(), lambda call: words[call.pk])
 
 
 def _not_sent(why: str) -> Word:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from msgspec import Struct
@@ -24,6 +23,7 @@ from devices.calls.states import Heard, Source, Word, hear
 from devices.live import broadcast
 from devices.models import ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import router
+from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import is_away
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -41,82 +41,102 @@ _CHANGING: Final = (
 )  # fmt: skip
 
 
-class FollowUp(NamedTuple):
-    """What to ask the same dock next, after the end of a call."""
+class End(NamedTuple):
+    """A call that has ended, and the dock's last data; None if the dock did not end it, or cannot be understood."""
 
+    call: ServiceCall
+    data: Struct | None
+
+
+class FollowUp(NamedTuple):
+    """What to ask the dock of a call next, after its end."""
+
+    call: ServiceCall
     method: str
     data: Data
 
 
 def apply(
-    calls: QuerySet[ServiceCall],
-    word: Callable[[ServiceCall], Word],
-    *,
-    now: datetime | None = None,
-    limit: int | None = None,
-    skip_locked: bool = False,
+    calls: Iterable[ServiceCall], word: Callable[[ServiceCall], Word], *, now: datetime | None = None
 ) -> list[ServiceCall]:
-    """Let every call hear its word; returns those that it changed. Must run in a transaction.
-
-    A call that another transaction is changing is waited for, and left out if it is no longer one of `calls` then.
-    """
+    """Let every call hear its word; returns those that it changed. They are locked (`ServiceCall.lock_in_order`)."""
     now = now or timezone.now()
-    rows = calls.select_related("device", "organization", "requested_by", "requested_with").order_by("pk")
-    locked = rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)[:limit]
     changed: list[ServiceCall] = []
     events: list[ServiceCallEvent] = []
-    for call in locked:
+    for call in calls:
         said = word(call)
         if hear(call, said, now=now) is Heard.CHANGE:
             changed.append(call)
             events.append(event_of(call, said.source, now))
     save(changed, events)
     broadcast.tell_calls(changed)
-    conclude([(call, None) for call in changed if not call.is_open])
+    conclude([End(call, None) for call in changed if not call.is_open])
     return changed
 
 
-def save(calls: Iterable[ServiceCall], events: Sequence[ServiceCallEvent]) -> None:
+def save(calls: Iterable[ServiceCall], events: Iterable[ServiceCallEvent]) -> None:
     """Save calls that are locked, and their events, in two statements."""
     ServiceCall.objects.write_fields(calls, _CHANGING)
-    ServiceCallEvent.objects.bulk_create(events)
+    bulk.insert(ServiceCallEvent, bulk.values_of(events))
 
 
-def conclude(closed: Sequence[tuple[ServiceCall, Struct | None]]) -> None:
-    """Apply what the end of each call means beyond itself; the data are the dock's last, None if it did not end it."""
-    wanted: list[tuple[ServiceCall, FollowUp]] = []
-    for call, data in closed:
+def conclude(ends: Sequence[End]) -> None:
+    """Apply what the ends of calls mean beyond themselves, and ask after the commit what is to be asked next."""
+    wanted = [following for group in _in_turn(ends) for following in _outcome(group)]
+    for call, _ in ends:
         ended.labels(call.method if call.method in METHODS else "other", call.status).inc()
-        outcome = router.outcome(call.method)
-        if outcome is None:
-            continue
-        try:
-            with transaction.atomic() if data is None else contextlib.nullcontext():
-                wanted += [(call, following) for following in outcome(call, data) or ()]
-        except Exception as error:
-            if data is not None or is_away(error):
-                raise
-            # The dock did not end it: a fault here must not keep all other calls open, again and again.
-            logger.exception("The end of service call %s has no effect", call.pk)
-    forget_secrets([call for call, _ in closed])
+    forget_secrets([call for call, _ in ends])
     if wanted:
         # After the commit: asking locks docks, which must not come after the lock on a call.
         transaction.on_commit(lambda: _follow_up(wanted), robust=True)
 
 
-def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
+def _in_turn(ends: Iterable[End]) -> Iterable[list[End]]:
+    """Ends of one method together; those of one dock stay in order, and no subject of it is twice in a group."""
+    groups: dict[tuple[int, str, bool], list[End]] = {}
+    latest: dict[int, tuple[int, str, set[str]]] = {}  # of each dock: its turn, the method and the subjects in it
+    for end in ends:
+        call = end.call
+        turn, method, subjects = latest.get(call.device_id, (0, call.method, set()))
+        if method != call.method or call.subject in subjects:
+            turn, subjects = turn + 1, set()
+        latest[call.device_id] = turn, call.method, {*subjects, call.subject}
+        groups.setdefault((turn, call.method, end.data is None), []).append(end)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _outcome(ends: Sequence[End]) -> Iterable[FollowUp]:
+    """Apply what these ends of one method mean; if the docks did not bring them about, each on its own if need be."""
+    outcome = router.outcome(ends[0].call.method)
+    if outcome is None:
+        return ()
+    try:
+        with transaction.atomic() if ends[0].data is None else contextlib.nullcontext():
+            return outcome(ends) or ()
+    except Exception as error:
+        if ends[0].data is not None or is_away(error):
+            raise
+        if len(ends) > 1:
+            return [following for end in ends for following in _outcome([end])]
+        # The dock did not end it: a fault here must not keep all other calls open, again and again.
+        logger.exception("The end of service call %s has no effect", ends[0].call.pk)
+        return ()
+
+
+def _follow_up(wanted: Iterable[FollowUp]) -> None:
     """Ask on behalf of who asked before; docks that are asked the same for the same person together."""
-    groups: defaultdict[tuple[object, ...], list[tuple[ServiceCall, FollowUp]]] = defaultdict(list)
-    for call, following in wanted:
+    groups: defaultdict[tuple[object, ...], list[FollowUp]] = defaultdict(list)
+    for following in wanted:
+        call = following.call
         actor = (call.requested_by_id, call.requested_with_id)
-        groups[actor, call.method, following.method, repr(following.data)].append((call, following))
+        groups[actor, call.method, following.method, repr(following.data)].append(following)
     for group in groups.values():
-        call, following = group[0]
+        call, method, data = group[0]
         try:
             issued = import_string(ASK)(
-                devices=[one.device for one, _ in group],
-                method=following.method,
-                data=following.data,
+                devices=[following.call.device for following in group],
+                method=method,
+                data=data,
                 actor=Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with),
                 note=f"after {call.method}",
             )
@@ -124,7 +144,7 @@ def _follow_up(wanted: Iterable[tuple[ServiceCall, FollowUp]]) -> None:
             logger.warning("Nothing is asked after %s: %s", call.method, refused)
             continue
         for device, reason in issued.refused:  # one is under way already, or the dock has gone
-            logger.info("No %s after %s of %s: %s", following.method, call.method, device.sn, reason)
+            logger.info("No %s after %s of %s: %s", method, call.method, device.sn, reason)
 
 
 def forget_secrets(calls: Iterable[ServiceCall]) -> None:

@@ -23,22 +23,24 @@ def tell_calls(calls: Iterable[ServiceCall]) -> None:
     """Send these calls, as they are now, when the transaction commits; at most a query per kind of related row."""
     changed = list(calls)
     prefetch_related_objects(changed, *ServiceCallSerializer.related)
-    frames = []
-    for call in changed:
-        text = frame_text("service_call", _call_serializer().to_representation(call))
-        owner = call.organization_id
-        frames += [Frame(device_group(call.device_id, owner), text), Frame(organization_group(owner), text)]
-    _on_commit(frames)
+    tell([frame for call in changed for frame in call_frames(call)])
+
+
+def call_frames(call: ServiceCall) -> list[Frame]:
+    """What to send of a call as it is now; no query if its related rows are there."""
+    text = frame_text("service_call", _call_serializer().to_representation(call))
+    owner = call.organization_id
+    return [Frame(device_group(call.device_id, owner), text), Frame(organization_group(owner), text)]
 
 
 def tell_account(device: Device) -> None:
     """Say that a dock's DJI account changed, when the transaction commits; no query."""
-    _on_commit([_hint("account", device)])
+    tell([_hint("account", device)])
 
 
-def tell_licenses(device: Device) -> None:
-    """Say that what is known of a dock's licenses changed, when the transaction commits; no query."""
-    _on_commit([_hint("licenses", device)])
+def tell_licenses(devices: Iterable[Device]) -> None:
+    """Say that what is known of these docks' licenses changed, when the transaction commits; no query."""
+    tell(dict.fromkeys(_hint("licenses", device) for device in devices))
 
 
 def tell_device(devices: Iterable[Device]) -> None:
@@ -47,12 +49,12 @@ def tell_device(devices: Iterable[Device]) -> None:
     The frame goes to the sockets of the organization that owns the device at this moment: a step that changes the
     owner calls this before and after. Every socket that receives it checks its rights again.
     """
-    _on_commit([_hint("device", device) for device in devices])
+    tell(_hint("device", device) for device in devices)
 
 
 def tell_rights(kind: str, pk: object) -> None:
     """Let the sockets of a "user" or an API "key" check their rights, when the transaction commits; no query."""
-    _on_commit([Frame(rights_group(kind, pk), "")])
+    tell([Frame(rights_group(kind, pk), "")])
 
 
 def frame_text(kind: str, content: object) -> str:
@@ -64,7 +66,8 @@ def _hint(kind: str, device: Device) -> Frame:
     return Frame(hints_group(device.organization_id), frame_text(kind, {"sn": device.sn}), about=device.sn)
 
 
-def _on_commit(frames: Iterable[Frame]) -> None:
+def tell(frames: Iterable[Frame]) -> None:
+    """Send these frames when the transaction commits."""
     finished = list(frames)
     if not finished:
         return

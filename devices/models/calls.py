@@ -11,10 +11,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from devices.models.devices import Device
+from mqtt_bridge.database.prepared import Parameter
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
 from organizations.models import CLOCK_TOLERANCE, Organization, OrganizationAPIKey
 
+_OF_RELATED = (
+    "device__sn", "device__callsign", "device__organization_id", "device__is_enabled",
+    "organization__organization_id", "requested_by__username", "requested_with__name",
+)  # fmt: skip
 OPEN_STATUSES = ["queued", "sent", "accepted", "in_progress", "paused"]
 
 
@@ -82,10 +87,16 @@ class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
         is_silent = Q(deadline__lt=now) | Q(deadline__gt=now + longest + CLOCK_TOLERANCE)
         return self.open().filter((queued & is_over) | (~queued & is_silent))
 
-    def to_be_sent(self, now: datetime) -> Self:
+    def to_be_sent(self, now: datetime | Parameter) -> Self:
         """Queued calls whose time has not run out; those that wait for their dock only while it is online."""
         queued = self.filter(status=ServiceCall.Status.QUEUED, expires__gte=now)
         return queued.filter(Q(queue=False) | Q(device__state__online=True))
+
+    def lock_in_order(self, *, skip_locked: bool = False) -> Self:
+        """Lock these in the order of their keys, with what a change reads of related rows, and nothing else of them."""
+        own = (field.name for field in ServiceCall._meta.concrete_fields)
+        rows = self.select_related("device", "organization", "requested_by", "requested_with").only(*own, *_OF_RELATED)
+        return rows.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked).order_by("pk")
 
 
 class ServiceCall(ChangingModel):

@@ -435,7 +435,7 @@ def test_a_key_revoked_before_a_hint_does_not_hear_it(web, dock, path, key):
         socket.next("snapshot")
         with transaction.atomic():
             revoke(key[0])
-            broadcast.tell_licenses(dock)
+            broadcast.tell_licenses([dock])
         with pytest.raises(ConnectionClosed) as closed:
             socket.next("licenses")
         assert closed.value.rcvd.code == 4403

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.db import transaction
 
+from devices.calls.transition import End
 from devices.models import ServiceCall
 from licenses import catalog
 from licenses.models import Inventory
@@ -31,4 +32,4 @@ def store(dock, licenses, domain=Inventory.AIRCRAFT):
     )
     reply = decode_data(LicenseListReply, data | {"result": 0, "licenses": licenses})
     with transaction.atomic():
-        catalog.listed(call, reply)
+        catalog.listed([End(call, reply)])

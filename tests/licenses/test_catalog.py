@@ -17,7 +17,7 @@ from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from tests.ages import age, moved
-from tests.devices.calls.test_service_calls import _bridge, close_overdue, hear, sent  # noqa: F401
+from tests.devices.calls.test_service_calls import _bridge, close_overdue, fleet, hear, hear_all, sent  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 
@@ -242,6 +242,44 @@ def test_confirmed_switch_shows_and_is_followed_by_the_list_that_proves_it(dock,
     assert history(5)[-1] == "enabled"
     follow = ServiceCall.objects.open().get()
     assert (follow.requested_by, follow.note) == (call.requested_by, "after unlock_license_switch")
+
+
+def test_switches_of_many_docks_cost_as_many_statements_as_one(organization):
+    counts = []
+    for size in (1, 20):
+        docks = fleet(organization, size, prefix=f"OF{size}N")
+        UnlockLicense.objects.bulk_create(
+            UnlockLicense(device=dock, device_model_domain=AIRCRAFT, license_id=key, name=dock.sn, enabled=False)
+            for dock in docks
+            for key in (1, 2)
+        )
+        for number, dock in enumerate(docks):
+            sent(dock, SWITCH, {"license_id": number % 2 + 1, "enable": True})
+        calls = list(ServiceCall.objects.filter(device__in=docks).select_related("device"))
+        with CaptureQueriesContext(connection) as queries:
+            hear_all((call, {"result": 0}) for call in calls)
+        counts.append(len(queries))
+        rows = UnlockLicense.objects.filter(device__in=docks)
+        assert set(rows.filter(enabled=True).values_list("device_id", "license_id")) == {
+            (call.device_id, call.data["license_id"]) for call in calls
+        }
+        events = LicenseEvent.objects.filter(device__in=docks)
+        assert {(one.call_id, one.name, one.kind) for one in events} == {
+            (call.pk, call.device.sn, "enabled") for call in calls
+        }
+    assert counts[0] == counts[1]
+
+
+def test_answers_of_one_dock_that_come_together_count_in_their_order(dock):
+    told(dock, [license_(1, enabled=False)])
+    switch = sent(dock, SWITCH, {"license_id": 1, "enable": True})
+    reading = sent(dock, LIST, {"device_model_domain": 0})
+    before_the_switch = {"result": 0, "licenses": [license_(1, enabled=False)]}
+    hear_all([(reading, before_the_switch), (switch, {"result": 0})])
+    assert UnlockLicense.objects.get().enabled is True
+    switch, reading = sent(dock, SWITCH, {"license_id": 1, "enable": True}), sent(dock, LIST, reading.data)
+    hear_all([(switch, {"result": 0}), (reading, before_the_switch)])
+    assert UnlockLicense.objects.get().enabled is False
 
 
 def test_refused_switch_changes_nothing(dock, django_capture_on_commit_callbacks):

@@ -13,7 +13,9 @@ from django.utils import timezone
 from cloudapi import mqtt_routes
 from devices.binding import release
 from devices.calls import asking, batches, ending, hearing, sending, states, wording
+from devices.calls.hearing import Report
 from devices.calls.refusal import Refused
+from devices.calls.states import Source
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import dispatch
 from mqtt_bridge.line.inbox import Delivery
@@ -67,6 +69,13 @@ def hear(call, data, *, channel="services_reply", sn=None, **fields):
     [wave] = dispatch.handle([Delivery(topic=topic, payload=json.dumps(message).encode(), mid=1)])
     call.refresh_from_db()
     return wave.results[0]
+
+
+def hear_all(answers):
+    """Replies that reach the bridge together."""
+    reports = [Report(call.device.sn, Source.REPLY, call.tid, call.bid, data) for call, data in answers]
+    with transaction.atomic():
+        assert set(hearing.hear_docks(reports, now=timezone.now())) == {""}
 
 
 def event(call, status, percent=None, **fields):
@@ -575,7 +584,7 @@ def test_call_that_nobody_answers_times_out_and_the_next_one_works(dock):
 
 
 def test_one_call_whose_end_fails_keeps_no_other_open(dock, organization, monkeypatch):
-    def broken(_call, _data):
+    def broken(_ends):
         raise KeyError("username")
 
     [other] = fleet(organization, 1)
