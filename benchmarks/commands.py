@@ -6,45 +6,78 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median, quantiles
 from typing import Any
 
 import psycopg
 
 from benchmarks.browser import Browser, Told
+from benchmarks.issuer import FIRST_LICENSE
 from benchmarks.load import SERVICES, LoadClient, service_requests
 from benchmarks.processes import ROOT, Running, environment, manage, running, wait, web_process
+from benchmarks.report import Row
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
 from mqtt_bridge.line.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
 
 WARM = 20  # commands before the clock runs
 PROCESSES = (1, 2)  # worker processes
-QUEUES = ("a batch", "single calls")
+BATCH, SINGLE = QUEUES = ("a batch", "single calls")
+PROGRAMS = ("web", "worker", "bridge")
 CLOSE_TIMEOUT = 120.0  # seconds
-FIRST_LICENSE = 1_000_000  # the numbers below are the browser's
 
 ENDS = """
 SELECT count(*) FILTER (WHERE closed IS NULL), extract(epoch FROM max(sent)), extract(epoch FROM max(closed)),
        count(*) FILTER (WHERE status <> 'succeeded')
 FROM devices_servicecall WHERE subject = %s
 """
+OPEN = "SELECT count(*) FROM devices_servicecall WHERE closed IS NULL"
 TIMES = """
 SELECT extract(epoch FROM created), extract(epoch FROM sent), extract(epoch FROM closed)
 FROM devices_servicecall WHERE id = %s
 """
 
+# What is shown: the name of a figure, its words and unit, and its bar. Rates count from the order to the last command.
+LATENCY = (
+    ("p50", "POST to the browser's last frame, p50", 25.0),
+    ("p95", "POST to the browser's last frame, p95", None),
+    ("created", "  POST until the call is made", None),
+    ("sent", "  until a worker claims it", None),
+    ("closed", "  until the bridge reads the dock's answer", None),
+    ("shown", "  until the browser has the last frame", None),
+    ("answered", "POST to its own answer, beside that", None),
+    ("task", "a bare Celery task and back", None),
+    ("dock", "a bare MQTT message to a dock and back", None),
+)
+STEPS = (("issued", 500.0), ("published", 500.0), ("closed", 1500.0))  # in a batch
+
 Figures = dict[str, list[float]]
 
 
-def run(*, rounds: int, docks: int, singles: int) -> None:
-    """Measure `rounds` times, and print both tables."""
+def run(*, rounds: int, docks: int, singles: int) -> list[Row]:
+    """Measure `rounds` times."""
     figures: Figures = defaultdict(list)
     for _ in range(rounds):
         for name, value in measure(docks, singles).items():
             figures[name].append(value)
-    value = {name: median(values) for name, values in figures.items()}
-    print_latency(value, rounds=rounds, singles=singles)
-    print_throughput(value, rounds=rounds, docks=docks)
+
+    def cpu(of: str) -> Figures:
+        return {name: figures[key] for name in PROGRAMS if (key := f"{of}, cpu of {name}") in figures}
+
+    rows = [
+        Row.of(words, figures[name], "ms", bar=bar, at_most=True, cpu=cpu("one") if name == "p50" else None)
+        for name, words, bar in LATENCY
+    ]
+    rows.append(Row.of("a bare loop, published and answered", figures["bare"], "/s"))
+    for queue in QUEUES:
+        for processes in PROCESSES:
+            kind = f"{queue}, {processes} worker{'s' if processes > 1 else ''}"
+            for step, bar in STEPS:
+                bar_of_batch = bar if queue == BATCH else None
+                used = cpu(kind) if step == "closed" else None
+                rows.append(Row.of(f"{kind}, {step}", figures[f"{kind}, {step}"], "/s", bar=bar_of_batch, cpu=used))
+    return rows
 
 
 def measure(docks: int, singles: int) -> dict[str, float]:
@@ -64,9 +97,10 @@ def measure(docks: int, singles: int) -> dict[str, float]:
                     with running(_worker("cloudapi", processes), env, sign="ready.") as worker:
                         if processes == 1:
                             figures |= _latency(env, issuer, rows, singles, bridge=bridge, worker=worker)
-                        for together, name in zip((True, False), QUEUES, strict=True):
-                            rates = _throughput(issuer, rows, together=together)
-                            figures |= {f"{name}, {processes}, {step}": rate for step, rate in rates.items()}
+                        for queue in QUEUES:
+                            kind = f"{queue}, {processes} worker{'s' if processes > 1 else ''}"
+                            found = _throughput(issuer, rows, together=queue == BATCH, bridge=bridge, worker=worker)
+                            figures |= {f"{kind}, {name}": value for name, value in found.items()}
         return figures
 
 
@@ -133,16 +167,23 @@ def _latency(
         programs = {"web": web, **programs}
         for number in range(WARM):
             browser.command(number + 1)
-        before = {name: program.cpu() for name, program in programs.items()}
-        told = [browser.command(WARM + number + 1) for number in range(count)]
-        used = {f"cpu of {name}": (program.cpu() - before[name]) / count for name, program in programs.items()}
+        with _processor_time(programs, count) as used:
+            told = [browser.command(WARM + number + 1) for number in range(count)]
     steps: Figures = defaultdict(list)
     for one in told:
         for name, seconds in _steps(one, rows).items():
             steps[name].append(seconds * 1000)
     figures = {name: median(values) for name, values in steps.items()}
-    figures["p95"] = quantiles(steps["whole"], n=20)[-1]
-    return figures | {name: seconds * 1000 for name, seconds in used.items()}
+    figures |= {"p50": figures["whole"], "p95": quantiles(steps["whole"], n=20)[-1]}
+    return figures | {f"one, {name}": value for name, value in used.items()}
+
+
+@contextmanager
+def _processor_time(programs: Mapping[str, Running], count: int) -> Iterator[dict[str, float]]:
+    """What each program uses for one of so many commands, in microseconds, while this lasts."""
+    before, used = {name: program.cpu() for name, program in programs.items()}, {}
+    yield used
+    used |= {f"cpu of {name}": (program.cpu() - before[name]) / count * 1e6 for name, program in programs.items()}
 
 
 def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
@@ -155,28 +196,6 @@ def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
         "closed": closed - sent,
         "shown": told.ended - closed,
     }
-
-
-def print_latency(value: dict[str, float], *, rounds: int, singles: int) -> None:
-    """Where the time goes, beside what the servers alone take."""
-    print(f"One command at a time, from the form to the last frame; medians of {rounds} rounds of {singles}, ms\n")
-    for name, title in (
-        ("whole", "POST to the last frame, p50"),
-        ("p95", "POST to the last frame, p95"),
-        ("created", "  POST until the call is made"),
-        ("sent", "  until a worker has claimed it"),
-        ("closed", "  until the dock's answer is applied"),
-        ("shown", "  until the browser has the last frame"),
-        ("answered", "POST to its own answer, beside that"),
-        ("cpu of web", "processor time of the web process"),
-        ("cpu of worker", "processor time of the worker"),
-        ("cpu of bridge", "processor time of the bridge"),
-        ("task", "a bare Celery task and back"),
-        ("dock", "a bare MQTT message to a dock and back"),
-    ):
-        ratio = value[name] / (value["task"] + value["dock"])
-        print(f"  {title:42}{value[name]:8.2f}   {ratio:6.2f} x bare task + bare message")
-    print()
 
 
 # --- many ------------------------------------------------------------------------------------------
@@ -214,26 +233,15 @@ class Issuer:
         return json.loads(self._process.stdout.readline())
 
 
-def _throughput(issuer: Issuer, rows: psycopg.Connection, *, together: bool) -> dict[str, float]:
-    """Calls issued, claimed and closed in a second, each from the start."""
-    subject, began, issued = issuer.issue(together=together)
-    wait(lambda: rows.execute(ENDS, [subject]).fetchone()[0] == 0, timeout=CLOSE_TIMEOUT)
-    _, sent, closed, failed = rows.execute(ENDS, [subject]).fetchone()
-    if failed:
-        raise RuntimeError(f"{failed} of {len(issuer.docks)} commands did not succeed")
+def _throughput(issuer: Issuer, rows: psycopg.Connection, *, together: bool, **programs: Running) -> dict[str, float]:
+    """Calls issued, claimed and closed in a second, each from the order on; and the processor time for each."""
     count = len(issuer.docks)
+    with _processor_time(programs, count) as used:
+        subject, began, issued = issuer.issue(together=together)
+        wait(lambda: rows.execute(ENDS, [subject]).fetchone()[0] == 0, timeout=CLOSE_TIMEOUT)
+        _, sent, closed, failed = rows.execute(ENDS, [subject]).fetchone()
+        wait(lambda: not rows.execute(OPEN).fetchone()[0], timeout=CLOSE_TIMEOUT)  # the lists that follow
+    if failed:
+        raise RuntimeError(f"{failed} of {count} commands did not succeed")
     ends = {"issued": issued, "published": float(sent), "closed": float(closed)}
-    return {step: count / (end - began) for step, end in ends.items()}
-
-
-def print_throughput(value: dict[str, float], *, rounds: int, docks: int) -> None:
-    """Rates, and ratios to the bare loop of the same run."""
-    print(f"{docks} docks commanded at once; commands a second, medians of {rounds} rounds\n")
-    print(f"  {'a bare loop, published and answered':42}{value['bare']:8.0f}")
-    for name in QUEUES:
-        for processes in PROCESSES:
-            for step in ("issued", "published", "closed"):
-                rate = value[f"{name}, {processes}, {step}"]
-                title = f"{name}, {processes} worker{'s' if processes > 1 else ''}, {step}"
-                print(f"  {title:42}{rate:8.0f}   {rate / value['bare']:6.2f} x bare loop")
-    print()
+    return {step: count / (end - began) for step, end in ends.items()} | used

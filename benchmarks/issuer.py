@@ -11,6 +11,10 @@ from typing import Any
 
 import django
 
+FIRST_LICENSE = 1_000_000  # the numbers below are the browser's
+ORDERS = 4  # for which each dock has a license that is off
+PROPERTIES = {f"property_{number}": {"value": number, "unit": "m"} for number in range(80)}  # 3 kB
+
 
 def prepare(count: int) -> dict[str, Any]:
     """An organization, its docks, all online, and an operator who is signed in."""
@@ -18,6 +22,7 @@ def prepare(count: int) -> dict[str, Any]:
     from django.utils import timezone
 
     from devices.models import Device, DeviceState
+    from licenses.models import Inventory, UnlockLicense
     from organizations.models import Membership, Organization, Role
     from organizations.people.sessions import SessionStore
     from organizations.people.sign_in import BACKEND
@@ -28,7 +33,13 @@ def prepare(count: int) -> dict[str, Any]:
     )
     now = timezone.now()
     DeviceState.objects.bulk_create(
-        DeviceState(device=device, online=True, last_seen=now, connected_since=now) for device in devices
+        DeviceState(device=device, online=True, last_seen=now, connected_since=now, properties=PROPERTIES)
+        for device in devices
+    )
+    UnlockLicense.objects.bulk_create(
+        UnlockLicense(device=device, device_model_domain=Inventory.AIRCRAFT, license_id=license_id, enabled=False)
+        for device in devices
+        for license_id in range(FIRST_LICENSE, FIRST_LICENSE + ORDERS + 1)
     )
     user = get_user_model().objects.create_user("operator", password=None, is_staff=True)
     Membership.objects.create(user=user, organization=organization, role=Role.OPERATOR)

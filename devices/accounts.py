@@ -51,26 +51,22 @@ def unverified_attempt(device: Device) -> ServiceCall | None:
 def login_ended(ends: Iterable[End]) -> None:
     """Update the accounts of docks after logins."""
     for call, data in ends:
-        _login_ended(call, data)
-
-
-def _login_ended(call: ServiceCall, data: object) -> None:
-    account = _concerned(call)
-    if account is None:
-        return
-    link = call.output.get("verification_code_url", "")
-    account.username = call.data["username"]
-    account.verification_code_url = ""
-    if call.status == ServiceCall.Status.SUCCEEDED:
-        account.status = Account.LOGGED_IN
-    elif call.sent is None:
-        for name, value in account.before.items():
-            setattr(account, name, value)
-    elif link and call.status in (ServiceCall.Status.FAILED, ServiceCall.Status.REJECTED):
-        account.status, account.verification_code_url = Account.VERIFICATION_REQUIRED, link
-    else:
-        account.status = Account.UNKNOWN if data is None else Account.FAILED
-    _save(account, call)
+        account = _concerned(call)
+        if account is None:
+            continue
+        link = call.output.get("verification_code_url", "")
+        account.username = call.data["username"]
+        account.verification_code_url = ""
+        if call.status == ServiceCall.Status.SUCCEEDED:
+            account.status = Account.LOGGED_IN
+        elif call.sent is None:
+            for name, value in account.before.items():
+                setattr(account, name, value)
+        elif link and call.status in (ServiceCall.Status.FAILED, ServiceCall.Status.REJECTED):
+            account.status, account.verification_code_url = Account.VERIFICATION_REQUIRED, link
+        else:
+            account.status = Account.UNKNOWN if data is None else Account.FAILED
+        _save(account, call)
 
 
 def logout_ended(ends: Iterable[End]) -> None:

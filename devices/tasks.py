@@ -26,8 +26,6 @@ wait_seconds = Histogram(
 
 # Seconds that one task may take for many calls; the sweep, every 5 s, goes on. SIGTERM waits for the task.
 BUDGET = 4.0
-# Calls taken at once: so many may have to be called "unknown" if the worker is killed before it has published them.
-AT_ONCE = 50
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -38,9 +36,9 @@ def publish_service_call(call_id: str) -> None:
 
 
 @shared_task  # type: ignore[untyped-decorator]
-def publish_service_calls(batch_id: str) -> None:
-    """Publish the calls of a batch."""
-    _publish(sending.waiting(timezone.now(), batch=UUID(batch_id)))
+def publish_service_calls(call_ids: Sequence[str]) -> None:
+    """Publish some calls that were made together, as `publish_service_call`."""
+    _publish([UUID(call_id) for call_id in call_ids])
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -56,10 +54,10 @@ def _publish(call_ids: Sequence[UUID]) -> None:
     """Publish these in turn, as long as there are a broker and time; what is left stays queued."""
     line = publisher()
     end = monotonic() + BUDGET
-    for start in range(0, len(call_ids), AT_ONCE):
+    for start in range(0, len(call_ids), sending.AT_ONCE):
         if monotonic() > end or not line.connect():
             return
-        _publish_some(line, call_ids[start : start + AT_ONCE])
+        _publish_some(line, call_ids[start : start + sending.AT_ONCE])
 
 
 def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:

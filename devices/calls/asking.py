@@ -23,6 +23,7 @@ from devices.calls.ending import supersede
 from devices.calls.method import Data, Method, is_storable
 from devices.calls.methods import LOGIN, METHODS
 from devices.calls.refusal import MOVED, NO_WORKER, Refused, judge
+from devices.calls.sending import AT_ONCE
 from devices.calls.states import Source
 from devices.calls.transition import SECRET_LIFE, event_of
 from devices.live import broadcast
@@ -156,9 +157,7 @@ def issue_each(
         supersede(service, calls, actor=actor, now=now)
     _insert(service, made, actor=actor, now=now)
     if calls:
-        key = str(batch.pk) if batch else ""
-        tasks = [("publish_service_calls", key)] if key else [("publish_service_call", str(call.pk)) for call in calls]
-        transaction.on_commit(partial(_send_tasks, tasks), robust=True)
+        transaction.on_commit(partial(_send_tasks, [str(call.pk) for call in calls]), robust=True)
     return outcomes
 
 
@@ -216,14 +215,17 @@ def _insert(service: Method, made: Sequence[tuple[ServiceCall, Data]], *, actor:
     broadcast.tell_calls(calls)
 
 
-def _send_tasks(tasks: Iterable[tuple[str, str]]) -> None:
-    """Hand calls to a worker. If that fails, the sweep finds them all the same."""
+def _send_tasks(keys: Sequence[str]) -> None:
+    """Hand calls to workers, each as many as it claims at once. If that fails, the sweep finds them all the same."""
     if _redis.is_on():
         return
     began = time.monotonic()
     try:
-        for name, key in tasks:
-            current_app.send_task(f"devices.tasks.{name}", [key])
+        if len(keys) == 1:
+            current_app.send_task("devices.tasks.publish_service_call", keys)
+        else:
+            for start in range(0, len(keys), AT_ONCE):
+                current_app.send_task("devices.tasks.publish_service_calls", [keys[start : start + AT_ONCE]])
     except Exception as error:
         # Whatever a broken Redis raises: the row is the truth and the task only a hint.
         logger.warning("No worker could be told, the sweep will find it: %s: %s", type(error).__name__, error)

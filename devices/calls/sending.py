@@ -21,6 +21,8 @@ from mqtt_bridge.line.publisher import Receipt
 from mqtt_bridge.protocol import envelope, topics
 from mqtt_bridge.protocol.errors import LocalProtocolError
 
+# Calls claimed at once: so many may have to be called "unknown" if the worker is killed before it has published them.
+AT_ONCE: Final = 50
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 
 TO_BE_SENT = Prepared(
@@ -44,10 +46,9 @@ class Claim(NamedTuple):
         return f"Claim({self.call.pk})"  # the bytes may hold a password
 
 
-def waiting(now: datetime, *, batch: uuid.UUID | None = None, limit: int = CLOSE_LIMIT) -> list[uuid.UUID]:
-    """Which calls are to be sent, oldest first: of a batch all, else those that no task took up within 2 s."""
-    calls = ServiceCall.objects.to_be_sent(now)
-    calls = calls.filter(batch=batch) if batch else calls.filter(created__lt=now - timedelta(seconds=2))
+def waiting(now: datetime, *, limit: int = CLOSE_LIMIT) -> list[uuid.UUID]:
+    """Which calls are to be sent though no task took them up within 2 s, oldest first."""
+    calls = ServiceCall.objects.to_be_sent(now).filter(created__lt=now - timedelta(seconds=2))
     return list(calls.order_by("created").values_list("pk", flat=True)[:limit])
 
 

@@ -30,6 +30,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, F, Field, Lookup, Model, QuerySet
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
+from psycopg.sql import quote
 
 Row = TypeVar("Row", bound=tuple[Any, ...] | Model)
 
@@ -115,19 +116,17 @@ class Prepared(Generic[Row]):
         sql, params = compiler.as_sql()
         if connection.vendor == "postgresql":
             # A plan for any parameters may use a partial index only if its condition stands in the text.
-            sql = sql.replace("%%", "%%%%") % tuple(map(_in_text, params))
+            texts = (
+                "%s" if isinstance(param, Parameter | Values) else quote(param, connection.connection).replace("%", "%%")
+                for param in params
+            )
+            sql = sql.replace("%%", "%%%%") % tuple(texts)
             params = [param for param in params if isinstance(param, Parameter | Values)]
         columns = [column for column, _, _ in compiler.select]
         make = _instance_maker(compiler) if issubclass(self._row, Model) else cast("Any", self._row)._make
         statement = _Statement(sql, params, compiler, compiler.get_converters(columns), make)
         self._statements[connection.vendor] = statement
         return statement
-
-
-def _in_text(param: Any) -> str:
-    if isinstance(param, Parameter | Values):
-        return "%s"
-    return psycopg.sql.Literal(param).as_string(connection.connection).replace("%", "%%")
 
 
 def _instance_maker(compiler: Any) -> Callable[[Sequence[Any]], Model]:

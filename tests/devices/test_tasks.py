@@ -11,7 +11,7 @@ from django.utils import timezone
 from cloudapi.embedded.servers import Mosquitto
 from devices import tasks
 from devices.calls import asking, sending
-from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from devices.models import Device, DeviceState, ServiceCall
 from devices.tasks import publish_service_call, publish_service_calls, sweep_service_calls
 from mqtt_bridge.line import publisher as publisher_module
 from mqtt_bridge.line.client import build_client, parse_url, subscriptions
@@ -159,14 +159,12 @@ def test_one_broken_call_does_not_stop_the_others(fleet, connected, monkeypatch)
     assert statuses(*calls) == ["sent", "queued", "sent"]
 
 
-def test_batch_is_published_whole(fleet, connected, organization):
-    batch = ServiceCallBatch.objects.create(organization=organization, method=LIST["method"])
+def test_calls_made_together_are_published_together(fleet, connected):
     requests = [(device, LIST["data"]) for device in fleet]
     calls = [
-        outcome.made
-        for outcome in asking.issue_each(requests=requests, batch=batch, method=LIST["method"], actor=LIST["actor"])
+        outcome.made for outcome in asking.issue_each(requests=requests, method=LIST["method"], actor=LIST["actor"])
     ]
-    publish_service_calls(str(batch.pk))
+    publish_service_calls([str(call.pk) for call in calls])
     assert set(arrived(connected, 3)) == {call.tid for call in calls}
     assert statuses(*calls) == ["sent"] * 3
 

@@ -368,9 +368,18 @@ def test_sweep_leaves_new_calls_to_their_own_task(dock):
     assert sending.waiting(timezone.now() + timedelta(seconds=3)) == [call.pk]
 
 
-def test_waiting_calls_of_a_batch_are_all_of_it(dock, organization, actor):
-    batch = batches.start(devices=[dock], method=UPDATE, actor=actor)
-    assert sending.waiting(timezone.now(), batch=batch.pk) == [batch.calls.get().pk]
+def test_many_calls_go_to_workers_by_as_many_as_one_claims(
+    organization, actor, monkeypatch, django_capture_on_commit_callbacks
+):
+    tasks = []
+    monkeypatch.setattr(asking.current_app, "send_task", lambda name, arguments: tasks.append((name, arguments)))
+    with django_capture_on_commit_callbacks(execute=True):
+        batch = batches.start(devices=fleet(organization, 51), method=UPDATE, actor=actor)
+    assert [(name, len(arguments[0])) for name, arguments in tasks] == [
+        ("devices.tasks.publish_service_calls", size) for size in (50, 1)
+    ]
+    named = {key for _, [keys] in tasks for key in keys}
+    assert named == {str(call.pk) for call in batch.calls.all()}
 
 
 @pytest.mark.parametrize(

