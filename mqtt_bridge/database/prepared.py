@@ -116,8 +116,9 @@ class Prepared(Generic[Row]):
         sql, params = compiler.as_sql()
         if connection.vendor == "postgresql":
             # A plan for any parameters may use a partial index only if its condition stands in the text.
+            raw = connection.connection
             texts = (
-                "%s" if isinstance(param, Parameter | Values) else quote(param, connection.connection).replace("%", "%%")
+                "%s" if isinstance(param, Parameter | Values) else quote(param, raw).replace("%", "%%")
                 for param in params
             )
             sql = sql.replace("%%", "%%%%") % tuple(texts)
