@@ -19,6 +19,7 @@ from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 
+# Locked in the order of their keys.
 REPORTED = Prepared(
     ServiceCall,
     lambda: ServiceCall.objects.filter(
@@ -44,14 +45,21 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     that cannot be read does not end a call: the next one, or the clock, will. Must run in a transaction; a constant
     number of statements and what the outcomes of closed calls need.
     """
-    found = _find(reports)
+    calls = REPORTED(
+        tids={report.tid for report in reports if report.tid},
+        bids={report.bid for report in reports if report.bid and report.source == Source.EVENT},
+        sns={report.sn for report in reports},
+    )
+    by_tid = {(call.device.sn, call.tid): call for call in calls}
+    by_bid = {(call.device.sn, call.bid): call for call in calls}
     heard: dict[uuid.UUID, ServiceCall] = {}
     events: list[ServiceCallEvent] = []
     frames: list[Frame] = []
     ends: list[End] = []
     reasons = []
     for report in reports:
-        call = found.get((report.sn, report.source, report.tid, report.bid))
+        bid = report.bid if report.source == Source.EVENT else ""
+        call = by_bid.get((report.sn, bid)) or by_tid.get((report.sn, report.tid))
         if call is None:
             reasons.append("no call of ours")
             continue
@@ -74,23 +82,6 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     broadcast.tell(frames)
     conclude(ends)
     return reasons
-
-
-def _find(reports: Sequence[Report]) -> dict[tuple[str, Source, str, str], ServiceCall]:
-    """The call that each report is about, locked in the order of their keys."""
-    calls = REPORTED(
-        tids={report.tid for report in reports if report.tid},
-        bids={report.bid for report in reports if report.bid and report.source == Source.EVENT},
-        sns={report.sn for report in reports},
-    )
-    by_tid = {(call.device.sn, call.tid): call for call in calls}
-    by_bid = {(call.device.sn, call.bid): call for call in calls}
-    found = {}
-    for sn, source, tid, bid, _ in reports:
-        call = (by_bid.get((sn, bid)) if source == Source.EVENT else None) or by_tid.get((sn, tid))
-        if call is not None:
-            found[sn, source, tid, bid] = call
-    return found
 
 
 def _read(report: Report, method: Method | None) -> tuple[Word, Struct | None]:
