@@ -82,7 +82,7 @@ def save(calls: Iterable[ServiceCall], events: Iterable[ServiceCallEvent]) -> No
 
 def conclude(ends: Sequence[End]) -> None:
     """Apply what the ends of calls mean beyond themselves, and ask after the commit what is to be asked next."""
-    wanted = [following for group in _in_turn(ends) for following in _outcome(group)]
+    wanted = [following for group in in_turn(ends) for following in _outcome(group)]
     for call, _ in ends:
         ended.labels(call.method if call.method in METHODS else "other", call.status).inc()
     forget_secrets([call for call, _ in ends])
@@ -91,7 +91,7 @@ def conclude(ends: Sequence[End]) -> None:
         transaction.on_commit(lambda: _follow_up(wanted), robust=True)
 
 
-def _in_turn(ends: Iterable[End]) -> Iterable[list[End]]:
+def in_turn(ends: Iterable[End]) -> Iterable[list[End]]:
     """Ends of one method together; those of one dock stay in order, and no subject of it is twice in a group."""
     groups: dict[tuple[int, str, bool], list[End]] = {}
     latest: dict[int, tuple[int, str, set[str]]] = {}  # of each dock: its turn, the method and the subjects in it
