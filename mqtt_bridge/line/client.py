@@ -4,15 +4,16 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from time import monotonic
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -50,6 +51,7 @@ __all__ = [
 MQTT_ERR_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 MQTT_ERR_NO_CONN = MQTTErrorCode.MQTT_ERR_NO_CONN
 NO_MATCHING_SUBSCRIBERS = 0x10  # reason of a PUBACK: accepted, and there was nobody to hand it to
+ACCEPTED = ReasonCode(PacketTypes.PUBACK)
 SESSION_TAKEN_OVER = 0x8E  # reason of a DISCONNECT: another client has our client id
 UNSPECIFIED = 0x80  # also what paho says where the broker said nothing
 KEEPALIVE = 10  # seconds
@@ -160,6 +162,7 @@ class ClientWithoutThread(Client):
     """A client that works only in `turn`; all of it is for one thread."""
 
     _buffered: _BufferedSocket
+    _next_look = 0.0  # at the keepalive, on the monotonic clock
 
     def _create_socket(self) -> _BufferedSocket:  # type: ignore[override]
         self._buffered = _BufferedSocket(cast("socket.socket", super()._create_socket()))
@@ -172,7 +175,8 @@ class ClientWithoutThread(Client):
         What the broker sent is received; returns whether the other one can be read.
         """
         buffered = self._buffered
-        self.loop_write()
+        if self.want_write():
+            self.loop_write()
         if not self.is_open:
             return False
         unsent = [] if buffered.flush() else [buffered.fileno()]
@@ -181,12 +185,39 @@ class ClientWithoutThread(Client):
             buffered.fill()
             while self.is_open and buffered.has_unread():
                 self.loop_read()
-        self.loop_misc()
+        if monotonic() > self._next_look:
+            self.loop_misc()
+            self._next_look = monotonic() + 1.0
         return other.fileno() in readable
 
     @property
     def is_open(self) -> bool:
         return self.socket() is not None
+
+    # The packets that come for each message: paho's own methods spend most of their time on properties, which we do not
+    # read (and the last one on a search through all that is under way).
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        header, packet = self._in_packet["command"], self._in_packet["packet"]
+        start = 2 + int.from_bytes(packet[:2], "big")
+        message = MQTTMessage(topic=bytes(packet[2:start]))
+        message.qos, message.retain = header >> 1 & 3, bool(header & 1)
+        if message.qos:
+            message.mid = int.from_bytes(packet[start : start + 2], "big")
+            start += 2
+        size, width = VariableByteIntegers.decode(packet[start : start + 4])  # type: ignore[no-untyped-call]
+        message.payload = bytes(packet[start + width + size :])
+        if self.on_message:
+            self.on_message(self, None, message)
+        return MQTT_ERR_SUCCESS if self._manual_ack or not message.qos else self._send_puback(message.mid)
+
+    def _handle_pubackcomp(self, _cmd: str) -> MQTTErrorCode:
+        packet = self._in_packet["packet"]
+        mid = int.from_bytes(packet[:2], "big")
+        if self._out_messages.pop(mid, None) and self.on_publish:
+            reason = ReasonCode(PacketTypes.PUBACK, identifier=packet[2]) if len(packet) > 2 else ACCEPTED
+            cast("Callable[..., None]", self.on_publish)(self, None, mid, reason, None)
+        return MQTT_ERR_SUCCESS
 
 
 def build_client(
