@@ -1,6 +1,5 @@
 """A token bucket per gateway: how much work one device may make before it is ignored."""
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -26,7 +25,7 @@ def cost(topic: str, payload: bytes) -> int:
 
 
 class RateLimiter:
-    """Token buckets by serial number; a gateway that was quiet long enough is forgotten. For many threads."""
+    """Token buckets by serial number; a gateway that was quiet long enough is forgotten. For one thread."""
 
     def __init__(
         self, *, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic
@@ -34,32 +33,28 @@ class RateLimiter:
         self.rate = rate
         self.burst = burst
         self._clock = clock
-        self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, at what time
 
     def allow(self, gateway: str, *, cost: int = 1) -> bool:
         """Take the tokens that a message costs; False, and none is taken, if there are not that many."""
-        with self._lock:
-            tokens, now = self._tokens(gateway)
-            allowed = tokens >= cost
-            self._buckets[gateway] = (tokens - cost if allowed else tokens, now)
-            if len(self._buckets) > MAX_GATEWAYS:
-                full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
-                self._buckets = {name: bucket for name, bucket in self._buckets.items() if now - bucket[1] < full}
-                if len(self._buckets) > MAX_GATEWAYS // 2:
-                    self._buckets = {}  # else the next message would look through all of them again
+        tokens, now = self._tokens(gateway)
+        allowed = tokens >= cost
+        self._buckets[gateway] = (tokens - cost if allowed else tokens, now)
+        if len(self._buckets) > MAX_GATEWAYS:
+            full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
+            self._buckets = {name: bucket for name, bucket in self._buckets.items() if now - bucket[1] < full}
+            if len(self._buckets) > MAX_GATEWAYS // 2:
+                self._buckets = {}  # else the next message would look through all of them again
         return allowed
 
     def charge(self, gateway: str, cost: int) -> None:
         """Take tokens for work that showed only when it was done; a gateway without them owes them, at most a burst."""
-        with self._lock:
-            tokens, now = self._tokens(gateway)
-            self._buckets[gateway] = (max(tokens - cost, -self.burst), now)
+        tokens, now = self._tokens(gateway)
+        self._buckets[gateway] = (max(tokens - cost, -self.burst), now)
 
     def owes(self, gateway: str) -> bool:
         """Whether this gateway has used more than it had."""
-        with self._lock:
-            return self._tokens(gateway)[0] < 0
+        return self._tokens(gateway)[0] < 0
 
     def _tokens(self, gateway: str) -> tuple[float, float]:
         """What it has now, and the time."""
