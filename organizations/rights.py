@@ -61,6 +61,8 @@ def of(principal: Principal) -> Rights:
     """The rights of a user, which the database knows, or of an API key, which carries them."""
     if isinstance(principal, TenantKey):
         return Rights(principal, {principal.organization_id: Role(principal.role)})
+    if principal.pk is None:  # nobody is signed in
+        return Rights(principal, {})
     return Rights(principal, {held.organization_id: Role(held.role) for held in _HELD(user=principal.pk)})
 
 

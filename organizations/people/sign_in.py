@@ -108,8 +108,10 @@ def complete(request: HttpRequest, person: Pending) -> None:
 
 def held_up(request: HttpRequest) -> User | None:
     """Whose session this would be if they did not have to set up a second factor first."""
-    user = get_user_model().objects.filter(pk=request.session.get(SESSION_KEY, 0), is_active=True).first()
-    if user is None or request.user.is_authenticated:
+    if SESSION_KEY not in request.session or request.user.is_authenticated:
+        return None
+    user = get_user_model().objects.filter(pk=request.session[SESSION_KEY], is_active=True).first()
+    if user is None:
         return None
     is_own = constant_time_compare(request.session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
     return user if is_own else None

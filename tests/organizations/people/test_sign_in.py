@@ -24,3 +24,9 @@ def test_permissions_are_djangos_in_one_query(alice, bob, staff, is_active, djan
     member = User.objects.get(pk=alice.pk)
     with django_assert_num_queries(1 if is_active else 0):
         assert [member.has_perm(f"axes.{view.codename}") for _ in range(2)] == [is_active] * 2
+
+
+@pytest.mark.django_db
+def test_the_page_to_sign_in_asks_the_database_for_nothing(client, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert client.get("/admin/login/").status_code == 200
