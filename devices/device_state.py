@@ -8,7 +8,7 @@ not cost those that the newer one does not have. Kinds: `mqtt_bridge.telemetry.F
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -24,7 +24,10 @@ from mqtt_bridge.protocol.device_properties import Telemetry, extract
 from mqtt_bridge.telemetry import Frame, milliseconds
 
 PROPERTIES_CAP = 64 * 1024  # bytes of JSON kept of one device
-MEMORY = 60_000  # ms that a row knows of a kind of message: a frame is written within seconds, or lost
+# Another process's clock may be ahead of ours by so much. A later moment was written before our clock was set back, and
+# says nothing about the order.
+LEAD = timedelta(seconds=5)
+MEMORY = timedelta(minutes=1)  # that a row knows of a kind of message: a frame is written within seconds, or lost
 
 
 class _Device(NamedTuple):
@@ -52,12 +55,34 @@ class _State(NamedTuple):
     cleared_at: datetime | None = None
     named: str = ""
 
+    def merge(self, frame: Frame, now: datetime) -> tuple[dict[str, Any], Telemetry | None]:
+        """The row as it is to be written, and the frame's values, None if none of them are news."""
+        row = self._asdict() | {"properties": {}}
+        cleared_at = row.pop("cleared_at")
+        del row["named"]
+        row |= self.heard(frame, now)
+        if cleared_at and frame.data_since and frame.data_since <= cleared_at <= now:
+            return row, None
+        since, until = milliseconds(now - MEMORY), milliseconds(now + LEAD)
+        told = {kind: at for kind, at in self.told.items() if since < at <= until}
+        row["properties"] = frame.newer_than(told)
+        row["told"] = told | {kind: max(message.at, told.get(kind, 0)) for kind, message in frame.kinds.items()}
+        if not row["properties"]:
+            return row, None
+        values = extract(row["properties"])
+        if values.latitude is not None:
+            row |= {"latitude": values.latitude, "longitude": values.longitude}
+        if values.mode_code is not None:
+            row["mode_code"] = values.mode_code
+        if values.firmware_version:
+            row["firmware_version"] = values.firmware_version
+        return row, values
+
     def heard(self, frame: Frame, now: datetime) -> dict[str, Any]:
         """What changes because the device said something, whatever that was."""
         changes: dict[str, Any] = {}
-        # A moment later than now was written before our clock was set back, and says nothing about the order.
         seen_at = min(frame.received_at, now)
-        if self.last_seen is None or seen_at >= self.last_seen or self.last_seen > now:
+        if self.last_seen is None or seen_at >= self.last_seen or self.last_seen > now + LEAD:
             changes["last_seen"] = seen_at
             if not self.online:
                 changes |= {"online": True, "connected_since": seen_at}
@@ -65,7 +90,7 @@ class _State(NamedTuple):
                 changes["clock_skew_ms"] = frame.timestamp - milliseconds(frame.received_at)
         if frame.refused_at is not None:
             changes["refused"] = self.refused + frame.refused
-            if self.refused_at is None or frame.refused_at >= self.refused_at or self.refused_at > now:
+            if self.refused_at is None or frame.refused_at >= self.refused_at or self.refused_at > now + LEAD:
                 changes |= {"refused_at": frame.refused_at, "refused_why": frame.refused_why}
         return changes
 
@@ -121,7 +146,7 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[Sighting], list
         if state is None:
             held.append(frame)
             continue
-        row, values = _merge(state, frame, now)
+        row, values = state.merge(frame, now)
         rows.append(row)
         if values is not None and (
             values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn)
@@ -132,26 +157,3 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[Sighting], list
     bulk.update(DeviceState, rows, merges={"properties": PROPERTIES_CAP})
     broadcast.tell_device(back)
     return sightings, held
-
-
-def _merge(state: _State, frame: Frame, now: datetime) -> tuple[dict[str, Any], Telemetry | None]:
-    """The row as it is to be written, and the frame's values, None if none of them are news."""
-    row = state._asdict() | {"properties": {}}
-    cleared_at = row.pop("cleared_at")
-    del row["named"]
-    row |= state.heard(frame, now)
-    if cleared_at and frame.data_since and frame.data_since <= cleared_at <= now:
-        return row, None
-    told = {kind: at for kind, at in state.told.items() if milliseconds(now) - MEMORY < at <= milliseconds(now)}
-    row["properties"] = frame.newer_than(told)
-    row["told"] = told | {kind: max(message.at, told.get(kind, 0)) for kind, message in frame.kinds.items()}
-    if not row["properties"]:
-        return row, None
-    values = extract(row["properties"])
-    if values.latitude is not None:
-        row |= {"latitude": values.latitude, "longitude": values.longitude}
-    if values.mode_code is not None:
-        row["mode_code"] = values.mode_code
-    if values.firmware_version:
-        row["firmware_version"] = values.firmware_version
-    return row, values

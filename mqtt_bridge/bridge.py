@@ -145,12 +145,7 @@ class Bridge:
         )
         control = ControlConnection(options, in_process=settings.CONTROL_PROCESS)
         buffer = TelemetryBuffer(self.counters)
-        telemetry = TelemetryConnection(
-            self._address,
-            client_id=f"{self._client_id}-telemetry",
-            filters=topics.TELEMETRY_FILTERS,
-            sink=buffer.add,
-        )
+        telemetry = TelemetryConnection(self._address, client_id=f"{self._client_id}-telemetry", sink=buffer.add)
         known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
         with closing(control):
             try:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from cloudapi.tasks import report_alive
 from mqtt_bridge.database.lock import LOCK_KEY
+from mqtt_bridge.database.timeouts import TELEMETRY_NAME
 from mqtt_bridge.models import Heartbeat
 
 TIMEOUT: Final = 2.0  # seconds for Redis
@@ -102,6 +103,15 @@ def check_bridge() -> Iterator[Finding]:
                 [f"SELECT pg_try_advisory_lock({LOCK_KEY})"],
             )
             [(standing_by,)] = cursor.fetchall()
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+                [TELEMETRY_NAME],
+            )
+            [(sharing,)] = cursor.fetchall()
+        if sharing:
+            yield ok("Telemetry", f"{sharing} processes of its own share it with the bridge.")
+        else:
+            yield ok("Telemetry", "The bridge writes all of it.")
         if standing_by:
             yield ok("Stand-by bridge", f"{standing_by} ready to take over.")
         else:

@@ -26,18 +26,19 @@ class Timeouts(NamedTuple):
 BRIDGE: Final = Timeouts(lock=2_000, statement=30_000, idle=30_000)
 WORKER: Final = Timeouts(lock=5_000, statement=60_000, idle=60_000)
 WEB: Final = Timeouts(lock=5_000, statement=30_000, idle=30_000)
+TELEMETRY_NAME: Final = "dock-cloud telemetry"  # of the connections of `run_telemetry`, which `doctor` counts
 SHORT_WAIT: Final = 10  # milliseconds that one of many waits for a locked row, when all have waited for it together
 
 
-def limit(timeouts: Timeouts) -> None:
-    """Let every connection that this process opens from now on have these limits; SQLite has none."""
+def limit(timeouts: Timeouts, *, name: str = "") -> None:
+    """Let every connection that this process opens from now on have these limits, and this name; SQLite has none."""
 
     def set_limits(connection: BaseDatabaseWrapper, **_signal: object) -> None:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(
                     f"SET lock_timeout = {timeouts.lock}; SET statement_timeout = {timeouts.statement};"
-                    f" SET idle_in_transaction_session_timeout = {timeouts.idle}"
+                    f" SET idle_in_transaction_session_timeout = {timeouts.idle}; SET application_name = '{name}'"
                 )
 
     connection_created.connect(set_limits, weak=False, dispatch_uid="timeouts")

@@ -1,5 +1,6 @@
 """A connection to the broker, which lives as long as its TCP connection and is then replaced; telemetry has one."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,9 @@ from mqtt_bridge.line.client import (
     subscriptions,
 )
 from mqtt_bridge.protocol.envelope import MAX_PAYLOAD
+from mqtt_bridge.protocol.topics import SHARED_TELEMETRY_FILTERS, TELEMETRY_FILTERS
+
+logger = logging.getLogger(__name__)
 
 # Unacknowledged messages that the broker may send ahead, as many as MQTT allows. The broker sends in the order of
 # arrival and wants acknowledgements in that order: with a narrow window, the flood of one dock would keep the others
@@ -158,10 +162,19 @@ class Connection:
 
 
 class TelemetryConnection(Connection):
-    """osd and state: QoS 0, apart from the control connection so that a flood cannot delay a bind."""
+    """osd and state: QoS 0, apart from the control connection so that a flood cannot delay a bind.
+
+    It takes a share of them. A broker that refuses to share them, as one does whose access list is older than this
+    version, gives all of them.
+    """
 
     def __init__(
-        self, address: Address, *, client_id: str, filters: Sequence[str], sink: Callable[[str, bytes], None]
+        self,
+        address: Address,
+        *,
+        client_id: str,
+        sink: Callable[[str, bytes], None],
+        filters: Sequence[str] = SHARED_TELEMETRY_FILTERS,
     ) -> None:
         super().__init__(address, client_id=client_id, filters=filters)
 
@@ -170,3 +183,14 @@ class TelemetryConnection(Connection):
                 sink(message.topic, bytes(message.payload))
 
         self._client.on_message = pass_on
+
+    def _on_subscribe(
+        self, client: Client, data: object, mid: int, reasons: Sequence[ReasonCode], properties: Properties | None
+    ) -> None:
+        if self._filters is SHARED_TELEMETRY_FILTERS and any(reason.is_failure for reason in reasons):
+            logger.warning("The broker shares no telemetry with this account (%s): all of it comes here", reasons[0])
+            self._filters = TELEMETRY_FILTERS
+            client.unsubscribe(list(SHARED_TELEMETRY_FILTERS))
+            client.subscribe(subscriptions(TELEMETRY_FILTERS, qos=self.qos))
+            return
+        super()._on_subscribe(client, data, mid, reasons, properties)

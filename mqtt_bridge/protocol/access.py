@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from mqtt_bridge.protocol.errors import LocalProtocolError
-from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX, Channel, build, is_sn
+from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX, SHARED_TELEMETRY_FILTERS, Channel, build, is_sn
 
 LONGEST_TOPIC: Final = 65_535  # bytes, by MQTT
 
@@ -116,6 +116,7 @@ def _of_enrolment(_account: Account) -> Iterator[Rule]:
 
 def _of_server(_account: Account) -> Iterator[Rule]:
     yield from _both_ways("thing/product/+/#", "sys/product/+/#", "bridge/+/ping")
+    yield from (Rule(Action.SUBSCRIBE, one) for one in SHARED_TELEMETRY_FILTERS)
     yield from _reading(f"{ENROLMENT_PREFIX}thing/product/+/requests")
     yield Rule(Action.PUBLISH, f"{ENROLMENT_PREFIX}thing/product/+/requests_reply")
     yield from _reading("$SYS/broker/#")  # version and settings, which `manage.py doctor` looks at
@@ -143,7 +144,7 @@ _RULES: Final = {
 def may(account: Account, action: Action, topic: str) -> bool:
     """Say whether the account may do this; to subscribe `topic` is the filter that it asks for.
 
-    A filter is allowed only if one rule covers all of it. Shared subscriptions (`$share/...`) never are.
+    A filter is allowed only if one rule covers all of it. Shared subscriptions (`$share/...`) are but for the server's.
     """
     if not _is_valid(topic):
         return False

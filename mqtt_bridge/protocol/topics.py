@@ -78,6 +78,8 @@ CONTROL_FILTERS: Final[tuple[str, ...]] = (
 ANSWER_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/requests_reply", "thing/product/+/events_reply")
 # At QoS 0: the next frame comes within two seconds.
 TELEMETRY_FILTERS: Final[tuple[str, ...]] = ("thing/product/+/osd", "thing/product/+/state")
+# The bridge and each `run_telemetry`: the broker gives every message to one of them (MQTT 5: shared subscriptions).
+SHARED_TELEMETRY_FILTERS: Final[tuple[str, ...]] = tuple(f"$share/telemetry/{one}" for one in TELEMETRY_FILTERS)
 
 
 def is_sn(text: str) -> bool:

@@ -86,6 +86,7 @@ WRONG = [
     ("NTP_SERVER_PORT", "70000", "a whole number, 1 to 65535"),
     ("LOG_FORMAT", "xml", "write one of LINES JSON"),
     ("BRIDGE_METRICS_ADDRESS", "9101", "write host:port"),
+    ("TELEMETRY_METRICS_ADDRESS", ":9121", "write host:port"),
     ("WORKER_METRICS_ADDRESS", "http://127.0.0.1:9111", "write host:port"),
     ("LOG_LEVEL", "loud", "write one of DEBUG INFO"),
     ("MAP_TILE_URL", "tile.example.org", "not an address like https://tile.example.org/"),

@@ -12,7 +12,9 @@ from django.utils import timezone
 from devices.broker import accounts, comparison, wanted
 from devices.broker.keeping import ConnectionLog, Keeper
 from devices.models import BrokerAccount, Device, Pairing
-from mqtt_bridge.line.connection import BrokerUnavailableError
+from mqtt_bridge.line import connection
+from mqtt_bridge.line.client import parse_url
+from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
 from mqtt_bridge.line.dynamic_security import DEFAULTS, ControlTopic
 from mqtt_bridge.protocol.access import Kind
 from organizations.audit import Actor
@@ -332,3 +334,22 @@ def test_file_of_a_fresh_broker_is_for_its_owner_and_never_overwritten(main, tmp
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(CommandError, match="is there already"):
         call_command("mqtt_acl", "--init", str(path))
+
+
+def test_our_processes_share_telemetry_and_get_all_of_it_where_the_broker_does_not_let_them(
+    broker, monkeypatch, caplog
+):
+    address, refused = parse_url(broker.url, certificates_of(broker)), ("$share/elsewhere/thing/product/+/osd",)
+    dock = Client(broker.url, certificates_of(broker), client_id="a dock's words")
+    for filters, warnings in ((connection.SHARED_TELEMETRY_FILTERS, 0), (refused, 1)):
+        monkeypatch.setattr(connection, "SHARED_TELEMETRY_FILTERS", filters)
+        received = []
+        line = TelemetryConnection(
+            address, client_id="t", filters=filters, sink=lambda topic, _payload, to=received: to.append(topic)
+        )
+        line.open()
+        dock.publish("thing/product/DOCK1/osd")
+        wait_for(lambda received=received: received == ["thing/product/DOCK1/osd"])
+        line.close()
+        assert caplog.text.count("shares no telemetry") == warnings
+    dock.close()

@@ -56,6 +56,8 @@ DECISIONS = [
     (SERVER, PUBLISH, "thing/product/A1/services sys/product/A1/status_reply bridge/dock-cloud-bridge/ping", True),
     (SERVER, PUBLISH, "enrol/thing/product/A1/requests_reply", True),
     (SERVER, SUBSCRIBE, "enrol/thing/product/+/requests bridge/dock-cloud-bridge/ping $SYS/broker/version", True),
+    (SERVER, SUBSCRIBE, "$share/telemetry/thing/product/+/osd $share/telemetry/thing/product/+/state", True),
+    (DOCK, SUBSCRIBE, "$share/telemetry/thing/product/+/osd $share/telemetry/thing/product/A1/osd", False),
     (SERVER, SUBSCRIBE, "# +/# $SYS/# $CONTROL/# $share/x/thing/product/+/requests", False),
     (SERVER, PUBLISH, "$CONTROL/dynamic-security/v1 $SYS/broker/version enrol/thing/product/A1/requests", False),
     # the enrolment broker, as a client of the main one
