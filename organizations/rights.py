@@ -2,29 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
 
-from django.db import models, transaction
+from django.db import transaction
 from django.http import HttpRequest
 
-from mqtt_bridge.database.prepared import Parameter, Prepared
 from organizations.models import Membership, Organization, Role
-from organizations.tenancy import Principal, Rows, TenantKey, is_platform_staff, restrict
-
-
-class _Held(NamedTuple):
-    organization_id: int
-    role: str
-
-
-_HELD: Final = Prepared(
-    _Held,
-    lambda: (
-        Membership.objects.filter(user=Parameter("user", models.BigIntegerField()))
-        .order_by()
-        .values_list("organization_id", "role")
-    ),
-)
+from organizations.tenancy import Principal, Rows, is_platform_staff, memberships_of, of_organizations, restrict
 
 
 @dataclass(frozen=True)
@@ -50,20 +33,14 @@ class Rights:
 
     def readable(self, queryset: Rows, role: Role | None) -> Rows:
         """The rows of the organizations in which the caller has at least that role; all of them for platform staff."""
-        visible = restrict(queryset, self.principal)
         if role == Role.VIEWER or is_platform_staff(self.principal):
-            return visible
-        held = [pk for pk in self.roles if self.may(role, pk)]
-        return visible.filter(**{f"{queryset.model.organization_path or 'pk'}__in": held})
+            return restrict(queryset, self.principal)
+        return of_organizations(queryset, [pk for pk in self.roles if self.may(role, pk)])
 
 
 def of(principal: Principal) -> Rights:
     """The rights of a user, which the database knows, or of an API key, which carries them."""
-    if isinstance(principal, TenantKey):
-        return Rights(principal, {principal.organization_id: Role(principal.role)})
-    if principal.pk is None:  # nobody is signed in
-        return Rights(principal, {})
-    return Rights(principal, {held.organization_id: Role(held.role) for held in _HELD(user=principal.pk)})
+    return Rights(principal, {pk: Role(role) for pk, role in memberships_of(principal).items()})
 
 
 def in_request(request: HttpRequest) -> Rights:

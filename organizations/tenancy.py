@@ -1,16 +1,18 @@
 """Which organization a row belongs to and who may see it: the one rule that the admin, REST and WebSocket share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import Parameter, Prepared
 
 
 class TenantKey(AbstractAPIKey):
@@ -101,19 +103,61 @@ def is_platform_staff(principal: Principal) -> bool:
     return bool(getattr(principal, "is_superuser", False) and principal.is_active)
 
 
-def restrict(queryset: Rows, principal: Principal) -> Rows:
+class _Held(NamedTuple):
+    """A membership of a user."""
+
+    organization_id: int
+    role: str
+
+
+_MEMBERSHIPS: Final = Prepared(
+    _Held,
+    lambda: (
+        apps.get_model("organizations", "Membership")
+        ._default_manager.filter(user=Parameter("user", models.BigIntegerField()))
+        .order_by()
+        .values_list("organization_id", "role")
+    ),
+)
+
+
+def memberships_of(principal: Principal) -> Mapping[int, str]:
+    """The role by organization of a user, or of an API key, which carries its own.
+
+    They are read once for each instance of the user. Each request, and each check of a socket, loads its own instance:
+    a membership that has ended counts from the next one on.
+    """
+    if isinstance(principal, TenantKey):
+        return {principal.organization_id: principal.role}
+    if not hasattr(principal, "_memberships"):
+        found = _MEMBERSHIPS(user=principal.pk) if principal.pk else ()
+        principal._memberships = {held.organization_id: held.role for held in found}  # type: ignore[union-attr]
+    known: Mapping[int, str] = principal._memberships  # type: ignore[union-attr]
+    return known
+
+
+def restrict(queryset: Rows, principal: Principal, *, one: bool = False) -> Rows:
     """The rows of a queryset that this principal may see; its model names its `organization_path`.
 
-    One membership per user and organization, so the join never doubles a row.
+    For `one` row, that a unique column finds, the memberships are joined, which saves the query for them.
     """
     if not principal.is_active:
         return queryset.none()
     if is_platform_staff(principal):
         return queryset
-    path = queryset.model.organization_path
-    if isinstance(principal, TenantKey):
-        return queryset.filter(**{path or "pk": principal.organization_id})
-    return queryset.filter(**{f"{path}__memberships__user" if path else "memberships__user": principal.pk})
+    if one and not isinstance(principal, TenantKey):
+        path = queryset.model.organization_path
+        return queryset.filter(**{f"{path}__memberships__user" if path else "memberships__user": principal.pk})
+    return of_organizations(queryset, memberships_of(principal))
+
+
+def of_organizations(queryset: Rows, keys: Iterable[int]) -> Rows:
+    """The rows that belong to the organizations with these primary keys.
+
+    The keys stand in the statement. From a join with the memberships PostgreSQL would not know whether they have ten
+    rows or a million, and it would read tables from end to end.
+    """
+    return queryset.filter(**{f"{queryset.model.organization_path or 'pk'}__in": sorted(keys)})
 
 
 def organization_of(row: models.Model) -> int | None:

@@ -16,7 +16,7 @@ from devices.presence import watch
 from devices.serializers import DeviceAccountSerializer, DeviceSerializer, ServiceCallSerializer
 from organizations import api_keys
 from organizations.models import Organization
-from organizations.tenancy import Principal, TenantKey
+from organizations.tenancy import Principal, TenantKey, restrict
 
 LATEST = 20  # calls in a snapshot, beside those that are open
 MOST = 500  # calls in a snapshot
@@ -58,8 +58,8 @@ Identify = Callable[[], Principal]  # whose socket it is now
 
 def to_device(user: Principal, sn: str) -> Subscription | None:
     """A device and the calls that its present owner made; None if this user may not see it. One query."""
-    rows = Device.objects.visible_to(user).select_related(*DeviceSerializer.related, "account")
-    device = rows.filter(sn=sn).first()
+    rows = Device.objects.filter(sn=sn).select_related(*DeviceSerializer.related, "account")
+    device = restrict(rows, user, one=True).first()
     if device is None:
         return None
     owner = device.organization_id
@@ -69,7 +69,7 @@ def to_device(user: Principal, sn: str) -> Subscription | None:
 
 def to_organization(user: Principal, organization_id: str) -> Subscription | None:
     """An organization's calls; None if this user may not see it. One query."""
-    found = Organization.objects.visible_to(user).filter(organization_id=organization_id).first()
+    found = restrict(Organization.objects.filter(organization_id=organization_id), user, one=True).first()
     if found is None:
         return None
     calls, own = ServiceCall.objects.filter(organization=found), _own_group(user)

@@ -5,7 +5,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from organizations import rights
 from organizations.models import Membership, Organization, Role
-from organizations.tenancy import is_platform_staff
+from organizations.tenancy import is_platform_staff, restrict
 from tests.api import make_key
 
 ROLES = list(Role)
@@ -56,6 +56,21 @@ def test_a_user_reads_where_she_has_the_role(alice, organization, other_organiza
     assert list(found.readable(rows, Role.MANAGER)) == [organization]
     assert found.may(Role.MANAGER, anywhere=True)
     assert not found.may(Role.OPERATOR, other_organization.pk)
+
+
+def test_memberships_are_read_once_for_each_instance_of_a_user(alice, organization, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert rights.of(alice).may(Role.MANAGER, organization.pk)
+        restrict(Organization.objects.all(), alice)
+        restrict(Membership.objects.all(), alice)
+
+
+def test_a_membership_that_has_ended_opens_nothing_in_the_next_request(client, alice, organization):
+    client.force_login(alice)
+    page = f"/admin/organizations/organization/{organization.pk}/change/"
+    assert client.get(page).status_code == 200
+    Membership.objects.all().delete()
+    assert client.get(page).status_code == 403
 
 
 def test_platform_staff_may_everything_while_they_are_active(staff, organization):
