@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final, NamedTuple
 
+from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from devices.models import ServiceCall, ServiceCallBatch
+from devices.models import Pairing, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseEvent, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations import credentials
@@ -65,6 +67,12 @@ def _superseded_lists() -> QuerySet[LicenseList]:
     return LicenseList.objects.filter(is_repeated, Exists(later))
 
 
+def _superseded_pairings() -> QuerySet[Pairing]:
+    """Ended pairings of aircraft that have been paired since: the last one tells that a device is an aircraft."""
+    later = Pairing.objects.filter(aircraft=OuterRef("aircraft"), since__gt=OuterRef("since"))
+    return Pairing.objects.filter(Exists(later), until__isnull=False)
+
+
 TABLES: Final = (
     Kept(Exchange, "received_at", _days("JOURNAL_DAYS")),
     Kept(PassingEvent, "last_at", _days("JOURNAL_DAYS")),
@@ -81,6 +89,11 @@ TABLES: Final = (
     Kept(LicenseList, "asked_at", _days("LICENSE_LIST_DAYS"), _superseded_lists),
     Kept(LicenseEvent, "at", _days("LICENSE_EVENT_DAYS")),
     Kept(AuditEvent, "at", _days("AUDIT_DAYS")),
+    Kept(Pairing, "until", _days("AUDIT_DAYS"), _superseded_pairings),
+    # Of sign-ins: the first is written by anybody who tries a name.
+    Kept(AccessAttempt, "attempt_time", _days("JOURNAL_DAYS")),
+    Kept(AccessLog, "attempt_time", _days("AUDIT_DAYS")),
+    Kept(LogEntry, "action_time", _days("AUDIT_DAYS")),
     Kept(Invitation, "expires_at", _days("AUDIT_DAYS")),
     # Anybody can make one for every serial number that they think of.
     Kept(BindingFailure, "last_at", lambda: credentials.KEPT, most=100_000),

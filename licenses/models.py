@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Count, Exists, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, Substr
+from django.db.models.functions import Coalesce, Substr, Upper
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
@@ -42,8 +42,8 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
 
     def matching(self, term: str) -> Self:
         """Licenses by a search term: a part of their name or of the dock's, a whole license id or serial number."""
-        found = Q(device__sn__icontains=term) | Q(device__callsign__icontains=term) | Q(name__icontains=term)
-        found |= Q(device_sn__iexact=term)
+        docks = Device.objects.filter(Q(sn__icontains=term) | Q(callsign__icontains=term))
+        found = Q(device__in=docks.first_keys()) | Q(name__icontains=term) | Q(device_sn__iexact=term)
         if term.removeprefix("-").isdecimal() and len(term) < 21 and -INT8 <= int(term) < INT8:
             found |= Q(license_id=int(term))
         return self.filter(found)
@@ -125,6 +125,8 @@ class UnlockLicense(ChangingModel):
             models.Index(fields=["end_time", "id"], name="license_end"),  # the list and the timeline
             models.Index(fields=["begin_time", "id"], name="license_begin"),  # in order
             models.Index(fields=["updated", "id"], name="license_changes"),  # in order
+            models.Index(fields=["license_id"], name="license_search_id"),
+            models.Index(Upper("device_sn"), name="license_search_bound_to"),
         ]
 
     def __str__(self) -> str:

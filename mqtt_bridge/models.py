@@ -19,6 +19,9 @@ ONBOARDING = (
     "update_topo",
 )
 
+# Journal entries that people look for: few among millions.
+IS_UNUSUAL = ~Q(reason="") | Q(outcome__in=["quarantined", "error", "left"])
+
 
 class Exchange(models.Model):
     """One control message of a dock and our answer to it. Secrets are removed before they get here."""
@@ -41,8 +44,8 @@ class Exchange(models.Model):
 
     gateway_sn = models.CharField("gateway SN", max_length=64)
     organization = models.ForeignKey(
-        "organizations.Organization", models.SET_NULL, null=True, blank=True, related_name="exchanges"
-    )
+        "organizations.Organization", models.SET_NULL, null=True, blank=True, db_index=False, related_name="exchanges"
+    )  # an index of its own would repeat the beginning of the list's
     channel = models.CharField(max_length=20, choices=[(channel.value, channel.value) for channel in Channel])
     method = models.CharField(max_length=64, blank=True)
     tid = models.CharField(max_length=128, blank=True)
@@ -74,6 +77,10 @@ class Exchange(models.Model):
                 condition=Q(method__in=ONBOARDING),
                 name="exchange_onboarding",
             ),
+            # the lists of one channel, and of one method in all channels
+            models.Index(fields=["channel", "method", "-received_at"], name="exchange_method"),
+            # the lists of what was refused or went wrong
+            models.Index(fields=["-received_at"], condition=IS_UNUSUAL, name="exchange_unusual"),
             # what others have to answer, asked every 5 s
             models.Index(fields=["received_at"], condition=Q(outcome="left"), name="exchange_left"),
         ]

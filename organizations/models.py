@@ -365,6 +365,7 @@ class AuditEvent(TenantModel):
             models.Index(fields=["object_type", "object_id", "-at"], name="audit_event_object"),  # history of a row
             models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
             models.Index(fields=["at"], name="audit_event_at"),  # pruning
+            models.Index(fields=["action", "-at"], name="audit_event_action"),  # search
         ]
 
     def __str__(self) -> str:

@@ -119,9 +119,12 @@ class ServiceCall(ChangingModel):
         EXPIRED = "expired", "not sent"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    device = models.ForeignKey(Device, models.PROTECT, related_name="service_calls", help_text="The gateway asked.")
+    # The lists' indexes begin with these two: they need none of their own.
+    device = models.ForeignKey(
+        Device, models.PROTECT, related_name="service_calls", db_index=False, help_text="The gateway asked."
+    )
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="service_calls", help_text="Whose device it was then."
+        Organization, models.PROTECT, related_name="service_calls", db_index=False, help_text="Whose it was then."
     )
     method = models.CharField(max_length=64)
     subject = models.CharField(max_length=128, blank=True, help_text="Of what only one call may be open per dock.")
@@ -167,6 +170,10 @@ class ServiceCall(ChangingModel):
             models.Index(fields=["organization", "updated", "id"], name="call_changes"),  # of a tenant, in order
             # what a client that lost its answer looks for
             models.Index(fields=["idempotency_key"], condition=~Q(idempotency_key=""), name="call_idempotency_key"),
+            models.Index(fields=["method", "-created"], name="call_method"),  # the list of one service
+            models.Index(fields=["organization", "requested_by"], name="call_organization_person"),  # who asked
+            # the list of those in one of the rarer states
+            models.Index(fields=["status", "-created"], condition=~Q(status="succeeded"), name="call_unsuccessful"),
             # what is to be sent or closed, asked every 5 s
             models.Index(
                 fields=["status", "expires"],

@@ -15,6 +15,8 @@ from organizations.tenancy import WritingQuerySet
 
 SN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
+FEW = 1000  # devices whose keys are read to search for what refers to them
+
 # Devices that are here because they or a dock said so, without a code and without a person.
 UNINVITED = Q(organization=None) | Q(claim="named", bound_with=None)
 
@@ -45,6 +47,14 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
     def carried_by(self, dock: "Device") -> Self:
         """The aircraft that belong to this dock and to its owner, switched on or off."""
         return self.filter(gateway=dock, organization=dock.organization_id)
+
+    def first_keys(self) -> list[int] | Self:
+        """Their primary keys for `__in`, read now if they are few; else the rows themselves, as a subquery.
+
+        With the keys in the statement, PostgreSQL finds the rows of other tables that refer to these by an index.
+        """
+        keys = list(self.order_by().values_list("pk", flat=True)[: FEW + 1])
+        return keys if len(keys) <= FEW else self
 
     def lock_in_order(self) -> Self:
         """Lock these rows in the order of their SN, so that two transactions never wait for each other."""
@@ -223,6 +233,9 @@ class Pairing(models.Model):
             models.UniqueConstraint(
                 fields=["dock", "aircraft"], condition=Q(until=None), name="one_open_pairing_per_dock_and_aircraft"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["until"], condition=Q(until__isnull=False), name="pairing_ended"),  # pruning
         ]
 
     def __str__(self) -> str:

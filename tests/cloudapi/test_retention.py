@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from axes.models import AccessAttempt, AccessLog
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
 from cloudapi import retention
 from cloudapi.tasks import prune
-from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallEvent
+from devices.models import Device, Pairing, ServiceCall, ServiceCallBatch, ServiceCallEvent
 from licenses.models import LicenseEvent, LicenseFile, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
@@ -54,6 +57,9 @@ MAKE = {
     LicenseEvent: lambda at, dock: {
         "device": dock, "organization": dock.organization, "device_model_domain": 3, "license_id": 1, "at": at,
     },
+    LogEntry: lambda at, dock: {
+        "user": get_user_model().objects.create(username=f"{at}"), "action_flag": 1, "action_time": at,
+    },
     AuditEvent: lambda at, dock: {"through": "admin", "action": "change", "at": at},
     Invitation: lambda at, dock: {"organization": dock.organization, "digest": f"{at}", "expires_at": at},
     BindingFailure: lambda at, dock: {"gateway_sn": "D", "pair_digest": f"{at}", "last_at": at},
@@ -62,7 +68,20 @@ MAKE = {
 }  # fmt: skip
 
 
+def pairing(dock, aircraft, **fields):
+    values = {"since": NOW, "changed_at": NOW, "witness": "topology"} | fields
+    return Pairing.objects.create(dock=dock, aircraft=aircraft, **values)
+
+
 def make_row(model, at, dock):
+    if model is Pairing:
+        aircraft = Device.objects.create(sn=f"{at:%j%H}")
+        pairing(dock, aircraft)
+        return pairing(dock, aircraft, since=at - timedelta(days=1), until=at)
+    if model in (AccessAttempt, AccessLog):
+        row = model.objects.create(**({"failures_since_start": 1} if model is AccessAttempt else {}))
+        model.objects.filter(pk=row.pk).update(attempt_time=at)
+        return row
     if model is ServiceCall:
         return call(dock, days=age(at))
     if model is LicenseList:
@@ -134,6 +153,12 @@ def test_the_last_word_about_licenses_stays_however_old(dock):
     assert superseded not in kept
 
 
+def test_that_a_device_was_an_aircraft_is_known_however_long_ago(dock):
+    last = pairing(dock, Device.objects.create(sn="DRONE1"), since=NOW - timedelta(9999), until=NOW - timedelta(9998))
+    retention.prune(now=NOW)
+    assert Pairing.objects.get() == last
+
+
 def test_it_goes_on_until_nothing_old_is_left_and_large_tables_take_turns(dock, monkeypatch):
     monkeypatch.setattr(retention, "PIECE", 3)
     for number in range(8):
@@ -147,8 +172,8 @@ def test_it_goes_on_until_nothing_old_is_left_and_large_tables_take_turns(dock, 
 
 @pytest.mark.parametrize(
     "kept",
-    # One row for each gateway, or each of its kinds of events, may be read whole.
-    [kept for kept in retention.TABLES if kept.model not in (Trace, PassingEvent)],
+    # What people do at the admin, and one row for each gateway, or each of its kinds of events, may be read whole.
+    [kept for kept in retention.TABLES if kept.model not in (Trace, PassingEvent, AccessAttempt, AccessLog, LogEntry)],
     ids=lambda kept: kept.model.__name__,
 )
 def test_old_rows_are_found_by_an_index(kept, db):
