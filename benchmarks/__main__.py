@@ -18,6 +18,7 @@ from benchmarks import (
     growth,
     handlers,
     licenses,
+    pages,
     report,
     rest,
     retention,
@@ -50,6 +51,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
         lambda one: handlers.run(rounds=2 * one.rounds + 1, devices=one.devices, journal=one.journal),
     ),
     "licenses": ("Licenses", lambda one: licenses.run(rounds=one.rounds, rows=one.licenses)),
+    "pages": (
+        "Pages and lists, processor time",
+        lambda one: pages.run(scale=one.scale, people=one.people, database_url=one.database_url),
+    ),
     "rest": ("REST", lambda one: rest.run(rounds=one.rounds, docks=one.devices)),
     "broker_auth": ("EMQX asks the server", lambda one: broker_auth.run(rounds=one.rounds, docks=one.devices)),
     "sizes": (
@@ -68,6 +73,7 @@ QUICK = {
     "licenses": 5000,
     "devices": 500,
     "old": 5000,
+    "scale": 0.03,
 }
 
 
@@ -83,6 +89,9 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=150, help="commands sent one after another in a round")
     parser.add_argument("--licenses", type=int, default=100_000, help="rows behind the list of licenses")
     parser.add_argument("--devices", type=int, default=10_000, help="rows behind the list of devices")
+    parser.add_argument("--scale", type=float, default=1, help="pages: 1 is 10,000 docks and a million calls")
+    parser.add_argument("--people", default="staff,small,large,three,forty", help="pages: who visits them")
+    parser.add_argument("--database-url", default="", help="pages: a PostgreSQL to fill once and to use again")
     parser.add_argument("--old", type=int, default=100_000, help="old rows in each table that is pruned")
     if "--quick" in sys.argv:
         parser.set_defaults(**QUICK)
