@@ -17,11 +17,11 @@ from django.utils.timesince import timesince
 from devices.broker import connections
 from devices.diagnosis.exchanges import refusing
 from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, unsent
-from devices.models import Device, DeviceAccount, DeviceQuerySet, ServiceCall
+from devices.models import BrokerAccount, Device, DeviceAccount, DeviceQuerySet, ServiceCall
 from devices.presence import Presence, Watch
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge import access_list
-from mqtt_bridge.models import Certificate, Exchange
+from mqtt_bridge.models import IS_UNUSUAL, Certificate, Exchange
 from organizations import codes
 from organizations.models import BindingCode, BindingFailure, Organization
 from organizations.tenancy import Principal, restrict
@@ -112,6 +112,12 @@ def docks(visit: Visit) -> DeviceQuerySet:
     return _bound(visit).docks()
 
 
+def _between_accounts(visit: Visit) -> DeviceQuerySet:
+    """The few docks that came by enrolment once, or have an account that ends soon: of all, each has its accounts."""
+    ending = BrokerAccount.objects.filter(expires_at__lte=visit.now + BrokerAccount.SOON, revoked_at=None)
+    return docks(visit).filter(Q(enrolled_at__isnull=False) | Q(pk__in=ending.exclude(device=None).values("device")))
+
+
 def _bound(visit: Visit) -> DeviceQuerySet:
     return Device.objects.filter(is_enabled=True).exclude(organization=None).visible_to(visit.user)
 
@@ -125,6 +131,11 @@ def _exchanges(visit: Visit) -> QuerySet[Exchange]:
     return visible.filter(received_at__gt=visit.now - timedelta(hours=24))
 
 
+def _unusual(visit: Visit) -> QuerySet[Exchange]:
+    """Those among which all that went wrong is, by an index of their own."""
+    return _exchanges(visit).filter(IS_UNUSUAL)
+
+
 def _refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Exchange, object]:
     """Gateways whose request was refused and that have had no success since."""
     success = _exchanges(visit).filter(
@@ -134,7 +145,7 @@ def _refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Ex
         outcome=Exchange.Outcome.ANSWERED,
         reason="",
     )
-    refused = _exchanges(visit).filter(refusing(), ~Exists(success), ~Q(reason=Exchange.HAS_ACCOUNT), method=method)
+    refused = _unusual(visit).filter(refusing(), ~Exists(success), ~Q(reason=Exchange.HAS_ACCOUNT), method=method)
     return refused.order_by().values("gateway_sn").distinct()
 
 
@@ -201,7 +212,7 @@ KINDS: Final = {
     "unclaimed": Kind(
         Level.NOTICE, ("device belongs to nobody", "devices belong to nobody"),
         "not bound yet, or released",
-        lambda _: Device.objects.unclaimed().filter(is_enabled=True), None,
+        _strangers, lambda _: Q(organization=None, is_enabled=True),
         DEVICES, "claimed=no", for_staff=True),
     "no_room": Kind(
         Level.WARNING, "No room for more unknown devices", _room,
@@ -252,12 +263,12 @@ KINDS: Final = {
     "enrolment": Kind(
         Level.WARNING, ("dock still uses an enrolment account", "docks still use an enrolment account"),
         "it reports nothing and takes no commands until it has an account of its own",
-        docks, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
+        _between_accounts, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
         CONNECTIONS, "way=enrolment", also_if=lambda _: access_list.is_kept()),
     "secret_ends": Kind(
         Level.WARNING, ("dock uses a secret that ends within 3 days", "docks use a secret that ends within 3 days"),
         "type the new one into DJI Pilot 2 beside the dock before then",
-        docks, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
+        _between_accounts, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
         CONNECTIONS, "way=expiring", also_if=lambda _: access_list.is_kept()),
     "wrong_clock": Kind(
         Level.WARNING, ("device has a wrong clock", "devices have a wrong clock"),
@@ -293,7 +304,7 @@ KINDS: Final = {
         Level.WARNING, ("dock with its own account was refused at enrolment",
                         "docks with their own accounts were refused at enrolment"),
         "in the last 24 hours: it still connects with the enrolment account, or somebody else uses its serial number",
-        lambda visit: _exchanges(visit).filter(reason=Exchange.HAS_ACCOUNT).order_by().values("gateway_sn").distinct(),
+        lambda visit: _unusual(visit).filter(reason=Exchange.HAS_ACCOUNT).order_by().values("gateway_sn").distinct(),
         None,
         EXCHANGES, "outcome=refused"),
     "guessed": Kind(
@@ -305,17 +316,17 @@ KINDS: Final = {
     "failed": Kind(
         Level.WARNING, ("message failed in this server", "messages failed in this server"),
         "in the last 24 hours",
-        _exchanges, lambda _: Q(outcome=Exchange.Outcome.ERROR),
+        _unusual, lambda _: Q(outcome=Exchange.Outcome.ERROR),
         EXCHANGES, "outcome=error"),
     "bind_refused": Kind(
         Level.WARNING, ("bind was refused", "binds were refused"),
         "in the last 24 hours",
-        _exchanges, lambda _: Q(~Q(reason=Exchange.HAS_ACCOUNT), refusing(), method="airport_organization_bind"),
+        _unusual, lambda _: Q(~Q(reason=Exchange.HAS_ACCOUNT), refusing(), method="airport_organization_bind"),
         EXCHANGES, "method=airport_organization_bind&outcome=refused"),
     "quarantined": Kind(
         Level.WARNING, ("message was not understood", "messages were not understood"),
         "quarantined in the last 24 hours",
-        _exchanges, lambda _: Q(outcome=Exchange.Outcome.QUARANTINED),
+        _unusual, lambda _: Q(outcome=Exchange.Outcome.QUARANTINED),
         EXCHANGES, "outcome=quarantined"),
     "code_expires": Kind(
         Level.NOTICE, ("binding code expires within 3 days", "binding codes expire within 3 days"),

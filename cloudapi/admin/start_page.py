@@ -68,11 +68,9 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
     offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE)).select_related("organization", "state")
     organizations = []
     if visit.is_staff and not bridge.is_stale:
-        is_dock = Q(devices__in=Device.objects.docks(), devices__is_enabled=True)
         is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
-        counted = Organization.objects.annotate(
-            docks=Count("devices", filter=is_dock), offline=Count("devices", filter=is_dock & is_offline)
-        )
+        with_docks = Organization.objects.filter(devices__in=Device.objects.docks(), devices__is_enabled=True)
+        counted = with_docks.annotate(docks=Count("devices"), offline=Count("devices", filter=is_offline))
         organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:TABLE_ROWS])
     return Overview(
         bridge.is_stale,

@@ -21,7 +21,7 @@ from devices.calls import asking, ending, wording
 from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused, why_not
 from devices.diagnosis import exchanges
-from devices.models import ServiceCall, ServiceCallBatch
+from devices.models import Device, ServiceCall, ServiceCallBatch
 from devices.presence import watch
 from devices.templatetags.moments import ago
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
@@ -96,8 +96,10 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         """A dock that has moved is not found by the name that its new owner gave it."""
         term = typed(search_term)
         if term:
-            named = Q(device__callsign__icontains=term, device__organization=F("organization"))
-            queryset = queryset.filter(Q(device__sn__icontains=term) | named | Q(tid=term))
+            by_sn = Device.objects.filter(sn__icontains=term).first_keys()
+            by_callsign = Device.objects.filter(callsign__icontains=term).first_keys()
+            named = Q(device__in=by_callsign, device__organization=F("organization"))
+            queryset = queryset.filter(Q(device__in=by_sn) | named | Q(tid=term))
         return queryset, False
 
     @admin.display(description="state")

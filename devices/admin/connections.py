@@ -30,7 +30,7 @@ from organizations.admin.spreadsheet import MARK, encoded
 from organizations.admin.tenant import TenantFilter
 from organizations.models import Role
 
-CHUNK: Final = 2000  # rows at once
+CHUNK: Final = 500  # rows at once
 # What is on the tiles above the list; the colour is how bad it is.
 TILES: Final = (
     (Way.OWN, "good", "use their own account"),

@@ -12,7 +12,7 @@ from devices.binding import BOUND_ELSEWHERE
 from devices.models import Device, DeviceState, Pairing, ServiceCall, ServiceCallQuerySet
 from devices.questions import DISABLED
 from devices.templatetags.moments import duration
-from mqtt_bridge.models import Exchange
+from mqtt_bridge.models import IS_UNUSUAL, Exchange
 
 MAX_CLOCK_SKEW_MS = 300_000  # a dock that is further off refuses commands with 319008
 EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)  # a clock that shows an earlier time was never set
@@ -99,18 +99,24 @@ def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: date
 
 def needing(devices: QuerySet[Device], exchanges: QuerySet[Exchange], now: datetime) -> QuerySet[Device]:
     """The devices for which `needs` finds something."""
-    annotated = devices.annotate(
+    annotated = devices.alias(
         license=_last(LICENSE, exchanges, now),
         binding=_last(BINDING, exchanges, now),
         license_refused_at=_refused_at("license", exchanges),
         binding_refused_at=_refused_at("binding", exchanges),
     )
+    refused = exchanges.filter(_is_refused(), IS_UNUSUAL, received_at__gt=now - REFUSAL_WINDOW)
+    # Only of the few that were refused anything the last message of each group is looked up.
+    was_refused = Q(sn__in=refused.filter(method__in=(*LICENSE, *BINDING)).order_by().values("gateway_sn"))
     return annotated.filter(
         Q(is_enabled=False)
-        | Q(license_refused_at__isnull=False, bound_at=None)
-        | Q(license_refused_at__gt=F("bound_at"))
-        | Q(binding_refused_at__isnull=False, bound_at=None)
-        | Q(binding_refused_at__gt=F("bound_at"))
+        | was_refused
+        & (
+            Q(license_refused_at__isnull=False, bound_at=None)
+            | Q(license_refused_at__gt=F("bound_at"))
+            | Q(binding_refused_at__isnull=False, bound_at=None)
+            | Q(binding_refused_at__gt=F("bound_at"))
+        )
         | Q(gateway__organization__isnull=False, organization=None)
         | Exists(not_adopted().filter(dock=OuterRef("pk")))
         | has_wrong_clock()
@@ -151,7 +157,8 @@ _ENDED_BADLY = (
 
 def in_trouble(now: datetime) -> Q:
     """Calls of the last 24 hours that did not succeed and were not retried."""
-    return Q(status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW, retries=None)
+    was_retried = Exists(ServiceCall.objects.filter(retry_of=OuterRef("pk")))
+    return Q(~was_retried, status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW)
 
 
 def unsent(calls: ServiceCallQuerySet, now: datetime) -> ServiceCallQuerySet:

@@ -1,12 +1,13 @@
 """The admin of organizations, members and binding codes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Model, Q, QuerySet
+from django.db.models import PROTECT, Model, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -84,6 +85,18 @@ class OrganizationAdmin(TenantAdmin):
         if is_platform_staff(request.user):
             kwargs["form"] = OrganizationForm
         return super().get_form(request, obj, change, **kwargs)
+
+    def get_deleted_objects(
+        self, objs: Sequence[Organization] | QuerySet[Organization], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """An organization that has devices, or had, is not deleted; the stock page would load each of their rows."""
+        kept = [
+            f"{relation.related_model._meta.verbose_name_plural} of these organizations"
+            for relation in self.opts.related_objects
+            if relation.on_delete is PROTECT
+            and relation.related_model._default_manager.filter(**{f"{relation.field.name}__in": objs}).exists()
+        ]
+        return ([], {}, set(), kept) if kept else super().get_deleted_objects(objs, request)
 
     @admin.display(ordering="docks")
     def docks(self, obj: fleet.Counted) -> int:

@@ -176,6 +176,9 @@ def test_its_page_lists_members_and_codes(client, alice, organization):
 def test_an_organization_with_devices_is_not_deleted(page, organization, dock):
     page.post(f"{ORGANIZATIONS}{organization.pk}/delete/", {"post": "yes"})
     assert Organization.objects.filter(pk=organization.pk).exists()
+    text = page.get(f"{ORGANIZATIONS}{organization.pk}/delete/").content.decode()
+    assert "devices of these organizations" in text
+    assert dock.sn not in text  # there may be thousands, with a million calls
 
 
 def test_the_list_asks_a_constant_number_of_queries(page, organization, dock):
