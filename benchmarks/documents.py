@@ -40,7 +40,7 @@ def _table(name: str, kept: dict[str, Any]) -> Iterator[str]:
     size = ", small sizes and one round" if kept["quick"] else ""
     yield f"\n### {kept['title']}\n"
     yield f'`make bench ARGS="--only {name}"` on {day}{size}; {how}.\n'
-    yield f"| What | {' | '.join(cell or 'Verdict' for cell in map(str.capitalize, HEAD[1:]))} |"
+    yield f"| What | {' | '.join(cell or 'Verdict' for cell in HEAD[1:])} |"
     yield "|---" * len(HEAD) + "|"
     for one in kept["rows"]:
         cells = Row(**one).cells()
