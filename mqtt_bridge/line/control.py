@@ -68,7 +68,7 @@ class ControlConnection:
 
     def close(self) -> None:
         """Let the other end disconnect; the broker keeps the session and whatever was not acknowledged."""
-        with suppress(OSError):
+        with suppress(BrokerUnavailableError):
             self.flush()
         self._pipe.end.close()
         if isinstance(self._other, threading.Thread):
@@ -142,8 +142,12 @@ class ControlConnection:
             raise error(self._report.lost)
 
     def _send(self, message: bytes) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # why it ended is in its last report
+        try:
             self._pipe.send(message)
+        except TimeoutError:
+            raise BrokerUnavailableError("the process of the control connection takes no orders") from None
+        except OSError:
+            pass  # it ended; its last report says why
 
     def _receive(self) -> None:
         try:

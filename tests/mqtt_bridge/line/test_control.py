@@ -169,6 +169,19 @@ def test_no_more_is_published_than_the_broker_takes_at_a_time(options):
         assert sorted(texts(taken), key=int) == [str(number) for number in range(50)]
 
 
+def test_replies_that_the_broker_refuses_are_counted_and_no_reason_to_wait(options, tmp_path):
+    (tmp_path / "access").write_text("topic readwrite to/us/#\n")
+    with Mosquitto(config=f"acl_file {tmp_path / 'access'}") as strict:
+        options.address = parse_url(strict.url)
+        with connected(options, False) as control:
+            publish(control, "question")
+            taken = take(control, 1)
+            control.publish("to/dock", b"answer", answers=taken[0])
+            control.handled(taken)
+            wait_for(lambda: not control.take(limit=9, timeout=0.1) and control.backlog()[2:4] == (0, 0))
+            assert control.take_drops() == {"replies_refused": 1}
+
+
 @pytest.fixture
 def session(options):
     """A session in this thread, which has connected, and the bridge's end of its pipe."""
