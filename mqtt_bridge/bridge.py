@@ -11,7 +11,8 @@ Who does what, and how work passes from one to the next:
 * The *main thread* (`Bridge.run`) takes a batch, handles it wave by wave, publishes the replies, asks for the next
   batch, writes the journal, and only then reports the batch as handled, which lets it be acknowledged. It alone uses
   the database connection, the lock of the active bridge, the timer and the journal.
-* The *telemetry network thread* (paho's) hands osd and state messages to `TelemetryBuffer.add`, unparsed.
+* The *telemetry network thread* (`TelemetryConnection`) hands osd and state messages, unparsed, to
+  `TelemetryBuffer.add`.
 * The *telemetry thread* (`TelemetryBuffer`) parses and merges them once a second and writes them to the database, on
   its own connection. `note_seen` is how the main thread reports to it which gateways sent something.
 

@@ -1,8 +1,10 @@
 """A connection to the broker, which lives as long as its TCP connection and is then replaced; telemetry has one."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from mqtt_bridge.line.client import (
     KEEPALIVE,
@@ -11,6 +13,7 @@ from mqtt_bridge.line.client import (
     UNSPECIFIED,
     Address,
     Client,
+    ClientWithoutThread,
     ConnectFlags,
     DisconnectFlags,
     MQTTMessage,
@@ -31,6 +34,7 @@ logger = logging.getLogger(__name__)
 # outside, where nothing can be taken before its turn.
 RECEIVE_MAXIMUM = 65_535
 CONNECT_TIMEOUT = 10.0  # seconds
+TURN = 1.0  # seconds between two looks at what is overdue
 _WHAT_TO_DO = "stop that one, or give each server its own MQTT_CLIENT_ID"
 
 
@@ -48,7 +52,6 @@ class Connection:
     clean_start = True
     session_expiry = 0
     qos = 0
-    client_kind = Client
     largest_payload = MAX_PAYLOAD  # bytes
 
     def __init__(
@@ -69,15 +72,16 @@ class Connection:
         self._unwanted = unwanted  # what the session may still be subscribed to
         self._ready = threading.Event()
         try:
-            self._client = build_client(
+            client = build_client(
                 address,
-                kind=self.client_kind,
+                kind=ClientWithoutThread,
                 client_id=client_id,
                 manual_ack=self.qos > 0,
                 clean_start=self.clean_start,
             )
         except OSError as error:
             raise BrokerUnavailableError(f"no TLS with our certificates: {error}") from error
+        self._client = cast("ClientWithoutThread", client)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -106,14 +110,14 @@ class Connection:
             raise BrokerUnavailableError(self.lost or "the broker did not answer in time")
 
     def wait_until_ready(self) -> None:
-        self._client.loop_start()
-        self._ready.wait(CONNECT_TIMEOUT)
+        """Let the client take turns until it is connected and subscribed, or CONNECT_TIMEOUT is over."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Disconnect; the broker keeps the session and whatever was not acknowledged."""
         self.lost = self.lost or "closed by us"
         self._client.disconnect()
-        self._client.loop_stop()
+        self._client.loop_write()
 
     def check(self) -> None:
         """Raise BrokerUnavailableError if the connection is gone, ConnectionClosedError if the broker closed it."""
@@ -183,6 +187,7 @@ class TelemetryConnection(Connection):
                 sink(message.topic, bytes(message.payload))
 
         self._client.on_message = pass_on
+        self._end: socket.socket | None = None  # of a pair; the network thread ends when it is closed
 
     def _on_subscribe(
         self, client: Client, data: object, mid: int, reasons: Sequence[ReasonCode], properties: Properties | None
@@ -194,3 +199,25 @@ class TelemetryConnection(Connection):
             client.subscribe(subscriptions(TELEMETRY_FILTERS, qos=self.qos))
             return
         super()._on_subscribe(client, data, mid, reasons, properties)
+
+    def wait_until_ready(self) -> None:
+        """Start the network thread."""
+        self._end, other = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, args=[other], name="telemetry network", daemon=True)
+        self._thread.start()
+        self._ready.wait(CONNECT_TIMEOUT)
+
+    def close(self) -> None:
+        self.lost = self.lost or "closed by us"
+        if self._end is not None:
+            self._end.close()
+            self._thread.join(CONNECT_TIMEOUT)
+
+    def _run(self, other: socket.socket) -> None:
+        with other:
+            try:
+                while not self.lost:
+                    self._client.turn(other, timeout=TURN)
+            finally:
+                self.lost = self.lost or "the network thread failed"
+                super().close()

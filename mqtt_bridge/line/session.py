@@ -18,13 +18,12 @@ from mqtt_bridge.line.admission import Admission
 from mqtt_bridge.line.client import (
     MQTT_ERR_SUCCESS,
     Client,
-    ClientWithoutThread,
     MQTTMessage,
     Properties,
     ReasonCode,
     publish_properties,
 )
-from mqtt_bridge.line.connection import CONNECT_TIMEOUT, BrokerUnavailableError, Connection
+from mqtt_bridge.line.connection import CONNECT_TIMEOUT, TURN, BrokerUnavailableError, Connection
 from mqtt_bridge.line.inbox import Delivery, Inbox, gateway_of
 from mqtt_bridge.line.pipe import (
     Charge,
@@ -52,7 +51,6 @@ INBOX_LIMIT = 10_000
 INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
 REST = 0.5  # seconds until a message that came across a locked row is tried again
 LAST_REPORT = 3.0  # seconds for the bridge to take it
-TURN = 1.0  # seconds between two looks at what is overdue
 
 
 class Session(Connection):
@@ -66,8 +64,6 @@ class Session(Connection):
     session_expiry = SESSION_EXPIRY
     qos = 1
     largest_payload = MAX_SERVICES_REPLY
-    client_kind = ClientWithoutThread
-    _client: ClientWithoutThread
 
     def __init__(self, options: Options, pipe: Pipe) -> None:
         super().__init__(
@@ -113,10 +109,6 @@ class Session(Connection):
         self._admission.drops.clear()
         report = Report(deliveries, drops, backlog, self.lost, self._is_closed_by_broker)
         self._pipe.send(encode(report))
-
-    def close(self) -> None:
-        super().close()
-        self._client.loop_write()
 
     def wait_until_ready(self) -> None:
         deadline = monotonic() + CONNECT_TIMEOUT

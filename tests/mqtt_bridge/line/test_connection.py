@@ -49,3 +49,10 @@ def test_a_connection_that_we_closed_was_not_closed_by_the_broker(address):
     with pytest.raises(BrokerUnavailableError, match="closed by us") as caught:
         closed.check()
     assert type(caught.value) is BrokerUnavailableError
+
+
+def test_a_connection_that_was_never_made_can_be_closed():
+    nowhere = connection(parse_url("mqtt://127.0.0.1:1"), "nowhere")
+    with pytest.raises(BrokerUnavailableError, match="refused"):
+        nowhere.open()
+    nowhere.close()
