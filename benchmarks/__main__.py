@@ -24,6 +24,7 @@ from benchmarks import (
     retention,
     sizes,
     storm,
+    telemetry,
 )
 from benchmarks.report import Row
 
@@ -41,6 +42,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
     "storm_emqx": (
         "A whole fleet comes back at once, and EMQX asks the server about each dock",
         lambda one: storm.run_with_emqx(docks=one.docks or 10_000, journal=one.journal),
+    ),
+    "telemetry": (
+        "Telemetry of a fleet, two frames of 3 kB a device every two seconds",
+        lambda one: telemetry.run(devices=one.devices, seconds=one.seconds, journal=one.journal),
     ),
     "commands": (
         "Commands",
@@ -72,6 +77,7 @@ QUICK = {
     "commands": 30,
     "licenses": 5000,
     "devices": 500,
+    "seconds": 5,
     "old": 5000,
     "scale": 0.03,
 }
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1, help="pages: 1 is 10,000 docks and a million calls")
     parser.add_argument("--people", default="staff,small,large,three,forty", help="pages: who visits them")
     parser.add_argument("--database-url", default="", help="pages: a PostgreSQL to fill once and to use again")
+    parser.add_argument("--seconds", type=float, default=30, help="of telemetry")
     parser.add_argument("--old", type=int, default=100_000, help="old rows in each table that is pruned")
     if "--quick" in sys.argv:
         parser.set_defaults(**QUICK)
