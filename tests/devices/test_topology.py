@@ -185,6 +185,19 @@ def test_hundred_topologies_cost_as_many_queries_as_one(dock):
     assert queries("X", 1) == queries("Y", 100)
 
 
+def test_a_repeated_topology_writes_presence_alone_and_reads_no_properties_and_no_license(dock):
+    update(report(dock.sn, "DRONE9"))
+    with CaptureQueriesContext(connection) as captured:
+        update(report(dock.sn, "DRONE9"))
+        update(report(dock.sn, "DRONE9", "DRONE10"))
+    statements = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+    written = [sql for sql in statements[:5] if not sql.startswith("SELECT")]
+    assert len(written) == 1
+    assert written[0].startswith('INSERT INTO "devices_devicestate"')
+    read = [sql for sql in statements if sql.startswith("SELECT")]
+    assert not any("properties" in sql or "app_license" in sql for sql in read)
+
+
 def silent_for(device, seconds):
     seen = timezone.now() - timedelta(seconds=seconds)
     DeviceState.objects.update_or_create(device=device, defaults={"online": True, "last_seen": seen})
