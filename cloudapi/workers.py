@@ -37,6 +37,9 @@ def prepare(sender: Worker, **_: object) -> None:
     Workers have nothing to say to each other, and each such conversation is one more that a lost Redis can break.
     Celery would open a connection for each task (8 ms), or with CELERY_DB_REUSE_MAX keep even a broken one.
     """
+    # A command passes the interpreter's lock on its way from the task to paho's thread, while the thread that sends
+    # frames to browsers may hold it for so long each time (seconds; 0.005 if not set). Children inherit that.
+    sys.setswitchinterval(0.0005)
     sender.options |= {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
     connections.settings["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     timeouts.limit(timeouts.WORKER)
