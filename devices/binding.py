@@ -185,7 +185,7 @@ class _Decision:
         self.gateways: dict[str, Device] = {}  # those that bound themselves, with an account of their own
         self.misnamed: set[str] = set()  # gateways that some dock named as its aircraft
         self.is_to_write = False
-        self.results = [self._judge(entry) for entry in entries]
+        self.results = [self.judge(entry) for entry in entries]
 
     @cached_property
     def room(self) -> dict[int, int]:
@@ -215,7 +215,7 @@ class _Decision:
         """Those that bind aircraft."""
         return [dock for sn in self.aircraft if (dock := self.devices.get(sn)) and dock.pk is not None]
 
-    def _judge(self, entry: _Entry) -> BindResult:
+    def judge(self, entry: _Entry) -> BindResult:
         """Decide on one device, and change its row if it may be bound and is locked."""
         code, device = entry.verdict.code, self.devices.get(entry.wanted.sn)
         reason = self._why_not(entry, device, code) if code else entry.verdict.reason
@@ -226,7 +226,7 @@ class _Decision:
         if not entry.is_met(device, code):
             self.is_to_write = True
             if isinstance(device, Device):
-                self._take(entry, device, code)
+                self.take(entry, device, code)
         if not entry.is_gateway:
             self.aircraft[entry.gateway_sn][device.sn] = device.model_key
         return BindResult(Code.OK, "", code.organization_id)
@@ -280,7 +280,7 @@ class _Decision:
             return False
         return entry.is_gateway or (entry.gateway_sn, device.sn) in self.heard
 
-    def _take(self, entry: _Entry, device: Device, code: BindingCode) -> None:
+    def take(self, entry: _Entry, device: Device, code: BindingCode) -> None:
         """Change the row of a device that may be bound; a new owner costs one use of the code per request."""
         self.touched[device.sn] = device
         is_misnamed = entry.is_gateway and device.is_unproven
@@ -307,7 +307,7 @@ class _Decision:
         """Save what changed, and tell browsers; a constant number of statements, none where nothing changed."""
         # Another transaction may make the same device at this moment: this one fails then and is repeated.
         bulk.assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
-        changed = self._pair().write(self.touched)
+        changed = self.pair().write(self.touched)
         BindingCode.objects.write_fields(self.used.values(), ["uses"])
         # What has just bound itself is online.
         if self.gateways:
@@ -317,7 +317,7 @@ class _Decision:
             connections.write()
         broadcast.tell_device(changed.values())
 
-    def _pair(self) -> Pairings:
+    def pair(self) -> Pairings:
         """The pairings that follow from the requests and the new owners, unless nothing of it is new."""
         locked = {sn: device for sn, device in self.devices.items() if isinstance(device, Device)}
         if self._is_paired() and not self.ownership.given and not self.misnamed:

@@ -18,7 +18,7 @@ from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import AuditEvent, BindingCode, Organization
+from organizations.models import BindingCode, Organization
 
 _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
@@ -48,7 +48,7 @@ class Changes:
         self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
         self.given: list[tuple[Device, str, dict[str, str]]] = []  # with the action and what else to record of it
         self._proven: dict[str, Device] = {}  # those taken from an owner who could see or make their broker accounts
-        self._events: list[AuditEvent] = []
+        self._events: list[audit.Event] = []
 
     def take(self, device: Device, action: str) -> None:
         """Take a device from its owner; nothing that the owner knew or wrote about it is left for the next one.

@@ -3,9 +3,12 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
+from django.utils import timezone
 
 from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol.redaction import MASK, is_secret
@@ -22,6 +25,23 @@ class Actor:
     request_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
+class Event(NamedTuple):
+    """A new row of the trail; `record` saves one or many."""
+
+    at: datetime
+    request_id: uuid.UUID
+    user_id: int | None
+    api_key_id: int | None
+    through: AuditEvent.Through
+    organization_id: int | None
+    action: str
+    object_type: str
+    object_id: str
+    object_name: str
+    before: dict[str, object]
+    after: dict[str, object]
+
+
 def event(
     actor: Actor,
     action: str,
@@ -30,9 +50,10 @@ def event(
     organization_id: int | None,
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
-) -> AuditEvent:
-    """One row of the trail, not saved: `record` saves one or many."""
-    return AuditEvent(
+) -> Event:
+    """That the actor did this to the subject, now."""
+    return Event(
+        at=timezone.now(),
         request_id=actor.request_id,
         user_id=actor.user.pk if actor.user else None,
         api_key_id=actor.key.pk if actor.key else None,
@@ -47,9 +68,9 @@ def event(
     )
 
 
-def record(events: Iterable[AuditEvent]) -> None:
+def record(events: Iterable[Event]) -> None:
     """Save audit rows, in one statement."""
-    bulk.insert(AuditEvent, bulk.values_of(events))
+    bulk.insert(AuditEvent, [event._asdict() for event in events])
 
 
 def writable(values: Mapping[str, object]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from devices.models.broker import Digest, generate_secret
 from mqtt_bridge.protocol import access
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import AuditEvent, Organization
+from organizations.models import Organization
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -267,7 +267,7 @@ def _free_name(base: str, accounts: Iterable[BrokerAccount], now: datetime) -> s
 
 
 def _insert(
-    rows: list[BrokerAccount], action: str, actor: Actor, events: Iterable[AuditEvent] = (), **after: str
+    rows: list[BrokerAccount], action: str, actor: Actor, events: Iterable[audit.Event] = (), **after: str
 ) -> None:
     """Save new accounts with new secrets, in the place of dead ones with the same user names; audited.
 
@@ -286,7 +286,7 @@ def _insert(
     audit.record([*events, *(_event(actor, action, row, **after) for row in rows)])
 
 
-def _event(actor: Actor, action: str, row: BrokerAccount, **after: str) -> AuditEvent:
+def _event(actor: Actor, action: str, row: BrokerAccount, **after: str) -> audit.Event:
     """Of a dock's account in the dock's history."""
     subject = row.device or row
     expires = {"expires_at": row.expires_at.isoformat()} if row.expires_at and not after else {}

@@ -1,10 +1,11 @@
 """A batch through decoding, waves, handlers and answers, without a broker."""
 
 import json
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
@@ -152,6 +153,22 @@ def test_database_that_does_not_answer_stops_the_batch(routes, monkeypatch):
     monkeypatch.setattr(connection, "cursor", refuse)
     with pytest.raises(DatabaseUnavailableError):
         handle(delivery())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_that_changes_the_type_of_a_column_costs_no_dock_its_answer(dock):
+    """PostgreSQL refuses a prepared statement whose result has another type than when it was prepared."""
+    question = delivery(dock.sn, "airport_bind_status", {"devices": [{"sn": dock.sn}]})
+    for _ in range(2):  # the second time it is prepared
+        handle(question)
+    with closing(connections.create_connection("default")) as migration, migration.cursor() as cursor:
+        cursor.execute("ALTER TABLE devices_device ALTER callsign TYPE text")
+        try:
+            [result] = handle(question)
+        finally:
+            cursor.execute("ALTER TABLE devices_device ALTER callsign TYPE varchar(128)")
+    assert (result.outcome, result.reason) == (Exchange.Outcome.ANSWERED, "")
+    assert dock.callsign in result.reply.decode()
 
 
 def test_handler_that_answers_too_few_is_an_error_for_each(routes):

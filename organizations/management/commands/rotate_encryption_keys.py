@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from organizations import audit, encryption
+from organizations import encryption
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 
@@ -21,17 +21,15 @@ class Command(BaseCommand):
             lost += done.lost
             if done.encrypted_again or done.lost:
                 model = done.field.model
-                audit.record([
-                    AuditEvent(
-                        request_id=actor.request_id,
-                        through=actor.through,
-                        action="rotate_key",
-                        object_type=model._meta.label,
-                        object_id="*",
-                        object_name=str(done.field),
-                        after=counts,
-                    )
-                ])  # fmt: skip
+                AuditEvent.objects.create(
+                    request_id=actor.request_id,
+                    through=actor.through,
+                    action="rotate_key",
+                    object_type=model._meta.label,
+                    object_id="*",
+                    object_name=str(done.field),
+                    after=counts,
+                )
         if lost:
             raise CommandError(f"{lost} values: no key of FIELD_ENCRYPTION_KEYS decrypts them. Keep the old keys.")
         self.stdout.write("Only the first key is needed now.")
