@@ -309,3 +309,12 @@ def test_the_policy_lets_in_the_tiles_of_the_settings():
     told = manage("shell", "-v0", "-c", script, MAP_TILE_URL="https://tile.example.org/{z}/{x}/{y}.png").stdout
     assert "'https://tile.example.org'" in told
     assert "tile" not in manage("shell", "-v0", "-c", script, MAP_TILE_URL="").stdout
+
+
+def test_the_bridge_has_a_process_for_its_connection_unless_the_database_is_sqlite(tmp_path):
+    def is_process(**changes):
+        asked = "from django.conf import settings; print(settings.CONTROL_PROCESS)"
+        return manage("shell", "-v0", "-c", asked, CONTROL_PROCESS="", **changes).stdout.strip()
+
+    shown = is_process(), is_process(DATABASE_URL=f"sqlite:///{tmp_path / 'docks.sqlite3'}", DEBUG="true")
+    assert shown == ("True", "False")
