@@ -289,7 +289,7 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
         with (
             _about(group),
             metrics.handler_seconds.labels(channel, label(channel, group[0].envelope.method)).time(),
-            transaction.atomic() if route.writes or lock_wait is not None else nullcontext(),
+            transaction.atomic() if (route.writes and route.atomic) or lock_wait is not None else nullcontext(),
         ):
             if lock_wait is not None:
                 wait_for_locks(connection, lock_wait)

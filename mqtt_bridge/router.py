@@ -59,7 +59,8 @@ class Route(Generic[Data]):
     handler: Handler[Data]
     data: type[Data] | None = None  # a message type, into which it is decoded; None: left as plain JSON
     failure: ReplyData = MALFORMED  # the answer to what is malformed, or if the handler fails
-    writes: bool = True  # the handler needs a transaction; one that seldom writes opens its own
+    writes: bool = True  # it goes after those that only read, in a transaction
+    atomic: bool = True  # that transaction is opened for it; else by the handler, if there is anything to write
     runs: bool = False  # it also takes what one device sent in a row, in its order; else one message per device
     enrols: bool = False  # it is also answered through enrolment; else it is refused there
     passing: bool = False  # nobody acts on these: the journal keeps the latest and a count

@@ -127,6 +127,19 @@ def test_every_group_has_a_transaction_of_its_own_so_that_locks_keep_their_order
     assert begun == ["SAVEPOINT", "RELEASE"] * 2
 
 
+def test_what_only_reads_is_handled_before_what_writes_even_if_that_opens_its_own_transaction(routes):
+    seen = []
+
+    def note(messages):
+        seen.append(messages[0].method)
+        return [None for _ in messages]
+
+    routes[Channel.REQUESTS, "bind"] = Route(note, atomic=False)
+    routes[Channel.REQUESTS, "ask"] = Route(note, writes=False)
+    handle(delivery("DOCK1", "bind"), delivery("DOCK2", "ask"))
+    assert seen == ["ask", "bind"]
+
+
 def test_transient_error_is_tried_again(routes):
     tries = []
 
