@@ -4,6 +4,7 @@ The pages are found in the admin's registry and in the REST API's schema, so tha
 """
 
 import json
+import logging
 import re
 import sys
 import time
@@ -77,6 +78,7 @@ class Meter:
 
 def main(people: Iterable[str], pattern: str) -> None:
     """Open what there is for each of these people, of which the address matches the pattern."""
+    logging.getLogger("django.request").setLevel(logging.CRITICAL)  # what may not be opened is passed over
     for person in people:
         client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
         client.force_login(get_user_model().objects.get(username=f"bench-{person}"))
