@@ -58,7 +58,7 @@ def rows(visits: list[dict]) -> Iterator[Row]:
         if len(variants) > 1:
             note = f"worst of {len(variants)}: {visit['address']}; {note}"
         yield Row(
-            f"{visit['person']}: {visit['page']}", visit["p95"] * 1000, "ms, p95",
+            name=f"{visit['person']}: {visit['page']}", figure=visit["p95"] * 1000, unit="ms, p95",
             low=visit["p50"] * 1000, high=visit["p95"] * 1000, bar=BAR * 1000, at_most=True, note=note,
         )  # fmt: skip
     for person, page in pages:
@@ -66,4 +66,5 @@ def rows(visits: list[dict]) -> Iterator[Row]:
         if small and person != "small":
             more = max(visit["queries"] for visit in here) - max(visit["queries"] for visit in small)
             if more > GROWTH:
-                yield Row(f"{person}: {page}, beside a small organization", more, "queries", bar=GROWTH, at_most=True)
+                name = f"{person}: {page}, beside a small organization"
+                yield Row(name=name, figure=more, unit="queries", bar=GROWTH, at_most=True)

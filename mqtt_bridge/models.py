@@ -79,6 +79,7 @@ class Exchange(models.Model):
             ),
             # the lists of one channel, and of one method in all channels
             models.Index(fields=["channel", "method", "-received_at"], name="exchange_method"),
+            models.Index(fields=["tid"], name="exchange_tid"),  # search
             # the lists of what was refused or went wrong
             models.Index(fields=["-received_at"], condition=IS_UNUSUAL, name="exchange_unusual"),
             # what others have to answer, asked every 5 s

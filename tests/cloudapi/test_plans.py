@@ -26,6 +26,7 @@ LISTS = {
         "/admin/mqtt_bridge/exchange/?outcome=error",
         "/admin/mqtt_bridge/exchange/?method=nothing",
         "/admin/mqtt_bridge/exchange/?channel=osd",
+        "/admin/mqtt_bridge/exchange/?q=nothing",
         "/admin/organizations/auditevent/?q=nothing",
         "/admin/devices/device/?attention=yes",
         "/admin/",
