@@ -93,7 +93,10 @@ WRONG = [
     ("OIDC_ISSUER", "id.example.com", "https://host:port"),
     ("EMAIL_URL", "mail.example.com", "smtp+tls://host:port"),
 ]
-FLAGS = {"CONFIG_REPLY_RESULT", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT", "STAFF_SECOND_FACTOR_REQUIRED"}
+FLAGS = {
+    *("CONFIG_REPLY_RESULT", "CONTROL_PROCESS", "DEBUG", "JOURNAL_ENABLED", "SECURE_SSL_REDIRECT"),
+    "STAFF_SECOND_FACTOR_REQUIRED",
+}
 # Any line of text is right. MQTT_LEAVE_METHODS is refused by a check of Django, see below.
 ANY_LINE = {
     *("DJI_APP_ID", "DJI_APP_KEY", "DJI_APP_LICENSE", "DOCK_MQTT_PASSWORD", "DOCK_MQTT_USERNAME"),
@@ -198,7 +201,7 @@ print(*names)
     listed = subprocess.run(["git", "grep", "-l", "os.environ", "*.py"], cwd=ROOT, capture_output=True, text=True)
     own = {name for name in listed.stdout.split() if not name.startswith(("tests/", "benchmarks/", "docs/", "deploy/"))}
     # What starts programs passes the environment on; the others say where Django's settings are.
-    starting = {f"cloudapi/embedded/{name}.py" for name in ("lifecycle", "programs")}
+    starting = {"cloudapi/embedded/lifecycle.py", "cloudapi/embedded/programs.py", "mqtt_bridge/line/control.py"}
     assert own - starting <= {"cloudapi/environment.py", "cloudapi/asgi.py", "cloudapi/celery.py", "manage.py"} | {
         "cloudapi/monitoring/shared.py",  # what prometheus_client reads while it is imported
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import itertools
 import json
 import signal
 import time
@@ -45,12 +46,15 @@ def locked(stack, sn):
 
 @contextmanager
 def bound_dock(stack):
-    """A dock that is bound; yields its serial number, its ledger and ask(), which lets it bind again."""
+    """A dock that is bound; yields its serial number, its ledger and ask(), which lets it bind under another name."""
+    names = (f"Pier {number}" for number in itertools.count(1))
     with stack.fleet(sn_prefix="HELD", options=QUIET, stagger=0.0) as (fleet, loop):
         [dock] = fleet.docks
 
         def ask():
-            question = dock.request("airport_organization_bind", joining.bind_data(dock), patience=ONCE)
+            data = joining.bind_data(dock)
+            data["bind_devices"][0]["device_callsign"] = next(names)
+            question = dock.request("airport_organization_bind", data, patience=ONCE)
             return asyncio.run_coroutine_threadsafe(question, loop)
 
         ask().result(timeout=60)
