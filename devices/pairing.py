@@ -323,7 +323,7 @@ _OWNED = Prepared(
         Device.objects.filter(AnyOf("organization", "keys"))
         .order_by()
         .values_list("organization")
-        .annotate(Count("pk"))
+        .annotate(count=Count("*"))
     ),
 )
 

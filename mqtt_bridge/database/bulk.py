@@ -90,7 +90,7 @@ def assign_keys(model: Model, rows: Sequence[models.Model]) -> None:
     with preparing_cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)",
+                "SELECT nextval((SELECT pg_get_serial_sequence(%s, %s))::regclass) FROM generate_series(1, %s)",
                 [connection.ops.quote_name(table), column, len(rows)],
             )
             keys: Iterable[int] = (key for (key,) in cursor.fetchall())

@@ -50,7 +50,7 @@ def redact(data: object, key: str = "") -> object:
     A value counts as secret by its `key` (password, app_license, device_binding_code and the like, in any
     spelling). Of a URL only the part before the query is kept.
     """
-    if key and _is_marked(key):
+    if key and (len(key) > _CACHED_KEY or _looks_marked(key)):
         if isinstance(data, str) and key.lower().endswith("url"):
             # A signature is in the query: DJI: flysafe shows one with `Signature` and `OSSAccessKeyId`.
             address, query, _ = data.partition("?")
@@ -59,7 +59,9 @@ def redact(data: object, key: str = "") -> object:
             return MASK
     if isinstance(data, dict):
         return {
-            name: value if type(value) in _PLAIN and not _is_marked(str(name)) else redact(value, str(name))
+            name: value
+            if type(value) in _PLAIN and len(name) <= _CACHED_KEY and not _looks_marked(name)
+            else redact(value, name)
             for name, value in data.items()
         }
     if isinstance(data, list | tuple):
@@ -85,13 +87,9 @@ def is_secret(key: str) -> bool:
     return _is_secret(key) if len(key) <= _CACHED_KEY else _looks_secret(key)
 
 
-def _is_marked(key: str) -> bool:
-    """Whether the value under this key needs a closer look; so does that of a long one."""
-    return len(key) > _CACHED_KEY or _looks_marked(key)
-
-
 @lru_cache(maxsize=4096)
 def _looks_marked(key: str) -> bool:
+    """Whether the value under this key needs a closer look; for keys that are not long."""
     return is_secret(key) or key.lower().endswith("url")
 
 
