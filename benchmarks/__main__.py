@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Options], Iterable[Row] | None]]] = {
         lambda one: storm.run_with_emqx(docks=one.docks or 10_000, journal=one.journal),
     ),
     "telemetry": (
-        "Telemetry of a fleet, two frames of 3 kB a device every two seconds",
+        "Telemetry of a fleet, two frames of 1.5 kB a device every two seconds",
         lambda one: telemetry.run(devices=one.devices, seconds=one.seconds, journal=one.journal),
     ),
     "commands": (

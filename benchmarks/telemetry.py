@@ -1,7 +1,8 @@
 """Telemetry of a fleet: what one process takes beside binds, and what two take that share it.
 
-Each device sends two frames every two seconds, of 3 kB each. The frames are made before the clock runs, and come from a
-process of its own, whose ceiling is measured first: the rate at which the broker takes them if nobody listens.
+Each device sends two frames every two seconds, of 1.5 kB each: together they are the 3 kB of a row. The frames are made
+before the clock runs, and come from a process of its own, whose ceiling is measured first: the rate at which the broker
+takes them if nobody listens.
 """
 
 import json
@@ -23,7 +24,7 @@ from benchmarks.report import Row
 from cloudapi.embedded.lifecycle import free_port
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 
-FRAME = 3000  # bytes
+FRAME = 1500  # bytes
 INTERVAL = 2.0  # seconds between two frames of a kind
 KINDS = "ab"
 SLICES = 100  # in which an interval's frames are sent
