@@ -59,7 +59,8 @@ def test_no_request_is_lost_wherever_the_bridge_dies(stack, report):
 
 @pytest.mark.turns(5)
 def test_checker_reports_the_loss_with_automatic_acknowledgement(postgres_stack, report):
-    _, ledger = run(postgres_stack, NAMES[: size(2, 4)], "automatic_ack", grace=2.0)
+    # Once only: the session of a bridge that died may live a moment longer, and would swallow what comes next.
+    _, ledger = run(postgres_stack, NAMES[:1], "automatic_ack", grace=2.0)
     report(f"acknowledged on arrival: {ledger.summary()}")
     assert promise.unanswered(ledger) > 0
     assert promise.broken(postgres_stack, ledger, longest_wait=120.0) != []

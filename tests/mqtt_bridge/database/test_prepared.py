@@ -83,22 +83,15 @@ def test_uuids_are_parameters_too():
     assert prepared(keys=[batch.pk for batch in batches]) == [batches[1]]
 
 
-def test_a_partial_index_serves_parameters_of_any_kind():
+def test_constants_stand_in_the_text_so_that_a_partial_index_serves():
+    """A plan for any parameters uses a partial index only if its condition stands in the text."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite plans anew each time")
     prepared = Prepared(ServiceCall, lambda: ServiceCall.objects.open().filter(AnyOf("device_id", "devices")))
     prepared(devices=[])
-    text = prepared._statements["postgresql"].sql.replace("%s", "$1")
-    with connection.cursor() as cursor:
-        for statement in (
-            "SET LOCAL plan_cache_mode = force_generic_plan",
-            "SET LOCAL enable_seqscan = off",
-            f"PREPARE calls AS {text}",
-            "EXPLAIN EXECUTE calls('{}')",
-        ):
-            cursor.execute(statement)
-        plan = str(cursor.fetchall())
-    assert "one_open_call_per_device_and_subject" in plan or "call_open" in plan
+    text = prepared._statements["postgresql"].sql
+    assert "'queued'" in text
+    assert text.count("%s") == 1
 
 
 def test_one_query_that_counts_and_is_not_compiled_again(monkeypatch):
