@@ -38,6 +38,8 @@ def publish_service_call(call_id: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def publish_service_calls(call_ids: Sequence[str]) -> None:
     """Publish some calls that were made together, as `publish_service_call`."""
+    if isinstance(call_ids, str):  # from a web process of the version before: a batch, whose calls the sweep publishes
+        return
     _publish([UUID(call_id) for call_id in call_ids])
 
 

@@ -97,6 +97,7 @@ def listed(ends: Iterable[End]) -> None:
         )
         answers.append(answer)
         if answer.applied:
+            known.append(Applied(call.device_id, domain, call.created))
             _apply(call, answer, data.licenses or [])
     bulk.insert(LicenseList, bulk.values_of(answers))
     broadcast.tell_licenses(call.device for call, _ in answered)

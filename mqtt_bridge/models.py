@@ -44,8 +44,8 @@ class Exchange(models.Model):
 
     gateway_sn = models.CharField("gateway SN", max_length=64)
     organization = models.ForeignKey(
-        "organizations.Organization", models.SET_NULL, null=True, blank=True, db_index=False, related_name="exchanges"
-    )  # an index of its own would repeat the beginning of the list's
+        "organizations.Organization", models.SET_NULL, null=True, blank=True, related_name="exchanges"
+    )
     channel = models.CharField(max_length=20, choices=[(channel.value, channel.value) for channel in Channel])
     method = models.CharField(max_length=64, blank=True)
     tid = models.CharField(max_length=128, blank=True)

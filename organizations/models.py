@@ -241,8 +241,7 @@ class BindingFailureQuerySet(models.QuerySet["BindingFailure"]):
     """Wrong pairs of organization id and binding code."""
 
     LIMIT = 5
-    # Different wrong codes for one organization, from all gateways together that come through enrolment: anybody may
-    # invent gateways there.
+    # Different wrong codes for one organization from all gateways that come through enrolment: anybody invents those.
     ENROLMENT_LIMIT = 20
     WINDOW = timedelta(minutes=10)
 
@@ -366,6 +365,7 @@ class AuditEvent(TenantModel):
             models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
             models.Index(fields=["at"], name="audit_event_at"),  # pruning
             models.Index(fields=["action", "-at"], name="audit_event_action"),  # search
+            models.Index(fields=["object_name", "-at"], name="audit_event_object_name"),  # search, of what is gone too
         ]
 
     def __str__(self) -> str:

@@ -119,12 +119,9 @@ class ServiceCall(ChangingModel):
         EXPIRED = "expired", "not sent"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The lists' indexes begin with these two: they need none of their own.
-    device = models.ForeignKey(
-        Device, models.PROTECT, related_name="service_calls", db_index=False, help_text="The gateway asked."
-    )
+    device = models.ForeignKey(Device, models.PROTECT, related_name="service_calls", help_text="The gateway asked.")
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="service_calls", db_index=False, help_text="Whose it was then."
+        Organization, models.PROTECT, related_name="service_calls", help_text="Whose device it was then."
     )
     method = models.CharField(max_length=64)
     subject = models.CharField(max_length=128, blank=True, help_text="Of what only one call may be open per dock.")

@@ -66,17 +66,16 @@ class AddTrigramIndexLive(Operation):
     ) -> None:
         if schema_editor.connection.vendor != "postgresql":
             return
-        try:
-            schema_editor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-        except DatabaseError as error:
-            logger.warning("Searches will be slower without the extension pg_trgm: %s", error)
-            return
         self.database_backwards(app_label, schema_editor, from_state, to_state)
         model = to_state.apps.get_model(app_label, self.model_name)
         table, column = (schema_editor.quote_name(name) for name in (model._meta.db_table, self.field_name))
-        schema_editor.execute(
-            f"CREATE INDEX CONCURRENTLY {self.name} ON {table} USING gin (upper({column}) gin_trgm_ops)"
-        )
+        try:
+            schema_editor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            schema_editor.execute(
+                f"CREATE INDEX CONCURRENTLY {self.name} ON {table} USING gin (upper({column}) gin_trgm_ops)"
+            )
+        except DatabaseError as error:
+            logger.warning("Searches will be slower without the extension pg_trgm: %s", error)
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState

@@ -83,7 +83,8 @@ def _naming(term: str, principal: Principal) -> Q:
     organizations = Organization.objects.filter(Q(name=term) | Q(organization_id=term))
     users = get_user_model().objects.filter(username=term)
     keys = OrganizationAPIKey.objects.filter(Q(name=term) | Q(prefix=term))
-    found = Q(action=term) | Q(object_type__in=[model._meta.label for model in apps.get_models()], object_id=term)
+    found = Q(action=term) | Q(object_name=term)  # which still holds when the object is gone or has another name
+    found |= Q(object_type__in=[model._meta.label for model in apps.get_models()], object_id=term)
     for model, rows in ((devices, by_sn | named), (Organization, organizations)):
         found |= Q(object_type=model._meta.label, object_id__in=[str(pk) for pk in _keys(rows)])
     return found | Q(user__in=_keys(users)) | Q(api_key__in=_keys(keys))

@@ -15,4 +15,8 @@ class Migration(migrations.Migration):
             "auditevent",
             models.Index(fields=["action", "-at"], name="audit_event_action"),
         ),
+        AddIndexLive(
+            "auditevent",
+            models.Index(fields=["object_name", "-at"], name="audit_event_object_name"),
+        ),
     ]

@@ -169,6 +169,10 @@ def test_calls_made_together_are_published_together(fleet, connected):
     assert statuses(*calls) == ["sent"] * 3
 
 
+def test_task_of_a_web_process_of_the_version_before_leaves_its_batch_to_the_sweep(connected):
+    publish_service_calls("1f6b0f6e-3a3c-4e0e-9d0c-1f6b0f6e3a3c")
+
+
 def test_task_that_takes_too_long_leaves_the_rest_to_the_sweep(fleet, connected, monkeypatch):
     calls = [asking.issue(device=device, **LIST) for device in fleet]
     age(*calls)

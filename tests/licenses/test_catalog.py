@@ -135,6 +135,14 @@ def test_older_list_that_comes_later_rolls_nothing_back(dock):
     assert LicenseList.objects.get(call=old).applied is False
 
 
+def test_older_list_that_comes_in_the_same_batch_rolls_nothing_back(dock):
+    """The dock answers both for one inventory, whichever was asked for."""
+    older, newer = (sent(dock, LIST, {"device_model_domain": int(domain)}) for domain in (DOCK, AIRCRAFT))
+    replies = ((newer, [license_(1), license_(2)]), (older, [license_(1)]))
+    hear_all([(call, {"result": 0, "device_model_domain": 0, "licenses": licenses}) for call, licenses in replies])
+    assert held(dock) == [1, 2]
+
+
 def test_list_for_a_former_owner_says_nothing_to_the_new_one(dock, other_organization):
     call = sent(dock, LIST, {"device_model_domain": 0})
     Device.objects.update(organization=other_organization)

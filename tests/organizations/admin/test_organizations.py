@@ -218,3 +218,11 @@ def test_nobody_rewrites_the_trail(client, request, visitor, organization):
     assert client.post(f"{AUDIT}{row.pk}/delete/", {"post": "yes"}).status_code == 403
     client.post(AUDIT, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
     assert AuditEvent.objects.get().action == "note"
+
+
+def test_audit_trail_of_what_is_gone_is_found_by_its_name(page, staff, organization):
+    device = Device.objects.create(sn="GONE0001", callsign="Pier 9", organization=organization)
+    audit.record([audit.event(audit.Actor(AuditEvent.Through.ADMIN, staff), "delete", device, organization_id=None)])
+    device.delete()
+    found = page.get(AUDIT, {"q": "Pier 9 (GONE0001)"}).context["cl"].result_list
+    assert [row.action for row in found] == ["delete"]
