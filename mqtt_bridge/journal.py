@@ -10,7 +10,7 @@ from typing import cast
 
 import msgspec
 from django.conf import settings
-from django.db import DataError, OperationalError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -84,22 +84,25 @@ def note_skipped(**_tick: object) -> None:
 
 def _save(rows: list[ExchangeRow]) -> None:
     """Insert these rows; while one of their organizations is locked, they wait for the next time."""
+    _unwritten.clear()
     try:
-        bulk.insert(Exchange, rows)
-    except DataError:
-        for row in rows:  # the one that the database refuses must not keep the others out
+        try:
+            bulk.insert(Exchange, rows)
+            return
+        except (DataError, IntegrityError):
+            pass  # the one that the database refuses must not keep the others out
+        while rows:
             try:
                 with transaction.atomic():
-                    bulk.insert(Exchange, [row])
-            except DataError:
-                logger.exception("A journal row of %s is lost", row["gateway_sn"])
+                    bulk.insert(Exchange, rows[:1])
+            except (DataError, IntegrityError):  # an organization may be gone that was locked for its deletion before
+                logger.exception("A journal row of %s is lost", rows[0]["gateway_sn"])
+            rows = rows[1:]
     except OperationalError as error:
         if not is_locked(error):
             raise
         logger.warning("The journal cannot be written, a row or a table is locked: %d rows wait", len(rows))
         _unwritten[:] = rows[-MAX_UNWRITTEN:]
-        return
-    _unwritten.clear()
 
 
 def _row(result: Result, owners: Mapping[str, int | None]) -> ExchangeRow:

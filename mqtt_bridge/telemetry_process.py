@@ -10,6 +10,7 @@ import logging
 import secrets
 import threading
 from collections import Counter
+from contextlib import closing
 
 from mqtt_bridge.line.client import Address
 from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
@@ -41,15 +42,14 @@ class TelemetryProcess:
         buffer = TelemetryBuffer(self._counters)
         buffer.start()
         while not self._stop.is_set():
-            connection = TelemetryConnection(self._address, client_id=self._client_id, sink=buffer.add)
             try:
-                connection.open()
-                logger.info("Taking telemetry as %s", self._client_id)
-                while not self._stop.wait(CHECK_INTERVAL):
-                    connection.check()
+                connection = TelemetryConnection(self._address, client_id=self._client_id, sink=buffer.add)
+                with closing(connection):
+                    connection.open()
+                    logger.info("Taking telemetry as %s", self._client_id)
+                    while not self._stop.wait(CHECK_INTERVAL):
+                        connection.check()
             except BrokerUnavailableError as error:
                 logger.warning("Taking no telemetry: %s. Next try in %.1f s", error, PAUSE)
                 self._stop.wait(PAUSE)
-            finally:
-                connection.close()
         buffer.stop()

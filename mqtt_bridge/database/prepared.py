@@ -24,7 +24,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import NotSupportedError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, F, Field, Lookup, Model, QuerySet
@@ -103,10 +103,13 @@ class Prepared(Generic[Row]):
             param.for_database(values[param.name]) if isinstance(param, Parameter | Values) else param
             for param in statement.params
         ]
-        # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
-        with preparing_cursor(binary=not statement.converters) as cursor:
-            cursor.execute(statement.sql, params)
-            rows: Iterable[Any] = cursor.fetchall()
+        try:
+            rows: Iterable[Any] = _fetch(statement, params)
+        except NotSupportedError:  # a migration changed the type of a column
+            if connection.in_atomic_block:
+                raise
+            connection.close()
+            rows = _fetch(statement, params)
         if statement.converters:
             rows = statement.compiler.apply_converters(rows, statement.converters)
         return list(map(statement.make, rows))
@@ -128,6 +131,13 @@ class Prepared(Generic[Row]):
         statement = _Statement(sql, params, compiler, compiler.get_converters(columns), make)
         self._statements[connection.vendor] = statement
         return statement
+
+
+def _fetch(statement: _Statement, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
+    with preparing_cursor(binary=not statement.converters) as cursor:
+        cursor.execute(statement.sql, params)
+        return cast("list[tuple[Any, ...]]", cursor.fetchall())
 
 
 def _instance_maker(compiler: Any) -> Callable[[Sequence[Any]], Model]:

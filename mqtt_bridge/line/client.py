@@ -183,6 +183,8 @@ class ClientWithoutThread(Client):
         readable, _, _ = select.select([buffered.fileno(), other.fileno()], unsent, [], timeout)
         if buffered.fileno() in readable:
             buffered.fill()
+            if self._ping_t:
+                self._ping_t = monotonic()  # the answer to our ping may wait behind all this
             while self.is_open and buffered.has_unread():
                 self.loop_read()
         if monotonic() > self._next_look:

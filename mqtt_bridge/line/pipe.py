@@ -118,7 +118,8 @@ class Pipe:
         self.flush()
 
     def flush(self) -> None:
-        with suppress(BlockingIOError):
+        """Send what there is room for; what nobody reads any more is dropped, and `fill` will see the end."""
+        with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self.unsent:
                 del self.unsent[: self.end.send(self.unsent)]
 

@@ -50,7 +50,7 @@ PUBACK_TIMEOUT = 30.0  # seconds
 INBOX_LIMIT = 10_000
 INBOX_BYTES = 2**30  # that wait to be handled; what comes beyond is dropped
 REST = 0.5  # seconds until a message that came across a locked row is tried again
-LAST_REPORT = 3.0  # seconds for the bridge to take it
+LAST_REPORT = 30.0  # seconds for the bridge to take it
 
 
 class Session(Connection):

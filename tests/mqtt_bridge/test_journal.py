@@ -198,6 +198,14 @@ def test_row_that_the_database_refuses_does_not_keep_the_others_out():
     assert [row.gateway_sn for row in Exchange.objects.all()] == ["DOCK2"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_row_of_an_organization_that_was_deleted_meanwhile_does_not_keep_the_others_out():
+    refused, good = handle(delivery("DOCK1", "moon_get"), delivery("DOCK2", "moon_get"))
+    journal.write([refused._replace(organization_id=1_000_000), good])
+    journal.write([])
+    assert [row.gateway_sn for row in Exchange.objects.all()] == ["DOCK2"]
+
+
 def test_long_payloads_are_capped():
     [row] = written(delivery("DOCK1", "moon_get", {"text": "x" * 100_000}))
     assert len(row.payload) == journal.PAYLOAD_CAP
