@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL = 1.0  # seconds
 BACKLOG = 100_000  # messages kept when the database is slow; more are dropped
-BACKLOG_BYTES = 64 * 1024 * 1024
+BACKLOG_BYTES = 128 * 1024 * 1024
 REASON_CAP = 200  # characters
 
 
