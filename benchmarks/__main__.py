@@ -14,19 +14,18 @@ from benchmarks import (
     binds,
     broker_auth,
     commands,
-    documents,
     growth,
     handlers,
     licenses,
     pages,
-    report,
     rest,
     retention,
     sizes,
     storm,
     telemetry,
 )
-from benchmarks.report import Row
+from benchmarks.harness import documents, report
+from benchmarks.harness.report import Row
 
 Options = argparse.Namespace
 # Title, and what runs it. A benchmark returns its rows; one without a bar may print its own table and return nothing.

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks import load, tables
-from benchmarks.load import BINDS, TOPOLOGIES, LoadClient, Request, bind_requests
-from benchmarks.mqttasgi_consumer import FOLDER
-from benchmarks.processes import Running, cpu, cpu_by_process, environment, manage, running
-from benchmarks.report import Row
-from benchmarks.tables import AIRCRAFT, CODE, DOCK, ORGANIZATION_ID
+from benchmarks.harness import load, tables
+from benchmarks.harness.load import BINDS, TOPOLOGIES, LoadClient, Request, bind_requests
+from benchmarks.harness.processes import Running, cpu, cpu_by_process, environment, manage, running
+from benchmarks.harness.report import Row
+from benchmarks.harness.tables import AIRCRAFT, CODE, DOCK, ORGANIZATION_ID
+from benchmarks.programs.mqttasgi_consumer import FOLDER
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 
 SETUP = f"""
@@ -42,9 +42,9 @@ OURS, ONE_PROCESS, ECHO, NAIVE, MQTTASGI = "bridge", "bridge, one process", "ech
 CONTENDERS = {
     OURS: Contender(BRIDGE, "Serving docks", {"CONTROL_PROCESS": "true"}),
     ONE_PROCESS: Contender(BRIDGE, "Serving docks", {"CONTROL_PROCESS": "false"}),
-    ECHO: Contender(["-m", "benchmarks.responders", "echo"], "ready"),
-    NAIVE: Contender(["-m", "benchmarks.responders", "naive"], "ready", share=0.2),
-    MQTTASGI: Contender(["-m", "benchmarks.mqttasgi_consumer"], "ready", {"PYTHONPATH": str(FOLDER)}, 0.2),
+    ECHO: Contender(["-m", "benchmarks.programs.responders", "echo"], "ready"),
+    NAIVE: Contender(["-m", "benchmarks.programs.responders", "naive"], "ready", share=0.2),
+    MQTTASGI: Contender(["-m", "benchmarks.programs.mqttasgi_consumer"], "ready", {"PYTHONPATH": str(FOLDER)}, 0.2),
 }
 # The least that the bridge must answer, as a multiple of the others' rate.
 AGAINST_ECHO = {OURS: 0.9, ONE_PROCESS: 0.65}

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from statistics import median, quantiles
 
-from benchmarks.processes import ROOT, Running, environment, manage, web_process
-from benchmarks.report import Row
+from benchmarks.harness.processes import ROOT, Running, environment, manage, web_process
+from benchmarks.harness.report import Row
 from cloudapi.embedded.servers import PostgreSQL, Redis
 
 SECRET = "the broker's secret, which has fifty characters or more"  # noqa: S105 - of this run

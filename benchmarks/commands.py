@@ -13,11 +13,11 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.browser import Browser, Told
-from benchmarks.issuer import FIRST_LICENSE
-from benchmarks.load import SERVICES, LoadClient, service_requests
-from benchmarks.processes import ROOT, Running, environment, manage, running, wait, web_process
-from benchmarks.report import Row
+from benchmarks.harness.browser import Browser, Told
+from benchmarks.harness.load import SERVICES, LoadClient, service_requests
+from benchmarks.harness.processes import ROOT, Running, environment, manage, running, wait, web_process
+from benchmarks.harness.report import Row
+from benchmarks.programs.issuer import FIRST_LICENSE
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
 from mqtt_bridge.line.client import PUBLISH_WINDOW, build_client, connect_properties, parse_url, publish_properties
 
@@ -85,7 +85,7 @@ def measure(docks: int, singles: int) -> dict[str, float]:
     with PostgreSQL() as database, Redis() as redis, Mosquitto() as broker:
         env = environment(DATABASE_URL=database.url, MQTT_URL=broker.url, REDIS_URL=redis.url)
         manage(env, "migrate", "-v0")
-        with running(["-m", "benchmarks.responders", "docks", broker.url], env, sign="ready"):
+        with running(["-m", "benchmarks.programs.responders", "docks", broker.url], env, sign="ready"):
             figures = _parts(env, broker, docks)
             with (
                 Issuer(env, docks) as issuer,
@@ -121,9 +121,9 @@ def _parts(env: dict[str, str], broker: Mosquitto, docks: int) -> dict[str, floa
     client.run(service_requests(WARM, prefix="WARMX"), in_flight=1)
     dock = client.run(service_requests(100, prefix="BAREX"), in_flight=1).p50_ms
     client.close()
-    with running(_worker("benchmarks.bare_celery", 1), env, sign="ready."):
+    with running(_worker("benchmarks.programs.bare_celery", 1), env, sign="ready."):
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.bare_celery"],
+            [sys.executable, "-m", "benchmarks.programs.bare_celery"],
             cwd=ROOT, env=env, check=True, capture_output=True, text=True,
         )  # fmt: skip
     task = median(float(seconds) for seconds in done.stdout.split()) * 1000
@@ -202,11 +202,11 @@ def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
 
 
 class Issuer:
-    """The process that commands docks (benchmarks/issuer.py)."""
+    """The process that commands docks (benchmarks/programs/issuer.py)."""
 
     def __init__(self, env: dict[str, str], docks: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.issuer", str(docks)],
+            [sys.executable, "-m", "benchmarks.programs.issuer", str(docks)],
             cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._license_id = FIRST_LICENSE

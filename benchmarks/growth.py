@@ -7,8 +7,8 @@ import time
 import psycopg
 
 from benchmarks.binds import BRIDGE, SETUP
-from benchmarks.load import BINDS, LoadClient
-from benchmarks.processes import environment, manage, running
+from benchmarks.harness.load import BINDS, LoadClient
+from benchmarks.harness.processes import environment, manage, running
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 
 RATE = 50  # messages a second

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.processes import ROOT, environment, manage
+from benchmarks.harness.processes import ROOT, environment, manage
 from cloudapi.embedded.servers import PostgreSQL
 
 
@@ -18,7 +18,9 @@ def run(*, rounds: int, devices: int, journal: int, more: Sequence[str] = ()) ->
         env = environment(DATABASE_URL=database.url, MQTT_URL="mqtt://127.0.0.1", REDIS_URL="")
         manage(env, "migrate", "-v0")
         size = ["--rounds", str(rounds), "--devices", str(devices), "--journal", str(journal)]
-        subprocess.run([sys.executable, "-m", "benchmarks.handler_work", *size, *more], cwd=ROOT, env=env, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.programs.handler_work", *size, *more], cwd=ROOT, env=env, check=True
+        )
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from benchmarks.processes import ROOT, environment, manage
+from benchmarks.harness.processes import ROOT, environment, manage
 from cloudapi.embedded.servers import PostgreSQL, Redis
 
 SIZE = 1000  # licenses in a list
@@ -17,7 +17,7 @@ def run(*, rounds: int, rows: int) -> None:
         manage(env, "migrate", "-v0")
         manage(env, "collectstatic", "-v0", "--no-input")
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.license_work", str(SIZE), str(rows), str(max(rounds, 3))],
+            [sys.executable, "-m", "benchmarks.programs.license_work", str(SIZE), str(rows), str(max(rounds, 3))],
             cwd=ROOT,
             env=env,
             capture_output=True,

@@ -13,13 +13,13 @@ from contextlib import ExitStack
 
 import psycopg
 
-from benchmarks.processes import ROOT, environment, manage
-from benchmarks.report import Row
+from benchmarks.harness.processes import ROOT, environment, manage
+from benchmarks.harness.report import Row
 from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
 
 BAR = 0.3  # seconds, for p95
 GROWTH = 10  # statements more than for a small organization, which has fewer kinds of things to show
-FILL = "from benchmarks import fleet; fleet.fill({scale}); fleet.members()"
+FILL = "from benchmarks.harness import fleet; fleet.fill({scale}); fleet.members()"
 SHOWN = 160  # letters of a statement
 
 
@@ -41,7 +41,7 @@ def run(*, scale: float, people: str, database_url: str) -> Iterator[Row]:
             is_filled = connection.execute("SELECT 1 FROM devices_device LIMIT 1").fetchone()
         if not is_filled:
             manage(env, "shell", "-v0", "-c", FILL.format(scale=scale))
-        command = [sys.executable, "-m", "benchmarks.page_visits", people, ""]
+        command = [sys.executable, "-m", "benchmarks.programs.page_visits", people, ""]
         done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     yield from rows([json.loads(line) for line in done.stdout.splitlines()])
 

@@ -8,7 +8,7 @@ import time
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks.processes import ROOT, environment, manage, web_process
+from benchmarks.harness.processes import ROOT, environment, manage, web_process
 from cloudapi.embedded.servers import PostgreSQL, Redis
 
 REQUESTS = 100  # of each kind in a round

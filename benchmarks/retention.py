@@ -1,8 +1,8 @@
 """What pruning costs docks: bind requests beside tables that are full of old rows, with and without who prunes them."""
 
 from benchmarks.binds import BRIDGE, SETUP, bind_one_at_a_time
-from benchmarks.load import BINDS, LoadClient
-from benchmarks.processes import environment, manage, running
+from benchmarks.harness.load import BINDS, LoadClient
+from benchmarks.harness.processes import environment, manage, running
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 
 FILL = """

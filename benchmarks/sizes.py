@@ -5,13 +5,13 @@ import sys
 
 import psycopg
 
-from benchmarks import load, tables
 from benchmarks.binds import BRIDGE, FIRST, IN_FLIGHT, WARM, WORKS, cpu_per_message
-from benchmarks.load import BINDS, TOPOLOGIES, LoadClient
-from benchmarks.processes import ROOT, environment, manage, running, wait
-from benchmarks.report import Row
+from benchmarks.harness import load, tables
+from benchmarks.harness.load import BINDS, TOPOLOGIES, LoadClient
+from benchmarks.harness.processes import ROOT, environment, manage, running, wait
+from benchmarks.harness.report import Row
+from benchmarks.harness.tables import AIRCRAFT, DOCK
 from benchmarks.storm import FRAMES
-from benchmarks.tables import AIRCRAFT, DOCK
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
 
 SIZES = (100, 1_000, 10_000)  # docks, each with its aircraft and ten journal rows
@@ -51,7 +51,7 @@ def measure(docks: int, requests: int) -> list[Row]:
         with (
             running(BRIDGE, env, sign="Serving docks") as bridge,
             running(worker_command, env, sign="ready.") as worker,
-            running(["-m", "benchmarks.responders", "docks", broker.url], env, sign="ready"),
+            running(["-m", "benchmarks.programs.responders", "docks", broker.url], env, sign="ready"),
         ):
             client = LoadClient(HOST, broker.port, replies=(BINDS, TOPOLOGIES))
             rates, costs = [], []

@@ -17,11 +17,12 @@ from statistics import median
 
 import psycopg
 
-from benchmarks import broker_auth, load, tables
+from benchmarks import broker_auth
 from benchmarks.binds import BRIDGE, CONTENDERS, ECHO, check_answers, cpu_per_message
-from benchmarks.processes import Running, environment, manage, running, web_process
-from benchmarks.report import Row
-from benchmarks.tables import AIRCRAFT
+from benchmarks.harness import load, tables
+from benchmarks.harness.processes import Running, environment, manage, running, web_process
+from benchmarks.harness.report import Row
+from benchmarks.harness.tables import AIRCRAFT
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
 
 CONNECTING = (

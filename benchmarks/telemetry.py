@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from benchmarks import tables
-from benchmarks.load import BINDS, LoadClient, bind_requests, packet, publish, text
-from benchmarks.processes import ROOT, Running, environment, manage, running
-from benchmarks.report import Row
+from benchmarks.harness import tables
+from benchmarks.harness.load import BINDS, LoadClient, bind_requests, packet, publish, text
+from benchmarks.harness.processes import ROOT, Running, environment, manage, running
+from benchmarks.harness.report import Row
 from cloudapi.embedded.lifecycle import free_port
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL
 

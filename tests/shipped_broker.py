@@ -10,11 +10,16 @@ from tests.certificates import Authority
 from tests.stack import ROOT
 
 SHIPPED = ROOT / "deploy/mosquitto/mosquitto.conf"
-PLUGIN = "/usr/lib/mosquitto_dynamic_security.so"
-
-
 ADMIN = ("admin", "an administrator's password")
 SERVER = ("dock-cloud", "the password of bridge and workers")
+
+
+def with_plugin(text, program):
+    """A shipped configuration with the plugin that came with this Mosquitto."""
+    [plugin, *_] = (program.path.resolve().parent.parent / "lib").rglob("mosquitto_dynamic_security.so")
+    text, count = re.subn(r"^plugin .*$", f"plugin {plugin}", text, flags=re.MULTILINE)
+    assert count == 1, "the plugin is not loaded any more"
+    return text
 
 
 class ShippedBroker(Mosquitto):
@@ -58,12 +63,8 @@ class ShippedBroker(Mosquitto):
         """The shipped file with the paths, ports and user of this test."""
         if not self.is_port_fixed:
             self.dock_port = free_port()
-        plugin = PLUGIN
-        if self.program.root is not None:
-            plugin = next(self.program.root.rglob("mosquitto_dynamic_security.so"))
-        text = SHIPPED.read_text()
+        text = with_plugin(SHIPPED.read_text(), self.program)
         for shipped, ours in {
-            f"plugin {PLUGIN}\n": f"plugin {plugin}\n",
             "/var/lib/mosquitto/": f"{self.directory}/",
             "/run/secrets/broker.crt": str(self.certificate),
             "/run/secrets/broker.key": str(self.key),

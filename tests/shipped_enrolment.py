@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from cloudapi.embedded.lifecycle import free_port
 from cloudapi.embedded.servers import HOST, Mosquitto
-from tests.shipped_broker import PLUGIN
+from tests.shipped_broker import with_plugin
 from tests.stack import ROOT
 
 FOLDER = ROOT / "deploy/mosquitto"
@@ -35,9 +35,6 @@ class EnrolmentBroker(Mosquitto):
         """The shipped files with the paths, ports and user of this test."""
         if not self.is_port_fixed:
             self.dock_port = free_port()
-        plugin = PLUGIN
-        if self.program.root is not None:
-            plugin = next(self.program.root.rglob("mosquitto_dynamic_security.so"))
         secrets = self.directory / "secrets"
         secrets.mkdir(exist_ok=True)
         bridge = (FOLDER / "enrolment_bridge.conf").read_text()
@@ -45,9 +42,8 @@ class EnrolmentBroker(Mosquitto):
         authority = {"/run/secrets/ca.crt": self.main.authority.ca_file}
         (secrets / "bridge.conf").write_text(self._replace(filled, authority))
         text = self._replace(
-            (FOLDER / "enrolment.conf").read_text(),
+            with_plugin((FOLDER / "enrolment.conf").read_text(), self.program),
             {
-                f"plugin {PLUGIN}\n": f"plugin {plugin}\n",
                 "/var/lib/mosquitto/": f"{self.directory}/",
                 "/run/secrets/inside.crt": self.main.certificate,
                 "/run/secrets/inside.key": self.main.key,

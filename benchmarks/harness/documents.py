@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from benchmarks import report
-from benchmarks.processes import ROOT
-from benchmarks.report import HEAD, Row
+from benchmarks.harness import report
+from benchmarks.harness.processes import ROOT
+from benchmarks.harness.report import HEAD, Row
 
 PAGE = ROOT / "docs/performance.md"
 PLOT = ROOT / "docs/images/performance.svg"

@@ -1,4 +1,4 @@
-"""Programs that answer at once: `python -m benchmarks.responders echo|naive|docks MQTT_URL`.
+"""Programs that answer at once: `python -m benchmarks.programs.responders echo|naive|docks MQTT_URL`.
 
 The first two are what the bridge is measured against: nothing but the wire, and what one would write first with the
 same client library, everything in paho's callback. The third is all docks together.

@@ -1,4 +1,4 @@
-"""A process that makes docks and commands them: `python -m benchmarks.issuer DOCKS`, then a line of JSON per order.
+"""Makes docks and commands them: `python -m benchmarks.programs.issuer DOCKS`, then a line of JSON per order.
 
 `{"license_id": 1, "together": true}` commands all docks in one batch, else one after another; the answer is
 `{"began", "issued"}`, in seconds since 1970. It starts with a line `{"session", "docks": [[pk, sn], ...]}`.

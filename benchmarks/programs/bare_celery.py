@@ -1,4 +1,4 @@
-"""A Celery task that does nothing but say so, on the product's settings: `celery -A benchmarks.bare_celery worker`."""
+"""A Celery task that does nothing but say so: `celery -A benchmarks.programs.bare_celery worker`."""
 
 import os
 import time

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks.processes import ROOT
+from benchmarks.harness.processes import ROOT
 
 ORGANIZATION_ID, CODE = "12345678", "BENC-HMAR-K234"
 PROPERTIES = 3000  # bytes of the last reported state of each device
@@ -16,7 +16,7 @@ def fill(env: dict[str, str], *, docks: int, journal: int, accounts: bool = Fals
 
     With `accounts` each dock has an account at the broker; returns user name, secret, digest and salt of each.
     """
-    call = f"from benchmarks import tables; tables.write(docks={docks}, journal={journal}, accounts={accounts})"
+    call = f"from benchmarks.harness import tables; tables.write(docks={docks}, journal={journal}, accounts={accounts})"
     command = [sys.executable, "manage.py", "shell", "-v0", "-c", call]
     done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return [line.split() for line in done.stdout.splitlines()]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, Self
 
-from benchmarks.processes import ROOT
+from benchmarks.harness.processes import ROOT
 
 RESULTS = ROOT / ".cache" / "bench"  # one JSON file for each benchmark, of its last run
 

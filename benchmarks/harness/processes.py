@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from cloudapi.embedded.processes import children
 from cloudapi.embedded.servers import HOST
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT = 30.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")  # a second, in /proc
 

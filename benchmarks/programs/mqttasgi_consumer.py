@@ -1,4 +1,4 @@
-"""The same work as a consumer of mqttasgi: `python -m benchmarks.mqttasgi_consumer MQTT_URL`.
+"""The same work as a consumer of mqttasgi: `python -m benchmarks.programs.mqttasgi_consumer MQTT_URL`.
 
 mqttasgi is not one of our packages: `make bench` puts it under .cache, and `FOLDER` has to be in PYTHONPATH.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 import django
 
-from benchmarks.processes import ROOT
-from benchmarks.responders import ASKED, BOUND, reply_to
+from benchmarks.harness.processes import ROOT
+from benchmarks.programs.responders import ASKED, BOUND, reply_to
 from mqtt_bridge.line.client import parse_url
 
 FOLDER = ROOT / ".cache" / "mqttasgi"
