@@ -355,7 +355,7 @@ def _read_pairings(
             owners[sn] |= {device.organization_id, entry.verdict.organization_id}
     contested = {sn for sn, of_one in owners.items() if len(of_one - {None}) > 1}
     doubtful = (keyless | contested) - {""}
-    rows = pairing.open_of(doubtful) if doubtful else []
+    rows = pairing.OPEN(sns=doubtful) if doubtful else []
     proven = {row.sn for row in rows if row.is_heard and row.dock_owner == row.owner}
     heard = {(row.dock_sn, row.sn) for row in rows if row.is_heard and row.sn in contested - proven}
     return {(row.dock_sn, row.sn) for row in rows}, heard

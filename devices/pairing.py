@@ -77,7 +77,8 @@ class OpenPairing(NamedTuple):
     owner: int | None
 
 
-_OPEN = Prepared(
+# of these aircraft; nothing is locked
+OPEN = Prepared(
     OpenPairing,
     lambda: (
         Pairing.objects.filter(AnyOf("aircraft__sn", "sns"), until=None)
@@ -85,11 +86,6 @@ _OPEN = Prepared(
         .values_list("dock__sn", "aircraft__sn", "is_heard", "dock__organization", "aircraft__organization")
     ),
 )
-
-
-def open_of(sns: Collection[str]) -> list[OpenPairing]:
-    """The open pairings of these aircraft; nothing is locked."""
-    return _OPEN(sns=sns)
 
 
 def lock(gateways: Collection[str], named: Iterable[str]) -> dict[str, Device]:
