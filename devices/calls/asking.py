@@ -201,7 +201,7 @@ def _insert(service: Method, made: Sequence[tuple[ServiceCall, Data]], *, actor:
             for call, data in made
         )
     accounts.begin(calls)
-    bulk.insert(ServiceCallEvent, bulk.values_of(event_of(call, Source.ISSUED, now) for call in calls))
+    bulk.insert(ServiceCallEvent, [event_of(call, Source.ISSUED, now) for call in calls])
     audit.record(
         audit.event(
             actor,

@@ -11,10 +11,10 @@ from msgspec import Struct
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.calls.states import Heard, Source, Word, answer, hear, unreadable
-from devices.calls.transition import End, conclude, event_of, save
+from devices.calls.transition import End, Event, conclude, event_of, save
 from devices.live import broadcast
 from devices.live.frame_sender import Frame
-from devices.models import ServiceCall, ServiceCallEvent
+from devices.models import ServiceCall
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
@@ -53,7 +53,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     by_tid = {(call.device.sn, call.tid): call for call in calls}
     by_bid = {(call.device.sn, call.bid): call for call in calls}
     heard: dict[uuid.UUID, ServiceCall] = {}
-    events: list[ServiceCallEvent] = []
+    events: list[Event] = []
     frames: list[Frame] = []
     ends: list[End] = []
     reasons = []

@@ -6,7 +6,7 @@ Every change raises the version of the call by one, leaves an event behind, and 
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -41,6 +41,9 @@ _CHANGING: Final = (
 )  # fmt: skip
 
 
+Event = Mapping[str, object]  # a row of ServiceCallEvent that is not saved
+
+
 class End(NamedTuple):
     """A call that has ended, and the dock's last data; None if the dock did not end it, or cannot be understood."""
 
@@ -62,7 +65,7 @@ def apply(
     """Let every call hear its word; returns those that it changed. They are locked (`ServiceCall.lock_in_order`)."""
     now = now or timezone.now()
     changed: list[ServiceCall] = []
-    events: list[ServiceCallEvent] = []
+    events: list[Event] = []
     for call in calls:
         said = word(call)
         if hear(call, said, now=now) is Heard.CHANGE:
@@ -74,10 +77,10 @@ def apply(
     return changed
 
 
-def save(calls: Iterable[ServiceCall], events: Iterable[ServiceCallEvent]) -> None:
+def save(calls: Iterable[ServiceCall], events: Sequence[Event]) -> None:
     """Save calls that are locked, and their events, in two statements."""
     ServiceCall.objects.write_fields(calls, _CHANGING)
-    bulk.insert(ServiceCallEvent, bulk.values_of(events))
+    bulk.insert(ServiceCallEvent, events)
 
 
 def conclude(ends: Sequence[End]) -> None:
@@ -154,15 +157,15 @@ def forget_secrets(calls: Iterable[ServiceCall]) -> None:
         ServiceCallSecret.objects.filter(call__in=secretive).delete()
 
 
-def event_of(call: ServiceCall, source: Source, now: datetime) -> ServiceCallEvent:
-    """The entry of a call's history for what it is now; not saved."""
-    return ServiceCallEvent(
-        call=call,
-        version=call.version,
-        at=now,
-        source=source,
-        status=call.status,
-        percent=call.percent,
-        result_code=call.result_code,
-        text=call.result_text,
-    )
+def event_of(call: ServiceCall, source: Source, now: datetime) -> Event:
+    """The entry of a call's history for what it is now."""
+    return {
+        "call_id": call.pk,
+        "version": call.version,
+        "at": now,
+        "source": source,
+        "status": call.status,
+        "percent": call.percent,
+        "result_code": call.result_code,
+        "text": call.result_text,
+    }

@@ -4,19 +4,22 @@ The group of a frame decides who may see it (`docs/live.md`). A frame about a ca
 organization whose call it is, and to those of the device as that organization's: never to a later owner.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 from django.db import transaction
 from django.db.models import prefetch_related_objects
+from rest_framework.serializers import SerializerMethodField
 
 from devices.live import frame_sender
 from devices.live.frame_sender import Frame
 from devices.models import Device, ServiceCall
 from devices.serializers import ServiceCallSerializer
 
-_call_serializer = cache(ServiceCallSerializer)  # building its fields takes ten times as long as using them
+Read = Callable[[ServiceCall], object]
 
 
 def tell_calls(calls: Iterable[ServiceCall]) -> None:
@@ -28,9 +31,23 @@ def tell_calls(calls: Iterable[ServiceCall]) -> None:
 
 def call_frames(call: ServiceCall) -> list[Frame]:
     """What to send of a call as it is now; no query if its related rows are there."""
-    text = frame_text("service_call", _call_serializer().to_representation(call))
+    text = frame_text("service_call", {name: read(call) for name, read in _reads().items()})
     owner = call.organization_id
     return [Frame(device_group(call.device_id, owner), text), Frame(organization_group(owner), text)]
+
+
+@cache
+def _reads() -> Mapping[str, Read]:
+    """How the fields that REST shows of a call are read, with a tenth of what REST framework does for each value."""
+
+    def read(field: Any) -> Read:
+        if isinstance(field, SerializerMethodField):
+            method: Read = getattr(field.parent, field.method_name or "")
+            return method
+        related, _, name = field.source.rpartition(".")
+        return attrgetter(name) if not related else lambda call: getattr(getattr(call, related), name, None)
+
+    return {name: read(field) for name, field in ServiceCallSerializer().fields.items()}
 
 
 def tell_account(device: Device) -> None:

@@ -1,15 +1,18 @@
 """What steps send to browsers, and when."""
 
+import json
 from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
 
 from devices import binding, device_state, registry, topology
 from devices.live import broadcast
 from devices.models import Device, DeviceState, ServiceCall
+from devices.serializers import ServiceCallSerializer
 from mqtt_bridge.protocol.messages import BindDevice, SubDevice, UpdateTopo
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
@@ -101,6 +104,15 @@ def test_many_calls_are_told_with_as_many_queries_as_one(dock, alice):
                 broadcast.tell_calls(rows)
             counts.append(len(queries))
     assert counts == [3, 3]
+
+
+def test_a_frame_shows_of_a_call_what_rest_shows(dock, alice):
+    calls = [make_call(dock), make_call(dock, status="failed", result_code=7, sent=timezone.now(), requested_by=alice)]
+    for call in calls:
+        shown = json.loads(JSONRenderer().render(ServiceCallSerializer(call).data))
+        assert [json.loads(frame.text) for frame in broadcast.call_frames(call)] == 2 * [
+            {"type": "service_call", **shown}
+        ]
 
 
 def test_related_rows_at_hand_are_not_read_again(dock, django_assert_num_queries):
