@@ -4,7 +4,8 @@ The answers are those of docs/protocol.md; the messages are on DJI's "organizati
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from devices.models import Claim, Device, Pairing, Standing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
-from mqtt_bridge.database.prepared import AnyOf, Prepared
+from mqtt_bridge.database.prepared import AnyOf, Prepared, pipeline
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice
 from mqtt_bridge.protocol.result_codes import Code
@@ -49,7 +50,9 @@ class BindResult(NamedTuple):
     err_code: int
     reason: str = ""
     organization_id: int | None = None
-    begun: int = 0  # pairings that the gateway's requests began; with the first device of the first of them
+    # with the first device of a request:
+    owner: int | None = None  # whose the gateway is, if that is certain
+    begun: int = 0  # with the first request of the gateway: the pairings that its requests began
 
 
 class _Columns(NamedTuple):
@@ -104,9 +107,10 @@ def bind(requests: Sequence[Request], *, now: datetime) -> list[list[BindResult]
     with transaction.atomic():
         verdicts, failures = credentials.judge(attempts, now=now, lock=True)
         entries = _entries(requests, verdicts)
-        decision = _Decision(entries, _lock(entries), now)
+        devices, new_keys = _lock(entries)
+        decision = _Decision(entries, devices, now)
         credentials.record(failures)
-        decision.write()
+        decision.write(new_keys)
     return decision.answer(requests)
 
 
@@ -156,17 +160,20 @@ def _entries(requests: Sequence[Request], verdicts: Sequence[Verdict]) -> list[_
     return entries
 
 
-def _lock(entries: Iterable[_Entry]) -> dict[str, _Row]:
-    """Lock the devices that these may change, and make those that may be new; by SN."""
+def _lock(entries: Iterable[_Entry]) -> tuple[dict[str, _Row], Iterator[int]]:
+    """Lock the devices that these may change, and make those that may be new; by SN, with primary keys for the new."""
     with_code = [entry for entry in entries if entry.verdict.code]
     gateways, named = {entry.gateway_sn for entry in with_code}, {entry.wanted.sn for entry in with_code}
-    devices: dict[str, _Row] = {**pairing.lock(gateways, named)}
+    with pipeline():
+        keys = bulk.ask_keys(Device, len(gateways | named))
+        locked = pairing.CONCERNED.ask(gateways=gateways, sns=gateways | named)
+    devices: dict[str, _Row] = {device.sn: device for device in locked()}
     for entry in with_code:
         sn, key = entry.wanted.sn, entry.wanted.device_model_key
         may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
         if sn not in devices and may_be_new and is_sn(sn):
             devices[sn] = Device(sn=sn)
-    return devices
+    return devices, keys()
 
 
 class _Decision:
@@ -199,12 +206,13 @@ class _Decision:
         return self.is_to_write or not self._is_paired()
 
     def answer(self, requests: Sequence[Request]) -> list[list[BindResult]]:
-        """The results of each request; the pairings that began stand with the first of its dock."""
+        """The results of each request."""
         each = iter(self.results)
         answers = [[next(each) for _ in request.devices] for request in requests]
         for request, results in zip(requests, answers, strict=True):
-            if begun := self.begun.pop(request.gateway_sn, 0):
-                results[0] = results[0]._replace(begun=begun)
+            dock = self.devices.get(request.gateway_sn)
+            owner = dock.organization_id if dock is not None and dock.bound_itself else None
+            results[0] = results[0]._replace(owner=owner, begun=self.begun.pop(request.gateway_sn, 0))
         return answers
 
     def _is_paired(self) -> bool:
@@ -303,17 +311,21 @@ class _Decision:
         device.callsign = entry.wanted.device_callsign or device.callsign
         device.model_key = entry.model_key or device.model_key
 
-    def write(self) -> None:
+    def write(self, new_keys: Iterator[int]) -> None:
         """Save what changed, and tell browsers; a constant number of statements, none where nothing changed."""
-        # Another transaction may make the same device at this moment: this one fails then and is repeated.
-        bulk.assign_keys(Device, [device for device in self.touched.values() if device.pk is None])
-        changed = self.pair().write(self.touched)
-        BindingCode.objects.write_fields(self.used.values(), ["uses"])
+        for device in self.touched.values():
+            if device.pk is None:
+                device.pk = next(new_keys)
+        pairings = self.pair()
         # What has just bound itself is online.
-        if self.gateways:
-            connections = topology.Connections(self.gateways.values(), now=self.now)
-            for gateway in self.gateways.values():
-                connections.note(gateway, online=True)
+        connections = topology.Connections(self.gateways.values(), now=self.now)
+        for gateway in self.gateways.values():
+            connections.note(gateway, online=True)
+        # What a former owner's devices leave behind is deleted by Django, which counts the rows.
+        with nullcontext() if self.ownership.taken else pipeline():
+            # Another transaction may make the same device at this moment: this one fails then and is repeated.
+            changed = pairings.write(self.touched)
+            BindingCode.objects.write_fields(self.used.values(), ["uses"])
             connections.write()
         broadcast.tell_device(changed.values())
 

@@ -86,9 +86,10 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
         outcomes = list(zip((device.sn for device in message.data.bind_devices), results, strict=True))
         errors = [ErrInfo(sn, result.err_code) for sn, result in outcomes]
         reasons = [f"{sn or '?'}: {result.reason}" for sn, result in outcomes if result.reason]
-        concerned, cost = results[0].organization_id, _cost(result.reason for result in results)
-        cost += PAIRING_COST * results[0].begun
-        replies.append(Reply(BindReply(Code.OK, BindOutput(errors)), "; ".join(reasons), concerned, cost))
+        first, cost = results[0], _cost(result.reason for result in results)
+        cost += PAIRING_COST * first.begun
+        reply, concerned = BindReply(Code.OK, BindOutput(errors)), first.owner or first.organization_id
+        replies.append(Reply(reply, "; ".join(reasons), concerned, cost, is_owner=first.owner is not None))
     return replies
 
 

@@ -56,7 +56,7 @@ def _concerned() -> DeviceQuerySet:
     return Device.objects.filter(pk__in=keys).lock_in_order()
 
 
-_CONCERNED = Prepared(Device, _concerned)
+CONCERNED = Prepared(Device, _concerned)  # locked: gateways, what they have, and what is named
 _DEVICES = Prepared(Device, lambda: Device.objects.filter(AnyOf("pk", "keys")).order_by())
 _PAIRINGS = Prepared(
     Pairing,
@@ -90,7 +90,7 @@ OPEN = Prepared(
 
 def lock(gateways: Collection[str], named: Iterable[str]) -> dict[str, Device]:
     """Lock the devices that `Pairings` needs: gateways, what they have, and what is named; all by SN."""
-    return {device.sn: device for device in _CONCERNED(gateways=gateways, sns={*gateways, *named})}
+    return {device.sn: device for device in CONCERNED(gateways=gateways, sns={*gateways, *named})}
 
 
 class Pairings:

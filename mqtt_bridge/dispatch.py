@@ -97,6 +97,7 @@ class Result(NamedTuple):
     is_passing: bool = False  # an event that was read and that nobody acts on
     reply: bytes = b""  # to be published; empty if nobody waits for one
     reply_data: ReplyData | None = None  # the `data` in it
+    is_owner: bool = False  # `organization_id` owns the gateway
 
     @property
     def reply_topic(self) -> str:
@@ -320,14 +321,16 @@ def _answer(item: Decoded, reply: Reply | None) -> Result:
         return Result(item, outcome, Exchange.LEFT_TO_OTHERS, is_passing=is_passing)
     if reply is None:
         return Result(item, Exchange.Outcome.IGNORED, is_passing=route.passing)
-    data, reason, organization_id, cost = reply
+    data, reason, organization_id, cost, is_owner = reply
     if not item.asks:
         return Result(item, Exchange.Outcome.IGNORED, reason, organization_id, cost, route.passing)
     try:
         encoded = _encode(item, data)
     except ProtocolError as error:
         return _refuse(item, Exchange.Outcome.ERROR, f"reply cannot be sent: {error}", organization_id, cost)
-    return Result(item, Exchange.Outcome.ANSWERED, reason, organization_id, cost, route.passing, encoded, data)
+    return Result(
+        item, Exchange.Outcome.ANSWERED, reason, organization_id, cost, route.passing, encoded, data, is_owner
+    )
 
 
 def _refuse(

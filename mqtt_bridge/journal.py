@@ -42,7 +42,7 @@ Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
 
 def write(results: Sequence[Result]) -> dict[str, int | None]:
-    """Save what was received and answered, in bulk: one query for the owners, one for the rows.
+    """Save what was received and answered, in bulk: one query for the owners that no handler knew, one for the rows.
 
     Events that nobody acts on are only counted, unless a `Trace` of their device runs. Returns the owners: by serial
     number the primary key of an organization; not of what came through enrolment, where nobody is served first.
@@ -51,13 +51,17 @@ def write(results: Sequence[Result]) -> dict[str, int | None]:
         return {}
     channels: defaultdict[str, set[Channel]] = defaultdict(set)
     claimed: dict[str, set[Channel]] = {}  # the serial numbers of what came through enrolment prove nothing
+    owners: dict[str, int | None] = {}
     for result in results:
         if result.decoded.delivery.by_enrolment:
             claimed[result.decoded.sn] = {result.decoded.channel}
+        elif result.is_owner:
+            owners[result.decoded.sn] = result.organization_id
         else:
             channels[result.decoded.sn].add(result.decoded.channel)
     read_owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))
-    owners = read_owners(channels) if channels else {}
+    if unknown := {sn: used for sn, used in channels.items() if sn not in owners}:
+        owners |= read_owners(unknown)
     owners_of_claimed = read_owners(claimed) if claimed else {}
     rows = [
         _row(result, owners_of_claimed if result.decoded.delivery.by_enrolment else owners)

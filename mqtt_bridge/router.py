@@ -39,6 +39,7 @@ class Reply(NamedTuple):
     reason: str = ""  # why it refuses something
     organization_id: int | None = None  # whom the exchange concerns if nobody owns the gateway
     cost: int = 0  # tokens that it costs the device beside those of the message (`mqtt_bridge/rate_limit.py`)
+    is_owner: bool = False  # that organization owns the gateway: the journal need not ask
 
 
 Handler = Callable[[Sequence[Message[Data]]], Sequence[Reply | None]]

@@ -10,7 +10,7 @@ from django.db.models import DateTimeField, OuterRef, Subquery
 from django.utils.crypto import salted_hmac
 
 from mqtt_bridge.database import bulk
-from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared, pipeline
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import (
@@ -117,13 +117,15 @@ def judge(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
     digests = {code: digest_of(code) for code in {attempt.code for attempt in attempts}}
     keys = [(typed(attempt.organization_id), digests[attempt.code]) for attempt in attempts]
     ids = {organization_id for organization_id, _ in keys}
-    found = (_LOCKED_CODES if lock else _CODES)(digests=set(digests.values()), organization_ids=ids)
-    codes = {(code.organization.organization_id, code.digest): code for code in found}
+    after, until = now - BindingFailureQuerySet.WINDOW, now + CLOCK_TOLERANCE
+    with pipeline():
+        found = (_LOCKED_CODES if lock else _CODES).ask(digests=set(digests.values()), organization_ids=ids)
+        failed = _FAILURES.ask(sns={attempt.gateway_sn for attempt in attempts}, after=after, until=until)
+    codes = {(code.organization.organization_id, code.digest): code for code in found()}
     unmatched = Organization.objects.filter(organization_id__in={key[0] for key in keys if key not in codes})
     named = dict(unmatched.values_list("organization_id", "pk"))  # no query if there are none
     wrong: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
-    after, until = now - BindingFailureQuerySet.WINDOW, now + CLOCK_TOLERANCE
-    for failure in _FAILURES(sns={attempt.gateway_sn for attempt in attempts}, after=after, until=until):
+    for failure in failed():
         wrong[failure.gateway_sn, failure.by_enrolment].add(failure.pair_digest)
     is_enrolment = any(attempt.by_enrolment for attempt in attempts)
     guessed = BindingFailure.objects.by_organization(now) if is_enrolment else Counter()

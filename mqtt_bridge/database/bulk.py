@@ -6,15 +6,15 @@ instances). Nothing here locks: lock rows that others may write first, or give t
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db import connection, models
+from django.db import models
 
-from mqtt_bridge.database.prepared import preparing_cursor
+from mqtt_bridge.database.prepared import database, preparing_cursor
 
 Rows = Sequence[Mapping[str, Any]]
 Model = type[models.Model]
@@ -32,9 +32,9 @@ def values_of(instances: Iterable[models.Model], columns: Iterable[str] = ()) ->
 
 
 def insert(model: Model, rows: Rows) -> None:
-    """Insert new rows. Instances do not get their primary keys, unless they have them already (`assign_keys`)."""
+    """Insert new rows. Instances do not get their primary keys, unless they have them already (`ask_keys`)."""
     if rows:
-        new = _source(model, tuple(rows[0]), connection.vendor)
+        new = _source(model, tuple(rows[0]), database().vendor)
         _execute(f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows}", new, rows)
 
 
@@ -45,7 +45,7 @@ def update(model: Model, rows: Rows, *, merges: Mapping[str, int] = MappingProxy
     get, as the database counts them: one that would get larger stays as it is.
     """
     if rows:
-        new, key = _source(model, tuple(rows[0]), connection.vendor), str(model._meta.pk.column)
+        new, key = _source(model, tuple(rows[0]), database().vendor), str(model._meta.pk.column)
         values = {name: value for name, value in new.value.items() if name != key}
         values |= {name: _merging(f'{new.table}."{name}"', values[name], cap) for name, cap in merges.items()}
         changes = ", ".join(f'"{name}" = {value}' for name, value in values.items())
@@ -56,7 +56,7 @@ def update(model: Model, rows: Rows, *, merges: Mapping[str, int] = MappingProxy
 def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence[str]) -> None:
     """Insert rows; of those that exist already, by the columns of a unique constraint, write these columns."""
     if rows:
-        new = _source(model, tuple(rows[0]), connection.vendor)
+        new = _source(model, tuple(rows[0]), database().vendor)
         keys = ", ".join(f'"{name}"' for name in unique)
         sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changes)
         insertion = f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows} WHERE true"
@@ -65,6 +65,7 @@ def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence
 
 def _merging(stored: str, added: str, cap: int) -> str:
     """The SQL of a JSON object with the keys of another one added, if it stays within so many bytes."""
+    connection: Any = database()
     if connection.vendor != "postgresql":
         connection.ensure_connection()
         connection.connection.create_function("merge_json", 3, _merge, deterministic=True)
@@ -79,27 +80,22 @@ def _merge(stored: str, added: str, cap: int) -> str:
     return merged if len(merged.encode()) <= cap else stored
 
 
-def assign_keys(model: Model, rows: Sequence[models.Model]) -> None:
-    """Give unsaved instances their primary keys before they are inserted, so that others can refer to them; one query.
+def ask_keys(model: Model, count: int) -> Callable[[], Iterator[int]]:
+    """So many primary keys for rows that are to be inserted, so that others can refer to them; as `Prepared.ask`.
 
     Must run in a transaction, which on SQLite keeps all other writers out.
     """
-    if not rows:
-        return
-    table, column = model._meta.db_table, model._meta.pk.column
-    with preparing_cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT nextval((SELECT pg_get_serial_sequence(%s, %s))::regclass) FROM generate_series(1, %s)",
-                [connection.ops.quote_name(table), column, len(rows)],
-            )
-            keys: Iterable[int] = (key for (key,) in cursor.fetchall())
-        else:
-            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-            last = cursor.fetchone()
-            keys = itertools.count(last[0] + 1 if last else 1)
-    for row, key in zip(rows, keys, strict=False):
-        row.pk = key
+    connection, table, column = database(), model._meta.db_table, model._meta.pk.column
+    cursor = preparing_cursor(connection)
+    if connection.vendor == "postgresql":
+        cursor.execute(
+            "SELECT nextval((SELECT pg_get_serial_sequence(%s, %s))::regclass) FROM generate_series(1, %s)",
+            [connection.ops.quote_name(table), column, count],
+        )
+        return lambda: (key for (key,) in cursor.fetchall())
+    cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+    last = cursor.fetchone()
+    return lambda: itertools.count(last[0] + 1 if last else 1)
 
 
 class _Source(NamedTuple):
@@ -115,6 +111,7 @@ class _Source(NamedTuple):
 
 @cache
 def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
+    connection = database()
     fields = {str(field.column): field for field in model._meta.concrete_fields}
     quoted = ", ".join(f'"{name}"' for name in columns)
     table = connection.ops.quote_name(model._meta.db_table)
@@ -142,7 +139,7 @@ def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
 def _preparing(field: "models.Field[Any, Any]") -> Callable[[Any], Any]:
     if isinstance(field, models.JSONField):
         return lambda value: None if value is None else msgspec.json.encode(value).decode()
-    return lambda value: field.get_db_prep_save(value, connection)
+    return lambda value: field.get_db_prep_save(value, database())
 
 
 def _execute(sql: str, source: _Source, rows: Rows) -> None:
@@ -151,5 +148,5 @@ def _execute(sql: str, source: _Source, rows: Rows) -> None:
             {name: source.prepare[name](value) if name in source.prepare else value for name, value in row.items()}
             for row in rows
         ]
-    with preparing_cursor() as cursor:
+    with preparing_cursor(database()) as cursor:
         cursor.execute(sql, [msgspec.json.encode(rows).decode(), len(rows)])

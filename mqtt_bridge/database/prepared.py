@@ -19,12 +19,13 @@ Rows that are to be locked and changed may be instances of a model instead: `Pre
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import psycopg
-from django.db import NotSupportedError, connection
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, F, Field, Lookup, Model, QuerySet
@@ -45,7 +46,7 @@ class Parameter(Expression):
     def as_sql(self, _compiler: SQLCompiler, _connection: BaseDatabaseWrapper) -> tuple[str, Any]:
         return "%s", (self,)
 
-    def for_database(self, value: Any) -> Any:
+    def for_database(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         """The value as the database's driver takes it."""
         return self.output_field.get_db_prep_value(value, connection)
 
@@ -55,7 +56,7 @@ class Values(NamedTuple):
 
     name: str
 
-    def for_database(self, values: Collection[Any]) -> Any:
+    def for_database(self, values: Collection[Any], connection: BaseDatabaseWrapper) -> Any:
         """As PostgreSQL's array, or for SQLite as a JSON text."""
         if connection.vendor == "postgresql":
             return list(values)
@@ -98,23 +99,35 @@ class Prepared(Generic[Row]):
         self._statements: dict[str, _Statement] = {}  # by the kind of database
 
     def __call__(self, **values: Any) -> list[Row]:
-        statement = self._statements.get(connection.vendor) or self._compile()
+        try:
+            return self.ask(**values)()
+        except NotSupportedError:  # a migration changed the type of a column
+            if database().in_atomic_block:
+                raise
+            database().close()
+            return self.ask(**values)()
+
+    def ask(self, **values: Any) -> Callable[[], list[Row]]:
+        """Send the query; the result, called, reads the rows. In a `pipeline` several are sent before one is read."""
+        connection = database()
+        statement = self._statements.get(connection.vendor) or self._compile(connection)
         params = [
-            param.for_database(values[param.name]) if isinstance(param, Parameter | Values) else param
+            param.for_database(values[param.name], connection) if isinstance(param, Parameter | Values) else param
             for param in statement.params
         ]
-        try:
-            rows: Iterable[Any] = _fetch(statement, params)
-        except NotSupportedError:  # a migration changed the type of a column
-            if connection.in_atomic_block:
-                raise
-            connection.close()
-            rows = _fetch(statement, params)
-        if statement.converters:
-            rows = statement.compiler.apply_converters(rows, statement.converters)
-        return list(map(statement.make, rows))
+        # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
+        cursor = preparing_cursor(connection, binary=not statement.converters)
+        cursor.execute(statement.sql, params)
 
-    def _compile(self) -> _Statement:
+        def read() -> list[Row]:
+            rows: Iterable[Any] = cursor.fetchall()
+            if statement.converters:
+                rows = statement.compiler.apply_converters(rows, statement.converters)
+            return list(map(statement.make, rows))
+
+        return read
+
+    def _compile(self, connection: Any) -> _Statement:
         compiler: Any = self._queryset().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         if connection.vendor == "postgresql":
@@ -134,19 +147,12 @@ class Prepared(Generic[Row]):
         return statement
 
 
-def _fetch(statement: _Statement, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
-    with preparing_cursor(binary=not statement.converters) as cursor:
-        cursor.execute(statement.sql, params)
-        return cast("list[tuple[Any, ...]]", cursor.fetchall())
-
-
 def _instance_maker(info: Mapping[str, Any], select: Sequence[Any]) -> Callable[[Sequence[Any]], Any]:
     """As Django's own querysets make instances, with those of `select_related`, in a fifth of the time.
 
     Django sets field after field, and sends signals that nobody here receives.
     """
-    model, alias = info["model"], connection.alias
+    model = info["model"]
     columns = slice(info["select_fields"][0], info["select_fields"][-1] + 1)
     names = [column.target.attname for column, _, _ in select[columns]]
     key = names.index(model._meta.pk.attname)
@@ -162,7 +168,7 @@ def _instance_maker(info: Mapping[str, Any], select: Sequence[Any]) -> Callable[
         instance: Model = model.__new__(model)
         instance.__dict__.update(zip(names, values, strict=True))
         instance._state = ModelState()
-        instance._state.adding, instance._state.db = False, alias
+        instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
         for set_here, set_there, make_other in related:
             other = make_other(row)
             set_here(instance, other)
@@ -173,14 +179,37 @@ def _instance_maker(info: Mapping[str, Any], select: Sequence[Any]) -> Callable[
     return make
 
 
-def preparing_cursor(*, binary: bool = False) -> CursorWrapper:
+def database() -> BaseDatabaseWrapper:
+    """The database's connection. Django's own `connection` looks it up again for each of its attributes."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
+def preparing_cursor(connection: Any, *, binary: bool = False) -> CursorWrapper:
     """A cursor of Django's, whose statements PostgreSQL prepares when they come a second time on this connection.
 
     Not while Django keeps a log of its queries, which would show no values.
     """
-    cursor = connection.cursor()
-    if connection.vendor == "postgresql" and not connection.queries_logged:
-        connection.connection.prepare_threshold = 1  # Django's own cursors prepare nothing, whatever it is
-        cursor.cursor = psycopg.Cursor(connection.connection)
-        cursor.cursor.format = psycopg.pq.Format.BINARY if binary else psycopg.pq.Format.TEXT
-    return cursor
+    if connection.vendor != "postgresql" or connection.queries_logged:
+        return cast("CursorWrapper", connection.cursor())
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    connection.connection.prepare_threshold = 1  # Django's own cursors prepare nothing, whatever it is
+    cursor = psycopg.Cursor(connection.connection)
+    cursor.format = psycopg.pq.Format.BINARY if binary else psycopg.pq.Format.TEXT
+    return cast("CursorWrapper", connection.make_cursor(cursor))
+
+
+@contextmanager
+def pipeline() -> Iterator[None]:
+    """Send the statements of the block one after another without waiting for their results (PostgreSQL).
+
+    An error of theirs may be raised only at the end. Not for Django's own `update` and `delete` where their count is
+    needed: it is not there yet.
+    """
+    connection: Any = database()
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield

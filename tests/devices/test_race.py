@@ -75,7 +75,7 @@ def test_each_dock_goes_to_the_one_that_was_told_so(race, report):
 @pytest.mark.turns(3)
 def test_without_the_lock_both_are_told_that_they_have_it(race, report, monkeypatch):
     monkeypatch.setattr(DeviceQuerySet, "lock_in_order", lambda rows: rows.order_by("sn"))
-    monkeypatch.setattr(pairing, "_CONCERNED", Prepared(Device, pairing._concerned))  # compiled without it
+    monkeypatch.setattr(pairing, "CONCERNED", Prepared(Device, pairing._concerned))  # compiled without it
     _, _, both = winners(race())
     report(f"{DOCKS} docks, no lock: both were told that they have {both}")
     assert both > 0

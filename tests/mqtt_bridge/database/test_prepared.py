@@ -4,13 +4,14 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import DateTimeField
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
-from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
+from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared, pipeline
 from organizations.models import Organization
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_database")]
@@ -134,3 +135,25 @@ def test_postgresql_prepares_what_comes_again():
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         assert any("= ANY(" in statement for (statement,) in cursor.fetchall())
+
+
+def test_a_pipeline_asks_several_before_one_is_read():
+    Device.objects.create(sn="DOCK1")
+    Device.objects.create(sn="DOCK2")
+    prepared = known()
+    with pipeline():
+        first, second = prepared.ask(sns=["DOCK1"]), prepared.ask(sns=["DOCK2"])
+    assert [[row.sn for row in read()] for read in (second, first)] == [["DOCK2"], ["DOCK1"]]
+
+
+def test_an_error_in_a_pipeline_is_one_of_djangos_and_the_transaction_can_be_rolled_back():
+    def write():
+        with transaction.atomic(), pipeline():
+            for _ in range(2):
+                bulk.insert(Device, bulk.values_of([Device(sn="TWICE")]))
+            bulk.insert(Device, bulk.values_of([Device(sn="LATER")]))
+
+    with pytest.raises(IntegrityError) as caught:
+        write()
+    assert "TWICE" in str(caught.value) or connection.vendor == "sqlite"
+    assert not Device.objects.exists()
