@@ -119,9 +119,16 @@ class ServiceCall(ChangingModel):
         EXPIRED = "expired", "not sent"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    device = models.ForeignKey(Device, models.PROTECT, related_name="service_calls", help_text="The gateway asked.")
+    # Without indexes of their own: others below begin with them, and each costs every change of a call.
+    device = models.ForeignKey(
+        Device, models.PROTECT, db_index=False, related_name="service_calls", help_text="The gateway asked."
+    )
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="service_calls", help_text="Whose device it was then."
+        Organization,
+        models.PROTECT,
+        db_index=False,
+        related_name="service_calls",
+        help_text="Whose device it was then.",
     )
     method = models.CharField(max_length=64)
     subject = models.CharField(max_length=128, blank=True, help_text="Of what only one call may be open per dock.")
@@ -203,7 +210,7 @@ class ServiceCallEvent(models.Model):
         PERSON = "person", "a person"
         CLOCK = "clock", "time ran out"
 
-    call = models.ForeignKey(ServiceCall, models.CASCADE, related_name="events")
+    call = models.ForeignKey(ServiceCall, models.CASCADE, db_index=False, related_name="events")
     version = models.PositiveIntegerField()
     at = models.DateTimeField()
     source = models.CharField(max_length=8, choices=Source)
