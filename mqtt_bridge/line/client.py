@@ -6,6 +6,7 @@ import ssl
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from time import monotonic
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -304,6 +305,7 @@ def connect_properties(*, session_expiry: int, receive_maximum: int, maximum_pac
     return properties
 
 
+@cache  # to make them takes as long as to publish a message
 def publish_properties(*, expiry: int) -> Properties:
     """PUBLISH properties: after how many seconds the broker drops what it could not deliver."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
