@@ -22,6 +22,7 @@ from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
 Kind = LicenseEvent.Kind
+Event = Mapping[str, object]  # a row of the history that is not saved
 LISTS = 200  # answers searched for the last one that held a list
 REPORTED = (
     "name", "type", "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details",
@@ -117,7 +118,7 @@ def switched(ends: Iterable[End]) -> list[FollowUp]:
         changed.append(row)
         events.append(_event(call, row, kind, now, {"enabled": before}, {"enabled": row.enabled}))
     UnlockLicense.objects.write_fields(changed, ["enabled"])
-    bulk.insert(LicenseEvent, bulk.values_of(events))
+    bulk.insert(LicenseEvent, events)
     broadcast.tell_licenses(call.device for call in calls.values())
     return _lists(calls.values(), Inventory.AIRCRAFT)
 
@@ -198,10 +199,10 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
         UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
     UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at"])
     bulk.insert(UnlockLicense, bulk.values_of(new))
-    bulk.insert(LicenseEvent, bulk.values_of(events))
+    bulk.insert(LicenseEvent, events)
 
 
-def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[LicenseEvent]:
+def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[Event]:
     """What became of a license that the list has in another form: it was switched, something else changed, or both."""
     before, after = _shown(known), _shown(row)
     differing = [name for name in REPORTED if before[name] != after[name]]
@@ -223,20 +224,20 @@ def _event(
     at: datetime,
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
-) -> LicenseEvent:
-    """An unsaved row of the history; the organization is the call's."""
-    return LicenseEvent(
-        device_id=row.device_id,
-        organization_id=call.organization_id,
-        device_model_domain=row.device_model_domain,
-        license_id=row.license_id,
-        name=row.name,
-        kind=kind,
-        at=at,
-        call=call,
-        before=before or {},
-        after=after or {},
-    )
+) -> Event:
+    """The organization is the call's."""
+    return {
+        "device_id": row.device_id,
+        "organization_id": call.organization_id,
+        "device_model_domain": row.device_model_domain,
+        "license_id": row.license_id,
+        "name": row.name,
+        "kind": kind,
+        "at": at,
+        "call_id": call.pk,
+        "before": before or {},
+        "after": after or {},
+    }
 
 
 def _read(answer: LicenseList, license_: License) -> UnlockLicense:
