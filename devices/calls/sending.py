@@ -22,7 +22,7 @@ from mqtt_bridge.protocol import envelope, topics
 from mqtt_bridge.protocol.errors import LocalProtocolError
 
 # Calls claimed at once: so many may have to be called "unknown" if the worker is killed before it has published them.
-AT_ONCE: Final = 50
+AT_ONCE: Final = 100
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 
 TO_BE_SENT = Prepared(

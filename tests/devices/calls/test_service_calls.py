@@ -374,9 +374,9 @@ def test_many_calls_go_to_workers_by_as_many_as_one_claims(
     tasks = []
     monkeypatch.setattr(asking.current_app, "send_task", lambda name, arguments: tasks.append((name, arguments)))
     with django_capture_on_commit_callbacks(execute=True):
-        batch = batches.start(devices=fleet(organization, 51), method=UPDATE, actor=actor)
+        batch = batches.start(devices=fleet(organization, 101), method=UPDATE, actor=actor)
     assert [(name, len(arguments[0])) for name, arguments in tasks] == [
-        ("devices.tasks.publish_service_calls", size) for size in (50, 1)
+        ("devices.tasks.publish_service_calls", size) for size in (100, 1)
     ]
     named = {key for _, [keys] in tasks for key in keys}
     assert named == {str(call.pk) for call in batch.calls.all()}
