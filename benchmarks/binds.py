@@ -53,15 +53,21 @@ AGAINST = {NAIVE: 5.0, MQTTASGI: 8.0}
 FIRST_AGAINST = {NAIVE: 3.0}
 SINGLE_AT_MOST = {"bind_status": 1.5, "first bind": 3.0}  # times one query per message
 
-FIRST = "first bind"
+COMES, FIRST = "update_topo, aircraft comes", "first bind"
+
+
+def topologies(count: int) -> list[Request]:
+    """What each of these docks reports while its aircraft is switched on."""
+    return [load.update_topo(DOCK.format(number), AIRCRAFT.format(number)) for number in range(count)]
+
+
 WORKS: dict[str, Callable[[int], list[Request]]] = {
     "config": lambda count: [load.config(DOCK.format(number)) for number in range(count)],
     "bind_status": lambda count: [
         load.bind_status(DOCK.format(number), AIRCRAFT.format(number)) for number in range(count)
     ],
-    "update_topo": lambda count: [
-        load.update_topo(DOCK.format(number), AIRCRAFT.format(number)) for number in range(count)
-    ],
+    COMES: topologies,
+    "update_topo": topologies,  # again: nothing is new
     "repeated bind": lambda count: load.binds(
         [DOCK.format(number) for number in range(count)], [AIRCRAFT.format(number) for number in range(count)],
         organization_id=ORGANIZATION_ID, code=CODE,
@@ -112,6 +118,8 @@ def measure(name: str, database: PostgreSQL, env: dict[str, str], requests: int)
             for work, make in WORKS.items():
                 client.run(make(int(WARM * one.share)), in_flight=IN_FLIGHT)
                 work_requests = make(int(requests * one.share))
+                if work == COMES:
+                    switch_off(database)
                 with cpu_per_message(len(work_requests), program, servers) as used:
                     result = client.run(work_requests, in_flight=IN_FLIGHT)
                 used["generator"] = result.cpu / len(work_requests) * 1e6
@@ -131,6 +139,16 @@ def reset(database: PostgreSQL) -> None:
     with psycopg.connect(database.url, autocommit=True) as rows:
         rows.execute("UPDATE devices_devicestate SET online = false WHERE online")
         rows.execute("VACUUM ANALYZE")
+
+
+def switch_off(database: PostgreSQL) -> None:
+    """Let all aircraft be switched off, each in its dock."""
+    with psycopg.connect(database.url) as rows:
+        rows.execute("UPDATE devices_pairing SET linked_since = NULL WHERE until IS NULL")
+        rows.execute(
+            "UPDATE devices_devicestate SET online = false"
+            " WHERE device_id IN (SELECT aircraft_id FROM devices_pairing WHERE until IS NULL)"
+        )
 
 
 def check_answers(database: PostgreSQL) -> None:

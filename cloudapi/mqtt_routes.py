@@ -68,6 +68,7 @@ ROUTES: Routes = {
         devices.update_topo,
         UpdateTopo,
         failure=failed(Code.ILLEGAL_ARGUMENT),
+        atomic=False,
         runs=True,
     ),
     # asked before each take-off; DJI's FAQ wants nothing but a result

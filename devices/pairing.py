@@ -90,7 +90,8 @@ OPEN = Prepared(
 
 def lock(gateways: Collection[str], named: Iterable[str]) -> dict[str, Device]:
     """Lock the devices that `Pairings` needs: gateways, what they have, and what is named; all by SN."""
-    return {device.sn: device for device in CONCERNED(gateways=gateways, sns={*gateways, *named})}
+    sns = {*gateways, *named}
+    return {device.sn: device for device in CONCERNED(gateways=gateways, sns=sns)} if sns else {}
 
 
 class Pairings:

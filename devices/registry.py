@@ -49,7 +49,7 @@ def discover(*groups: Iterable[str]) -> None:
     silent for STRANGER_KEPT are deleted to make room, the longest silent first.
     """
     wanted = dict.fromkeys(sn for sns in groups for sn in sorted(sns) if is_sn(sn))
-    known = {device.sn for device in _OWNED(sns=wanted)}
+    known = {device.sn for device in _OWNED(sns=wanted)} if wanted else set()
     missing = [sn for sn in wanted if sn not in known]
     if not missing:
         return

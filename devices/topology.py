@@ -4,10 +4,11 @@ A gateway is online while it speaks; an aircraft while both it and its gateway d
 "device management" page; decisions 14 to 17 in docs/protocol.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -16,18 +17,18 @@ from django.utils import timezone
 
 from devices import pairing
 from devices.live import broadcast
-from devices.models import NEW_STATE, Device, DeviceState, Pairing
+from devices.models import NEW_STATE, Claim, Device, DeviceState, Pairing, Standing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from devices.registry import discover
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Prepared
-from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import UpdateTopo
-from mqtt_bridge.protocol.topics import Channel
 from organizations.audit import Actor
 from organizations.models import AuditEvent
+
+FRESH = 1 / 6  # of settings.DEVICE_OFFLINE_AFTER: for so long `last_seen` need not be written again
 
 
 class Report(NamedTuple):
@@ -44,23 +45,110 @@ class Outcome(NamedTuple):
     begun: int
 
 
-class Link(NamedTuple):
-    """Through which gateway an aircraft spoke; `is_best` if it names this one itself, of several that receive it."""
+class _Gateway(NamedTuple):
+    """A gateway as it is read when perhaps nothing is to be written."""
 
-    aircraft_sn: str
-    gateway_sn: str
-    is_best: bool
+    pk: int
+    sn: str
+    organization_id: int | None
+    claim: str
+    model_key: str
+    online: bool | None  # None: it was never seen
+    connected_since: datetime | None
+    last_seen: datetime | None
+
+    def is_known(self, reported: UpdateTopo, own: "Mapping[str, _Own]") -> bool:
+        """Whether its rows say already what it reports about itself and its aircraft."""
+        named = {sub.sn: sub.model_key for sub in reported.sub_devices}
+        return (
+            not reported.is_offline  # it is written each time: telemetry from before must not bring the gateway back
+            and self.claim != Claim.NAMED
+            and model_keys.domain(self.model_key) not in (None, model_keys.AIRCRAFT)
+            and reported.model_key in ("", self.model_key)
+            and named.keys() <= own.keys()
+            and all(aircraft.is_known(self, named.get(sn)) for sn, aircraft in own.items())
+        )
+
+
+class _Aircraft(NamedTuple):
+    pk: int
+    sn: str
+    organization_id: int | None
+    claim: str
+    model_key: str
+    online: bool | None
+    connected_since: datetime | None
+    last_seen: datetime | None
+    gateway_id: int | None
+    dock_id: int
+    linked_since: datetime | None
+    witness: str
+    remark: str
+
+
+class _Own(_Aircraft, Standing):
+    """An aircraft that belongs to a gateway, likewise."""
+
+    def is_known(self, dock: _Gateway, model_key: str | None) -> bool:
+        """Whether it is settled in this dock, and of this model and linked; None: not listed, so it is off."""
+        if self.gateway_id != dock.pk or self.organization_id != dock.organization_id or self.remark:
+            return False
+        if model_key is None:
+            return self.linked_since is None and self.online is False
+        is_settled = self.is_aircraft and self.witness != Pairing.Witness.AIRCRAFT and self.linked_since is not None
+        return is_settled and model_key in ("", self.model_key)
+
+
+_Row = _Gateway | _Own
+_COLUMNS = (
+    "pk", "sn", "organization", "claim", "model_key", "state__online", "state__connected_since", "state__last_seen",
+)  # fmt: skip
+_GATEWAYS = Prepared(
+    _Gateway,
+    lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list(*_COLUMNS),
+)
+_OWN = Prepared(
+    _Own,
+    lambda: (
+        Pairing.objects.filter(AnyOf("dock", "keys"), until=None)
+        .order_by()
+        .values_list(
+            *(f"aircraft__{name}" for name in [*_COLUMNS, "gateway"]),
+            "dock", "linked_since", "witness", "remark",
+        )
+    ),
+)  # fmt: skip
 
 
 def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
-    """Make the gateways online, and the aircraft they list.
+    """Make the gateways online, and the aircraft they list; a constant number of statements.
 
-    Which dock the aircraft belong to: `devices/pairing.py`. Must run in a transaction; a constant number of statements.
+    Which dock the aircraft belong to: `devices/pairing.py`. Nothing is locked for a gateway that repeats what its rows
+    say: its report counts as if it had come before whatever changes them at this moment. At most presence is written
+    then, as telemetry writes it: that a device was there holds whoever owns it next. An aircraft that is unlinked at
+    this very moment may count as online until it was silent for long enough.
     """
+    gateways = {row.sn: row for row in _GATEWAYS(sns={report.gateway_sn for report in reports})}
+    own: defaultdict[int, dict[str, _Own]] = defaultdict(dict)
+    for aircraft in _OWN(keys=[gateway.pk for gateway in gateways.values()]):
+        own[aircraft.dock_id][aircraft.sn] = aircraft
+    new = {sn for sn, said in reports if sn not in gateways or not gateways[sn].is_known(said, own[gateways[sn].pk])}
+    connections = Connections(now=now)
+    for sn in gateways.keys() - new:
+        linked = [row for row in own[gateways[sn].pk].values() if row.linked_since]
+        connections.confirm([gateways[sn], *linked])
+    news = [report for report in reports if report.gateway_sn in new]
+    outcomes = iter(_write(news, connections) if news or connections.noted else ())
+    return [next(outcomes) if report.gateway_sn in new else Outcome("", 0) for report in reports]
+
+
+@transaction.atomic
+def _write(reports: Sequence[Report], connections: "Connections") -> list[Outcome]:
+    """Take all that the gateways report of which anything is new, and save it with the other connections."""
     gateways = {report.gateway_sn for report in reports}
     named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
     discover(gateways, named)
-    change = _Change(gateways, named, now)
+    change = Change(gateways, named, connections)
     remarks, begun = [], [0]
     for report in reports:
         remarks.append(change.apply(report))
@@ -76,50 +164,15 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
     ]
 
 
-@transaction.atomic
-def learn(testimonies: Sequence[Testimony], links: Sequence[Link] = (), *, now: datetime) -> None:
-    """Take what the properties of docks and aircraft report about each other.
-
-    What keeps an aircraft from its dock's owner goes to the journal, once.
-    """
-    gateways = {testimony.gateway_sn for testimony in testimonies} | {link.gateway_sn for link in links}
-    named = {sn for testimony in testimonies for sn in testimony.named} | {link.aircraft_sn for link in links}
-    discover(sn for testimony in testimonies if testimony.witness != Pairing.Witness.AIRCRAFT for sn in testimony.named)
-    change = _Change(gateways, named, now)
-    for testimony in testimonies:
-        change.pairings.apply(testimony)
-    spoke = [link.aircraft_sn for link in links if not link.is_best]
-    lost = set(Device.objects.filter(sn__in=spoke, gateway__state__online=False).values_list("sn", flat=True))
-    for link in links:
-        # Several docks may receive an aircraft: it is shown in its best link, or in any of them when its dock is gone.
-        if link.is_best or link.aircraft_sn in lost:
-            change.pairings.relink(link.gateway_sn, link.aircraft_sn)
-    change.pairings.settle()
-    for testimony in testimonies:
-        if testimony.linked and testimony.witness == Pairing.Witness.DOCK:
-            change.set_online(testimony.gateway_sn, testimony.named)
-    change.write()
-    Exchange.objects.bulk_create(
-        Exchange(
-            gateway_sn=dock.sn,
-            organization_id=dock.organization_id,
-            channel=Channel.OSD,
-            received_at=now,
-            outcome=Exchange.Outcome.IGNORED,
-            reason=remark,
-        )
-        for dock, remark in change.pairings.new_remarks
-    )
-
-
-class _Change:
+class Change:
     """The rows of one group of reports while they are being changed."""
 
-    def __init__(self, gateways: set[str], named: set[str], now: datetime) -> None:
+    def __init__(self, gateways: set[str], named: set[str], connections: "Connections") -> None:
         self.devices = pairing.lock(gateways, named)
-        self.now = now
-        self.connections = Connections(self.devices.values(), now=now)
-        self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=now)
+        self.connections = connections
+        self.connections.load(self.devices.values())
+        self.now = connections.now
+        self.ownership = Changes(Actor(AuditEvent.Through.BRIDGE), now=self.now)
         self.pairings = Pairings(self.devices, self.ownership)
         self.pairings.load()
 
@@ -159,7 +212,7 @@ class _Change:
     def write(self) -> None:
         """At most two statements per kind of row, none for a kind that did not change."""
         for device in self.pairings.switched_off.values():
-            if self.connections.states.get(device.pk, {"online": True})["online"]:  # or it was never seen
+            if not self.connections.is_offline(device):  # or it was never seen
                 self.connections.note(device, online=False)
         changed = self.pairings.write({})
         self.connections.write()
@@ -171,41 +224,61 @@ class _Change:
 
 class _Connection(NamedTuple):
     device_id: int
-    online: bool
-    connected_since: datetime | None
+    online: bool | None = False
+    connected_since: datetime | None = None
+    last_seen: datetime | None = None
 
 
 _CONNECTIONS = Prepared(
-    _Connection,
-    lambda: DeviceState.objects.filter(AnyOf("device", "keys")).values_list("device", "online", "connected_since"),
+    _Connection, lambda: DeviceState.objects.filter(AnyOf("device", "keys")).values_list(*_Connection._fields)
 )
 
 
 class Connections:
-    """Which of some devices are online, while that changes; the devices are locked."""
+    """Which of some devices are online, while that changes; the devices are locked, but for those `confirm`ed."""
 
-    def __init__(self, devices: Iterable[Device], *, now: datetime) -> None:
+    def __init__(self, devices: Iterable[Device] = (), *, now: datetime) -> None:
+        self.now = now
+        self.noted: dict[int, _Connection] = {}  # to be written
+        self.flipped: dict[str, broadcast.Subject] = {}  # came online, or went
+        self._rows: dict[int, _Connection | _Row] = {}
+        self._fresh_since = now - FRESH * timedelta(seconds=settings.DEVICE_OFFLINE_AFTER)
+        self.load(devices)
+
+    def load(self, devices: Iterable[Device]) -> None:
+        """Read the rows of these devices; one query."""
         keys = [device.pk for device in devices if not device._state.adding]
-        rows = _CONNECTIONS(keys=keys) if keys else []
-        self.states: dict[int, dict[str, Any]] = {row.device_id: {**NEW_STATE, **row._asdict()} for row in rows}
-        self.flipped: dict[str, Device] = {}  # came online, or went
-        self._now = now
+        self._rows |= {row.device_id: row for row in (_CONNECTIONS(keys=keys) if keys else ())}
 
-    def note(self, device: Device, *, online: bool) -> None:
-        """Note that a device is there now, or gone."""
-        state = self.states.setdefault(device.pk, {**NEW_STATE, "device_id": device.pk, "connected_since": None})
-        if online != state["online"]:
+    def confirm(self, devices: Iterable[_Row]) -> None:
+        """Note that these are there, which were read with their presence."""
+        for device in devices:
+            self._rows[device.pk] = device
+            self.note(device, online=True)
+
+    def note(self, device: Device | _Row, *, online: bool) -> None:
+        """Note that a device is there now, or gone.
+
+        Nothing is written of one that was online just now: `sweep` leaves such rows alone for several times FRESH.
+        """
+        row = self.noted.get(device.pk) or self._rows.get(device.pk) or _Connection(device.pk)
+        if online and row.online and row.last_seen and row.last_seen > self._fresh_since:
+            return
+        if online != bool(row.online):
             self.flipped[device.sn] = device
-        if online and not state["online"]:
-            state["connected_since"] = self._now
+        since = self.now if online and not row.online else row.connected_since
         # `last_seen` of what went away, too: telemetry from before this moment must not bring it back.
-        state["online"], state["last_seen"] = online, self._now
+        self.noted[device.pk] = _Connection(device.pk, online, since, self.now)
+
+    def is_offline(self, device: Device) -> bool:
+        """Whether it was seen before and is offline now."""
+        row = self.noted.get(device.pk) or self._rows.get(device.pk)
+        return row is not None and not row.online
 
     def write(self) -> None:
         """Save what was noted in one statement, in the order in which telemetry locks these rows, too."""
-        noted = [state for _, state in sorted(self.states.items()) if "last_seen" in state]
-        changes = ["online", "last_seen", "connected_since"]
-        bulk.upsert(DeviceState, noted, unique=["device_id"], changes=changes)
+        rows = [NEW_STATE | row._asdict() for _, row in sorted(self.noted.items())]
+        bulk.upsert(DeviceState, rows, unique=["device_id"], changes=["online", "last_seen", "connected_since"])
 
 
 def sweep(*, listening_since: datetime, now: datetime | None = None) -> int:

@@ -12,13 +12,15 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 
 from devices import topology
-from devices.models import DeviceState, Pairing
+from devices.models import Device, DeviceState, Pairing
 from devices.pairing import Testimony
-from devices.topology import Link
+from devices.registry import discover
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import SHORT_WAIT, is_locked, wait_for_locks
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.device_properties import OwnAircraft, Telemetry
+from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.telemetry import Frame
 
 
@@ -58,6 +60,14 @@ class Sighting(NamedTuple):
         return Testimony(dock_sn, Pairing.Witness.DOCK, self.at, named, linked, instead=instead)
 
 
+class Link(NamedTuple):
+    """Through which gateway an aircraft spoke; `is_best` if it names this one itself, of several that receive it."""
+
+    aircraft_sn: str
+    gateway_sn: str
+    is_best: bool
+
+
 def learn(sightings: Sequence[Sighting], *, now: datetime) -> None:
     """Hand on what is new; what concerns a device that others have locked waits for the next sighting of it.
 
@@ -71,7 +81,7 @@ def learn(sightings: Sequence[Sighting], *, now: datetime) -> None:
     named = {one.frame.sn: one.named for one in sightings if one.named not in (None, one.before)}
     try:
         if news:
-            topology.learn(
+            _take(
                 [testimony for _, testimonies, _ in news for testimony in testimonies],
                 [link for _, _, links in news for link in links],
                 now=now,
@@ -83,7 +93,7 @@ def learn(sightings: Sequence[Sighting], *, now: datetime) -> None:
             try:
                 with transaction.atomic():
                     wait_for_locks(connection, SHORT_WAIT)
-                    topology.learn(testimonies, links, now=now)
+                    _take(testimonies, links, now=now)
             except OperationalError as error:
                 if not is_locked(error):
                     raise
@@ -94,6 +104,42 @@ def learn(sightings: Sequence[Sighting], *, now: datetime) -> None:
         rows = DeviceState.objects.filter(device__sn__in=named).order_by("pk")
         keys = rows.select_for_update(of=("self",), skip_locked=True).values_list("pk", "device__sn")
         bulk.update(DeviceState, [{"device_id": key, "named": named[sn]} for key, sn in keys])
+
+
+@transaction.atomic
+def _take(testimonies: Sequence[Testimony], links: Sequence[Link] = (), *, now: datetime) -> None:
+    """Take what the properties of docks and aircraft report about each other.
+
+    What keeps an aircraft from its dock's owner goes to the journal, once.
+    """
+    gateways = {testimony.gateway_sn for testimony in testimonies} | {link.gateway_sn for link in links}
+    named = {sn for testimony in testimonies for sn in testimony.named} | {link.aircraft_sn for link in links}
+    discover(sn for testimony in testimonies if testimony.witness != Pairing.Witness.AIRCRAFT for sn in testimony.named)
+    change = topology.Change(gateways, named, topology.Connections(now=now))
+    for testimony in testimonies:
+        change.pairings.apply(testimony)
+    spoke = [link.aircraft_sn for link in links if not link.is_best]
+    lost = set(Device.objects.filter(sn__in=spoke, gateway__state__online=False).values_list("sn", flat=True))
+    for link in links:
+        # Several docks may receive an aircraft: it is shown in its best link, or in any of them when its dock is gone.
+        if link.is_best or link.aircraft_sn in lost:
+            change.pairings.relink(link.gateway_sn, link.aircraft_sn)
+    change.pairings.settle()
+    for testimony in testimonies:
+        if testimony.linked and testimony.witness == Pairing.Witness.DOCK:
+            change.set_online(testimony.gateway_sn, testimony.named)
+    change.write()
+    Exchange.objects.bulk_create(
+        Exchange(
+            gateway_sn=dock.sn,
+            organization_id=dock.organization_id,
+            channel=Channel.OSD,
+            received_at=now,
+            outcome=Exchange.Outcome.IGNORED,
+            reason=remark,
+        )
+        for dock, remark in change.pairings.new_remarks
+    )
 
 
 class _Pair(NamedTuple):

@@ -7,7 +7,7 @@ organization whose call it is, and to those of the device as that organization's
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from django.db import transaction
@@ -60,7 +60,16 @@ def tell_licenses(devices: Iterable[Device]) -> None:
     tell(dict.fromkeys(_hint("licenses", device) for device in devices))
 
 
-def tell_device(devices: Iterable[Device]) -> None:
+class Subject(Protocol):
+    """A device, or a plain row of one."""
+
+    @property
+    def sn(self) -> str: ...
+    @property
+    def organization_id(self) -> int | None: ...
+
+
+def tell_device(devices: Iterable[Subject]) -> None:
     """Say that these devices changed, when the transaction commits; no query.
 
     The frame goes to the sockets of the organization that owns the device at this moment: a step that changes the
@@ -79,7 +88,7 @@ def frame_text(kind: str, content: object) -> str:
     return msgspec.json.encode({"type": kind, **dict(content)}).decode()  # type: ignore[call-overload]
 
 
-def _hint(kind: str, device: Device) -> Frame:
+def _hint(kind: str, device: Subject) -> Frame:
     return Frame(hints_group(device.organization_id), frame_text(kind, {"sn": device.sn}), about=device.sn)
 
 

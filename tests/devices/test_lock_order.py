@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import connections
 from django.utils import timezone
 
 from devices import binding, device_state, topology
@@ -44,8 +44,7 @@ def update_topologies():
         drone = SubDevice(sn=f"DRONE{number}", domain="0", type=91, sub_type=0)
         return topology.Report(f"DOCK{number}", UpdateTopo(domain="3", type=2, sub_type=0, sub_devices=[drone]))
 
-    with transaction.atomic():
-        topology.update([report(number) for number in random.sample(range(COUNT), 150)], now=timezone.now())
+    topology.update([report(number) for number in random.sample(range(COUNT), 150)], now=timezone.now())
 
 
 def sweep_everything():

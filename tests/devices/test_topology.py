@@ -185,17 +185,91 @@ def test_hundred_topologies_cost_as_many_queries_as_one(dock):
     assert queries("X", 1) == queries("Y", 100)
 
 
-def test_a_repeated_topology_writes_presence_alone_and_reads_no_properties_and_no_license(dock):
-    update(report(dock.sn, "DRONE9"))
+def statements(*reports, now=None):
+    """What an update with these reports executes, but for the ends of transactions."""
     with CaptureQueriesContext(connection) as captured:
-        update(report(dock.sn, "DRONE9"))
-        update(report(dock.sn, "DRONE9", "DRONE10"))
-    statements = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
-    written = [sql for sql in statements[:5] if not sql.startswith("SELECT")]
-    assert len(written) == 1
-    assert written[0].startswith('INSERT INTO "devices_devicestate"')
-    read = [sql for sql in statements if sql.startswith("SELECT")]
+        topology.update(reports, now=now or timezone.now())
+    return [query["sql"] for query in captured if query["sql"].startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))]
+
+
+def is_read_only(sql):
+    return sql.startswith("SELECT") and "FOR NO KEY UPDATE" not in sql
+
+
+def test_a_topology_that_changes_nothing_writes_nothing_and_locks_nothing(dock):
+    update(report(dock.sn, "DRONE9"), report("DOCK8"))
+    executed = statements(report(dock.sn, "DRONE9"), report("DOCK8"), report(dock.sn, "DRONE9"))
+    assert len(executed) == 2
+    assert all(map(is_read_only, executed))
+
+
+def test_a_change_among_topologies_that_change_nothing_is_written(dock):
+    update(report(dock.sn, "DRONE9"), report("DOCK8"))
+    outcomes = topology.update(
+        [report(dock.sn, "DRONE9"), report("DOCK8", "DRONE8"), report(dock.sn, "DRONE9")], now=timezone.now()
+    )
+    assert [outcome.begun for outcome in outcomes] == [0, 1, 0]
+    assert Device.objects.get(sn="DRONE8").state.online
+
+
+def test_all_that_one_gateway_reports_is_taken_in_its_order(dock):
+    update(report(dock.sn, "DRONE9"))
+    update(report(dock.sn, "DRONE9"), report(dock.sn), report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").state.online
+    update(report(dock.sn), report(dock.sn))
+    assert not Device.objects.get(sn="DRONE9").state.online
+
+
+def test_no_topology_reads_properties_or_a_license(dock):
+    executed = [*statements(report(dock.sn, "DRONE9")), *statements(report(dock.sn, "DRONE9"), report(dock.sn))]
+    read = [sql for sql in executed if sql.startswith("SELECT")]
     assert not any("properties" in sql or "app_license" in sql for sql in read)
+
+
+def test_who_was_declared_offline_is_online_after_the_same_topology(dock):
+    update(report(dock.sn, "DRONE9"))
+    DeviceState.objects.update(online=False)
+    now = timezone.now()
+    executed = statements(report(dock.sn, "DRONE9"), now=now)
+    assert [sql.split()[2] for sql in executed if not is_read_only(sql)] == ['"devices_devicestate"']
+    assert set(DeviceState.objects.values_list("online", "last_seen", "connected_since")) == {(True, now, now)}
+
+
+@pytest.mark.parametrize(
+    ("model", "sn", "wrong"),
+    [
+        (Device, "DOCK9", {"model_key": ""}),
+        (Device, "DOCK9", {"model_key": "3-1-0"}),
+        (Device, "DRONE9", {"model_key": "0-67-0"}),
+        (Device, "DRONE9", {"gateway": None}),
+        (DeviceState, "DOCK9", {"online": False}),
+        (DeviceState, "DRONE9", {"online": False}),
+        (DeviceState, "DRONE8", {"online": True}),
+        (Pairing, "DRONE9", {"linked_since": None}),
+        (Pairing, "DRONE8", {"linked_since": timezone.now()}),
+        (Pairing, "DRONE9", {"witness": "aircraft"}),
+        (Pairing, "DRONE9", {"remark": "no longer true"}),
+    ],
+)
+def test_each_row_that_does_not_say_what_is_reported_is_put_right(model, sn, wrong):
+    update(report("DOCK9", "DRONE8", "DRONE9"))
+    update(report("DOCK9", "DRONE9"))
+    device = {Device: "sn", DeviceState: "device__sn", Pairing: "aircraft__sn"}[model]
+    [rows, (name, _)] = model.objects.filter(**{device: sn}), *wrong.items()
+    right = rows.values_list(name, flat=True).get()
+    rows.update(**wrong)
+    update(report("DOCK9", "DRONE9"))
+    found = rows.values_list(name, flat=True).get()
+    assert (found is not None) if name == "linked_since" and right else found == right
+
+
+def test_an_aircraft_that_only_its_dock_reports_is_never_silent_for_long(dock):
+    began = timezone.now()
+    for seconds in range(0, 200, 9):
+        now = began + timedelta(seconds=seconds)
+        topology.update([report(dock.sn, "DRONE9")], now=now)
+        assert now - DeviceState.objects.get(device__sn="DRONE9").last_seen < timedelta(seconds=10)
+        assert topology.sweep(listening_since=began - timedelta(days=1), now=now) == 0
 
 
 def silent_for(device, seconds):
