@@ -26,8 +26,8 @@ import logging
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from time import monotonic
 from typing import cast
@@ -121,21 +121,6 @@ class Bridge:
 
     def _serve(self) -> None:
         """Serve until stopped; raises when the broker, the database or the lock is gone."""
-        with self._connections() as (control, telemetry, buffer):
-            self._serving_since = timezone.now()
-            logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
-            timer = Timer(self, control)
-            while not self._stop.is_set():
-                deliveries = control.take(limit=BATCH, timeout=IDLE)
-                self.counters.update(control.take_drops())
-                if deliveries:
-                    self._handle(control, buffer, deliveries)
-                control.check()
-                telemetry.check()
-                timer.run()
-
-    @contextmanager
-    def _connections(self) -> Iterator[tuple[ControlConnection, TelemetryConnection, TelemetryBuffer]]:
         answers = topics.ANSWER_FILTERS if settings.MQTT_LEAVE_METHODS else ()
         options = Options(
             self._address,
@@ -144,27 +129,31 @@ class Bridge:
             ping_topic=self._ping_topic,
             unwanted=() if answers else topics.ANSWER_FILTERS,
         )
-        control = ControlConnection(options, in_process=settings.CONTROL_PROCESS)
-        buffer = TelemetryBuffer(self.counters)
-        telemetry = TelemetryConnection(self._address, client_id=f"{self._client_id}-telemetry", sink=buffer.add)
-        known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
-        with closing(control):
+        with ExitStack() as stack:
+            control = ControlConnection(options, self.counters, in_process=settings.CONTROL_PROCESS)
+            stack.callback(control.close)
+            known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
             try:
                 control.prefer(known(MAX_PREFERRED))  # before strangers, from the first moment on
             except (DatabaseError, InterfaceError) as error:
                 raise DatabaseUnavailableError(str(error)) from error
             control.open()
-            telemetry.open()
+            buffer = TelemetryBuffer(self.counters)
             buffer.start()
+            stack.callback(buffer.stop)
+            telemetry = TelemetryConnection(self._address, client_id=f"{self._client_id}-telemetry", sink=buffer.add)
+            stack.callback(telemetry.close)
+            telemetry.open()
             metrics.live_figures.connect(control.backlog)
-            metrics.active.set(1)
-            try:
-                yield control, telemetry, buffer
-            finally:
-                metrics.active.set(0)
-                metrics.live_figures.connect(None)
-                telemetry.close()
-                buffer.stop()
+            stack.callback(metrics.live_figures.connect, None)
+            self._serving_since = timezone.now()
+            logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
+            timer = Timer(self, control)
+            while not self._stop.is_set():
+                if deliveries := control.take(limit=BATCH, timeout=IDLE):
+                    self._handle(control, buffer, deliveries)
+                telemetry.check()
+                timer.run()
 
     def _handle(self, control: ControlConnection, buffer: TelemetryBuffer, deliveries: Sequence[Delivery]) -> None:
         """Handle, commit, publish, ask for more, journal; only then may the batch be acknowledged.

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
@@ -20,34 +20,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates, build_context, explain
 
-__all__ = [
-    "DEFAULT_CERTIFICATES",
-    "KEEPALIVE",
-    "MQTT_ERR_NO_CONN",
-    "MQTT_ERR_SUCCESS",
-    "NO_MATCHING_SUBSCRIBERS",
-    "PUBLISH_WINDOW",
-    "SESSION_TAKEN_OVER",
-    "UNSPECIFIED",
-    "Address",
-    "Certificates",
-    "Client",
-    "ClientWithoutThread",
-    "ConnectFlags",
-    "DisconnectFlags",
-    "MQTTMessage",
-    "MQTTProtocolVersion",
-    "Properties",
-    "ReasonCode",
-    "build_client",
-    "connect_properties",
-    "cut",
-    "explain_end",
-    "parse_url",
-    "publish_properties",
-    "redact_url",
-    "subscriptions",
-]
+# What is not our own.
+__all__ = ["Client", "MQTTMessage", "MQTTProtocolVersion", "Properties", "ReasonCode"]
 
 MQTT_ERR_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 MQTT_ERR_NO_CONN = MQTTErrorCode.MQTT_ERR_NO_CONN

@@ -12,24 +12,9 @@ from time import monotonic
 from typing import Any, Final, NamedTuple, Self
 from uuid import uuid4
 
-from mqtt_bridge.line.client import (
-    DEFAULT_CERTIFICATES,
-    KEEPALIVE,
-    Certificates,
-    Client,
-    ConnectFlags,
-    DisconnectFlags,
-    MQTTMessage,
-    Properties,
-    ReasonCode,
-    build_client,
-    connect_properties,
-    cut,
-    explain_end,
-    parse_url,
-    redact_url,
-)
-from mqtt_bridge.line.connection import BrokerUnavailableError
+from mqtt_bridge.line.client import MQTTMessage, ReasonCode, cut, parse_url, redact_url
+from mqtt_bridge.line.connection import BrokerUnavailableError, Connection
+from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates
 from mqtt_bridge.protocol.access import Action, Rule
 
 Command = dict[str, Any]  # as the plugin's documentation has them
@@ -39,7 +24,6 @@ Connected = Callable[[str, str], None]  # user name and address
 CONTROL: Final = "$CONTROL/dynamic-security/v1"
 RESPONSE: Final = f"{CONTROL}/response"  # of everybody's commands
 LOG: Final = "$SYS/broker/log/N"  # who connects, if the broker has `log_dest topic`
-CONNECT_TIMEOUT = 3.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds
 BLOCKED = 0.2  # seconds for which one message may keep the broker from serving docks
 MOST = 500  # commands in a message; also clients or roles in an answer
@@ -99,7 +83,7 @@ def as_json(lines: Iterable[Acl]) -> list[dict[str, Any]]:
     return [line._asdict() for line in sorted(lines)]
 
 
-class ControlTopic:
+class ControlTopic(Connection):
     """A connection to one broker as its administrator. Its methods raise BrokerUnavailableError when it is gone."""
 
     def __init__(
@@ -109,40 +93,21 @@ class ControlTopic:
 
         Raises ValueError for a wrong address and BrokerUnavailableError if a file that TLS needs is no use.
         """
-        self._address = parse_url(url, certificates)
+        super().__init__(parse_url(url, certificates), client_id=f"mqtt-acl-{uuid4().hex[:12]}")
         self._shown_url = redact_url(url)
         self._connected = connected
         self._changed = threading.Condition()
         self._answers: dict[str, Answer] = {}  # by correlation
         self._awaited: set[str] = set()
-        self._lost = ""
-        self._granted = 0
         self._batch = 1  # commands in the next message
-        try:
-            self._client: Client = build_client(self._address, client_id=f"mqtt-acl-{uuid4().hex[:12]}")
-        except OSError as error:
-            raise BrokerUnavailableError(str(error)) from None
-        self._client.connect_timeout = CONNECT_TIMEOUT
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
 
     def __enter__(self) -> Self:
         """Connect and subscribe."""
         try:
-            properties = connect_properties(session_expiry=0, receive_maximum=100)
-            self._client.connect(
-                self._address.host, self._address.port, KEEPALIVE, clean_start=True, properties=properties
-            )
-        except OSError as error:
-            raise BrokerUnavailableError(f"{self._shown_url}: {self._address.explain(error)}") from None
-        self._client.loop_start()
-        try:
-            self._wait(lambda: self._granted > 0, CONNECT_TIMEOUT, "the broker did not answer in time")
-        except BrokerUnavailableError:
+            self.open()
+        except BrokerUnavailableError as error:
             self.__exit__()
-            raise
+            raise BrokerUnavailableError(f"{self._shown_url}: {error}") from None
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -153,7 +118,8 @@ class ControlTopic:
 
     def check(self) -> None:
         """Raise BrokerUnavailableError if the connection is gone."""
-        self._wait(lambda: True, 0, "")
+        if self.lost:
+            raise BrokerUnavailableError(f"{self._shown_url}: {self.lost}")
 
     def run(self, commands: Sequence[Command]) -> list[str]:
         """Run all in their order; returns for each why the broker refused it, "" if it did not.
@@ -202,54 +168,33 @@ class ControlTopic:
     def _ask(self, commands: Sequence[Command]) -> list[Answer]:
         """Send one message and wait for the answers, which are among those to all administrators."""
         token = uuid4().hex
-        marked = [{**command, "correlationData": f"{token}.{place}"} for place, command in enumerate(commands)]
-        names = [command["correlationData"] for command in marked]
+        names = [f"{token}.{place}" for place in range(len(commands))]
+        marked = [{**command, "correlationData": name} for command, name in zip(commands, names, strict=True)]
         with self._changed:
             self._awaited = set(names)
         self._client.publish(CONTROL, json.dumps({"commands": marked}), qos=1)
-        self._wait(lambda: self._awaited <= self._answers.keys(), ANSWER_TIMEOUT, "no answer on its control topic")
         with self._changed:
+            self._changed.wait_for(lambda: self.lost or self._awaited <= self._answers.keys(), ANSWER_TIMEOUT)
+            self.check()
             answers, self._answers = self._answers, {}
+        if not self._awaited <= answers.keys():
+            raise BrokerUnavailableError(f"{self._shown_url}: no answer on its control topic")
         return [answers[name] for name in names]
 
-    def _wait(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-        with self._changed:
-            is_met = self._changed.wait_for(lambda: self._lost or condition(), seconds)
-            if self._lost or not is_met:
-                raise BrokerUnavailableError(f"{self._shown_url}: {self._lost or complaint}")
+    def begin(self) -> None:
+        self._client.subscribe([(RESPONSE, 1), (LOG, 0)] if self._connected else [(RESPONSE, 1)])
 
-    def _tell(self, *, lost: str = "") -> None:
+    def on_subscribe(self, mid: int, reasons: Sequence[ReasonCode]) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self.lost = "this account may not manage the others"
+        self._ready.set()
+
+    def on_disconnect(self, reason: ReasonCode | None) -> None:
+        super().on_disconnect(reason)
         with self._changed:
-            self._lost = self._lost or lost
             self._changed.notify_all()
 
-    def _on_connect(
-        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self._tell(lost=str(reason))
-        else:
-            client.subscribe([(RESPONSE, 1), (LOG, 0)] if self._connected else [(RESPONSE, 1)])
-
-    def _on_subscribe(
-        self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._tell(lost="this account may not manage the others")
-        self._granted += 1
-        self._tell()
-
-    def _on_disconnect(
-        self,
-        _client: Client,
-        _data: object,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        self._tell(lost=explain_end(self._client, self._address) if not self._granted else f"disconnected: {reason}")
-
-    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def on_message(self, message: MQTTMessage) -> None:
         if message.topic == RESPONSE:
             answers = json.loads(message.payload)["responses"]
             with self._changed:

@@ -4,8 +4,7 @@
 thread, and they share nothing else. With PostgreSQL the session has a process of its own, so that neither waits for the
 other's interpreter lock; with SQLite, and in the demo, the same code is a thread.
 
-* The bridge sends lists of *orders*, which are carried out in turn: `Publish`, `Handled`, `PutBack`, `Prefer`,
-  `Charge`, `Ping`, and `Take`, which asks for a batch. The answers of a wave leave together.
+* The bridge sends first its `Options`, then `Orders`. The answers of a wave leave together.
 * The session sends a `Report` once it is connected, one for each `Take`, as soon as a message has arrived or its time
   is up, and one when the connection is lost.
 
@@ -21,6 +20,7 @@ ignores SIGTERM and SIGINT: whoever stops the bridge may send them to both.
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from msgspec import Struct, msgpack
 
@@ -29,58 +29,8 @@ from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.monitoring.backlog import Backlog
 
 
-class Publish(Struct, tag=True, array_like=True):
-    """An answer goes out; the delivery with packet id `answers` is not acknowledged before (0: no delivery)."""
-
-    topic: str
-    payload: bytes
-    answers: int = 0
-    qos: int = 1
-
-
-class Handled(Struct, tag=True, array_like=True):
-    """The deliveries with these packet ids are done and committed."""
-
-    mids: list[int]
-
-
-class PutBack(Struct, tag=True, array_like=True):
-    """These came across a locked row."""
-
-    deliveries: Sequence[Delivery]
-
-
-class Prefer(Struct, tag=True, array_like=True):
-    """These gateways come first."""
-
-    gateways: list[str]
-
-
-class Charge(Struct, tag=True, array_like=True):
-    """A gateway made work that showed only when it was done."""
-
-    gateway: str
-    tokens: int
-
-
-class Ping(Struct, tag=True, array_like=True):
-    """The only message that is admitted on the topic of pings from now on, once; it is published there."""
-
-    payload: bytes
-
-
-class Take(Struct, tag=True, array_like=True):
-    """The next report is due when there is a message, or after so many seconds."""
-
-    limit: int
-    timeout: float
-
-
-Order = Publish | Handled | PutBack | Prefer | Charge | Ping | Take
-
-
 class Options(Struct):
-    """How to connect: what the bridge sends before anything else."""
+    """How to connect."""
 
     address: Address
     client_id: str
@@ -89,18 +39,46 @@ class Options(Struct):
     unwanted: Sequence[str] = ()  # what the session may still be subscribed to
 
 
+class Publish(NamedTuple):
+    """An answer goes out; the delivery with packet id `answers` is not acknowledged before (0: no delivery)."""
+
+    topic: str
+    payload: bytes
+    answers: int = 0
+    qos: int = 1
+
+
+class Take(NamedTuple):
+    """The next report is due when there is a message, or after so many seconds."""
+
+    limit: int
+    timeout: float
+
+
+class Orders(Struct, array_like=True):
+    """What the session is to do, in this order."""
+
+    answers: list[Publish] = []
+    handled: list[int] = []  # packet ids of deliveries that are done and committed
+    held: list[Delivery] = []  # came across a locked row: to be handed out again after a rest
+    preferred: list[str] = []  # gateways that come first from now on
+    charges: list[tuple[str, int]] = []  # tokens that a gateway's work cost, which showed only when it was done
+    ping: bytes = b""  # to be published on the topic of pings, and the only one that is admitted there, once
+    take: Take | None = None
+
+
 class Report(Struct, array_like=True):
     """What the session sends."""
 
     deliveries: list[Delivery]
-    drops: dict[str, int]  # counts since the last report, by reason
+    drops: dict[str, int]  # messages dropped and replies refused since the last report, by reason
     backlog: Backlog
     lost: str = ""  # why the connection is gone
     is_closed_by_broker: bool = False
 
 
 encode = msgpack.Encoder().encode
-decode_orders = msgpack.Decoder(list[Order]).decode
+decode_orders = msgpack.Decoder(Orders).decode
 decode_report = msgpack.Decoder(Report).decode
 
 

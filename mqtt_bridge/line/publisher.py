@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from enum import Enum
 from time import monotonic
 from typing import NamedTuple
@@ -12,34 +13,23 @@ from uuid import uuid4
 from django.conf import settings
 
 from mqtt_bridge.line.client import (
-    DEFAULT_CERTIFICATES,
-    KEEPALIVE,
     MQTT_ERR_NO_CONN,
     NO_MATCHING_SUBSCRIBERS,
-    PUBLISH_WINDOW,
     Address,
-    Certificates,
-    Client,
-    ConnectFlags,
-    DisconnectFlags,
-    Properties,
     ReasonCode,
-    build_client,
-    connect_properties,
     cut,
-    explain_end,
     parse_url,
     publish_properties,
     redact_url,
 )
+from mqtt_bridge.line.connection import BrokerUnavailableError, Connection
+from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 3.0  # seconds, for TCP, again for TLS, and again for the broker's answer
 PUBACK_TIMEOUT = 3.0  # seconds
 RETRY_PAUSE = 1.0  # seconds after a failed connect in which nobody tries again
 CLOSE_TIMEOUT = 1.0  # seconds
-RECEIVE_MAXIMUM = 1  # nothing is subscribed to
 
 
 class Receipt(Enum):
@@ -75,17 +65,17 @@ class Publisher:
     def connect(self) -> bool:
         """Whether there is a connection, made if need be; takes at most nine seconds, six without TLS."""
         with self._opening:
-            if self._line is not None and not self._line.is_lost:
+            if self._line is not None and not self._line.lost:
                 return True
             if monotonic() < self._not_before:
                 return False
+            self._line = None
             try:
                 line = _Line(self._address)
                 line.open()
-            except OSError as error:
-                logger.warning("No connection to the broker at %s: %s", self._shown_url, self._address.explain(error))
+            except BrokerUnavailableError as error:
+                logger.warning("No connection to the broker at %s: %s", self._shown_url, error)
                 self._not_before = monotonic() + RETRY_PAUSE
-                self._line = None
                 return False
             self._line = line
             return True
@@ -110,83 +100,21 @@ class Publisher:
             line.close()
 
 
-class _Fate:
-    """What became of one message, once `known` is set."""
-
-    __slots__ = ("known", "receipt")
-
-    def __init__(self) -> None:
-        self.known = threading.Event()
-        self.receipt = Receipt.UNCONFIRMED
-
-
-class _Line:
+class _Line(Connection):
     """One TCP connection to the broker."""
 
     def __init__(self, address: Address) -> None:
-        self._address = address
+        super().__init__(address, client_id=f"dock-cloud-publisher-{uuid4().hex[:12]}")
         self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
-        self._fates: dict[int, _Fate] = {}  # by packet id; on_publish may be called before publish() returns it
-        self._ready = threading.Event()
+        # What becomes of each, by packet id; on_publish may be called before publish() returns it.
+        self._fates: dict[int, Future[Receipt]] = {}
         self._ended = threading.Event()
-        self._refusal = ""
-        self._window = threading.Semaphore(PUBLISH_WINDOW)
-        self._client = build_client(address, client_id=f"dock-cloud-publisher-{uuid4().hex[:12]}")
-        self._client.connect_timeout = CONNECT_TIMEOUT
-        self._client.on_connect = self._on_connect
-        self._client.on_publish = self._on_publish
-        self._client.on_disconnect = self._on_disconnect
-
-    @property
-    def is_lost(self) -> bool:
-        return self._ended.is_set()
-
-    def open(self) -> None:
-        """Connect; raises OSError, with the reason if the broker gave one."""
-        self._client.connect(
-            self._address.host,
-            self._address.port,
-            keepalive=KEEPALIVE,
-            clean_start=True,
-            properties=connect_properties(session_expiry=0, receive_maximum=RECEIVE_MAXIMUM),
-        )
-        self._client.loop_start()
-        is_ready = self._ready.wait(CONNECT_TIMEOUT)
-        if not is_ready or self._refusal or self.is_lost:
-            cut(self._client)
-            raise OSError(self._refusal or "the broker did not answer in time")
+        self._window = threading.Semaphore(self.window)
 
     def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
         """Publish all, then wait for what becomes of them; a wait that is too long ends the connection for all."""
-        mids: list[int | None] = []  # packet ids; None for a message that cannot go out
-        for message in messages:
-            mid = None
-            # More at a time than the broker allows would wait inside paho, or make the broker hang up.
-            if not self._window.acquire(timeout=PUBACK_TIMEOUT):
-                self._give_up()
-            elif self.is_lost:
-                self._window.release()
-            else:
-                properties = publish_properties(expiry=message.expiry)
-                sent = self._client.publish(message.topic, message.payload, qos=message.qos, properties=properties)
-                if sent.rc == MQTT_ERR_NO_CONN:  # paho keeps it for a reconnection, which this client never has
-                    self._window.release()
-                else:
-                    mid = sent.mid
-            mids.append(mid)
-        receipts = []
-        for mid in mids:
-            if mid is None:
-                receipts.append(Receipt.NOT_SENT)
-                continue
-            fate = self._fate(mid)
-            is_known = self._ended.is_set() or fate.known.wait(PUBACK_TIMEOUT)
-            with self._lock:
-                del self._fates[mid]
-            if not is_known:
-                self._give_up()
-            receipts.append(fate.receipt)
-        return receipts
+        mids = [self._publish(message) for message in messages]
+        return [Receipt.NOT_SENT if mid is None else self._receipt(mid) for mid in mids]
 
     def close(self) -> None:
         """Disconnect properly if the broker answers, else cut the connection."""
@@ -194,58 +122,64 @@ class _Line:
         if not self._ended.wait(CLOSE_TIMEOUT):
             cut(self._client)
 
+    def _publish(self, message: Message) -> int | None:
+        """Returns its packet id; None if it cannot go out."""
+        # More at a time than the broker allows would wait inside paho, or make the broker hang up.
+        if not self._window.acquire(timeout=PUBACK_TIMEOUT):
+            self._give_up()
+            return None
+        if not self.lost:
+            properties = publish_properties(expiry=message.expiry)
+            sent = self._client.publish(message.topic, message.payload, qos=message.qos, properties=properties)
+            if sent.rc != MQTT_ERR_NO_CONN:  # paho would keep it for a reconnection, which this client never has
+                return sent.mid
+        self._window.release()
+        return None
+
+    def _receipt(self, mid: int) -> Receipt:
+        fate = self._fate(mid)
+        try:
+            return fate.result(0 if self.lost else PUBACK_TIMEOUT)
+        except TimeoutError:
+            self._give_up()
+            return Receipt.UNCONFIRMED
+        finally:
+            with self._lock:
+                del self._fates[mid]
+
     def _give_up(self) -> None:
-        if not self.is_lost:
-            logger.warning("The broker acknowledged nothing for %.0f s: the connection is given up", PUBACK_TIMEOUT)
-            self._ended.set()
+        if not self.lost:
+            self.lost = f"the broker acknowledged nothing for {PUBACK_TIMEOUT:.0f} s"
+            logger.warning("The connection is given up: %s", self.lost)
             cut(self._client)
         self._window.release()  # nobody needs to wait to publish
 
-    def _fate(self, mid: int) -> _Fate:
+    def _fate(self, mid: int) -> Future[Receipt]:
         with self._lock:
-            return self._fates.setdefault(mid, _Fate())
+            return self._fates.setdefault(mid, Future())
 
-    def _on_connect(
-        self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self._refusal = f"refused: {reason}"
-        else:
-            allowed = getattr(properties, "ReceiveMaximum", PUBLISH_WINDOW)
-            self._window = threading.Semaphore(min(allowed, PUBLISH_WINDOW))
-        self._ready.set()
+    def begin(self) -> None:
+        self._window = threading.Semaphore(self.window)
+        super().begin()
 
-    def _on_publish(
-        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        fate = self._fate(mid)
+    def on_publish(self, mid: int, reason: ReasonCode) -> None:
         if reason.is_failure:
             logger.error("The broker refused a message: %s", reason)
-            fate.receipt = Receipt.REFUSED
-        elif reason.value == NO_MATCHING_SUBSCRIBERS:
-            fate.receipt = Receipt.NO_SUBSCRIBER
+            receipt = Receipt.REFUSED
         else:
-            fate.receipt = Receipt.DELIVERED
-        fate.known.set()
+            receipt = Receipt.NO_SUBSCRIBER if reason.value == NO_MATCHING_SUBSCRIBERS else Receipt.DELIVERED
+        self._fate(mid).set_result(receipt)
         self._window.release()
 
-    def _on_disconnect(
-        self,
-        _client: Client,
-        _data: object,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if not self._ready.is_set():
-            self._refusal = explain_end(self._client, self._address)
-        self._ended.set()
+    def on_disconnect(self, reason: ReasonCode | None) -> None:
+        super().on_disconnect(reason)
         with self._lock:
             fates = list(self._fates.values())
         for fate in fates:
-            fate.known.set()
+            if not fate.done():
+                fate.set_result(Receipt.UNCONFIRMED)
         self._window.release()
-        self._ready.set()
+        self._ended.set()
 
 
 # By process id: after a fork the connection is the parent's. Its publisher stays here, for to collect it would run

@@ -15,31 +15,10 @@ from time import monotonic
 from msgspec import msgpack
 
 from mqtt_bridge.line.admission import Admission
-from mqtt_bridge.line.client import (
-    MQTT_ERR_SUCCESS,
-    Client,
-    MQTTMessage,
-    Properties,
-    ReasonCode,
-    publish_properties,
-)
-from mqtt_bridge.line.connection import CONNECT_TIMEOUT, TURN, BrokerUnavailableError, Connection
+from mqtt_bridge.line.client import MQTT_ERR_SUCCESS, MQTTMessage, ReasonCode, publish_properties
+from mqtt_bridge.line.connection import TURN, BridgeConnection, BrokerUnavailableError
 from mqtt_bridge.line.inbox import Delivery, Inbox, gateway_of
-from mqtt_bridge.line.pipe import (
-    Charge,
-    Handled,
-    Options,
-    Order,
-    Ping,
-    Pipe,
-    Prefer,
-    Publish,
-    PutBack,
-    Report,
-    Take,
-    decode_orders,
-    encode,
-)
+from mqtt_bridge.line.pipe import Options, Orders, Pipe, Publish, Report, Take, decode_orders, encode
 from mqtt_bridge.monitoring.backlog import Backlog
 from mqtt_bridge.protocol.envelope import MAX_SERVICES_REPLY
 
@@ -53,7 +32,7 @@ REST = 0.5  # seconds until a message that came across a locked row is tried aga
 LAST_REPORT = 30.0  # seconds for the bridge to take it
 
 
-class Session(Connection):
+class Session(BridgeConnection):
     """The broker's end: a persistent session, whose deliveries are acknowledged by hand, in order.
 
     MQTT wants acknowledgements in the order of arrival; a `Delivery` also belongs to the connection it came by
@@ -63,14 +42,11 @@ class Session(Connection):
     clean_start = False
     session_expiry = SESSION_EXPIRY
     qos = 1
-    largest_payload = MAX_SERVICES_REPLY
+    largest_packet = 2 * MAX_SERVICES_REPLY
 
     def __init__(self, options: Options, pipe: Pipe) -> None:
         super().__init__(
-            options.address,
-            client_id=options.client_id,
-            filters=options.filters,
-            unwanted=options.unwanted,
+            options.address, client_id=options.client_id, filters=options.filters, unwanted=options.unwanted
         )
         self._client.max_inflight_messages_set(0)  # at each PUBACK paho would look through all that is under way
         self._pipe = pipe
@@ -85,10 +61,7 @@ class Session(Connection):
         # Of what we published, by packet id: since when it is under way, and the packet id of what it answers, or 0.
         self._outstanding: dict[int, tuple[float, int]] = {}
         self._waiting: deque[Publish] = deque()  # until the broker takes more
-        self._dropped = 0
         self._properties = publish_properties(expiry=REPLY_EXPIRY)
-        self._client.on_message = self._on_message
-        self._client.on_publish = self._on_publish
 
     def run(self) -> None:
         """Carry out orders and hand out what arrives until the connection is lost. Raises EOFError with the pipe."""
@@ -102,16 +75,14 @@ class Session(Connection):
         self.report([])
 
     def report(self, deliveries: list[Delivery]) -> None:
-        waiting = len(self._inbox), self._inbox.size, len(self._unacknowledged)
         unconfirmed = len(self._outstanding) + len(self._waiting)
-        backlog = Backlog(*waiting, unconfirmed, self._dropped)
-        drops = dict(self._admission.drops)
-        self._admission.drops.clear()
-        report = Report(deliveries, drops, backlog, self.lost, self._is_closed_by_broker)
+        backlog = Backlog(len(self._inbox), self._inbox.size, len(self._unacknowledged), unconfirmed)
+        report = Report(deliveries, self._admission.drops, backlog, self.lost, self.is_closed_by_broker)
         self._pipe.send(encode(report))
+        self._admission.drops.clear()
 
     def wait_until_ready(self) -> None:
-        deadline = monotonic() + CONNECT_TIMEOUT
+        deadline = monotonic() + self.timeout
         while not self._ready.is_set() and monotonic() < deadline:
             self.turn()
 
@@ -123,8 +94,7 @@ class Session(Connection):
         if self._client.turn(self._pipe.end, timeout=patience):
             self._pipe.fill()
             while (message := self._pipe.pop()) is not None:
-                for order in decode_orders(message):
-                    self.carry_out(order)
+                self.carry_out(decode_orders(message))
         self._pipe.flush()
         while self._waiting and len(self._outstanding) < self.window:  # a broker that gets more hangs up
             answer = self._waiting.popleft()
@@ -134,26 +104,22 @@ class Session(Connection):
                 return
             self._outstanding[info.mid] = monotonic(), answer.answers
 
-    def carry_out(self, order: Order) -> None:
-        match order:
-            case Publish():
-                if order.answers:
-                    self._unacknowledged[order.answers] += 1
-                self._waiting.append(order)
-            case Handled():
-                self._acknowledge(order.mids)
-            case Take():
-                self._asked, self._due = order, monotonic() + order.timeout
-            case PutBack():
-                self._inbox.put_back(order.deliveries, rest=REST)
-            case Prefer():
-                self._inbox.prefer(order.gateways)
-            case Charge():
-                self._admission.limiter.charge(order.gateway, order.tokens)
-            case Ping():
-                self._inbox.prefer([gateway_of(self._ping_topic)])
-                self._admission.ping = order.payload
-                self._waiting.append(Publish(self._ping_topic, order.payload))
+    def carry_out(self, orders: Orders) -> None:
+        for answer in orders.answers:
+            if answer.answers:
+                self._unacknowledged[answer.answers] += 1
+            self._waiting.append(answer)
+        self._acknowledge(orders.handled)
+        self._inbox.put_back(orders.held, rest=REST)
+        self._inbox.prefer(orders.preferred)
+        for gateway, tokens in orders.charges:
+            self._admission.limiter.charge(gateway, tokens)
+        if orders.ping:
+            self._inbox.prefer([gateway_of(self._ping_topic)])
+            self._admission.ping = orders.ping
+            self._waiting.append(Publish(self._ping_topic, orders.ping))
+        if orders.take:
+            self._asked, self._due = orders.take, monotonic() + orders.take.timeout
 
     def hand_out(self) -> None:
         """Report what is asked for, if it is there or its time is up."""
@@ -168,17 +134,16 @@ class Session(Connection):
             self._asked = None
             self.report(taken)
 
-    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def on_message(self, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
         if mid in self._unacknowledged:
             return  # MQTT 5 forbids sending it again on the same connection, but some brokers do
-        if not mid and len(self._inbox) > INBOX_LIMIT:
-            self._dropped += 1
-            return
         delivery = Delivery(topic=message.topic, payload=bytes(message.payload), mid=mid, retained=message.retain)
-        has_room = self._inbox.size < INBOX_BYTES
-        self._dropped += not has_room
-        is_wanted = has_room and self._admission.admit(delivery)
+        if self._inbox.size < INBOX_BYTES and (mid or len(self._inbox) <= INBOX_LIMIT):
+            is_wanted = self._admission.admit(delivery)
+        else:
+            is_wanted = False
+            self._admission.drops["inbox_full"] += 1
         if mid:
             # What is refused changes nothing, so there is nothing to commit; it still waits for its turn.
             self._unacknowledged[mid] = int(is_wanted)
@@ -186,9 +151,7 @@ class Session(Connection):
         if is_wanted:
             self._inbox.put(delivery)
 
-    def _on_publish(
-        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
+    def on_publish(self, mid: int, reason: ReasonCode) -> None:
         # Whatever the reason code: the broker has had it, and will not want it again.
         if reason.is_failure:
             self._admission.drops["replies_refused"] += 1
@@ -211,10 +174,10 @@ class Session(Connection):
 def serve(end: socket.socket) -> None:
     """Be the broker's end until the connection or the pipe ends."""
     pipe = Pipe(end)
+    failure = ""
     with end, suppress(EOFError, OSError):
         options = msgpack.decode(pipe.wait(), type=Options)
         end.setblocking(False)
-        failure = ""
         try:
             with closing(Session(options, pipe)) as session:
                 session.open()

@@ -10,4 +10,3 @@ class Backlog(NamedTuple):
     inbox_bytes: int = 0
     unacknowledged: int = 0  # messages that the broker still keeps for us
     unconfirmed: int = 0  # replies that the broker has not acknowledged
-    dropped: int = 0  # messages for which the inbox had no room

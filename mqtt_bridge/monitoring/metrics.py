@@ -52,8 +52,8 @@ telemetry_devices = Gauge(
 
 # Keys of `Bridge.counters`, as `bridge_dropped_total` calls them.
 DROPS: Final = (
-    "rate_limited", "enrolment_limited", "overdrawn", "forged_pings", "replies_refused", "telemetry_dropped",
-    "telemetry_refused",
+    "rate_limited", "enrolment_limited", "overdrawn", "forged_pings", "inbox_full", "replies_refused",
+    "telemetry_dropped", "telemetry_refused",
 )  # fmt: skip
 
 
@@ -63,13 +63,11 @@ class LiveFigures(Collector):
     def __init__(self) -> None:
         self.counters: Mapping[str, int] = {}
         self.backlog: Callable[[], Backlog] | None = None  # None while there is no connection
-        self._dropped = 0  # by connections before this one
 
     def connect(self, backlog: Callable[[], Backlog] | None) -> None:
         """Read this connection from now on; None: there is none."""
-        if self.backlog is not None:
-            self._dropped += self.backlog().dropped
         self.backlog = backlog
+        active.set(backlog is not None)
 
     def collect(self) -> Iterator[Metric]:
         """The figures of this moment."""
@@ -88,7 +86,6 @@ class LiveFigures(Collector):
         dropped = CounterMetricFamily("bridge_dropped", "Messages that were not handled, and why.", labels=["reason"])
         for reason in DROPS:
             dropped.add_metric([reason], counters.get(reason, 0))
-        dropped.add_metric(["inbox_full"], self._dropped + waiting.dropped)
         yield dropped
         yield CounterMetricFamily(
             "bridge_held", "Messages put back because of a locked row.", value=counters.get("held", 0)

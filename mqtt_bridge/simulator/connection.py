@@ -10,16 +10,15 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from mqtt_bridge.line.client import (
-    DEFAULT_CERTIFICATES,
     KEEPALIVE,
     Address,
-    Certificates,
     MQTTProtocolVersion,
     build_client,
     connect_properties,
     explain_end,
     parse_url,
 )
+from mqtt_bridge.line.tls import DEFAULT_CERTIFICATES, Certificates
 
 T = TypeVar("T")
 

@@ -71,7 +71,7 @@ def no_table():
 def same_connection():
     """Connect again with the same client, and acknowledge what came before on what comes after."""
     from mqtt_bridge.line.client import ClientWithoutThread
-    from mqtt_bridge.line.connection import Connection, TelemetryConnection
+    from mqtt_bridge.line.connection import BridgeConnection, TelemetryConnection
 
     turn = ClientWithoutThread.turn
 
@@ -84,7 +84,7 @@ def same_connection():
         return False
 
     ClientWithoutThread.turn = turn_or_reconnect
-    Connection._on_disconnect = lambda *_: None
+    BridgeConnection.on_disconnect = lambda *_: None
     TelemetryConnection.check = lambda _self: None
 
 
@@ -300,7 +300,7 @@ def after_journal():
 def puback_received():
     from mqtt_bridge.line.session import Session
 
-    Session._on_publish = at_call(8, Session._on_publish, before=True)
+    Session.on_publish = at_call(8, Session.on_publish, before=True)
 
 
 def before_ack():

@@ -12,7 +12,7 @@ from cloudapi.diagnosis import broker
 from cloudapi.diagnosis.findings import Level
 from cloudapi.embedded.lifecycle import HOST, free_port
 from devices.broker import wanted
-from mqtt_bridge.line.client import Certificates
+from mqtt_bridge.line.tls import Certificates
 from tests.certificates import Authority
 from tests.clients import certificates_of
 from tests.shipped_broker import ShippedBroker

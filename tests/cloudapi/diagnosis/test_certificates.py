@@ -14,7 +14,7 @@ from cloudapi.attention import Level as Urgency
 from cloudapi.diagnosis import certificates
 from cloudapi.diagnosis.findings import Level
 from cloudapi.tasks import look_at_certificates
-from mqtt_bridge.line.client import Certificates
+from mqtt_bridge.line.tls import Certificates
 from mqtt_bridge.models import Certificate
 from tests.certificates import DAY, Authority
 

@@ -1,7 +1,8 @@
 """Why a connection to a broker ends."""
 
+from contextlib import closing
+
 import pytest
-from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -37,8 +38,11 @@ def test_who_loses_its_client_id_to_another_says_so_and_what_to_do(address):
 def test_a_broker_that_gives_the_reason_is_believed(address):
     lost = connection(address, "same")
     reason = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
-    lost._on_disconnect(None, None, DisconnectFlags(is_disconnect_packet_from_server=True), reason, None)
-    with pytest.raises(ConnectionClosedError, match=r"^another client connected as 'same'; stop that one"):
+    lost.on_disconnect(reason)
+    with (
+        closing(lost),
+        pytest.raises(ConnectionClosedError, match=r"^another client connected as 'same'; stop that one"),
+    ):
         lost.check()
 
 

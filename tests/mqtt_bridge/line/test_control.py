@@ -3,6 +3,7 @@
 import signal
 import socket
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from mqtt_bridge.line.client import _BufferedSocket, parse_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError
 from mqtt_bridge.line.control import ControlConnection
-from mqtt_bridge.line.pipe import Options, Pipe, Take, decode_report, encode
+from mqtt_bridge.line.pipe import Options, Orders, Pipe, Take, decode_report, encode
 from mqtt_bridge.line.session import Session
 from tests.stack import Mosquitto, wait_for
 
@@ -35,8 +36,8 @@ def options(request, broker):
 
 
 @contextmanager
-def connected(options, in_process):
-    control = ControlConnection(options, in_process=in_process)
+def connected(options, in_process, counters=None):
+    control = ControlConnection(options, Counter() if counters is None else counters, in_process=in_process)
     try:
         control.open()
         yield control
@@ -62,14 +63,10 @@ def texts(deliveries):
 
 
 def test_who_loses_its_client_id_to_another_says_so_and_what_to_do(options, in_process):
-    def is_thrown_out(control):
-        control.take(limit=1, timeout=0.1)
-        control.check()
-
     with connected(options, in_process) as first, connected(options, in_process):
         expected = pytest.raises(ConnectionClosedError, match=r"another client connected as 'client-.*MQTT_CLIENT_ID")
         with expected:
-            wait_for(lambda: is_thrown_out(first))
+            wait_for(lambda: first.take(limit=1, timeout=0.1))
 
 
 def test_a_broker_that_is_not_there_is_named(in_process):
@@ -80,13 +77,14 @@ def test_a_broker_that_is_not_there_is_named(in_process):
 
 @pytest.mark.parametrize(("is_first_handled", "left"), [(False, ["first", "forged", "last"]), (True, ["last"])])
 def test_what_is_refused_at_arrival_is_acknowledged_in_its_turn_and_never_taken(options, is_first_handled, left):
-    with connected(options, False) as control:
+    drops = Counter()
+    with connected(options, False, drops) as control:
         publish(control, "first")
         publish(control, "forged", topic=options.ping_topic)
         publish(control, "last")
         first, last = take(control, 2)
         assert texts([first, last]) == ["first", "last"]
-        assert control.take_drops() == {"forged_pings": 1}
+        assert drops == {"forged_pings": 1}
         control.handled([first] if is_first_handled else [])
     options.ping_topic = "another"
     with connected(options, False) as again:
@@ -112,7 +110,8 @@ def test_a_batch_comes_in_advance_when_it_is_asked_for(options, in_process):
 
 
 def test_what_is_put_back_comes_again_and_what_its_gateway_owes_for_does_not(options, in_process):
-    with connected(options, in_process) as control:
+    drops = Counter()
+    with connected(options, in_process, drops) as control:
         publish(control, "locked", "dear")
         taken = take(control, 2)
         control.put_back(taken)
@@ -125,7 +124,7 @@ def test_what_is_put_back_comes_again_and_what_its_gateway_owes_for_does_not(opt
         control.handled(again[:1])
         control.charge("now", 2_000)
         wait_for(lambda: not control.take(limit=9, timeout=0.1) and not control.backlog().unacknowledged)
-        assert control.take_drops() == {"overdrawn": 1}
+        assert drops == {"overdrawn": 1}
 
 
 def test_a_bridge_whose_session_is_killed_knows_at_once_and_gets_all_again(options):
@@ -142,7 +141,7 @@ def test_a_bridge_whose_session_is_killed_knows_at_once_and_gets_all_again(optio
 
 
 def test_a_session_ends_with_its_bridge_and_acknowledges_what_was_finished_and_nothing_else(options, broker):
-    control = ControlConnection(options, in_process=True)
+    control = ControlConnection(options, Counter(), in_process=True)
     control.open()
     publish(control, "finished", "unfinished")
     finished, _ = take(control, 2)
@@ -165,21 +164,21 @@ def test_no_more_is_published_than_the_broker_takes_at_a_time(options):
             taken = take(control, 50)
             control.handled(taken)
             wait_for(lambda: not control.take(limit=9, timeout=0.1) and not control.backlog().unconfirmed)
-            control.check()
         assert sorted(texts(taken), key=int) == [str(number) for number in range(50)]
 
 
 def test_replies_that_the_broker_refuses_are_counted_and_no_reason_to_wait(options, tmp_path):
+    drops = Counter()
     (tmp_path / "access").write_text("topic readwrite to/us/#\n")
     with Mosquitto(config=f"acl_file {tmp_path / 'access'}") as strict:
         options.address = parse_url(strict.url)
-        with connected(options, False) as control:
+        with connected(options, False, drops) as control:
             publish(control, "question")
             taken = take(control, 1)
             control.publish("to/dock", b"answer", answers=taken[0])
             control.handled(taken)
             wait_for(lambda: not control.take(limit=9, timeout=0.1) and control.backlog()[2:4] == (0, 0))
-            assert control.take_drops() == {"replies_refused": 1}
+            assert drops == {"replies_refused": 1}
 
 
 @pytest.fixture
@@ -194,9 +193,9 @@ def session(options):
         session.close()
 
 
-def turn(session, pipe, *orders):
-    """Let it carry out these orders and report."""
-    pipe.send(encode([*orders, Take(9, 0.0)]))
+def turn(session, pipe):
+    """Let it report."""
+    pipe.send(encode(Orders(take=Take(9, 0.0))))
     session.turn()
     session.hand_out()
     return decode_report(pipe.wait())
@@ -208,12 +207,12 @@ def test_what_a_broker_sends_again_before_it_is_acknowledged_is_taken_once(sessi
     monkeypatch.setattr(connection._client, "ack", lambda mid, _qos: acknowledged.append(mid))
     message = MQTTMessage(mid=7, topic=b"thing/product/DOCK1/requests")
     message.qos = 1
-    connection._on_message(None, None, message)
-    connection._on_message(None, None, message)
+    connection.on_message(message)
+    connection.on_message(message)
     [delivery] = turn(connection, pipe).deliveries
     connection._acknowledge([delivery.mid])
     assert acknowledged == [7]
-    connection._on_message(None, None, message)  # another one that has the same packet id
+    connection.on_message(message)  # another one that has the same packet id
     assert len(turn(connection, pipe).deliveries) == 1
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from cloudapi.embedded.lifecycle import free_port
 from mqtt_bridge.line import publisher as publisher_module
-from mqtt_bridge.line.client import Certificates, parse_url
+from mqtt_bridge.line.client import parse_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
 from mqtt_bridge.line.pipe import Options, Pipe
 from mqtt_bridge.line.publisher import Publisher, Receipt, publisher
 from mqtt_bridge.line.session import Session
-from mqtt_bridge.line.tls import build_context
+from mqtt_bridge.line.tls import Certificates, build_context
 from mqtt_bridge.simulator.connection import Connection
 from tests.certificates import DAY, Authority
 from tests.stack import CODE, Mosquitto, running_stack, wait_for
@@ -188,7 +188,7 @@ async def test_all_are_back_after_the_broker_got_a_new_certificate(tmp_path, cap
         await dock.wait_lost()
         new.issue("broker", hosts=[HOST])
         broker.start()
-        wait_for(lambda: worker._line.is_lost)
+        wait_for(lambda: worker._line.lost)
         assert not worker.connect()
         assert "unknown authority" in caplog.text
         trusted.write_bytes(new.ca_file.read_bytes())

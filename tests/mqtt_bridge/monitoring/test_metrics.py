@@ -48,14 +48,13 @@ def samples(figures):
     return {(one.name, *one.labels.values()): one.value for metric in figures.collect() for one in metric.samples}
 
 
-def test_what_connections_dropped_adds_up_and_every_reason_is_there_from_the_start():
+def test_a_connection_shows_its_backlog_and_every_reason_to_drop_is_there_from_the_start():
     figures = LiveFigures()
     figures.counters = {"rate_limited": 3}
-    for dropped in (2, 5):
-        figures.connect(lambda dropped=dropped: Backlog(7, 70, 8, 9, dropped))
+    figures.connect(lambda: Backlog(7, 70, 8, 9))
     assert samples(figures)["bridge_inbox_messages",] == 7
     assert samples(figures)["bridge_unacknowledged_messages",] == 8
     figures.connect(None)
     reasons = {key[1]: value for key, value in samples(figures).items() if key[0] == "bridge_dropped_total"}
     assert samples(figures)["bridge_inbox_messages",] == 0
-    assert reasons == dict.fromkeys(DROPS, 0) | {"rate_limited": 3, "inbox_full": 7}
+    assert reasons == dict.fromkeys(DROPS, 0) | {"rate_limited": 3}
