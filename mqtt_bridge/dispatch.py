@@ -104,6 +104,10 @@ class Result(NamedTuple):
         return topics.reply_topic(self.decoded.delivery.topic)
 
     @property
+    def reply_topic(self) -> str:
+        return topics.reply_topic(self.decoded.delivery.topic)
+
+    @property
     def qos(self) -> int:
         """At which quality it is published.
 

@@ -23,33 +23,21 @@ PAUSE = 1.0  # seconds until the next try to reach the broker
 CHECK_INTERVAL = 0.2  # seconds between two looks at the connection
 
 
-class TelemetryProcess:
-    """`run` returns after `stop`."""
-
-    def __init__(self, address: Address, *, client_id: str) -> None:
-        self._address = address
-        self._client_id = f"{client_id}-telemetry-{secrets.token_hex(4)}"  # another one for each process
-        self._counters: Counter[str] = Counter()
-        self._stop = threading.Event()
-        metrics.live_figures.counters = self._counters
-
-    def stop(self) -> None:
-        """Ask `run` to end; may be called from a signal handler."""
-        self._stop.set()
-
-    def run(self) -> None:
-        """Take telemetry until stopped; what has arrived then is written."""
-        buffer = TelemetryBuffer(self._counters)
-        buffer.start()
-        while not self._stop.is_set():
-            try:
-                connection = TelemetryConnection(self._address, client_id=self._client_id, sink=buffer.add)
-                with closing(connection):
-                    connection.open()
-                    logger.info("Taking telemetry as %s", self._client_id)
-                    while not self._stop.wait(CHECK_INTERVAL):
-                        connection.check()
-            except BrokerUnavailableError as error:
-                logger.warning("Taking no telemetry: %s. Next try in %.1f s", error, PAUSE)
-                self._stop.wait(PAUSE)
-        buffer.stop()
+def run(address: Address, *, client_id: str, stop: threading.Event) -> None:
+    """Take telemetry until `stop` is set; what has arrived then is written."""
+    client_id = f"{client_id}-telemetry-{secrets.token_hex(4)}"  # another one for each process
+    counters: Counter[str] = Counter()
+    metrics.live_figures.counters = counters
+    buffer = TelemetryBuffer(counters)
+    buffer.start()
+    while not stop.is_set():
+        try:
+            with closing(TelemetryConnection(address, client_id=client_id, sink=buffer.add)) as connection:
+                connection.open()
+                logger.info("Taking telemetry as %s", client_id)
+                while not stop.wait(CHECK_INTERVAL):
+                    connection.check()
+        except BrokerUnavailableError as error:
+            logger.warning("Taking no telemetry: %s. Next try in %.1f s", error, PAUSE)
+            stop.wait(PAUSE)
+    buffer.stop()

@@ -3,7 +3,7 @@
 from django.db import migrations, models
 from django.db.models.functions import Upper
 
-from mqtt_bridge.database.live_migrations import AddIndexLive, AddTrigramIndexLive
+from mqtt_bridge.database.live_migrations import AddIndexLive, add_trigram_index
 
 
 class Migration(migrations.Migration):
@@ -20,5 +20,5 @@ class Migration(migrations.Migration):
             "unlocklicense",
             models.Index(Upper("device_sn"), name="license_search_bound_to"),
         ),
-        AddTrigramIndexLive("unlocklicense", "name", "license_search_name"),
+        add_trigram_index("licenses_unlocklicense", "name", "license_search_name"),
     ]

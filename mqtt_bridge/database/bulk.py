@@ -31,11 +31,19 @@ def values_of(instances: Iterable[models.Model], columns: Iterable[str] = ()) ->
     return [{name: getattr(row, name) for name in names} for row in rows]
 
 
-def insert(model: Model, rows: Rows) -> None:
+def insert(model: Model, rows: Rows, *, on_conflict: str = "") -> None:
     """Insert new rows. Instances do not get their primary keys, unless they have them already (`ask_keys`)."""
     if rows:
         new = _source(model, tuple(rows[0]), database().vendor)
-        _execute(f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows}", new, rows)
+        selected = f"SELECT {new.values} FROM {new.rows} WHERE true"  # SQLite takes ON for a join's without a WHERE
+        _execute(f"INSERT INTO {new.table} ({new.columns}) {selected} {on_conflict}", new, rows)
+
+
+def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence[str]) -> None:
+    """Insert rows; of those that exist already, by the columns of a unique constraint, write these columns."""
+    keys = ", ".join(f'"{name}"' for name in unique)
+    sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changes)
+    insert(model, rows, on_conflict=f"ON CONFLICT ({keys}) DO UPDATE SET {sets}")
 
 
 def update(model: Model, rows: Rows, *, merges: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -51,16 +59,6 @@ def update(model: Model, rows: Rows, *, merges: Mapping[str, int] = MappingProxy
         changes = ", ".join(f'"{name}" = {value}' for name, value in values.items())
         condition = f'{new.table}."{key}" = {new.value[key]}'
         _execute(f"UPDATE {new.table} SET {changes} FROM {new.rows} WHERE {condition}", new, rows)
-
-
-def upsert(model: Model, rows: Rows, *, unique: Sequence[str], changes: Sequence[str]) -> None:
-    """Insert rows; of those that exist already, by the columns of a unique constraint, write these columns."""
-    if rows:
-        new = _source(model, tuple(rows[0]), database().vendor)
-        keys = ", ".join(f'"{name}"' for name in unique)
-        sets = ", ".join(f'"{name}" = excluded."{name}"' for name in changes)
-        insertion = f"INSERT INTO {new.table} ({new.columns}) SELECT {new.values} FROM {new.rows} WHERE true"
-        _execute(f"{insertion} ON CONFLICT ({keys}) DO UPDATE SET {sets}", new, rows)
 
 
 def _merging(stored: str, added: str, cap: int) -> str:

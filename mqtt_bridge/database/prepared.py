@@ -19,10 +19,9 @@ Rows that are to be locked and changed may be instances of a model instead: `Pre
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar, cast
-from uuid import UUID
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
@@ -36,6 +35,13 @@ from psycopg.sql import quote
 Row = TypeVar("Row", bound=tuple[Any, ...] | Model)
 
 
+class _Given(NamedTuple):
+    """Where a value stands that is given by this name."""
+
+    name: str
+    for_database: Callable[[Any, BaseDatabaseWrapper], Any]  # makes of it what the database's driver takes
+
+
 class Parameter(Expression):
     """One value, given by this name, of this kind of field: `filter(at__lt=Parameter("now", DateTimeField()))`."""
 
@@ -44,23 +50,7 @@ class Parameter(Expression):
         self.name = name
 
     def as_sql(self, _compiler: SQLCompiler, _connection: BaseDatabaseWrapper) -> tuple[str, Any]:
-        return "%s", (self,)
-
-    def for_database(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The value as the database's driver takes it."""
-        return self.output_field.get_db_prep_value(value, connection)
-
-
-class Values(NamedTuple):
-    """The right side of an `AnyOf`."""
-
-    name: str
-
-    def for_database(self, values: Collection[Any], connection: BaseDatabaseWrapper) -> Any:
-        """As PostgreSQL's array, or for SQLite as a JSON text."""
-        if connection.vendor == "postgresql":
-            return list(values)
-        return json.dumps([value.hex if isinstance(value, UUID) else value for value in values])
+        return "%s", (_Given(self.name, self.output_field.get_db_prep_value),)
 
 
 class AnyOf(Lookup):
@@ -68,24 +58,25 @@ class AnyOf(Lookup):
 
     prepare_rhs = False
 
-    def __init__(self, field: Any, name: str | Values) -> None:
-        super().__init__(F(field) if isinstance(field, str) else field, Values(name) if isinstance(name, str) else name)
+    def __init__(self, field: Any, name: str) -> None:
+        super().__init__(F(field) if isinstance(field, str) else field, name)
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
         sql, params = self.process_lhs(compiler, connection)
         kind = str(self.lhs.output_field.db_type(connection)).partition("(")[0]  # a length would cut longer ones off
-        return f"{sql} = ANY(%s::{kind}[])", [*params, self.rhs]
+        return f"{sql} = ANY(%s::{kind}[])", [*params, _Given(self.rhs, lambda values, _: list(values))]
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
         sql, params = self.process_lhs(compiler, connection)
-        return f"{sql} IN (SELECT value FROM json_each(%s))", [*params, self.rhs]  # noqa: S608 - of Django's
+        values = _Given(self.rhs, lambda values, _: json.dumps(list(values), default=lambda uuid: uuid.hex))
+        return f"{sql} IN (SELECT value FROM json_each(%s))", [*params, values]  # noqa: S608 - of Django's
 
 
 class _Statement(NamedTuple):
     """A queryset as this kind of database takes it."""
 
     sql: str
-    params: Sequence[Any]  # a `Parameter` or `Values`; for SQLite also a value that stands in the queryset itself
+    params: Sequence[Any]  # each is `_Given`, or for SQLite also a value that stands in the queryset itself
     compiler: SQLCompiler
     converters: dict[int, Any]  # Django's, by column
     make: Callable[[Any], Any]  # of what the database returns for a row
@@ -112,7 +103,7 @@ class Prepared(Generic[Row]):
         connection = database()
         statement = self._statements.get(connection.vendor) or self._compile(connection)
         params = [
-            param.for_database(values[param.name], connection) if isinstance(param, Parameter | Values) else param
+            param.for_database(values[param.name], connection) if isinstance(param, _Given) else param
             for param in statement.params
         ]
         # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
@@ -133,12 +124,9 @@ class Prepared(Generic[Row]):
         if connection.vendor == "postgresql":
             # A plan for any parameters may use a partial index only if its condition stands in the text.
             raw = connection.connection
-            texts = (
-                "%s" if isinstance(param, Parameter | Values) else quote(param, raw).replace("%", "%%")
-                for param in params
-            )
+            texts = ("%s" if isinstance(param, _Given) else quote(param, raw).replace("%", "%%") for param in params)
             sql = sql.replace("%%", "%%%%") % tuple(texts)
-            params = [param for param in params if isinstance(param, Parameter | Values)]
+            params = [param for param in params if isinstance(param, _Given)]
         columns = [column for column, _, _ in compiler.select]
         is_model = issubclass(self._row, Model)
         make = _instance_maker(compiler.klass_info, compiler.select) if is_model else cast("Any", self._row)._make

@@ -2,21 +2,22 @@
 
 import signal
 import sys
+import threading
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from prometheus_client import REGISTRY
 
+from mqtt_bridge import telemetry_process
 from mqtt_bridge.database import timeouts
 from mqtt_bridge.line.client import parse_url
 from mqtt_bridge.monitoring import exposition, log_fields
 from mqtt_bridge.monitoring.metrics import BRIDGE
-from mqtt_bridge.telemetry_process import TelemetryProcess
 
 
 class Command(BaseCommand):
-    """Build the process, run it until SIGTERM or SIGINT, exit 0."""
+    """Run until SIGTERM or SIGINT, exit 0."""
 
     help = "Write what docks measure: any number of these share it with the bridge, until SIGTERM."
 
@@ -29,8 +30,8 @@ class Command(BaseCommand):
             address = parse_url(settings.MQTT_URL, settings.MQTT_CERTIFICATES)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        process = TelemetryProcess(address, client_id=settings.MQTT_CLIENT_ID)
+        stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: process.stop())
+            signal.signal(number, lambda *_: stop.set())
         exposition.serve(settings.TELEMETRY_METRICS_ADDRESS, [REGISTRY, BRIDGE])
-        process.run()
+        telemetry_process.run(address, client_id=settings.MQTT_CLIENT_ID, stop=stop)
