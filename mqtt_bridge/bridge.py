@@ -38,7 +38,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from mqtt_bridge import dispatch, journal
-from mqtt_bridge.database.lock import active_lock
+from mqtt_bridge.database.lock import AdvisoryLock, FileLock, active_lock
 from mqtt_bridge.database.timeouts import DatabaseUnavailableError, is_locked
 from mqtt_bridge.dispatch import Result
 from mqtt_bridge.line.client import parse_url, redact_url
@@ -148,7 +148,7 @@ class Bridge:
             stack.callback(metrics.live_figures.connect, None)
             self._serving_since = timezone.now()
             logger.info("Serving docks at %s as %s", self._shown_url, self._client_id)
-            timer = Timer(self, control)
+            timer = Timer(self._lock, control)
             while not self._stop.is_set():
                 if deliveries := control.take(limit=BATCH, timeout=IDLE):
                     self._handle(control, buffer, deliveries)
@@ -232,15 +232,6 @@ class Bridge:
                     raise
         return others
 
-    def ping(self, control: ControlConnection) -> None:
-        """Send ourselves a message: that it comes back is the only proof that the bridge works."""
-        control.ping(f"{secrets.token_hex(16)} {monotonic()}".encode())
-
-    def check_lock(self) -> None:
-        """Raise LockLostError if another bridge may have become the active one."""
-        if not self._lock.is_held():
-            raise LockLostError("the lock of the active bridge is gone")
-
 
 def _time_answers(results: Iterable[Result]) -> None:
     """Note how long those took that were answered just now."""
@@ -266,18 +257,17 @@ def _count_outcomes(results: Iterable[Result]) -> None:
 class Timer:
     """What the active bridge does from time to time, between two batches."""
 
-    def __init__(self, bridge: Bridge, control: ControlConnection) -> None:
-        self._bridge = bridge
-        self._control = control
+    def __init__(self, lock: AdvisoryLock | FileLock, control: ControlConnection) -> None:
+        self._lock, self._control = lock, control
         self._began = monotonic()  # not by the clock, which may be set back
         self._due: dict[str, float] = {}
 
     def run(self) -> None:
-        """Do what is due."""
-        if self._is_due("lock", STANDBY_INTERVAL):
-            self._bridge.check_lock()
-        if self._is_due("ping", PING_INTERVAL):
-            self._bridge.ping(self._control)
+        """Do what is due; raises LockLostError if another bridge may have become the active one."""
+        if self._is_due("lock", STANDBY_INTERVAL) and not self._lock.is_held():
+            raise LockLostError("the lock of the active bridge is gone")
+        if self._is_due("ping", PING_INTERVAL):  # that it comes back is the only proof that the bridge works
+            self._control.ping(f"{secrets.token_hex(16)} {monotonic()}".encode())
         for path, interval in settings.BRIDGE_TICKS.items():
             if self._is_due(path, interval):
                 try:

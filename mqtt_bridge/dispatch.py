@@ -104,10 +104,6 @@ class Result(NamedTuple):
         return topics.reply_topic(self.decoded.delivery.topic)
 
     @property
-    def reply_topic(self) -> str:
-        return topics.reply_topic(self.decoded.delivery.topic)
-
-    @property
     def qos(self) -> int:
         """At which quality it is published.
 
@@ -142,20 +138,17 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
     locked: set[str] = set()  # gateways of which something is held
     for wave in _waves(items):
         held = [item for item in wave if item.gateway in locked]
-        groups: defaultdict[tuple[Channel, str, bool], list[Decoded]] = defaultdict(list)
         # The row of a message that was held may still be locked: no other device must wait for it, and what the same
         # device sent after it must not overtake it.
         returned = {item.gateway for item in wave if item.delivery.was_held}
-        one_by_one: list[Decoded] = []
+        groups: defaultdict[tuple[bool, bool, Channel, str, bool], list[Decoded]] = defaultdict(list)
         for item in wave:
-            if item.gateway in returned - locked:
-                one_by_one.append(item)
-            elif item.gateway not in locked:
-                groups[item.channel, item.envelope.method, item.delivery.by_enrolment].append(item)
+            if item.gateway not in locked:
+                kind = item.channel, item.envelope.method, item.delivery.by_enrolment
+                groups[(item.gateway in returned, item.route.writes, *kind)].append(item)
         results: list[Result] = []
-        for group in sorted(groups.values(), key=lambda group: group[0].route.writes):
-            results += _attempt(group, held)
-        results += _attempt_each(one_by_one, held)
+        for (is_returned, *_), group in sorted(groups.items(), key=lambda one: one[0][:2]):  # first what only reads
+            results += _attempt_each(group, held) if is_returned else _attempt(group, held)
         locked.update(item.gateway for item in held)
         yield Wave(results, [item.delivery for item in held])
 
@@ -262,7 +255,7 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
                 locked.add(item.gateway)
                 held.append(item)
                 continue
-            with _about([item]):
+            with _about(item):
                 logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
             results.append(_refuse(item, Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}"))
         else:
@@ -276,12 +269,12 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
     One transaction per group: a handler locks rows in the order of their keys, and two of them in one would not.
     `lock_wait` is in milliseconds, and in force only within one.
     """
-    route, channel = group[0].route, group[0].channel
+    route, channel, method = group[0].route, group[0].channel, group[0].envelope.method
     messages = [
         Message(
             item.sn,
-            item.channel,
-            item.envelope.method,
+            channel,
+            method,
             item.envelope.tid,
             item.envelope.bid,
             item.data,
@@ -292,8 +285,8 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
     ]
     try:
         with (
-            _about(group),
-            metrics.handler_seconds.labels(channel, label(channel, group[0].envelope.method)).time(),
+            _about(group[0]) if len(group) == 1 else nullcontext(),
+            metrics.handler_seconds.labels(channel, label(channel, method)).time(),
             transaction.atomic() if (route.writes and route.atomic) or lock_wait is not None else nullcontext(),
         ):
             if lock_wait is not None:
@@ -308,12 +301,9 @@ def _run(group: Sequence[Decoded], *, lock_wait: int | None = None, again: bool 
         raise
 
 
-def _about(group: Sequence[Decoded]) -> AbstractContextManager[None]:
-    """While it lasts, the log names the message, if it is only one."""
-    first = group[0]
-    if len(group) == 1:
-        return log_fields.about(sn=first.sn, tid=first.envelope.tid, bid=first.envelope.bid)
-    return nullcontext()
+def _about(item: Decoded) -> AbstractContextManager[None]:
+    """While it lasts, the log names this message."""
+    return log_fields.about(sn=item.sn, tid=item.envelope.tid, bid=item.envelope.bid)
 
 
 def _answer(item: Decoded, reply: Reply | None) -> Result:

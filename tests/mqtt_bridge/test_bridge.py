@@ -17,18 +17,18 @@ def tick(*, listening_since):
 
 
 class Idle:
-    """A bridge that has nothing to check and nobody to ping."""
+    """A lock that is held and a connection that takes pings."""
 
-    def check_lock(self):
-        pass
+    def is_held(self):
+        return True
 
-    def ping(self, _control):
+    def ping(self, _payload):
         pass
 
 
 def test_a_clock_that_is_set_back_does_not_change_how_long_the_bridge_has_listened(settings, monkeypatch):
     settings.BRIDGE_TICKS = {"tests.mqtt_bridge.test_bridge.tick": 0}
-    timer = Timer(Idle(), None)
+    timer = Timer(Idle(), Idle())
     set_back = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr(bridge.timezone, "now", lambda: set_back)
     timer.run()
