@@ -7,7 +7,7 @@ instances). Nothing here locks: lock rows that others may write first, or give t
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -124,7 +124,7 @@ def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
         value = {name: f"json_extract(new.value, '$.{name}')" for name in columns}
         rows = "(SELECT value FROM json_each(%s) LIMIT %s) AS new"
     prepare = {
-        name: _preparing(fields[name])
+        name: partial(_stored, fields[name])
         for name in columns
         # PostgreSQL's JSON has a form for all else that Django's own fields store.
         if vendor != "postgresql"
@@ -134,10 +134,10 @@ def _source(model: Model, columns: tuple[str, ...], vendor: str) -> _Source:
     return _Source(table, quoted, ", ".join(value.values()), value, rows, prepare)
 
 
-def _preparing(field: "models.Field[Any, Any]") -> Callable[[Any], Any]:
+def _stored(field: "models.Field[Any, Any]", value: object) -> object:
     if isinstance(field, models.JSONField):
-        return lambda value: None if value is None else msgspec.json.encode(value).decode()
-    return lambda value: field.get_db_prep_save(value, database())
+        return None if value is None else msgspec.json.encode(value).decode()
+    return field.get_db_prep_save(value, database())
 
 
 def _execute(sql: str, source: _Source, rows: Rows) -> None:

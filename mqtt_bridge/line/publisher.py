@@ -114,7 +114,19 @@ class _Line(Connection):
     def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
         """Publish all, then wait for what becomes of them; a wait that is too long ends the connection for all."""
         mids = [self._publish(message) for message in messages]
-        return [Receipt.NOT_SENT if mid is None else self._receipt(mid) for mid in mids]
+        receipts = []
+        for mid in mids:
+            if mid is None:
+                receipts.append(Receipt.NOT_SENT)
+                continue
+            try:
+                receipts.append(self._fate(mid).result(0 if self.lost else PUBACK_TIMEOUT))
+            except TimeoutError:
+                self._give_up()
+                receipts.append(Receipt.UNCONFIRMED)
+            with self._lock:
+                del self._fates[mid]
+        return receipts
 
     def close(self) -> None:
         """Disconnect properly if the broker answers, else cut the connection."""
@@ -135,17 +147,6 @@ class _Line(Connection):
                 return sent.mid
         self._window.release()
         return None
-
-    def _receipt(self, mid: int) -> Receipt:
-        fate = self._fate(mid)
-        try:
-            return fate.result(0 if self.lost else PUBACK_TIMEOUT)
-        except TimeoutError:
-            self._give_up()
-            return Receipt.UNCONFIRMED
-        finally:
-            with self._lock:
-                del self._fates[mid]
 
     def _give_up(self) -> None:
         if not self.lost:
