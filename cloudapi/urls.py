@@ -11,6 +11,8 @@ from licenses import views as licenses
 from organizations.people import views as people
 from organizations.views import welcome
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("welcome/<str:token>/", welcome, name="welcome"),

@@ -10,9 +10,10 @@ from mqtt_bridge.protocol.topics import Channel
 
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _OTHERS_SPEAK = (Channel.REQUESTS, Channel.EVENTS)
+MQTT = "mqtt"  # a tag
 
 
-@register
+@register(MQTT)
 def left_methods(app_configs: object, **_options: object) -> list[CheckMessage]:
     """Refuse what is not a method name; warn of methods that this server needs, or that cannot be left to others."""
     table: router.Routes = router.tables(settings.MQTT_ROUTES).ROUTES

@@ -1,7 +1,7 @@
 """Django's admin app with our site as its default."""
 
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 
 
-class DockCloudAdminConfig(AdminConfig):
+class DockCloudAdminConfig(SimpleAdminConfig):  # `cloudapi/urls.py` discovers: only who serves pages needs them
     default_site = "cloudapi.admin.site.DockCloudAdminSite"

@@ -10,6 +10,7 @@ import pytest
 from django.contrib import admin
 from django.urls import NoReverseMatch, get_resolver, reverse
 
+from cloudapi import urls  # noqa: F401  (registers the pages)
 from cloudapi.rest import views
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
+from cloudapi import urls  # noqa: F401  (registers the pages)
 from devices.models import Device
 from mqtt_bridge.models import Heartbeat
 from organizations.models import Organization, Role

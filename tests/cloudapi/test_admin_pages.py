@@ -4,10 +4,12 @@ from functools import cache
 
 import pytest
 from django.contrib import admin
+from django.core import checks
 from django.core.exceptions import BadRequest
 from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
 
+from cloudapi import urls  # noqa: F401  (registers the pages)
 from organizations.models import Organization
 from organizations.tenancy import restrict
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
@@ -19,6 +21,10 @@ each_of_ours = pytest.mark.parametrize("model", OURS, ids=lambda model: model._m
 OWNED = [model for model in OURS if hasattr(model, "organization_path")]
 each_owned_model = pytest.mark.parametrize("model", OWNED, ids=lambda model: model._meta.label)
 each_visitor = pytest.mark.parametrize("visitor", ["staff", "alice", "bob"])
+
+
+def test_djangos_own_checks_of_the_pages_find_nothing():
+    assert checks.run_checks(tags=[checks.Tags.admin]) == []
 
 
 def address(model, page, *args):

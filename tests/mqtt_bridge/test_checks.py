@@ -1,8 +1,10 @@
 """The warnings at the start about MQTT_LEAVE_METHODS."""
 
 import pytest
+from django.core.management.base import SystemCheckError
 
 from mqtt_bridge.checks import left_methods
+from mqtt_bridge.management.commands.run_mqtt_bridge import Command
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,9 @@ from mqtt_bridge.checks import left_methods
 def test_setting_is_checked(settings, named, said):
     settings.MQTT_LEAVE_METHODS = frozenset(named)
     assert sorted(message.id for message in left_methods(None)) == said
+
+
+def test_bridge_with_a_wrong_setting_does_not_start(settings):
+    settings.MQTT_LEAVE_METHODS = frozenset(["storage config"])
+    with pytest.raises(SystemCheckError):
+        Command().check(tags=Command.requires_system_checks)

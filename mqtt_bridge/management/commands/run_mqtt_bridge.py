@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import REGISTRY
 
 from mqtt_bridge.bridge import Bridge
+from mqtt_bridge.checks import MQTT
 from mqtt_bridge.database import timeouts
 from mqtt_bridge.monitoring import exposition, log_fields
 from mqtt_bridge.monitoring.metrics import BRIDGE
@@ -20,6 +21,7 @@ class Command(BaseCommand):
     """Look at the database, build the bridge, run it until SIGTERM or SIGINT, exit 0."""
 
     help = "Answer docks: bridge MQTT and the database until SIGTERM. Start a second one as a stand-by."
+    requires_system_checks = (MQTT,)  # the others would import all pages
 
     def handle(self, *_args: object, **_options: object) -> None:
         log_fields.name_process("bridge")

@@ -20,6 +20,7 @@ class Command(BaseCommand):
     """Run until SIGTERM or SIGINT, exit 0."""
 
     help = "Write what docks measure: any number of these share it with the bridge, until SIGTERM."
+    requires_system_checks = ()  # they would import all pages
 
     def handle(self, *_args: object, **_options: object) -> None:
         log_fields.name_process("telemetry")

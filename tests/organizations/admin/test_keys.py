@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
+from cloudapi import urls  # noqa: F401  (registers the pages)
 from organizations import audit, codes
 from organizations.models import AuditEvent, Membership, OrganizationAPIKey, Role
 from tests.api import make_key
