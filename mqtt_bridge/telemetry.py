@@ -1,4 +1,4 @@
-"""Telemetry on its way to the database: merged per device in memory, handed over once a second."""
+"""Telemetry on its way to the database: kept per device in memory, merged and handed over once a second."""
 
 import logging
 import threading
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +27,9 @@ from mqtt_bridge.rate_limit import RateLimiter
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL = 1.0  # seconds
+# In one write, or a quarter of those that wait if that is more. A message takes three times its room when it is read,
+# and its part of the statement as much again: 10,000 devices in one write took 300 MB.
+DEVICES = 2_500
 BACKLOG = 100_000  # messages kept when the database is slow; more are dropped
 BACKLOG_BYTES = 128 * 1024 * 1024
 REASON_CAP = 200  # characters
@@ -49,9 +53,9 @@ def kind_of(keys: tuple[str, ...]) -> str:
     return f"{zlib.crc32(','.join(keys).encode(errors='replace')):08x}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Frame:
-    """What one device sent since the last flush; later values win.
+    """What one device sent since its last write; later values win.
 
     Docks send their osd in several messages, each with other properties, and every two seconds the same ones again:
     those with the same properties are of one kind. state messages come once, on a change, so that each property of them
@@ -68,10 +72,11 @@ class Frame:
     refused: int = 0  # messages and values that could not be read
     refused_at: datetime | None = None  # the newest of them
     refused_why: str = ""
+    unread: list[tuple[Channel, bytes, datetime]] = field(default_factory=list)  # in the order of arrival
 
     def add(self, channel: Channel, payload: bytes, at: datetime, counters: Counter[str]) -> None:
         """Merge one osd or state message, and count what came of it."""
-        self.received_at = at
+        self.received_at = max(self.received_at, at)
         try:
             envelope = envelopes.decode(payload, channel=channel)
             if not isinstance(envelope.data, dict):
@@ -108,7 +113,13 @@ class Frame:
     def refuse(self, why: str, at: datetime, *, count: int = 1) -> None:
         """Note what the device sent and nobody could read; that it sent it shows that it is there."""
         self.refused += count
-        self.refused_at, self.refused_why = at, why[:REASON_CAP]
+        if self.refused_at is None or at >= self.refused_at:
+            self.refused_at, self.refused_why = at, why[:REASON_CAP]
+
+
+def _room(payload: bytes) -> int:
+    """How much of BACKLOG_BYTES a message takes: of the shortest there are at most BACKLOG."""
+    return max(len(payload), BACKLOG_BYTES // BACKLOG)
 
 
 Sink = Callable[[Sequence[Frame]], Sequence[Frame]]  # returns what it could not store yet
@@ -122,9 +133,9 @@ class TelemetryBuffer:
 
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
-        self._messages: deque[tuple[str, bytes, datetime]] = deque()
+        self._messages: deque[tuple[str, Channel, bytes, datetime]] = deque()
         self._seen: deque[tuple[str, str, datetime]] = deque(maxlen=BACKLOG)
-        self._held: Sequence[Frame] = ()  # the sink could not store them yet
+        self._frames: dict[str, Frame] = {}  # by serial number, those that wait longest first
         self._bytes_in = 0  # written by the network thread alone
         self._bytes_out = 0  # written by our thread alone
         self._limiter = RateLimiter()
@@ -141,11 +152,18 @@ class TelemetryBuffer:
 
     def add(self, topic: str, payload: bytes) -> None:
         """Take one osd or state message; returns at once."""
-        if len(self._messages) >= BACKLOG or self._bytes_in - self._bytes_out + len(payload) > BACKLOG_BYTES:
-            self._counters["telemetry_dropped"] += 1
+        try:
+            sn, channel, _ = topics.parse(topic)
+        except RemoteProtocolError:
+            self._counters["telemetry_refused"] += 1
             return
-        self._bytes_in += len(payload)
-        self._messages.append((topic, payload, datetime.now(UTC)))
+        if not self._limiter.allow(sn):
+            self._counters["rate_limited"] += 1
+        elif self._bytes_in - self._bytes_out + _room(payload) > BACKLOG_BYTES:
+            self._counters["telemetry_dropped"] += 1
+        else:
+            self._bytes_in += _room(payload)
+            self._messages.append((sn, channel, payload, datetime.now(UTC)))
 
     def note_seen(self, seen: Iterable[tuple[str, str]], at: datetime) -> None:
         """These gateways sent something on the control connection, each with why that was refused, "" if it was not."""
@@ -153,49 +171,47 @@ class TelemetryBuffer:
 
     def _run(self) -> None:
         sink = cast("Sink", import_string(settings.TELEMETRY_SINK))
-        while not self._stop.wait(FLUSH_INTERVAL):
-            self._flush(sink)
+        began = monotonic()
+        while not self._stop.wait(began + FLUSH_INTERVAL - monotonic()):
+            began = monotonic()
+            self._flush(sink, max(DEVICES, len(self._frames) // 4))
         self._flush(sink)
 
-    def _flush(self, sink: Sink) -> None:
-        """Hand over what has arrived; once more after a deadlock, or when the database comes back."""
+    def _flush(self, sink: Sink, most: int | None = None) -> None:
+        """Hand over frames, at most so many; once more after a deadlock, or when the database comes back."""
         try:
-            if frames := self._merge():
+            if frames := self._take(most):
                 close_old_connections()
                 began = monotonic()
                 try:
-                    self._held = sink(frames)
+                    held = sink(frames)
                 except Exception as error:
                     if not is_away(error):
                         raise
                     close_old_connections()
-                    self._held = sink(frames)
+                    held = sink(frames)
+                self._frames = {frame.sn: frame for frame in held} | self._frames
                 metrics.telemetry_devices.set(len(frames))
                 metrics.telemetry_write_seconds.observe(monotonic() - began)
         except Exception:
             # A thread that died would leave all devices to fall offline while the bridge looks well.
             logger.exception("Telemetry of one second is dropped")
 
-    def _merge(self) -> list[Frame]:
-        """All that has arrived, one frame per device."""
-        frames = {frame.sn: frame for frame in self._held}
-        self._held = ()
+    def _take(self, most: int | None) -> list[Frame]:
+        """The frames of those devices that wait longest, with all that has arrived of them."""
         for _ in range(len(self._messages)):
-            topic, payload, received_at = self._messages.popleft()
-            self._bytes_out += len(payload)
-            try:
-                sn, channel, _ = topics.parse(topic)
-            except RemoteProtocolError:
-                self._counters["telemetry_refused"] += 1
-                continue
-            if self._limiter.allow(sn):
-                frames.setdefault(sn, Frame(sn, received_at)).add(channel, payload, received_at, self._counters)
-            else:
-                self._counters["rate_limited"] += 1
+            sn, channel, payload, at = self._messages.popleft()
+            self._frames.setdefault(sn, Frame(sn, at)).unread.append((channel, payload, at))
         for _ in range(len(self._seen)):
             sn, refused_why, at = self._seen.popleft()
-            frame = frames.setdefault(sn, Frame(sn, at))
+            frame = self._frames.setdefault(sn, Frame(sn, at))
             frame.received_at = max(frame.received_at, at)
             if refused_why:
                 frame.refuse(refused_why, at)
-        return list(frames.values())
+        frames = [self._frames.pop(sn) for sn in list(islice(self._frames, most))]
+        for frame in frames:
+            for channel, payload, at in frame.unread:
+                frame.add(channel, payload, at, self._counters)
+                self._bytes_out += _room(payload)
+            frame.unread.clear()  # it may come again
+        return frames

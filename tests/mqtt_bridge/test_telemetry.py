@@ -22,6 +22,7 @@ def flushed(monkeypatch):
         if failures:
             raise failures.pop()
         taken.append(frames)
+        return []
 
     monkeypatch.setattr(telemetry, "import_string", lambda _path: sink)
     return taken, failures
@@ -45,6 +46,37 @@ def test_frames_of_one_device_become_one(buffer, flushed):
     wait_for(lambda: flushed[0])
     [[frame]] = flushed[0]
     assert (frame.sn, frame.data, frame.timestamp) == ("DOCK1", {"mode_code": 4, "cover_state": 1}, 1654070968655)
+
+
+def test_large_fleet_is_written_a_part_at_a_time_those_that_wait_longest_first(buffer, flushed, monkeypatch):
+    monkeypatch.setattr(telemetry, "DEVICES", 2)
+    for number in (1, 2, 3, 4, 5, 1, 5):
+        buffer.add(f"thing/product/DOCK{number}/osd", osd(mode_code=number))
+    buffer.note_seen([("DOCK3", ""), ("DOCK6", "")], datetime.now(UTC))
+    buffer.start()
+    wait_for(lambda: len(flushed[0]) == 3)
+    assert [[frame.sn for frame in frames] for frames in flushed[0]] == [
+        ["DOCK1", "DOCK2"], ["DOCK3", "DOCK4"], ["DOCK5", "DOCK6"],
+    ]  # fmt: skip
+
+
+def test_what_is_left_at_the_end_is_written_in_one_part(buffer, flushed, monkeypatch):
+    monkeypatch.setattr(telemetry, "DEVICES", 2)
+    for number in range(5):
+        buffer.add(f"thing/product/DOCK{number}/osd", osd(mode_code=number))
+    buffer._stop.set()
+    buffer.start()
+    wait_for(lambda: flushed[0])
+    assert len(flushed[0][0]) == 5
+
+
+def test_room_of_what_is_written_is_free_again(buffer, flushed, monkeypatch):
+    monkeypatch.setattr(telemetry, "BACKLOG_BYTES", 10_000)
+    buffer.start()
+    for _ in range(30):
+        buffer.add("thing/product/DOCK1/osd", b"x" * 1000)
+        wait_for(lambda: buffer._bytes_out == buffer._bytes_in)
+    assert buffer._counters["telemetry_dropped"] == 0
 
 
 def test_fault_while_storing_does_not_end_the_thread(buffer, flushed):

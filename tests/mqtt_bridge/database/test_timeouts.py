@@ -104,13 +104,13 @@ def test_frames_of_locked_devices_are_put_off_and_merged_with_later_ones(dock, s
     buffer = TelemetryBuffer(Counter())
     for table, where in (("devices_devicestate", f"device_id = {dock.pk}"), ("devices_device", "sn = 'NEW'")):
         lock(somebody, table, where)
-    said = [frame(sn, mode_code=1) for sn in (dock.sn, "NEW", "OTHER")]
-    buffer._held = device_state.store(said)
-    assert {held.sn for held in buffer._held} == {dock.sn, "NEW"}
+    buffer._frames = {sn: frame(sn, mode_code=1) for sn in (dock.sn, "NEW", "OTHER")}
+    buffer._flush(device_state.store)
+    assert buffer._frames.keys() == {dock.sn, "NEW"}
     assert DeviceState.objects.get(device__sn="OTHER").mode_code == 1
     somebody.rollback()
     buffer.add(f"thing/product/{dock.sn}/osd", json.dumps({"data": {"cover_state": 2}, "timestamp": 1}).encode())
-    assert device_state.store(buffer._merge()) == []
+    assert device_state.store(buffer._take(None)) == []
     properties = DeviceState.objects.get(device=dock).properties
     assert (properties["mode_code"], properties["cover_state"]) == (1, 2)
     assert DeviceState.objects.get(device__sn="NEW").mode_code == 1
