@@ -44,7 +44,7 @@ class Exchange(models.Model):
 
     gateway_sn = models.CharField("gateway SN", max_length=64)
     organization = models.ForeignKey(
-        "organizations.Organization", models.SET_NULL, null=True, blank=True, related_name="exchanges"
+        "organizations.Organization", models.SET_NULL, null=True, blank=True, db_index=False, related_name="exchanges"
     )
     channel = models.CharField(max_length=20, choices=[(channel.value, channel.value) for channel in Channel])
     method = models.CharField(max_length=64, blank=True)

@@ -1,4 +1,4 @@
-"""Organizations, their members and binding codes, wrong codes, API keys, the audit trail, answers kept for repeats."""
+"""Organizations, their members and binding codes, wrong codes, API keys, the audit trail."""
 
 import secrets
 import uuid
@@ -14,6 +14,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from organizations.api.models import IdempotentAnswer as IdempotentAnswer
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
 from organizations.people.models import RecoveryCode as RecoveryCode
@@ -343,12 +344,14 @@ class AuditEvent(TenantModel):
 
     at = models.DateTimeField(default=timezone.now)
     request_id = models.UUIDField(default=uuid.uuid4)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+")
     api_key = models.ForeignKey(
-        OrganizationAPIKey, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name="API key"
+        OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name="API key"
     )
     through = models.CharField(max_length=10, choices=Through)
-    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, blank=True, related_name="audit_events")
+    organization = models.ForeignKey(
+        Organization, models.SET_NULL, null=True, db_index=False, related_name="audit_events"
+    )
     action = models.CharField(max_length=40)
     object_type = models.CharField(max_length=60)
     object_id = models.CharField(max_length=64)
@@ -364,6 +367,9 @@ class AuditEvent(TenantModel):
             models.Index(fields=["object_type", "object_id", "-at"], name="audit_event_object"),  # history of a row
             models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
             models.Index(fields=["at"], name="audit_event_at"),  # pruning
+            # of a deleted user or API key, which most rows have not
+            models.Index(fields=["user"], condition=models.Q(user__isnull=False), name="audit_event_user"),
+            models.Index(fields=["api_key"], condition=models.Q(api_key__isnull=False), name="audit_event_api_key"),
             models.Index(fields=["action", "-at"], name="audit_event_action"),  # search
             models.Index(fields=["object_name", "-at"], name="audit_event_object_name"),  # search, of what is gone too
         ]
@@ -375,26 +381,3 @@ class AuditEvent(TenantModel):
     def who(self) -> object:
         """The user or the API key that did it, else through what it was done."""
         return self.user or self.api_key or self.get_through_display()
-
-
-class IdempotentAnswer(models.Model):
-    """The answer to a request with an `Idempotency-Key`, kept for repeats: `organizations/api/idempotency.py`."""
-
-    principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
-    key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="Keyed digest of method, path and body.")
-    status = models.PositiveSmallIntegerField()
-    # Text, because jsonb would change the order of names, and refuse NUL in what an error repeats.
-    body = models.TextField(help_text="JSON in ASCII.")
-    headers = models.JSONField(default=dict)
-    created = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ("created",)
-        constraints = [
-            models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_principal_and_key"),
-        ]
-        indexes = [models.Index(fields=["created"], name="idempotent_answer_created")]  # pruning
-
-    def __str__(self) -> str:
-        return f"{self.status} for {self.principal}"

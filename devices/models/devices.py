@@ -133,6 +133,7 @@ class Device(Standing, ChangingModel):
         models.PROTECT,
         null=True,
         blank=True,
+        db_index=False,  # others begin with it
         related_name="devices",
         help_text="Empty: unclaimed.",
     )

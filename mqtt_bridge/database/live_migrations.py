@@ -38,6 +38,21 @@ class AddIndexLive(AddIndexConcurrently):
         kind.database_backwards(self, app_label, schema_editor, from_state, to_state)
 
 
+def drop_column_index(table: str, column: str, suffix: str = "") -> RunPython:
+    """Drops the index that Django made of one column by itself: a foreign key's, or that of a text (`_like`).
+
+    Django's own way, an AlterField, makes the foreign key anew and locks two tables for that; it goes into the
+    `state_operations`. On SQLite the index stays until Django makes the table anew.
+    """
+
+    def drop(_apps: StateApps, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            name = schema_editor._create_index_name(table, [column], suffix=suffix)
+            schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}")
+
+    return RunPython(drop, RunPython.noop)
+
+
 def add_trigram_index(table: str, column: str, name: str) -> RunPython:
     """Adds an index for `icontains` on a text, if PostgreSQL has or may get its extension `pg_trgm`.
 
