@@ -2,27 +2,8 @@
 
 import django.db.models.deletion
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import StateApps
 
-# Django's own, of foreign keys, and for texts that begin with something (`_like`).
-SPARE = (
-    ("servicecall", "device_id", ""),
-    ("servicecall", "organization_id", ""),
-    ("servicecall", "tid", "_like"),
-    ("servicecall", "bid", "_like"),
-    ("servicecallevent", "call_id", ""),
-)
-
-
-def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Drop them without locking anybody out. On SQLite they stay, until Django makes the table anew."""
-    if schema_editor.connection.vendor != "postgresql":
-        return
-    for model_name, column, kind in SPARE:
-        table = apps.get_model("devices", model_name)._meta.db_table
-        name = schema_editor._create_index_name(table, [column], suffix=kind)
-        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}")
+from mqtt_bridge.database.live_migrations import drop_column_index
 
 
 class Migration(migrations.Migration):
@@ -32,7 +13,13 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.SeparateDatabaseAndState(
-            [migrations.RunPython(drop, migrations.RunPython.noop)],
+            [
+                drop_column_index("devices_servicecall", "device_id"),
+                drop_column_index("devices_servicecall", "organization_id"),
+                drop_column_index("devices_servicecall", "tid", "_like"),
+                drop_column_index("devices_servicecall", "bid", "_like"),
+                drop_column_index("devices_servicecallevent", "call_id"),
+            ],
             [
                 migrations.AlterField(
                     "servicecall",

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from mqtt_bridge.database.live_migrations import DropColumnIndexLive
+from mqtt_bridge.database.live_migrations import drop_column_index
 
 
 class Migration(migrations.Migration):
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.SeparateDatabaseAndState(
-            [DropColumnIndexLive("exchange", "organization_id")],
+            [drop_column_index("mqtt_bridge_exchange", "organization_id")],
             [
                 migrations.AlterField(
                     "exchange",

@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-from mqtt_bridge.database.live_migrations import AddIndexLive, DropColumnIndexLive
+from mqtt_bridge.database.live_migrations import AddIndexLive, drop_column_index
 
 
 class Migration(migrations.Migration):
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             models.Index(fields=["api_key"], condition=models.Q(api_key__isnull=False), name="audit_event_api_key"),
         ),
         migrations.SeparateDatabaseAndState(
-            [DropColumnIndexLive("auditevent", column) for column in ("organization_id", "user_id", "api_key_id")],
+            [drop_column_index("organizations_auditevent", column) for column in ("organization_id", "user_id", "api_key_id")],
             [
                 migrations.AlterField(
                     "auditevent",

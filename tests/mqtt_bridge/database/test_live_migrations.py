@@ -9,7 +9,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import F
 
 from mqtt_bridge.database import live_migrations
-from mqtt_bridge.database.live_migrations import AddIndexLive, update_in_pieces
+from mqtt_bridge.database.live_migrations import AddIndexLive, drop_column_index, update_in_pieces
 from organizations.models import Organization
 
 pytestmark = [
@@ -86,6 +86,20 @@ def test_an_index_that_was_cut_off_is_built_again():
     operation.run()
     assert valid() == [True]
     operation.run("database_backwards")
+
+
+def test_an_index_of_a_column_is_dropped_by_the_name_that_django_gave_it():
+    with connection.schema_editor() as editor:
+        name = editor._create_index_name("organizations_organization", ["name"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX {name} ON organizations_organization (name)")
+    operation = drop_column_index("organizations_organization", "name")
+    for _ in range(2):  # it may be repeated
+        with connection.schema_editor(atomic=False) as editor:
+            operation.code(apps, editor)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s)", [name])
+        assert cursor.fetchone() == (None,)
 
 
 def test_rows_are_updated_in_pieces(monkeypatch, django_assert_num_queries):

@@ -3,18 +3,18 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from mqtt_bridge.database.live_migrations import DropColumnIndexLive
+from mqtt_bridge.database.live_migrations import drop_column_index
 
 
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("devices", "0023_index_lists")]
+    dependencies = [("devices", "0024_drop_spare_indexes")]
 
     operations = [
-        DropColumnIndexLive("device", "sn", "_like"),
+        drop_column_index("devices_device", "sn", "_like"),
         migrations.SeparateDatabaseAndState(
-            [DropColumnIndexLive("device", "organization_id")],
+            [drop_column_index("devices_device", "organization_id")],
             [
                 migrations.AlterField(
                     "device",
