@@ -149,7 +149,9 @@ def judge(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
             verdicts.append(Verdict(None, concerned, WRONG))
             is_kept = not attempt.by_enrolment or concerned or guessed.total() < MOST_KEPT
             if normalise_code(attempt.code) and is_kept:  # an empty code is no guess
-                pair = _digest_of_pair(key, by_enrolment=attempt.by_enrolment)
+                # Another one through enrolment: the same pair of the same gateway is then another row.
+                parts = "\n".join([*key, "enrolment"] if attempt.by_enrolment else key)
+                pair = salted_hmac("organizations.BindingFailure", parts, algorithm="sha256").hexdigest()
                 if attempt.by_enrolment and pair not in known:
                     guessed[tried] += 1
                 known.add(pair)
@@ -163,12 +165,6 @@ def judge(attempts: Sequence[Credentials], *, now: datetime, lock: bool = False)
                     "last_at": now,
                 }
     return Judgement(verdicts, list(failures.values()))
-
-
-def _digest_of_pair(key: tuple[str, str], *, by_enrolment: bool) -> str:
-    """Another one through enrolment: the same pair of the same gateway is then another row."""
-    parts = [*key, "enrolment"] if by_enrolment else key
-    return salted_hmac("organizations.BindingFailure", "\n".join(parts), algorithm="sha256").hexdigest()
 
 
 def flooded_organizations(organization_ids: Iterable[str], now: datetime) -> set[str]:
