@@ -143,12 +143,13 @@ def reset(database: PostgreSQL) -> None:
 
 def switch_off(database: PostgreSQL) -> None:
     """Let all aircraft be switched off, each in its dock."""
-    with psycopg.connect(database.url) as rows:
+    with psycopg.connect(database.url, autocommit=True) as rows:
         rows.execute("UPDATE devices_pairing SET linked_since = NULL WHERE until IS NULL")
         rows.execute(
             "UPDATE devices_devicestate SET online = false"
             " WHERE device_id IN (SELECT aircraft_id FROM devices_pairing WHERE until IS NULL)"
         )
+        rows.execute("VACUUM devices_pairing, devices_devicestate")
 
 
 def check_answers(database: PostgreSQL) -> None:

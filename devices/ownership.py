@@ -13,7 +13,7 @@ from django.conf import settings
 from devices.broker import accounts
 from devices.calls import ending
 from devices.live import broadcast
-from devices.models import NEW_STATE, UNKNOWN_STATE, Claim, Device, DeviceState
+from devices.models import UNKNOWN_STATE, Claim, Device, DeviceState
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from organizations import audit
@@ -96,7 +96,7 @@ class Changes:
         bulk.insert(Device, bulk.values_of(device for device in changed if device._state.adding))
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
-            cleared = [{**NEW_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
+            cleared = [{**UNKNOWN_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
             bulk.upsert(DeviceState, cleared, unique=["device_id"], changes=[*UNKNOWN_STATE, "cleared_at"])
             ending.abandon(keys)
             # The next owner's dock must not be open to those who know the secret of the last one's.

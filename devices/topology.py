@@ -5,7 +5,7 @@ A gateway is online while it speaks; an aircraft while both it and its gateway d
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from devices import pairing
 from devices.live import broadcast
-from devices.models import NEW_STATE, Claim, Device, DeviceState, Pairing, Standing
+from devices.models import Claim, Device, DeviceState, Pairing, Standing
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from devices.registry import discover
@@ -138,16 +138,20 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
         linked = [row for row in own[gateways[sn].pk].values() if row.linked_since]
         connections.confirm([gateways[sn], *linked])
     news = [report for report in reports if report.gateway_sn in new]
-    outcomes = iter(_write(news, connections) if news or connections.noted else ())
+    known = gateways.keys() | {sn for aircraft in own.values() for sn in aircraft}
+    outcomes = iter(_write(news, known, connections) if news or connections.noted else ())
     return [next(outcomes) if report.gateway_sn in new else Outcome("", 0) for report in reports]
 
 
 @transaction.atomic
-def _write(reports: Sequence[Report], connections: "Connections") -> list[Outcome]:
-    """Take all that the gateways report of which anything is new, and save it with the other connections."""
+def _write(reports: Sequence[Report], known: Set[str], connections: "Connections") -> list[Outcome]:
+    """Take all that the gateways report of which anything is new, and save it with the other connections.
+
+    `known` are serial numbers of devices that were there just now.
+    """
     gateways = {report.gateway_sn for report in reports}
     named = {sub.sn for report in reports for sub in report.topology.sub_devices[: pairing.MOST]}
-    discover(gateways, named)
+    discover(gateways - known, named - known)
     change = Change(gateways, named, connections)
     remarks, begun = [], [0]
     for report in reports:
@@ -277,7 +281,7 @@ class Connections:
 
     def write(self) -> None:
         """Save what was noted in one statement, in the order in which telemetry locks these rows, too."""
-        rows = [NEW_STATE | row._asdict() for _, row in sorted(self.noted.items())]
+        rows = [row._asdict() for _, row in sorted(self.noted.items())]
         bulk.upsert(DeviceState, rows, unique=["device_id"], changes=["online", "last_seen", "connected_since"])
 
 

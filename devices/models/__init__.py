@@ -12,7 +12,6 @@ from devices.models.calls import (
     new_id,
 )
 from devices.models.devices import (
-    NEW_STATE,
     SN_PATTERN,
     UNINVITED,
     UNKNOWN_STATE,
@@ -26,7 +25,6 @@ from devices.models.devices import (
 )
 
 __all__ = [
-    "NEW_STATE",
     "OPEN_STATUSES",
     "SN_PATTERN",
     "UNINVITED",

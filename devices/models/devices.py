@@ -271,19 +271,22 @@ class DeviceState(models.Model):
     """The last reported state of a device. Written every second, hence apart from `Device`."""
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="state")
-    online = models.BooleanField(default=False)
+    # Columns that may not be null have defaults of the database: whoever inserts a row names what is known.
+    online = models.BooleanField(default=False, db_default=False)
     last_seen = models.DateTimeField(null=True)
     connected_since = models.DateTimeField(null=True)
-    firmware_version = models.CharField(max_length=64, blank=True)
+    firmware_version = models.CharField(max_length=64, blank=True, default="", db_default="")
     latitude = models.FloatField(null=True)
     longitude = models.FloatField(null=True)
     mode_code = models.IntegerField(null=True)
-    properties = models.JSONField(default=dict)
+    properties = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     clock_skew_ms = models.BigIntegerField(null=True)
     cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
-    refused = models.PositiveBigIntegerField(default=0, help_text="Messages and values that could not be read.")
+    refused = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="Messages and values that could not be read."
+    )
     refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
-    refused_why = models.CharField(max_length=200, blank=True)
+    refused_why = models.CharField(max_length=200, blank=True, default="", db_default="")
     told = models.JSONField(
         default=dict,
         db_default=Value({}, models.JSONField()),
@@ -323,8 +326,6 @@ UNKNOWN_STATE: dict[str, Any] = {
     "refused_at": None,
     "refused_why": "",
 }
-# What a new row needs, beside its device.
-NEW_STATE: dict[str, Any] = {**UNKNOWN_STATE, "online": False, "firmware_version": ""}
 
 
 class DeviceAccount(models.Model):
