@@ -87,7 +87,7 @@ class _Aircraft(NamedTuple):
 
 
 class _Own(_Aircraft, Standing):
-    """An aircraft that belongs to a gateway, likewise."""
+    """The same of an aircraft that belongs to a gateway."""
 
     def is_known(self, dock: _Gateway, model_key: str | None) -> bool:
         """Whether it is settled in this dock, and of this model and linked; None: not listed, so it is off."""
@@ -103,10 +103,7 @@ _Row = _Gateway | _Own
 _COLUMNS = (
     "pk", "sn", "organization", "claim", "model_key", "state__online", "state__connected_since", "state__last_seen",
 )  # fmt: skip
-_GATEWAYS = Prepared(
-    _Gateway,
-    lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list(*_COLUMNS),
-)
+_GATEWAYS = Prepared(_Gateway, lambda: Device.objects.filter(AnyOf("sn", "sns")).order_by().values_list(*_COLUMNS))
 _OWN = Prepared(
     _Own,
     lambda: (
@@ -136,7 +133,7 @@ def update(reports: Sequence[Report], *, now: datetime) -> list[Outcome]:
     connections = Connections(now=now)
     for sn in gateways.keys() - new:
         linked = [row for row in own[gateways[sn].pk].values() if row.linked_since]
-        connections.confirm([gateways[sn], *linked])
+        connections.confirm(gateways[sn], linked)
     news = [report for report in reports if report.gateway_sn in new]
     known = gateways.keys() | {sn for aircraft in own.values() for sn in aircraft}
     outcomes = iter(_write(news, known, connections) if news or connections.noted else ())
@@ -211,7 +208,7 @@ class Change:
         """Make online what a gateway lists and its owner may have."""
         for sn in listed:
             if self.pairings.is_linked(gateway_sn, sn):
-                self.connections.note(self.devices[sn], online=True)
+                self.connections.note(self.devices[sn], online=True, through=gateway_sn)
 
     def write(self) -> None:
         """At most two statements per kind of row, none for a kind that did not change."""
@@ -254,19 +251,22 @@ class Connections:
         keys = [device.pk for device in devices if not device._state.adding]
         self._rows |= {row.device_id: row for row in (_CONNECTIONS(keys=keys) if keys else ())}
 
-    def confirm(self, devices: Iterable[_Row]) -> None:
+    def confirm(self, gateway: _Gateway, linked: Iterable[_Own]) -> None:
         """Note that these are there, which were read with their presence."""
+        devices: list[_Row] = [gateway, *linked]
         for device in devices:
             self._rows[device.pk] = device
-            self.note(device, online=True)
+            self.note(device, online=True, through=gateway.sn)
 
-    def note(self, device: Device | _Row, *, online: bool) -> None:
-        """Note that a device is there now, or gone.
+    def note(self, device: Device | _Row, *, online: bool, through: str = "") -> None:
+        """Note that a device is there now, through this gateway, or gone.
 
-        Nothing is written of one that was online just now: `sweep` leaves such rows alone for several times FRESH.
+        Nothing is written of one that was online just now: for several times FRESH `sweep` leaves it alone, but for an
+        aircraft of which it found the gateway offline.
         """
         row = self.noted.get(device.pk) or self._rows.get(device.pk) or _Connection(device.pk)
-        if online and row.online and row.last_seen and row.last_seen > self._fresh_since:
+        is_fresh = row.last_seen is not None and row.last_seen > self._fresh_since
+        if online and row.online and is_fresh and through not in self.flipped:
             return
         if online != bool(row.online):
             self.flipped[device.sn] = device

@@ -235,6 +235,15 @@ def test_who_was_declared_offline_is_online_after_the_same_topology(dock):
     assert set(DeviceState.objects.values_list("online", "last_seen", "connected_since")) == {(True, now, now)}
 
 
+def test_a_gateway_that_was_offline_is_written_with_its_aircraft_which_a_sweep_may_be_taking_along(dock):
+    update(report(dock.sn, "DRONE9"))
+    for reports in ([report(dock.sn, "DRONE9")], [report(dock.sn, "DRONE9"), report(dock.sn, "DRONE9", "DRONE8")]):
+        DeviceState.objects.filter(device=dock).update(online=False)
+        now = timezone.now()
+        topology.update(reports, now=now)
+        assert DeviceState.objects.get(device__sn="DRONE9").last_seen == now
+
+
 @pytest.mark.parametrize(
     ("model", "sn", "wrong"),
     [

@@ -18,7 +18,7 @@ from tests.web import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TOPOLOGY = {"domain": "3", "type": 2, "sub_type": 0, "sub_devices": []}
+TOPOLOGY = {"domain": "3", "type": 3, "sub_type": 0, "sub_devices": []}  # another model, so that it is written
 
 
 @pytest.fixture

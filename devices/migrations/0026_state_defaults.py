@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('devices', '0024_drop_spare_indexes'),
+        ('devices', '0025_drop_device_indexes'),
     ]
 
     operations = [
