@@ -1,21 +1,23 @@
 """What a command costs from the form to the browser's last frame, and how many there may be in a second."""
 
+import itertools
 import json
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
 import psycopg
 
-from benchmarks.harness.browser import Browser, Told
+from benchmarks.harness.browser import DOORS, Browser, Told
 from benchmarks.harness.load import SERVICES, LoadClient, service_requests
-from benchmarks.harness.processes import ROOT, Running, environment, manage, running, wait, web_process
+from benchmarks.harness.processes import ROOT, cpu, environment, manage, running, wait, web_process
 from benchmarks.harness.report import Row
 from benchmarks.programs.issuer import FIRST_LICENSE
 from cloudapi.embedded.servers import HOST, Mosquitto, PostgreSQL, Redis
@@ -24,7 +26,8 @@ from mqtt_bridge.line.client import PUBLISH_WINDOW, build_client, connect_proper
 WARM = 20  # commands before the clock runs
 PROCESSES = (1, 2)  # worker processes
 BATCH, SINGLE = QUEUES = ("a batch", "single calls")
-PROGRAMS = ("web", "worker", "bridge")
+SERVERS = ("web", "worker", "bridge", "postgresql", "mosquitto", "redis")
+BENCHMARK = ("docks", "issuer", "watcher")  # what the benchmark itself uses: it shares the machine
 CLOSE_TIMEOUT = 120.0  # seconds
 
 ENDS = """
@@ -38,21 +41,25 @@ SELECT extract(epoch FROM created), extract(epoch FROM sent), extract(epoch FROM
 FROM devices_servicecall WHERE id = %s
 """
 
-# What is shown: the name of a figure, its words and unit, and its bar. Rates count from the order to the last command.
+# What is shown: the name of a figure, its words, and its bar. Rates count from the order to the last command.
 LATENCY = (
     ("p50", "POST to the browser's last frame, p50", 25.0),
     ("p95", "POST to the browser's last frame, p95", None),
-    ("created", "  POST until the call is made", None),
-    ("sent", "  until a worker claims it", None),
-    ("closed", "  until the bridge reads the dock's answer", None),
-    ("shown", "  until the browser has the last frame", None),
+    ("created", "POST until the call is made", None),
+    ("sent", "until a worker claims it", None),
+    ("closed", "until the bridge reads the dock's answer", None),
+    ("shown", "until the browser has the last frame", None),
     ("answered", "POST to its own answer, beside that", None),
-    ("task", "a bare Celery task and back", None),
-    ("dock", "a bare MQTT message to a dock and back", None),
+)
+ALONE = (
+    ("task", "a bare Celery task and back", "ms"),
+    ("dock", "a bare MQTT message to a dock and back", "ms"),
+    ("bare", "a bare loop, published and answered", "/s"),
 )
 STEPS = (("issued", 500.0), ("published", 500.0), ("closed", 1500.0))  # in a batch
 
 Figures = dict[str, list[float]]
+Clocks = Mapping[str, Callable[[], float]]  # seconds of a processor that a program has used, by its name
 
 
 def run(*, rounds: int, docks: int, singles: int) -> list[Row]:
@@ -62,21 +69,25 @@ def run(*, rounds: int, docks: int, singles: int) -> list[Row]:
         for name, value in measure(docks, singles).items():
             figures[name].append(value)
 
-    def cpu(of: str) -> Figures:
-        return {name: figures[key] for name in PROGRAMS if (key := f"{of}, cpu of {name}") in figures}
+    def used(of: str) -> Figures:
+        names = (*SERVERS, *BENCHMARK)
+        return {name: figures[key] for name in names if (key := f"{of}, cpu of {name}") in figures}
 
-    rows = [
-        Row.of(words, figures[name], "ms", bar=bar, at_most=True, cpu=cpu("one") if name == "p50" else None)
-        for name, words, bar in LATENCY
-    ]
-    rows.append(Row.of("a bare loop, published and answered", figures["bare"], "/s"))
+    rows = []
+    for door in DOORS:
+        for name, words, bar in LATENCY:
+            one = figures[f"{door}, {name}"]
+            rows.append(
+                Row.of(f"{door}: {words}", one, "ms", bar=bar, at_most=True, cpu=used(door) if name == "p50" else None)
+            )
+    rows += [Row.of(words, figures[name], unit) for name, words, unit in ALONE]
     for queue in QUEUES:
         for processes in PROCESSES:
             kind = f"{queue}, {processes} worker{'s' if processes > 1 else ''}"
             for step, bar in STEPS:
                 bar_of_batch = bar if queue == BATCH else None
-                used = cpu(kind) if step == "closed" else None
-                rows.append(Row.of(f"{kind}, {step}", figures[f"{kind}, {step}"], "/s", bar=bar_of_batch, cpu=used))
+                times = used(kind) if step == "closed" else None
+                rows.append(Row.of(f"{kind}, {step}", figures[f"{kind}, {step}"], "/s", bar=bar_of_batch, cpu=times))
     return rows
 
 
@@ -85,7 +96,7 @@ def measure(docks: int, singles: int) -> dict[str, float]:
     with PostgreSQL() as database, Redis() as redis, Mosquitto() as broker:
         env = environment(DATABASE_URL=database.url, MQTT_URL=broker.url, REDIS_URL=redis.url)
         manage(env, "migrate", "-v0")
-        with running(["-m", "benchmarks.programs.responders", "docks", broker.url], env, sign="ready"):
+        with running(["-m", "benchmarks.programs.responders", "docks", broker.url], env, sign="ready") as answering:
             figures = _parts(env, broker, docks)
             with (
                 Issuer(env, docks) as issuer,
@@ -93,13 +104,23 @@ def measure(docks: int, singles: int) -> dict[str, float]:
                 running(_celery("cloudapi", "beat", "--schedule", f"{database.directory}/beat"), env, sign="beat"),
                 psycopg.connect(database.url, autocommit=True) as rows,
             ):
+                clocks: dict[str, Callable[[], float]] = {
+                    "bridge": bridge.cpu,
+                    "docks": answering.cpu,
+                    "issuer": issuer.cpu,
+                    "watcher": time.process_time,
+                }
+                for name, server in (("postgresql", database), ("mosquitto", broker), ("redis", redis)):
+                    assert server.process is not None  # noqa: S101
+                    clocks[name] = partial(cpu, server.process.pid)
                 for processes in PROCESSES:
                     with running(_worker("cloudapi", processes), env, sign="ready.") as worker:
+                        clocks["worker"] = worker.cpu
                         if processes == 1:
-                            figures |= _latency(env, issuer, rows, singles, bridge=bridge, worker=worker)
+                            figures |= _latency(env, issuer, rows, singles, clocks)
                         for queue in QUEUES:
                             kind = f"{queue}, {processes} worker{'s' if processes > 1 else ''}"
-                            found = _throughput(issuer, rows, together=queue == BATCH, bridge=bridge, worker=worker)
+                            found = _throughput(issuer, rows, clocks, together=queue == BATCH)
                             figures |= {f"{kind}, {name}": value for name, value in found.items()}
         return figures
 
@@ -160,30 +181,33 @@ def _bare_rate(url: str, count: int) -> float:
 
 
 def _latency(
-    env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int, **programs: Running
+    env: dict[str, str], issuer: "Issuer", rows: psycopg.Connection, count: int, clocks: Clocks
 ) -> dict[str, float]:
-    """p50 in ms of each step of a command from one page, p95 of the whole, and the processor time of each program."""
+    """By door: p50 in ms of each step of a command, p95 of the whole, and the processor time of each program."""
+    figures: dict[str, float] = {}
+    licenses = itertools.count(1)
     with web_process(env) as (web, host), Browser(host, issuer.session, issuer.docks[0]) as browser:
-        programs = {"web": web, **programs}
-        for number in range(WARM):
-            browser.command(number + 1)
-        with _processor_time(programs, count) as used:
-            told = [browser.command(WARM + number + 1) for number in range(count)]
-    steps: Figures = defaultdict(list)
-    for one in told:
-        for name, seconds in _steps(one, rows).items():
-            steps[name].append(seconds * 1000)
-    figures = {name: median(values) for name, values in steps.items()}
-    figures |= {"p50": figures["whole"], "p95": quantiles(steps["whole"], n=20)[-1]}
-    return figures | {f"one, {name}": value for name, value in used.items()}
+        for door in DOORS:
+            for _ in range(WARM):
+                browser.command(next(licenses), door)
+            with _processor_time({"web": web.cpu, **clocks}, count) as used:
+                told = [browser.command(next(licenses), door) for _ in range(count)]
+            steps: Figures = defaultdict(list)
+            for one in told:
+                for name, seconds in _steps(one, rows).items():
+                    steps[name].append(seconds * 1000)
+            found = {name: median(values) for name, values in steps.items()} | used
+            found |= {"p50": found["whole"], "p95": quantiles(steps["whole"], n=20)[-1]}
+            figures |= {f"{door}, {name}": value for name, value in found.items()}
+    return figures
 
 
 @contextmanager
-def _processor_time(programs: Mapping[str, Running], count: int) -> Iterator[dict[str, float]]:
+def _processor_time(clocks: Clocks, count: int) -> Iterator[dict[str, float]]:
     """What each program uses for one of so many commands, in microseconds, while this lasts."""
-    before, used = {name: program.cpu() for name, program in programs.items()}, {}
+    before, used = {name: clock() for name, clock in clocks.items()}, {}
     yield used
-    used |= {f"cpu of {name}": (program.cpu() - before[name]) / count * 1e6 for name, program in programs.items()}
+    used |= {f"cpu of {name}": (clock() - before[name]) / count * 1e6 for name, clock in clocks.items()}
 
 
 def _steps(told: Told, rows: psycopg.Connection) -> dict[str, float]:
@@ -221,6 +245,10 @@ class Issuer:
         self._process.kill()
         self._process.communicate()
 
+    def cpu(self) -> float:
+        """Seconds of a processor that it has used."""
+        return cpu(self._process.pid)
+
     def issue(self, *, together: bool) -> tuple[str, float, float]:
         """Command all docks; returns the subject of the calls, and when that began and was done."""
         self._license_id += 1
@@ -233,10 +261,10 @@ class Issuer:
         return json.loads(self._process.stdout.readline())
 
 
-def _throughput(issuer: Issuer, rows: psycopg.Connection, *, together: bool, **programs: Running) -> dict[str, float]:
+def _throughput(issuer: Issuer, rows: psycopg.Connection, clocks: Clocks, *, together: bool) -> dict[str, float]:
     """Calls issued, claimed and closed in a second, each from the order on; and the processor time for each."""
     count = len(issuer.docks)
-    with _processor_time(programs, count) as used:
+    with _processor_time(clocks, count) as used:
         subject, began, issued = issuer.issue(together=together)
         wait(lambda: rows.execute(ENDS, [subject]).fetchone()[0] == 0, timeout=CLOSE_TIMEOUT)
         _, sent, closed, failed = rows.execute(ENDS, [subject]).fetchone()

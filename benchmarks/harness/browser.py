@@ -1,4 +1,4 @@
-"""A browser's part in a command: the form of a dock's page is posted, its WebSocket tells what becomes of it."""
+"""A browser's part in a command: a form or a script posts it, its WebSocket tells what becomes of it."""
 
 import http.client
 import json
@@ -14,11 +14,13 @@ from websockets.sync.client import connect
 
 CSRF = "c" * 32  # what a page gives the form and a cookie
 TIMEOUT = 20.0  # seconds
+FORM, REST = DOORS = ("a page's form", "REST")
+LIST = "unlock_license_list"  # follows each switch
 
 
 @dataclass(frozen=True)
 class Told:
-    """When a command was posted, when the page answered, when the last frame came; seconds since 1970."""
+    """When a command was posted, when that was answered, when the last frame came; seconds since 1970."""
 
     posted: float
     answered: float
@@ -27,20 +29,16 @@ class Told:
 
 
 class Browser:
-    """Signed in with a session, on the page of one dock."""
+    """Signed in with a session, on the page of one dock. One connection for all that is posted, one for the frames."""
 
     def __init__(self, host: str, session: str, dock: tuple[int, str]) -> None:
-        key, sn = dock
-        self._path = f"/admin/devices/device/{key}/commands/?fragment"
+        key, self._sn = dock
+        self._form = f"/admin/devices/device/{key}/commands/?fragment"
         origin, cookies = f"http://{host}", f"sessionid={session}; csrftoken={CSRF}"
-        self._headers = {
-            "Cookie": cookies,
-            "Origin": origin,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "X-Refresh": "1",
-        }
+        self._headers = {"Cookie": cookies, "Origin": origin, "X-CSRFToken": CSRF, "X-Refresh": "1"}
         self._page = http.client.HTTPConnection(host, timeout=TIMEOUT)
-        self._socket = connect(f"ws://{host}/ws/devices/{sn}/", origin=origin, additional_headers={"Cookie": cookies})
+        address = f"ws://{host}/ws/devices/{self._sn}/"
+        self._socket = connect(address, origin=origin, additional_headers={"Cookie": cookies})
         self._ends: Queue[tuple[float, dict[str, Any]]] = Queue()
         assert json.loads(self._socket.recv(timeout=TIMEOUT))["type"] == "snapshot"  # noqa: S101
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -54,20 +52,29 @@ class Browser:
         self._page.close()
         self._listener.join()
 
-    def command(self, license_id: int) -> Told:
-        """Switch a license on; returns when the dock's answer is on the screen."""
-        form = {"command": "switch", "license_id": license_id, "enable": "on", "csrfmiddlewaretoken": CSRF}
+    def command(self, license_id: int, door: str) -> Told:
+        """Switch a license on; returns when the list that follows has ended, too, and nothing is under way."""
+        if door == FORM:
+            path, kind = self._form, "application/x-www-form-urlencoded"
+            body = urlencode({"command": "switch", "license_id": license_id, "enable": "on"})
+        else:
+            path, kind = "/api/v1/service-calls/", "application/json"
+            data = {"license_id": license_id, "enable": True}
+            body = json.dumps({"device": self._sn, "method": "unlock_license_switch", "data": data})
         posted = time.time()
-        self._page.request("POST", self._path, urlencode(form), self._headers)
+        self._page.request("POST", path, body, self._headers | {"Content-Type": kind})
         response = self._page.getresponse()
         page = response.read().decode()
         answered = time.time()
-        if response.status != http.client.OK or "command-said" not in page:
+        if not (response.status == http.client.CREATED or "command-said" in page):
             raise RuntimeError(f"the command was not taken: {response.status} {page[:2000]}")
+        told = None
         while True:
             ended, frame = self._ends.get(timeout=TIMEOUT)
             if frame["data"].get("license_id") == license_id:
-                return Told(posted, answered, ended, frame["id"])
+                told = Told(posted, answered, ended, frame["id"])
+            elif told is not None and frame["method"] == LIST:
+                return told
 
     def _listen(self) -> None:
         try:
