@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Final
+from typing import Any, Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -119,9 +119,15 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         else:
             self.stream.queue.close(BAD_REQUEST)
 
-    async def frames(self, message: dict[str, list[tuple[str, str]]]) -> None:
-        """Take the frames that `devices/live/frame_sender.py` sent to a group."""
-        self.stream.receive(message["frames"])
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """As Channels does, but for frames (`devices/live/frame_sender.py`) not by way of another thread.
+
+        It closes old database connections there, and this thread has none.
+        """
+        if message["type"] == "frames":
+            self.stream.receive(message["frames"])
+        else:
+            await super().dispatch(message)
 
 
 def why_too_many(client: str, address: str) -> int | None:

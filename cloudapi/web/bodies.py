@@ -55,7 +55,7 @@ class LimitedBodies:
     others, and closes the connection.
     """
 
-    def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
+    def __init__(self, application: Callable[..., Awaitable[object]]) -> None:
         self.application = application
 
     async def __call__(

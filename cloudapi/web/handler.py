@@ -36,6 +36,9 @@ class Handler(ASGIHandler):
     A stream is read in these threads too, a piece at a time; Django would read all of it before sending the first byte.
     """
 
+    # Django's own makes two threads more for each request: one for its signals, and one that waits for that to end.
+    __call__ = ASGIHandler.handle  # type: ignore[assignment]
+
     def __init__(self) -> None:
         super().__init__()
         threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="request")

@@ -4,11 +4,12 @@ import asyncio
 import http.client
 import json
 import os
+import threading
 from contextlib import closing
 
 import pytest
 from django.db import connection
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -19,6 +20,7 @@ from tests.web import running_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/ws/devices/DOCK0001/"
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "http_version": "1.1"}
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +67,23 @@ async def test_what_is_streamed_is_read_in_pieces_and_not_before_the_first_is_se
     async def send(message):
         sent.append((len(message.get("body", b"")), len(read)))
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "http_version": "1.1"}
-    await handler(scope, iter_once({"type": "http.request"}), send)
+    await handler(SCOPE, iter_once({"type": "http.request"}), send)
     bodies = [(size, done) for size, done in sent if size]
     assert [size for size, _ in bodies] == [PIECE] * 25
     assert [done for _, done in bodies] == list(range(4, 101, 4))
+
+
+@pytest.mark.asyncio
+async def test_a_request_makes_no_threads_of_its_own(monkeypatch):
+    async def send(_message):
+        pass
+
+    monkeypatch.setattr(Handler, "get_response", lambda _self, _request: HttpResponse())
+    handler = Handler()
+    await handler(SCOPE, iter_once({"type": "http.request"}), send)  # makes those that stay
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", None)
+        await handler(SCOPE, iter_once({"type": "http.request"}), send)
 
 
 def iter_once(message):

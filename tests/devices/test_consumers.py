@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
@@ -19,6 +20,7 @@ from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 
 from devices import binding
+from devices.consumers import DeviceConsumer
 from devices.live import broadcast
 from devices.models import Device, DeviceAccount
 from organizations import api_keys
@@ -166,6 +168,14 @@ def test_hints_reach_both_sockets_and_not_those_of_other_devices(web, alice, doc
         broadcast.tell_account(dock)
         assert device.next() == owner.next() == {"type": "account", "sn": dock.sn}
         assert other.within(1.0) == []
+
+
+def test_frames_come_without_a_way_through_another_thread(monkeypatch):
+    monkeypatch.setattr("channels.consumer.aclose_old_connections", None)
+    consumer, received = DeviceConsumer(), []
+    consumer.stream = SimpleNamespace(receive=received.append)
+    asyncio.run(consumer.dispatch({"type": "frames", "frames": [("", "{}")]}))
+    assert received == [[("", "{}")]]
 
 
 def test_another_organization_hears_nothing(web, charlie, dock, other_organization):
