@@ -25,7 +25,7 @@ def cost(topic: str, payload: bytes) -> int:
 
 
 class RateLimiter:
-    """Token buckets by serial number; a gateway that was quiet long enough is forgotten. For one thread."""
+    """Token buckets by serial number; a gateway whose bucket is full may be forgotten. For one thread."""
 
     def __init__(
         self, *, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic
@@ -33,31 +33,27 @@ class RateLimiter:
         self.rate = rate
         self.burst = burst
         self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, at what time
+        # When each bucket is full again, on a clock that counts the tokens that a bucket gets.
+        self._full_at: dict[str, float] = {}
 
     def allow(self, gateway: str, *, cost: int = 1) -> bool:
         """Take the tokens that a message costs; False, and none is taken, if there are not that many."""
-        tokens, now = self._tokens(gateway)
-        allowed = tokens >= cost
-        self._buckets[gateway] = (tokens - cost if allowed else tokens, now)
-        if len(self._buckets) > MAX_GATEWAYS:
-            full = 2 * self.burst / self.rate  # seconds after which any bucket is full again, whatever it owed
-            self._buckets = {name: bucket for name, bucket in self._buckets.items() if now - bucket[1] < full}
-            if len(self._buckets) > MAX_GATEWAYS // 2:
-                self._buckets = {}  # else the next message would look through all of them again
-        return allowed
+        now = self._clock() * self.rate
+        full_at = max(self._full_at.get(gateway, now), now) + cost
+        if full_at > now + self.burst:
+            return False
+        self._full_at[gateway] = full_at
+        if len(self._full_at) > MAX_GATEWAYS:
+            self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+            if len(self._full_at) > MAX_GATEWAYS // 2:
+                self._full_at = {}  # else the next message would look through all of them again
+        return True
 
     def charge(self, gateway: str, cost: int) -> None:
         """Take tokens for work that showed only when it was done; a gateway without them owes them, at most a burst."""
-        tokens, now = self._tokens(gateway)
-        self._buckets[gateway] = (max(tokens - cost, -self.burst), now)
+        now = self._clock() * self.rate
+        self._full_at[gateway] = min(max(self._full_at.get(gateway, now), now) + cost, now + 2 * self.burst)
 
     def owes(self, gateway: str) -> bool:
         """Whether this gateway has used more than it had."""
-        return self._tokens(gateway)[0] < 0
-
-    def _tokens(self, gateway: str) -> tuple[float, float]:
-        """What it has now, and the time."""
-        now = self._clock()
-        tokens, since = self._buckets.get(gateway, (self.burst, now))
-        return min(self.burst, tokens + (now - since) * self.rate), now
+        return self._full_at.get(gateway, 0.0) > self._clock() * self.rate + self.burst

@@ -86,7 +86,7 @@ def test_quiet_senders_are_forgotten(monkeypatch):
         limiter.allow(f"DOCK{number}")
     clock.now = 5.0
     limiter.allow("NEW")
-    assert list(limiter._buckets) == ["NEW"]
+    assert list(limiter._full_at) == ["NEW"]
 
 
 def test_a_flood_of_new_senders_is_not_looked_through_again_for_each(monkeypatch):
@@ -94,4 +94,4 @@ def test_a_flood_of_new_senders_is_not_looked_through_again_for_each(monkeypatch
     limiter = RateLimiter(rate=1, burst=1, clock=Clock())
     for number in range(11):
         limiter.allow(f"DOCK{number}")
-    assert limiter._buckets == {}
+    assert limiter._full_at == {}
