@@ -10,6 +10,7 @@ import pytest
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 
+from mqtt_bridge.line import session as session_module
 from mqtt_bridge.line.client import _BufferedSocket, parse_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError
 from mqtt_bridge.line.control import ControlConnection
@@ -214,6 +215,18 @@ def test_what_a_broker_sends_again_before_it_is_acknowledged_is_taken_once(sessi
     assert acknowledged == [7]
     connection.on_message(message)  # another one that has the same packet id
     assert len(turn(connection, pipe).deliveries) == 1
+
+
+def test_what_has_no_room_is_counted_and_acknowledged(session, monkeypatch):
+    connection, pipe = session
+    acknowledged = []
+    monkeypatch.setattr(session_module, "INBOX_BYTES", 0)
+    monkeypatch.setattr(connection._client, "ack", lambda mid, _qos: acknowledged.append(mid))
+    message = MQTTMessage(mid=7, topic=b"thing/product/DOCK1/requests")
+    message.qos = 1
+    connection.on_message(message)
+    report = turn(connection, pipe)
+    assert (report.deliveries, report.drops, acknowledged) == ([], {"inbox_full": 1}, [7])
 
 
 def test_what_is_answered_at_qos_0_is_acknowledged_once_the_answer_is_sent(options, monkeypatch):
