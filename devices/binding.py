@@ -168,11 +168,11 @@ def _lock(entries: Iterable[_Entry]) -> tuple[dict[str, _Row], Iterator[int]]:
         keys = bulk.ask_keys(Device, len(gateways | named))
         locked = pairing.CONCERNED.ask(gateways=gateways, sns=gateways | named)
     devices: dict[str, _Row] = {device.sn: device for device in locked()}
+    now = timezone.now()  # later than a reader of changes could have seen while this waited
     for entry in with_code:
         sn, key = entry.wanted.sn, entry.wanted.device_model_key
-        may_be_new = entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT
-        if sn not in devices and may_be_new and is_sn(sn):
-            devices[sn] = Device(sn=sn)
+        if sn not in devices and is_sn(sn) and (entry.is_gateway or model_keys.domain(key) == model_keys.AIRCRAFT):
+            devices[sn] = bulk.new(Device, sn=sn, created=now, updated=now)
     return devices, keys()
 
 

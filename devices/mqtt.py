@@ -77,7 +77,12 @@ def airport_organization_bind(messages: Sequence[Message[BindRequest]]) -> list[
         requests.append(
             binding.Request(
                 message.sn,
-                [replace(d, sn=message.sn) if d.sn.casefold() == own else d for d in message.data.bind_devices],
+                [
+                    replace(device, sn=message.sn)
+                    if device.sn != message.sn and device.sn.casefold() == own
+                    else device
+                    for device in message.data.bind_devices
+                ],
                 message.by_enrolment,
             )
         )

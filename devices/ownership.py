@@ -56,7 +56,8 @@ class Changes:
         A device that was only named is enabled again: the organization whose dock named it may have disabled it.
         """
         owner, before = device.organization_id, {"callsign": device.callsign}  # the owner's name: in `write`
-        self._events.append(audit.event(self.actor, action, device, organization_id=owner, before=before))
+        event = audit.event(self.actor, action, device, organization_id=owner, before=before, at=self.now)
+        self._events.append(event)
         broadcast.tell_device([device])  # to the sockets of the owner that loses it
         if device.is_unproven:
             device.is_enabled = True
@@ -87,7 +88,7 @@ class Changes:
     def write(self, devices: Iterable[Device]) -> None:
         """Save these devices, forget what a next owner must not see, abandon open calls, write the audit trail.
 
-        `devices` are all that changed; new ones have their primary keys (`bulk.assign_keys`). The
+        `devices` are all that changed; new ones have their primary keys (`bulk.ask_keys`). The
         journal and the audit trail stay with the organization that owned the device.
         """
         changed = list(devices)
@@ -113,8 +114,10 @@ class Changes:
             after = {"organization": str(device.organization), "callsign": device.callsign}
             if device.bound_with:
                 after["code"] = str(device.bound_with)
+            after |= more
+            owner = device.organization_id
             self._events.append(
-                audit.event(self.actor, action, device, organization_id=device.organization_id, after=after | more)
+                audit.event(self.actor, action, device, organization_id=owner, after=after, at=self.now)
             )
         if self._events:
             audit.record(self._events)

@@ -177,7 +177,8 @@ class Pairings:
             return "not an aircraft, so it cannot belong to a dock"
         row = self._of_dock[dock.sn].get(sn)
         if row is None:
-            row = Pairing(dock=dock, aircraft=aircraft, since=self.now, witness=witness.value)
+            row = bulk.new(Pairing, since=self.now, witness=witness.value)
+            row.dock, row.aircraft = dock, aircraft
             self.begun += 1
             self._add(row)
             self._touch(row)

@@ -50,10 +50,11 @@ def event(
     organization_id: int | None,
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
+    at: datetime | None = None,
 ) -> Event:
-    """That the actor did this to the subject, now."""
+    """That the actor did this to the subject, now if no other moment is given."""
     return Event(
-        at=timezone.now(),
+        at=at or timezone.now(),
         request_id=actor.request_id,
         user_id=actor.user.pk if actor.user else None,
         api_key_id=actor.key.pk if actor.key else None,

@@ -9,15 +9,34 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db.models.base import ModelState
 
 from mqtt_bridge.database.prepared import database, preparing_cursor
 
 Rows = Sequence[Mapping[str, Any]]
 Model = type[models.Model]
+Instance = TypeVar("Instance", bound=models.Model)
+
+
+def new(model: type[Instance], **columns: Any) -> Instance:
+    """A new instance with these columns in a tenth of the time that Django takes, which sets field after field.
+
+    Name what has another default each time, as times have. Relations are set afterwards, as ever.
+    """
+    row = model.__new__(model)
+    row.__dict__.update(_defaults(model), **columns)
+    row._state = ModelState()
+    row._state.db = DEFAULT_DB_ALIAS
+    return row
+
+
+@cache
+def _defaults(model: Model) -> dict[str, Any]:
+    return {name: value for name, value in vars(model()).items() if name != "_state"}
 
 
 def values_of(instances: Iterable[models.Model], columns: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -28,7 +47,8 @@ def values_of(instances: Iterable[models.Model], columns: Iterable[str] = ()) ->
     names = list(columns) or [
         str(field.column) for field in rows[0]._meta.concrete_fields if not field.primary_key or rows[0].pk is not None
     ]
-    return [{name: getattr(row, name) for name in names} for row in rows]
+    # The dictionary of an instance has what `getattr` would look for in Django's descriptors first.
+    return [{name: values[name] for name in names} for values in map(vars, rows)]
 
 
 def insert(model: Model, rows: Rows, *, on_conflict: str = "") -> None:
