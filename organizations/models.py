@@ -1,4 +1,4 @@
-"""Organizations, their members and binding codes, wrong codes, API keys, the audit trail."""
+"""Organizations, their members and binding codes, wrong codes, API keys, the audit trail, answers kept for repeats."""
 
 import secrets
 import uuid
@@ -14,7 +14,6 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from organizations.api.models import IdempotentAnswer as IdempotentAnswer
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.encryption import EncryptedTextField
 from organizations.people.models import RecoveryCode as RecoveryCode
@@ -94,8 +93,7 @@ class Role(models.TextChoices):
 
     def includes(self, other: "Role") -> bool:
         """Whether this role may do what the other may."""
-        order = list(type(self))
-        return order.index(self) >= order.index(other)
+        return list(Role).index(self) >= list(Role).index(other)
 
 
 class Membership(TenantModel):
@@ -349,9 +347,7 @@ class AuditEvent(TenantModel):
         OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name="API key"
     )
     through = models.CharField(max_length=10, choices=Through)
-    organization = models.ForeignKey(
-        Organization, models.SET_NULL, null=True, db_index=False, related_name="audit_events"
-    )
+    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, db_index=False, related_name="+")
     action = models.CharField(max_length=40)
     object_type = models.CharField(max_length=60)
     object_id = models.CharField(max_length=64)
@@ -381,3 +377,24 @@ class AuditEvent(TenantModel):
     def who(self) -> object:
         """The user or the API key that did it, else through what it was done."""
         return self.user or self.api_key or self.get_through_display()
+
+
+class IdempotentAnswer(models.Model):
+    """The answer to a request with an `Idempotency-Key`, kept for repeats: `organizations/api/idempotency.py`."""
+
+    principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Keyed digest of method, path and body.")
+    status = models.PositiveSmallIntegerField()
+    # Text, because jsonb would change the order of names, and refuse NUL in what an error repeats.
+    body = models.TextField(help_text="JSON in ASCII.")
+    headers = models.JSONField(default=dict)
+    created = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("created",)
+        constraints = [models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_principal_and_key")]
+        indexes = [models.Index(fields=["created"], name="idempotent_answer_created")]  # pruning
+
+    def __str__(self) -> str:
+        return f"{self.status} for {self.principal}"

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                         db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="audit_events",
+                        related_name="+",
                         to="organizations.organization",
                     ),
                 ),
