@@ -43,7 +43,7 @@ batch_seconds = Histogram(
     "bridge_batch_seconds", "From taking a batch until it was journalled.", buckets=SECONDS, registry=BRIDGE
 )
 telemetry_write_seconds = Histogram(
-    "bridge_telemetry_write_seconds", "Writing the telemetry of one second.", buckets=SECONDS, registry=BRIDGE
+    "bridge_telemetry_write_seconds", "One write of telemetry, at most one a second.", buckets=SECONDS, registry=BRIDGE
 )
 telemetry_devices = Gauge(
     "bridge_telemetry_devices", "Devices in the telemetry that was written last.", registry=BRIDGE
