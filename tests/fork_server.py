@@ -1,7 +1,8 @@
 """Programs of the project, forked from a process that has imported the libraries: a quarter of the cost of a start.
 
 Only libraries are imported before the fork. Each program imports settings, models and all other project code itself, in
-its own environment, and ends as any Python program does.
+its own environment, and ends as any Python program does. From the second on, the server's own programs in one and the
+same environment are forked from a process that has set Django up in it, which saves half of the rest.
 """
 
 import atexit
@@ -78,6 +79,12 @@ LIBRARIES = (
     "websockets",
     "whitenoise.middleware",
 )
+# The programs that begin with setting Django up. All others may want to do something before it.
+OURS = ({"manage.py"}, {"-m", "celery"}, {"-m", "uvicorn"})
+# Which test runs tells nobody anything. What says where a worker's figures are is looked at with its arguments.
+PASSING, EARLY = "PYTEST_CURRENT_TEST", "WORKER_METRICS_ADDRESS"
+KEPT = 3  # processes that have set Django up
+RETIRE = b"retire"
 LONGEST = 1_000_000  # bytes of a request
 NUMBER = struct.Struct("i")
 
@@ -160,47 +167,119 @@ def _server():
 # --- the server
 
 
-def serve(line):
-    """Fork a process for each request. Returns None in the server, at the end; in each new process what it shall be."""
-    waking, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    reports = {}  # of the running ones, by process id
-    while True:
-        ready, _, _ = select.select([line, waking], [], [])
-        if waking in ready:
-            os.read(waking, 1000)
-            _report_ends(reports)
-        if line not in ready:
-            continue
-        request, files, _, _ = socket.recv_fds(line, LONGEST, 4)
-        if not request:
-            for pid in reports:
-                os.kill(pid, signal.SIGKILL)
-            return None
-        *standard, report = files
-        if not (pid := os.fork()):
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            line.close()
-            for place, file in enumerate(standard):
-                os.dup2(file, place)
-            for file in (*files, *reports.values(), waking, wake):
+class Server:
+    """Forks a process for each request that comes through the line."""
+
+    def __init__(self, line):
+        self._line = line
+        self._waking, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._reports = {}  # of the running ones, by process id
+        self._lines = {}  # to servers that have set Django up, by environment; None where one is not worth it yet
+        self._retired = []  # lines to those that end with their last program
+        self._is_retired = False
+
+    def serve(self):
+        """Returns None in the server, at the end; in each new process what it shall be."""
+        while self._reports or not self._is_retired:
+            ready, _, _ = select.select([self._line, self._waking], [], [])
+            if self._waking in ready:
+                os.read(self._waking, 1000)
+                self._report_ends()
+            if self._line not in ready:
+                continue
+            request, files, _, _ = socket.recv_fds(self._line, LONGEST, 4)
+            if not request:
+                for pid in self._reports:
+                    os.kill(pid, signal.SIGKILL)
+                return None
+            if request == RETIRE:
+                self._is_retired = True
+            elif program := self._answer(json.loads(request), files):
+                return program
+        return None
+
+    def _answer(self, wanted, files):
+        """Fork, or let another do it. Returns None here, and in a new process what it shall be."""
+        key = _environment(wanted)
+        if key in self._lines:
+            if not self._lines[key] and self._start(key, wanted["env"]):
+                for file in files:
+                    os.close(file)
+                return Server(self._line).serve() or sys.exit()
+            socket.send_fds(self._lines[key], [json.dumps(wanted | {"is_ready": True}).encode()], files)
+            for file in files:
                 os.close(file)
-            return json.loads(request)
-        os.write(report, NUMBER.pack(pid))
-        reports[pid] = report
-        for file in standard:
+            return None
+        if key:
+            self._lines[key] = None
+        *standard, report = files
+        if pid := os.fork():
+            os.write(report, NUMBER.pack(pid))
+            self._reports[pid] = report
+            for file in standard:
+                os.close(file)
+            return None
+        for place, file in enumerate(standard):
+            os.dup2(file, place)
+        for file in files:
+            os.close(file)
+        self._leave()
+        return wanted
+
+    def _start(self, key, env):
+        """Start a server that has set Django up in this environment; true there."""
+        kept = [other for other, line in self._lines.items() if line]
+        for other in kept[: 1 - KEPT]:
+            self._retired.append(self._lines.pop(other))
+            self._retired[-1].send(RETIRE)
+        self._lines[key], theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork():
+            theirs.close()
+            return False
+        self._leave()
+        self._line = theirs
+        _set_django_up(env)
+        return True
+
+    def _leave(self):
+        """In a new process, let go of all that is the server's."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for line in (self._line, *self._retired, *filter(None, self._lines.values())):
+            line.close()
+        for file in (*self._reports.values(), self._waking, self._wake):
             os.close(file)
 
+    def _report_ends(self):
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if not (report := self._reports.pop(ended[0], None)):
+                    continue  # a server that has set Django up
+                with contextlib.suppress(BrokenPipeError):  # nobody wants to know
+                    os.write(report, NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
+                os.close(report)
 
-def _report_ends(reports):
-    while reports and (ended := os.waitpid(-1, os.WNOHANG))[0]:
-        report = reports.pop(ended[0])
-        with contextlib.suppress(BrokenPipeError):  # nobody wants to know
-            os.write(report, NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
-        os.close(report)
+
+def _environment(wanted):
+    """What a program finds in its environment, if it may start from a process that has set Django up in it."""
+    program = set(wanted["arguments"][:2])
+    is_early = "celery" in program and wanted["env"].get(EARLY)
+    if "is_ready" in wanted or is_early or not any(ours <= program for ours in OURS):
+        return None
+    return frozenset((name, value) for name, value in wanted["env"].items() if name != PASSING)
+
+
+def _set_django_up(env):
+    """If that fails, each program of this environment finds out for itself."""
+    os.environ.clear()
+    os.environ.update({"DJANGO_SETTINGS_MODULE": "cloudapi.settings"} | env)
+    with contextlib.suppress(Exception):
+        importlib.import_module("django").setup()
+        importlib.import_module("cloudapi.urls")
+    gc.freeze()
 
 
 def become(wanted):
@@ -227,6 +306,6 @@ if __name__ == "__main__":
         importlib.import_module(library)
     gc.freeze()  # a collection would copy every page of the libraries
     with socket.socket(fileno=int(sys.argv[1])) as requests:
-        program = serve(requests)
+        program = Server(requests).serve()
     if program:
         become(program)

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.fork_server import Program, run
-from tests.stack import ROOT
+from tests.fork_server import KEPT, Program, run
+from tests.stack import ROOT, wait_for
 
 SHOWN = """
 import atexit, os, sys
@@ -45,6 +46,41 @@ def test_nothing_of_ours_is_imported_before_the_fork():
     assert (
         run(["-c", "from django.conf import settings; print(settings.configured)"], env=os.environ).stdout == "False\n"
     )
+
+
+ASK = ["manage.py", "shell", "-v0", "-c"]
+
+
+def test_from_the_second_on_django_is_set_up_in_the_environment_that_the_program_finds():
+    """A server that has too many of them lets go of the oldest, which ends with its last program."""
+    shown = (
+        "import os; from django.conf import settings; print(os.getppid(), settings.JOURNAL_DAYS, os.environ['WORD'])"
+    )
+
+    def start(days, word="a"):
+        env = os.environ | {"JOURNAL_DAYS": str(days), "WORD": word}
+        parent, *others = run([*ASK, shown], env=env).stdout.split()
+        assert others == [str(days), word]
+        return int(parent)
+
+    plain, first, *more = (start(3) for _ in range(4))
+    assert {first, *more} == {more[0]} != {plain}
+    assert start(4) == start(3, "b") == plain
+    waiting = Program([*ASK, "import time; print(time.sleep(60))"], env=os.environ | {"JOURNAL_DAYS": "3", "WORD": "a"})
+    for days in range(5, 5 + KEPT):
+        assert start(days) == plain != start(days)
+    assert start(3) == plain
+    assert waiting.poll() is None
+    waiting.kill()
+    assert waiting.wait(timeout=60) == -signal.SIGKILL
+    wait_for(lambda: not Path(f"/proc/{first}").exists())
+
+
+def test_a_program_that_django_cannot_be_set_up_for_says_so_each_time():
+    env = os.environ | {"JOURNAL_DAYS": "none"}
+    said = {(done.returncode, done.stderr[-100:]) for done in (run(["manage.py", "check"], env=env) for _ in range(3))}
+    assert len(said) == 1
+    assert "JOURNAL_DAYS" in str(said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
