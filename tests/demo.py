@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def started_demo(data):
 
 
 @contextlib.contextmanager
-def running_demo(data):
-    """A demo with its data in this folder; yields where it serves, as host:port."""
+def running_demo(data, tables):
+    """A demo with its data in this folder; yields where it serves, as host:port. Its tables are those of a SQLite."""
+    data.mkdir(exist_ok=True)
+    shutil.copy(tables.path, data / "db.sqlite3")
     with started_demo(data) as (_, said):
         yield re.search(r"http://(\S+)/admin/", said)[1]

@@ -506,8 +506,8 @@ def test_what_is_being_typed_survives_what_happens_meanwhile(page, stack, dock):
 
 
 @pytest.mark.turns(2)
-def test_the_demo_logs_a_dock_in(visitors, tmp_path):
-    with running_demo(tmp_path / "demo") as host:
+def test_the_demo_logs_a_dock_in(visitors, migrated, tmp_path):
+    with running_demo(tmp_path / "demo", migrated("sqlite")) as host:
         page = visitors.open(host)
         page.goto("/admin/login/?next=/admin/devices/device/%3Fq=DEMODOCK00001%26kind=dock")
         page.fill("#id_username", "alice")

@@ -8,7 +8,7 @@ from cloudapi.embedded.servers import Mosquitto, PostgreSQL, Redis
 from tests.fault import commands, promise
 from tests.fault.altered_bridge import command
 from tests.fault.load import RATE, size, under_load
-from tests.stack import running_stack, wait_for
+from tests.stack import PostgresDatabase, running_stack, wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -26,10 +26,9 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def prepared_there(server, tmp_path_factory):
+def prepared_there(server, prepared):
     """A database of that server to copy from."""
-    with running_stack("postgresql", tmp_path_factory.mktemp("prepared"), server_url=server.url) as stack:
-        return stack.database
+    return PostgresDatabase(server.url, None, prepared("postgresql"))
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ print(OrganizationAPIKey.objects.create_key(name="soak", organization=owner, rol
 
 
 @pytest.fixture
-def stack(tmp_path):
+def stack(prepared, tmp_path):
     """A stack whose PostgreSQL, Redis and broker may be killed."""
     with (
         PostgreSQL(durable=True) as server,
@@ -52,6 +52,7 @@ def stack(tmp_path):
             "postgresql",
             tmp_path,
             server_url=server.url,
+            template=prepared("postgresql"),
             broker=Mosquitto(persistence=True),
             redis=Redis(),
             API_REQUESTS_PER_MINUTE="0",

@@ -15,9 +15,9 @@ from tests.web import Socket
 
 
 @pytest.fixture
-def address(tmp_path):
+def address(migrated, tmp_path):
     """Where a demo serves."""
-    with running_demo(tmp_path) as address:
+    with running_demo(tmp_path, migrated("sqlite")) as address:
         yield address
 
 
