@@ -13,25 +13,33 @@ import pytest
 
 TWICE = ("tests/field/", "tests/fault/")  # on PostgreSQL and on SQLite
 SQLITE = re.compile(r"[\[-]sqlite[]-]")
-# Each takes a worker a good part of a minute. Begun last, it would run on while the others have nothing left.
+# Those wait for servers, browsers and docks, up to a minute each: begun last, one would run on while the other workers
+# have nothing left. The many short ones come after them and fill what is left evenly.
 LONG = (
-    "tests/browser/test_commands_end_to_end.py",
-    "tests/browser/test_license_map.py",
+    "tests/browser/",
+    "tests/cloudapi/embedded/test_demo.py",
     "tests/cloudapi/embedded/test_demo_ends.py",
     "tests/cloudapi/embedded/test_demo_live.py",
     "tests/cloudapi/rest/test_contract.py",
+    "tests/cloudapi/rest/test_whole_story.py",
     "tests/cloudapi/test_admin_pages.py",
     "tests/cloudapi/test_celery.py",
+    "tests/cloudapi/test_waiting.py",
+    "tests/cloudapi/web/test_sign_in.py",
+    "tests/deploy/",
     "tests/devices/admin/test_devices.py",
+    "tests/devices/calls/test_commands.py",
+    "tests/devices/live/",
     "tests/devices/test_consumers.py",
     "tests/devices/test_pairing.py",
-    "tests/fault/test_database.py",
-    "tests/fault/test_live.py",
-    "tests/fault/test_poison.py",
-    "tests/fault/test_soak.py",
-    "tests/fault/test_worker.py",
+    "tests/fault/",
+    "tests/field/",
     "tests/licenses/admin/test_licenses.py",
+    "tests/mqtt_bridge/line/test_publisher.py",
+    "tests/mqtt_bridge/management/",
+    "tests/mqtt_bridge/test_onboarding.py",
     "tests/test_adding_a_service.py",
+    "tests/test_readme.py",
 )
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 
@@ -58,7 +66,7 @@ def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the longest files, and leave out what has its turn another time."""
+    """Begin with the long files, and leave out what has its turn another time."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
