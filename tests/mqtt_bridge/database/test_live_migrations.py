@@ -11,6 +11,7 @@ from django.db.models import F
 from mqtt_bridge.database import live_migrations
 from mqtt_bridge.database.live_migrations import AddIndexLive, drop_column_index, update_in_pieces
 from organizations.models import Organization
+from tests.stack import wait_for
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -45,6 +46,17 @@ def valid():
         return [row[0] for row in cursor.fetchall()]
 
 
+def is_held_up():
+    """Whether somebody builds the index and waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw when it first looked
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE query LIKE 'CREATE INDEX CONCURRENTLY%live_index%' AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0]
+
+
 @pytest.mark.turns(3)
 def test_an_index_is_built_while_others_write():
     operation = Operation()
@@ -52,13 +64,7 @@ def test_an_index_is_built_while_others_write():
         Organization.objects.create(name="a transaction that takes long")
         building = threading.Thread(target=operation.run)
         building.start()
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%live_index%'"
-        with connection.cursor() as cursor:
-            for _ in range(1000):
-                cursor.execute("SELECT pg_sleep(0.01)")
-                cursor.execute(f"{waits} AND wait_event_type = 'Lock'")
-                if cursor.fetchone()[0]:
-                    break
+        wait_for(is_held_up)
         assert building.is_alive()
         writer = threading.Thread(target=write)
         writer.start()
