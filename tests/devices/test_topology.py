@@ -272,6 +272,29 @@ def test_each_row_that_does_not_say_what_is_reported_is_put_right(model, sn, wro
     assert (found is not None) if name == "linked_since" and right else found == right
 
 
+def test_what_else_the_rows_say_counts_even_if_the_topology_is_the_same(dock):
+    update(report(dock.sn, "DRONE9"))
+    Device.objects.filter(sn="DRONE9").update(organization=None, claim="")
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn="DRONE9").organization == dock.organization  # adopted again
+    Device.objects.filter(sn="DRONE9").update(claim="code")
+    assert "not an aircraft" in update(report(dock.sn, "DRONE9"))[0]
+    Device.objects.filter(sn=dock.sn).update(claim="named")
+    update(report(dock.sn, "DRONE9"))
+    assert Device.objects.get(sn=dock.sn).organization is None
+    Device.objects.create(sn="VICTIM", model_key="0-91-0")
+    update(Report("VICTIM", UpdateTopo()))
+    assert Device.objects.get(sn="VICTIM").model_key == ""
+
+
+def test_each_last_will_is_written(dock):
+    update(report(dock.sn))
+    for seconds in (1, 2):
+        now = timezone.now() + timedelta(seconds=seconds)
+        topology.update([Report(dock.sn, UpdateTopo(is_offline=True))], now=now)
+        assert DeviceState.objects.values_list("online", "last_seen").get(device=dock) == (False, now)
+
+
 def test_an_aircraft_that_only_its_dock_reports_is_never_silent_for_long(dock):
     began = timezone.now()
     for seconds in range(0, 200, 9):
