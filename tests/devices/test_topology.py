@@ -273,15 +273,15 @@ def test_each_row_that_does_not_say_what_is_reported_is_put_right(model, sn, wro
 
 
 def test_what_else_the_rows_say_counts_even_if_the_topology_is_the_same(dock):
-    update(report(dock.sn, "DRONE9"))
+    update(report(dock.sn, "DRONE9"), report("DOCK8"))
     Device.objects.filter(sn="DRONE9").update(organization=None, claim="")
     update(report(dock.sn, "DRONE9"))
     assert Device.objects.get(sn="DRONE9").organization == dock.organization  # adopted again
     Device.objects.filter(sn="DRONE9").update(claim="code")
     assert "not an aircraft" in update(report(dock.sn, "DRONE9"))[0]
-    Device.objects.filter(sn=dock.sn).update(claim="named")
-    update(report(dock.sn, "DRONE9"))
-    assert Device.objects.get(sn=dock.sn).organization is None
+    Device.objects.filter(sn="DOCK8").update(organization=dock.organization, claim="named")
+    update(report("DOCK8"))
+    assert Device.objects.get(sn="DOCK8").organization is None
     Device.objects.create(sn="VICTIM", model_key="0-91-0")
     update(Report("VICTIM", UpdateTopo()))
     assert Device.objects.get(sn="VICTIM").model_key == ""
