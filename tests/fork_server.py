@@ -80,7 +80,8 @@ LIBRARIES = (
     "whitenoise.middleware",
 )
 # The programs that begin with setting Django up. All others may want to do something before it.
-OURS = ({"manage.py"}, {"-m", "celery"}, {"-m", "uvicorn"})
+MODULES = ("celery", "uvicorn", "tests.fault.altered_bridge", "tests.fault.altered_worker", "tests.issuer")
+OURS = ({"manage.py"}, *({"-m", module} for module in MODULES))
 # Which test runs tells nobody anything. What says where a worker's figures are is looked at with its arguments.
 PASSING, EARLY = "PYTEST_CURRENT_TEST", "WORKER_METRICS_ADDRESS"
 KEPT = 3  # processes that have set Django up
