@@ -177,12 +177,15 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
     gone = stored.keys() - by_id.keys() if answer.complete else set()
     if not news and not gone:
         return  # as nearly always
-    inventory = UnlockLicense.objects.filter(device=answer.device_id, device_model_domain=domain)
-    known = {row.license_id: row for row in inventory}
+    known: dict[int, UnlockLicense] = {}
+    others: dict[int, UnlockLicense] = {}  # of the dock's other inventory
+    for row in UnlockLicense.objects.filter(device=answer.device_id).defer("raw"):
+        (known if row.device_model_domain == domain else others)[row.license_id] = row
     at = answer.fetched_at
     new, changed, events = [], [], []
     for license_ in news:
         row = _read(answer, license_)
+        row.in_other_inventory = row.license_id in others
         before = known.get(row.license_id)
         if before is None:
             new.append(row)
@@ -197,8 +200,13 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
         events.append(_event(call, row, Kind.VANISHED, at, before=_shown(row) | note))
     if vanished:
         UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
-    UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at"])
+    UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at", "in_other_inventory"])
     bulk.insert(UnlockLicense, bulk.values_of(new))
+    held = by_id.keys() | known.keys() - gone
+    twins = [row for key, row in others.items() if row.in_other_inventory is not (key in held)]
+    for twin in twins:
+        twin.in_other_inventory = not twin.in_other_inventory
+    UnlockLicense.objects.write_fields(twins, ["in_other_inventory"])
     bulk.insert(LicenseEvent, events)
 
 

@@ -25,20 +25,16 @@ class Inventory(models.IntegerChoices):
     DOCK = 3, "approved for the dock"
 
 
+# A license in both inventories is shown as the aircraft's row.
+LISTED = Q(device_model_domain=Inventory.AIRCRAFT) | Q(in_other_inventory=False)
+
+
 class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
     """Unlock licenses."""
 
     def listed(self) -> Self:
         """Each license of a dock once: the aircraft's row, else the dock's."""
-        return self.filter(~Exists(_twins(Inventory.AIRCRAFT).filter(device_model_domain__lt=_OUTER_DOMAIN)))
-
-    def in_both(self) -> Self:
-        """Licenses that the dock's other inventory holds too."""
-        return self.filter(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
-
-    def in_one(self) -> Self:
-        """Licenses that the dock's other inventory lacks."""
-        return self.exclude(Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)))
+        return self.filter(LISTED)
 
     def matching(self, term: str) -> Self:
         """Licenses by a search term: a part of their name or of the dock's, a whole license id or serial number."""
@@ -49,14 +45,14 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
         return self.filter(found)
 
     def with_reading(self) -> Self:
-        """Adds `complete_at`, when the last complete list of its inventory was read, and `in_other_inventory`."""
+        """Adds `complete_at`, when the last complete list of its inventory was read."""
         lists = LicenseList.objects.filter(
-            device=OuterRef("device"), device_model_domain=_OUTER_DOMAIN, applied=True, complete=True
+            device=OuterRef("device"),
+            device_model_domain=OuterRef("device_model_domain"),
+            applied=True,
+            complete=True,
         )
-        return self.annotate(
-            complete_at=Subquery(lists.order_by("-asked_at").values("fetched_at")[:1]),
-            in_other_inventory=Exists(_twins().exclude(device_model_domain=_OUTER_DOMAIN)),
-        )
+        return self.annotate(complete_at=Subquery(lists.order_by("-asked_at").values("fetched_at")[:1]))
 
     def in_window(self, now: datetime) -> Self:
         """Begun and not yet over, enabled or not."""
@@ -73,15 +69,6 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
     def expiring(self, now: datetime, *, days: int) -> Self:
         """Enabled and over within so many days."""
         return self.filter(enabled=True, end_time__gt=now, end_time__lte=now + timedelta(days=days))
-
-
-_OUTER_DOMAIN = OuterRef("device_model_domain")
-
-
-def _twins(*domains: Inventory) -> UnlockLicenseQuerySet:
-    """For a subquery on licenses: the same license in either inventory of the dock, or in these alone."""
-    rows = UnlockLicense.objects.filter(device=OuterRef("device"), license_id=OuterRef("license_id"))
-    return rows.filter(device_model_domain__in=domains) if domains else rows
 
 
 class UnlockLicense(ChangingModel):
@@ -106,9 +93,11 @@ class UnlockLicense(ChangingModel):
     note = models.TextField(blank=True)
     seen_at = models.DateTimeField(default=timezone.now, help_text="When a list first held it in this form.")
 
-    # Of the rows of `with_reading()` only.
-    complete_at: datetime | None
-    in_other_inventory: bool
+    in_other_inventory = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Whether the dock's other inventory has it too."
+    )
+
+    complete_at: datetime | None  # of the rows of `with_reading()` only
 
     objects: ClassVar[UnlockLicenseQuerySet] = UnlockLicenseQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -122,7 +111,14 @@ class UnlockLicense(ChangingModel):
         ]
         indexes = [
             models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
-            models.Index(fields=["end_time", "id"], name="license_end"),  # the list and the timeline
+            models.Index(fields=["end_time", "id"], name="license_end"),  # in order
+            # lists in every order, and their lengths, without the rows
+            models.Index(
+                fields=["end_time", "id"],
+                include=["device", "type", "enabled", "name"],
+                condition=LISTED,
+                name="license_listed",
+            ),
             models.Index(fields=["begin_time", "id"], name="license_begin"),  # in order
             models.Index(fields=["updated", "id"], name="license_changes"),  # in order
             models.Index(fields=["license_id"], name="license_search_id"),

@@ -121,7 +121,7 @@ STATES: Final[Mapping[str, tuple[str, Callable[[UnlockLicenseQuerySet, datetime]
     "expired": ("expired", lambda rows, now: rows.filter(end_time__lte=now)),
     "not-imported": (
         "not imported",
-        lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.DOCK).in_one(),
+        lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.DOCK, in_other_inventory=False),
     ),
     "not-told": ("on/off not reported", lambda rows, now: rows.in_window(now).filter(enabled=None)),
 }

@@ -3,6 +3,7 @@
 The pages are found in the admin's registry and in the REST API's schema, so that a new one joins by itself.
 """
 
+import gc
 import json
 import logging
 import re
@@ -79,6 +80,9 @@ class Meter:
 def main(people: Iterable[str], pattern: str) -> None:
     """Open what there is for each of these people, of which the address matches the pattern."""
     logging.getLogger("django.request").setLevel(logging.CRITICAL)  # what may not be opened is passed over
+    reverse("admin:index")  # loads all there is
+    gc.collect()
+    gc.freeze()  # as the web process
     for person in people:
         client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
         client.force_login(get_user_model().objects.get(username=f"bench-{person}"))

@@ -63,9 +63,9 @@ class InventoryFilter(admin.SimpleListFilter):
             return queryset.filter(device_model_domain=Inventory.DOCK)  # listed only if the aircraft lacks it
         rows = queryset.filter(device_model_domain=Inventory.AIRCRAFT)
         if self.value() == "both":
-            return rows.in_both()  # type: ignore[attr-defined,no-any-return]
+            return rows.filter(in_other_inventory=True)
         if self.value() == "aircraft":
-            return rows.in_one()  # type: ignore[attr-defined,no-any-return]
+            return rows.filter(in_other_inventory=False)
         return queryset
 
 

@@ -375,7 +375,10 @@ def test_the_dashboard_asks_a_constant_number_of_queries(client, request, visito
 
 def add_license(dock, key, days, domain=0, *, enabled=True):
     end = timezone.now() + timedelta(days=days)
-    UnlockLicense.objects.create(device=dock, device_model_domain=domain, license_id=key, end_time=end, enabled=enabled)
+    fields = {"device": dock, "license_id": key, "end_time": end, "enabled": enabled}
+    twins = UnlockLicense.objects.filter(device=dock, license_id=key)
+    fields["in_other_inventory"] = twins.update(in_other_inventory=True)
+    UnlockLicense.objects.create(device_model_domain=domain, **fields)
 
 
 def add_list(dock, domain, **fields):
