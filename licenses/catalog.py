@@ -15,7 +15,8 @@ from devices.calls import methods
 from devices.calls.transition import End, FollowUp
 from devices.live import broadcast
 from devices.models import Device, ServiceCall
-from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
+from licenses import geography
+from licenses.models import BOX, Inventory, LicenseEvent, LicenseList, UnlockLicense
 from licenses.validity import is_stale
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
@@ -200,7 +201,7 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
         events.append(_event(call, row, Kind.VANISHED, at, before=_shown(row) | note))
     if vanished:
         UnlockLicense.objects.filter(pk__in=[row.pk for row in vanished]).delete()
-    UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at", "in_other_inventory"])
+    UnlockLicense.objects.write_fields(changed, [*REPORTED, "raw", "seen_at", "in_other_inventory", *BOX])
     bulk.insert(UnlockLicense, bulk.values_of(new))
     held = by_id.keys() | known.keys() - gone
     twins = [row for key, row in others.items() if row.in_other_inventory is not (key in held)]
@@ -251,7 +252,7 @@ def _event(
 def _read(answer: LicenseList, license_: License) -> UnlockLicense:
     """A license as the dock wrote it; what is out of every range is kept in `raw` alone."""
     common = license_.common_fields
-    return UnlockLicense(
+    row = UnlockLicense(
         device=answer.device,
         device_model_domain=answer.device_model_domain,
         license_id=common.license_id or 0,  # the protocol leaves out a license without one
@@ -268,6 +269,8 @@ def _read(answer: LicenseList, license_: License) -> UnlockLicense:
         raw=license_.raw,
         seen_at=answer.fetched_at,
     )
+    row.west, row.south, row.east, row.north = geography.box_of(row)
+    return row
 
 
 def _moment(seconds: int | None) -> datetime | None:

@@ -10,7 +10,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, TypedDict
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Avg, Count, F, Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Floor, Greatest, Least
 from django.utils.translation import gettext, gettext_lazy
 
 from devices.models import Device
@@ -20,7 +21,8 @@ from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.validity import State, is_stale, state_of
 from licenses.wording import Kind, number
 
-LICENSES = 10_000  # in one collection
+LICENSES = 1000  # in one collection
+DEGREE: Final = 111_320.0  # metres, along a meridian
 CORNERS = 200_000  # in one collection: it ends early rather than grow without bound
 HALF_EARTH: Final = 20_037_508.0  # metres from anywhere to its opposite
 
@@ -32,6 +34,10 @@ _PRESENCES: Final = {
     Presence.UNKNOWN: gettext_lazy("unknown"),
     Presence.NEVER: gettext_lazy("never seen"),
 }
+
+
+Box = tuple[float, float, float, float]  # west, south, east, north
+WORLD: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
 
 
 class Point(TypedDict):
@@ -49,7 +55,7 @@ class Polygon(TypedDict):
 
 
 class Feature(TypedDict):
-    """A license, whose id is our row's, or a dock."""
+    """A license, whose id is our row's, a dock, or a group of licenses."""
 
     type: Literal["Feature"]
     id: int | str
@@ -87,7 +93,9 @@ def collection(
     A constant number of queries.
     """
     total = licenses.count()
-    rows = licenses.select_related("device__state").defer("raw")[offset : offset + min(limit, LICENSES)]
+    keys = licenses.values("pk")[offset : offset + min(limit, LICENSES)]  # first: what is joined need not be sorted
+    rows = licenses.filter(pk__in=keys).select_related(None).select_related("device__state")
+    rows = rows.defer("raw", "device__state__properties")
     holders = {dock.pk: dock for dock in docks}
     found: list[tuple[UnlockLicense, Feature]] = []
     corners = 0
@@ -110,6 +118,44 @@ def collection(
         "total": total,
         "next_offset": end if found and end < total else None,
     }
+
+
+def groups(
+    licenses: QuerySet[UnlockLicense], *, watch: Watch, docks: Iterable[Device] = (), box: Box = WORLD, columns: int
+) -> Collection:
+    """The licenses that have a place in at most `columns` x `columns` groups over the box, after the docks given.
+
+    Each group is a point among its licenses. Two queries.
+    """
+    west, south, east, north = box
+    size = max(east - west, north - south, 1e-6) / columns
+    # The centre; of a license that reaches into the box from outside, the nearest place in it.
+    x = Least(Greatest((F("west") + F("east")) / 2, west), east)
+    y = Least(Greatest((F("south") + F("north")) / 2, south), north)
+    cells = (
+        licenses.order_by().exclude(west=None).values(column=Floor((x - west) / size), row=Floor((y - south) / size))
+    )
+    counted = cells.annotate(
+        count=Count("pk"), x=Avg(x), y=Avg(y), w=Min("west"), s=Min("south"), e=Max("east"), n=Max("north")
+    )
+    features: list[Feature] = [dock_feature(dock, watch=watch) for dock in docks]
+    for group in counted:
+        # In the middle third of its cell, so that no two groups cover each other.
+        left, bottom = west + (group["column"] + 1 / 3) * size, south + (group["row"] + 1 / 3) * size
+        place = [min(max(group["x"], left), left + size / 3), min(max(group["y"], bottom), bottom + size / 3)]
+        features.append(
+            {
+                "type": "Feature",
+                "id": f"group-{group['column']:.0f}-{group['row']:.0f}",
+                "geometry": {"type": "Point", "coordinates": [round(degrees, 9) for degrees in place]},
+                "properties": {
+                    "kind": "group",
+                    "count": group["count"],
+                    "box": [group["w"], group["s"], group["e"], group["n"]],
+                },
+            }
+        )
+    return {"type": "FeatureCollection", "features": features, "total": licenses.count(), "next_offset": None}
 
 
 def _read_at(docks: Iterable[int]) -> dict[tuple[int, int], datetime | None]:
@@ -205,6 +251,20 @@ def shape_of(license_: UnlockLicense) -> Shape:
             return Shape(None, {"level": int(level) if level is not None and level.is_integer() else None})
         case _:
             return Shape(None, {})
+
+
+def box_of(license_: UnlockLicense) -> Box | tuple[None, None, None, None]:
+    """The box around its place, for the columns of these names; None without a place."""
+    geometry, properties, _ = shape_of(license_)
+    if geometry is None:
+        return None, None, None, None
+    if geometry["type"] == "Point":
+        x, y = geometry["coordinates"]
+        height = (number(properties["radius"]) or 0.0) / DEGREE
+        width = min(height / max(math.cos(math.radians(y)), 0.001), 180.0)
+        return x - width, y - height, x + width, y + height
+    xs, ys = zip(*geometry["coordinates"][0], strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _circle(details: Mapping[str, object]) -> Shape:

@@ -15,6 +15,7 @@ from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models import Organization, OrganizationAPIKey
 from organizations.tenancy import TenantModel, TenantQuerySet
 
+BOX = ("west", "south", "east", "north")
 INT8 = 2**63  # beyond what a license id can be
 
 
@@ -43,6 +44,10 @@ class UnlockLicenseQuerySet(ChangingQuerySet["UnlockLicense"]):
         if term.removeprefix("-").isdecimal() and len(term) < 21 and -INT8 <= int(term) < INT8:
             found |= Q(license_id=int(term))
         return self.filter(found)
+
+    def in_box(self, west: float, south: float, east: float, north: float) -> Self:
+        """Licenses whose place is at least partly in this box."""
+        return self.filter(west__lte=east, east__gte=west, south__lte=north, north__gte=south)
 
     def with_reading(self) -> Self:
         """Adds `complete_at`, when the last complete list of its inventory was read."""
@@ -97,6 +102,12 @@ class UnlockLicense(ChangingModel):
         default=False, db_default=False, editable=False, help_text="Whether the dock's other inventory has it too."
     )
 
+    # The box around its place in degrees, None without one. Beyond 180 longitudes run on.
+    west = models.FloatField(null=True, editable=False)
+    south = models.FloatField(null=True, editable=False)
+    east = models.FloatField(null=True, editable=False)
+    north = models.FloatField(null=True, editable=False)
+
     complete_at: datetime | None  # of the rows of `with_reading()` only
 
     objects: ClassVar[UnlockLicenseQuerySet] = UnlockLicenseQuerySet.as_manager()  # type: ignore[assignment]
@@ -112,10 +123,10 @@ class UnlockLicense(ChangingModel):
         indexes = [
             models.Index(fields=["end_time"], condition=Q(enabled=True), name="license_enabled_end"),  # expiry
             models.Index(fields=["end_time", "id"], name="license_end"),  # in order
-            # lists in every order, and their lengths, without the rows
+            # lists in every order, their lengths and the map's groups, without the rows
             models.Index(
                 fields=["end_time", "id"],
-                include=["device", "type", "enabled", "name"],
+                include=["device", "type", "enabled", "name", *BOX],
                 condition=LISTED,
                 name="license_listed",
             ),

@@ -157,6 +157,11 @@ def tables(scale: float) -> Iterator[Table]:
         "end_time": "now() + (n / 2 % 500 - 100) * interval '1 day'", "user_only": "n % 3 = 0",
         "enabled": "n / 2 % 5 < 4", "updated": ago(licenses, 100), "created": "now()",
         "details": """jsonb_build_object('radius', 500, 'latitude', n % 80, 'longitude', n % 170, 'height', 120)""",
+        "in_other_inventory": "true",
+        **{
+            side: f"CASE WHEN n / 2 % 7 = 1 THEN n % {degrees} END"
+            for side, degrees in {"west": "170 - 0.005", "south": "80 - 0.0045", "east": "170 + 0.005", "north": "80 + 0.0045"}.items()
+        },
         "raw": "jsonb_build_object('common_fields', jsonb_build_object('license_id', n, 'name', repeat('x', 300)))",
     })
     yield Table("licenses.LicenseList", 20 * docks, {

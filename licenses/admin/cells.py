@@ -72,12 +72,12 @@ class Listed(Protocol):
     way_back: str  # query string that leads back to the list
 
 
-def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch | None = None) -> list[Shown]:
-    """Licenses, with their docks, as they are shown now; four queries."""
+def show(rows: Sequence[UnlockLicense], request: HttpRequest | None, *, watched: Watch | None = None) -> list[Shown]:
+    """Licenses, with their docks, as they are shown now; four queries. Without a request none can be switched there."""
     watched = watched or watch()
-    docks, ids = {row.device_id for row in rows}, {row.license_id for row in rows}
-    found = UnlockLicense.objects.filter(device__in=docks, license_id__in=ids).defer("raw", "details")
-    stored = {(row.device_id, row.license_id, row.device_model_domain): row for row in found}
+    docks, ids = {row.device_id for row in rows}, {row.license_id for row in rows if row.in_other_inventory}
+    others = UnlockLicense.objects.filter(device__in=docks, license_id__in=ids).exclude(pk__in=[row.pk for row in rows])
+    stored = {(row.device_id, row.license_id, row.device_model_domain): row for row in others.defer("raw", "details")}
     names: dict[str, Subquery | Exists] = {}  # what was read of the docks
     for domain in Inventory.values:
         lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)
@@ -85,7 +85,7 @@ def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch 
         names |= {f"complete_at_{domain}": Subquery(newest[:1]), f"read_{domain}": Exists(lists)}
     found_docks = Device.objects.filter(pk__in=docks).order_by().annotate(**names)
     read_of = {dock["pk"]: dock for dock in found_docks.values("pk", *names)}
-    attempts = switching.attempts(rows)
+    attempts = switching.attempts(rows) if request else {}
     shown = []
     for row in rows:
         sides = {domain: stored.get((row.device_id, row.license_id, domain)) for domain in Inventory.values}
@@ -107,7 +107,7 @@ def show(rows: Sequence[UnlockLicense], request: HttpRequest, *, watched: Watch 
 
 def show_one(
     row: UnlockLicense,
-    request: HttpRequest,
+    request: HttpRequest | None,
     *,
     pair: catalog.Pair,
     watched: Watch,
@@ -120,7 +120,7 @@ def show_one(
     """
     seen = validity.as_of(row, complete_at)
     why = ["", ""]
-    if may_switch := may(request, Role.OPERATOR, row.device.organization_id):
+    if may_switch := request is not None and may(request, Role.OPERATOR, row.device.organization_id):
         why = [NO_WORKER, NO_WORKER]
         if settings.COMMANDS_AVAILABLE:
             why = [switching.why_not(row, enable, attempt=attempt, watch=watched) for enable in (True, False)]

@@ -19,7 +19,7 @@ from organizations.admin.tenant import CappedPaginator, TenantAdmin
 
 BARS = 500  # on a page of the timeline
 SPAN: Final = "span"  # of the timeline
-PART: Final = ("offset", "limit")  # of the map's licenses
+PART: Final = ("offset", "limit", "grouped", "bbox")  # of the map's licenses
 NEXT_END: Final = (F("end_time").asc(nulls_last=True), "pk")
 
 
@@ -77,6 +77,7 @@ class LicenseChangeList(ChangeList):
 
     paginator_class: ClassVar[type[UrgencyPaginator]] = UrgencyPaginator
     not_filters: ClassVar[tuple[str, ...]] = (SPAN,)  # parameters of the page itself
+    has_switches = True
 
     def get_filters_params(self, params: dict[str, object] | None = None) -> dict[str, object]:
         found = super().get_filters_params(params)
@@ -86,7 +87,7 @@ class LicenseChangeList(ChangeList):
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> UnlockLicenseQuerySet:
         rows: UnlockLicenseQuerySet = super().get_queryset(request, exclude_parameters)  # type: ignore[assignment]
-        return rows.listed().defer("raw")
+        return rows.listed().defer("raw", "device__state__properties")
 
     def get_results(self, request: HttpRequest) -> None:
         kind = CappedPaginator if ORDER_VAR in self.params else self.paginator_class
@@ -99,7 +100,8 @@ class LicenseChangeList(ChangeList):
             self.result_list = list(self.paginator.page(self.page_num).object_list)
         except InvalidPage as error:
             raise IncorrectLookupParameters from error
-        for row, shown in zip(self.result_list, cells.show(self.result_list, request), strict=True):
+        found = cells.show(self.result_list, request if self.has_switches else None)
+        for row, shown in zip(self.result_list, found, strict=True):
             row.shown = shown
             row.way_back = self.preserved_filters or "_changelist_filters="
 
@@ -108,6 +110,7 @@ class TimelineChangeList(LicenseChangeList):
     """What ends next comes first: what is over lies left of the picture."""
 
     paginator_class = TimelinePaginator
+    has_switches = False
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> list[str | Combinable]:
         if ORDER_VAR in self.params:

@@ -18,12 +18,17 @@ from devices.models import Device
 from devices.presence import watch
 from licenses import geography
 from licenses.admin.changelist import PART, ListPages
-from licenses.geography import LICENSES
+from licenses.geography import LICENSES, WORLD, Box
+from licenses.models import UnlockLicenseQuerySet
 from licenses.validity import State
 from licenses.wording import PLACED
 from organizations.tenancy import restrict
 
 DOCK_BY = {"device__sn": "sn", "device__sn__exact": "sn", "device__id__exact": "pk", "device": "pk"}  # query -> field
+
+NUMBERS: Final = ("offset", "limit", "grouped")
+MOST_COLUMNS: Final = 24  # of groups
+FARTHEST: Final = 1000.0  # degrees of longitude: the map can be turned round
 
 TEXTS: Final = {  # of the page and its script
     "title": gettext_lazy("License map"),
@@ -38,6 +43,9 @@ TEXTS: Final = {  # of the page and its script
     "failed": gettext_lazy("The licenses could not be loaded. Load the page again."),
     "cut": gettext_lazy("The first {shown} of {total} licenses: filter the list to see others."),
     "count": gettext_lazy("{shown} licenses"),
+    "here": gettext_lazy("{shown} licenses here"),
+    "groups": gettext_lazy("{total} licenses in groups: zoom in to see each"),
+    "placeless": gettext_lazy("{count} without a place on the map: see the list"),
     "more": gettext_lazy("Show more"),
     "radius": gettext_lazy("radius {radius} m"),
     "nowhere": gettext_lazy("no location"),
@@ -60,7 +68,8 @@ TEXTS: Final = {  # of the page and its script
 class MapPages(ListPages):
     """Adds `map/` and `geojson/` below the list; both take the list's query string.
 
-    `?device__sn=DOCK1` is one dock, `?id__in=1,2` some licenses; `offset` and `limit` are the part of the collection.
+    `?device__sn=DOCK1` is one dock, `?id__in=1,2` some licenses; `offset` and `limit` are the part of the collection,
+    `bbox` is what the map shows, `grouped` how many groups to put beside each other if there are too many licenses.
     """
 
     def get_urls(self) -> list[URLPattern]:
@@ -76,21 +85,20 @@ class MapPages(ListPages):
     @method_decorator(require_safe)
     def geojson_view(self, request: HttpRequest) -> HttpResponse:
         """A FeatureCollection; `next` is the address of the next part, or null."""
-        part = {}
-        for name in PART:
-            text = request.GET.get(name, "0")
-            if not text.isascii() or not text.isdecimal() or len(text) > 9:
-                raise BadRequest(f"{name} must be a whole number.")
-            part[name] = int(text)
-        found = geography.collection(
-            self.filtered(request).queryset,
-            watch=watch(),
-            docks=_named_docks(request).select_related("state"),
-            offset=part["offset"],
-            limit=part["limit"] or LICENSES,
-        )
+        offset, limit, columns = (_number(request, name) for name in NUMBERS)
+        rows: UnlockLicenseQuerySet = self.filtered(request).queryset
+        box = _box(request)
+        if box is not None:
+            rows = rows.in_box(*box)
+        docks = _named_docks(request).select_related("state")
+        if columns and rows.order_by().exclude(west=None)[: LICENSES + 1].count() > LICENSES:
+            found = geography.groups(
+                rows, watch=watch(), docks=docks, box=box or WORLD, columns=min(columns, MOST_COLUMNS)
+            )
+        else:
+            found = geography.collection(rows, watch=watch(), docks=docks, offset=offset, limit=limit or LICENSES)
         after = found["next_offset"]
-        query = _query(request, offset=after, limit=part["limit"])
+        query = _query(request, offset=after, limit=limit, bbox=request.GET.get("bbox"))
         answer = {
             "type": found["type"],
             "features": found["features"],
@@ -135,8 +143,28 @@ def _named_docks(request: HttpRequest) -> QuerySet[Device]:
     return restrict(Device.objects.filter(asked), request.user)
 
 
-def _query(request: HttpRequest, **part: int | None) -> str:
-    """The list's query string, with this part of the collection (`offset`, `limit`)."""
+def _number(request: HttpRequest, name: str) -> int:
+    text = request.GET.get(name, "0")
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise BadRequest(f"{name} must be a whole number.")
+    return int(text)
+
+
+def _box(request: HttpRequest) -> Box | None:
+    """The box that the query string names, None for the whole world."""
+    if not (text := request.GET.get("bbox", "")):
+        return None
+    try:
+        west, south, east, north = map(float, text.split(","))
+    except ValueError as error:
+        raise BadRequest("bbox must be west,south,east,north in degrees.") from error
+    if not -FARTHEST <= west <= east <= FARTHEST or not -90 <= south <= north <= 90:
+        raise BadRequest("bbox must be west,south,east,north in degrees.")
+    return west, south, east, north
+
+
+def _query(request: HttpRequest, **part: int | str | None) -> str:
+    """The list's query string, with this part of the collection (`offset`, `limit`, `bbox`)."""
     query = request.GET.copy()
     for name in (*PART, PAGE_VAR, ALL_VAR, ERROR_FLAG):
         query.pop(name, None)

@@ -7,12 +7,12 @@ class Migration(migrations.Migration):
     atomic = False  # for AddIndexLive
 
     dependencies = [
-        ('licenses', '0013_fill_in_other_inventory'),
+        ('licenses', '0013_fill_listed'),
     ]
 
     operations = [
         AddIndexLive(
             model_name='unlocklicense',
-            index=models.Index(condition=models.Q(('device_model_domain', 0), ('in_other_inventory', False), _connector='OR'), fields=['end_time', 'id'], include=['device', 'type', 'enabled', 'name'], name='license_listed'),
+            index=models.Index(condition=models.Q(('device_model_domain', 0), ('in_other_inventory', False), _connector='OR'), fields=['end_time', 'id'], include=['device', 'type', 'enabled', 'name', 'west', 'south', 'east', 'north'], name='license_listed'),
         ),
     ]

@@ -216,7 +216,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run
         """How many rows there are, no further than to the cap."""
         return rows.order_by()[: self.CAP].count()
 
-    def page(self, number: int | str) -> "Page[models.Model]":
+    def page(self, number: int | str) -> "Page[Any]":
         """The page's rows are chosen by their keys first: what is joined to show them need not be sorted."""
         number = self.validate_number(number)
         first = (number - 1) * self.per_page

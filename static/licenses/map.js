@@ -24,6 +24,8 @@ const LISTED = 200; // licenses that the list shows at a time
 const FAR = 9; // zoom; below it, the names of shapes would hide the map
 const NAMED = 8; // licenses in a popup
 const CLOSEST = 15; // zoom at most, when a place is found
+const GROUP_WIDTH = 60; // pixels from group to group
+const QUIET = 200; // milliseconds after a movement of the map
 const PHONE = matchMedia("(max-width: 900px)");
 
 let map;
@@ -33,20 +35,74 @@ let entries = []; // what the list shows: {licenses, properties, shape, item}
 const shapes = new Map(); // by their looks: {layers, properties, entries}
 const docks = new Map(); // by serial number: {properties, marker}
 let selected = null;
+let drawn; // the layer of all but the background
+let whole = null; // of all licenses, if they are too many to be drawn at once: then each view is fetched anew
+let placeless = 0; // licenses left out then
+let latest = 0; // number of the last request
+let hasPopup = false;
 
 start();
 
 async function start() {
   try {
-    const [licenses, world] = await Promise.all([fetchJson(root.dataset.geojson), fetchJson(root.dataset.outline)]);
+    const address = addressOf({ grouped: columns(root) });
+    const [licenses, world] = await Promise.all([fetchJson(address), fetchJson(root.dataset.outline)]);
     outline = byCountry(world);
-    draw(licenses, world);
-    tellCount(licenses);
+    const groups = licenses.features.filter((feature) => feature.properties.kind === "group");
+    if (groups.length) {
+      whole = union(groups.map(groupBounds));
+      placeless = licenses.total - groups.reduce((sum, group) => sum + group.properties.count, 0);
+    }
+    setUp(licenses, world);
+    draw(licenses);
+    fit(whole ?? local() ?? everything());
+    if (whole) followView();
   } catch (error) {
-    statusLine.textContent = texts.failed;
-    statusLine.dataset.state = "failed";
-    throw error;
+    fail(error);
   }
+}
+
+function fail(error) {
+  statusLine.textContent = texts.failed;
+  statusLine.dataset.state = "failed";
+  throw error;
+}
+
+function addressOf(parameters) {
+  const address = new URL(root.dataset.geojson, location.href);
+  for (const [name, value] of Object.entries(parameters)) address.searchParams.set(name, value);
+  return address;
+}
+
+function columns(part) {
+  return Math.max(4, Math.round(part.clientWidth / GROUP_WIDTH));
+}
+
+function followView() {
+  let timer;
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => fetchView().catch(fail), QUIET);
+  };
+  map.on("moveend", soon);
+  map.on("popupopen", () => (hasPopup = true));
+  map.on("popupclose", () => {
+    hasPopup = false;
+    soon();
+  });
+  soon();
+}
+
+async function fetchView() {
+  if (hasPopup) return; // it would go with its shape
+  const number = ++latest;
+  const bounds = map.getBounds();
+  const [south, north] = [Math.max(bounds.getSouth(), -90), Math.min(bounds.getNorth(), 90)];
+  const bbox = [bounds.getWest(), south, bounds.getEast(), north].join(",");
+  // What is still too much at the closest is shown as far as it goes.
+  const grouped = map.getZoom() < CLOSEST ? columns(map.getContainer()) : 0;
+  const licenses = await fetchJson(addressOf({ bbox, grouped }));
+  if (number === latest) draw(licenses);
 }
 
 async function fetchJson(address) {
@@ -70,18 +126,19 @@ function byCountry(world) {
 
 function tellCount({ features, total }) {
   const shown = features.filter((feature) => feature.properties.kind === "license").length;
-  const words = shown === 0 ? texts.empty : shown < total ? texts.cut : texts.count;
-  statusLine.textContent = fill(words, { shown, total });
+  const isGrouped = features.some((feature) => feature.properties.kind === "group");
+  const all = whole ? texts.here : texts.count;
+  const words = isGrouped ? texts.groups : shown === 0 ? texts.empty : shown < total ? texts.cut : all;
+  const left = placeless ? ` · ${fill(texts.placeless, { count: placeless })}` : "";
+  statusLine.textContent = fill(words, { shown, total }) + left;
 }
 
-// --- everything once ---------------------------------------------------------------------------------
+// --- once --------------------------------------------------------------------------------------------
 
-function draw(licenses, world) {
-  const rows = licenses.features.filter((feature) => feature.properties.kind === "license");
-  entries = merge(rows);
-  const crosses = rows.some((row) => row.properties.crosses_antimeridian);
+function setUp(licenses, world) {
+  const crosses = whole || licenses.features.some((feature) => feature.properties.crosses_antimeridian);
   map = L.map(root.querySelector("[data-canvas]"), {
-    preferCanvas: entries.length > ON_CANVAS,
+    preferCanvas: licenses.total > ON_CANVAS,
     maxBounds: [[-89.9, -400], [89.9, 400]],
     minZoom: 1,
     zoomSnap: 0.25,
@@ -91,18 +148,58 @@ function draw(licenses, world) {
   map.attributionControl.setPrefix(false);
   L.control.scale({ imperial: false }).addTo(map);
   drawBackground(world, crosses);
-  for (const feature of licenses.features) if (feature.properties.kind === "dock") drawDock(feature);
+  drawn = L.layerGroup().addTo(map);
+  map.on("zoomend", thinLabels);
+  for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
+    swatch.append(drawing(swatch.dataset.swatchType, swatch.dataset.swatchState));
+  }
+  root.querySelector("[data-fit]").addEventListener("click", () => fit(whole ?? everything()));
+  moreButton.addEventListener("click", showMore);
+  followTheme();
+}
+
+// --- what was fetched --------------------------------------------------------------------------------
+
+function draw(licenses) {
+  drawn.clearLayers();
+  list.replaceChildren();
+  shapes.clear();
+  docks.clear();
+  selected = null;
+  entries = merge(licenses.features.filter((feature) => feature.properties.kind === "license"));
+  for (const feature of licenses.features) {
+    if (feature.properties.kind === "dock") drawDock(feature);
+    if (feature.properties.kind === "group") drawGroup(feature);
+  }
   entries.forEach(drawEntry);
   labelShapes();
   thinLabels();
   showMore();
-  for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
-    swatch.append(drawing(swatch.dataset.swatchType, swatch.dataset.swatchState));
-  }
-  root.querySelector("[data-fit]").addEventListener("click", () => fit(everything()));
-  moreButton.addEventListener("click", showMore);
-  followTheme();
-  fit(local() ?? everything());
+  tellCount(licenses);
+}
+
+function drawGroup(group) {
+  const [longitude, latitude] = group.geometry.coordinates;
+  const { count } = group.properties;
+  const size = 22 + 4 * Math.min(Math.log10(count), 4);
+  const words = fill(texts.here, { shown: count });
+  L.marker([latitude, longitude], {
+    icon: L.divIcon({ className: "license-group", html: element("span", "", shortened(count)), iconSize: [size, size] }),
+    title: words,
+    alt: words,
+  })
+    .on("click", () => fit(groupBounds(group)))
+    .addTo(drawn);
+}
+
+// Four letters at most: 999, 9.9k, 99k.
+function shortened(count) {
+  return count < 1000 ? String(count) : `${Number((count / 1000).toPrecision(2))}k`;
+}
+
+function groupBounds({ properties }) {
+  const [west, south, east, north] = properties.box;
+  return L.latLngBounds([[south, west], [north, east]]);
 }
 
 // A license that is the same in both inventories is one entry.
@@ -162,7 +259,7 @@ function drawDock({ id, geometry, properties }) {
     title: `${name} (${properties.sn}), ${properties.presence_text}`,
     alt: `${texts.dock} ${name}, ${properties.presence_text}`,
     riseOnHover: true,
-  }).addTo(map);
+  }).addTo(drawn);
   dock.marker.bindPopup(() => dockPopup(dock));
 }
 
@@ -175,14 +272,9 @@ function dockPopup({ properties, page }) {
 
 function thinLabels() {
   const canvas = map.getContainer();
-  const count = [...docks.values()].filter((dock) => dock.marker).length;
-  const decide = () => {
-    const isFar = map.getZoom() < FAR;
-    canvas.classList.toggle("far", isFar);
-    canvas.classList.toggle("dense", isFar && count > LABELLED);
-  };
-  map.on("zoomend", decide);
-  decide();
+  const isFar = map.getZoom() < FAR;
+  canvas.classList.toggle("far", isFar);
+  canvas.classList.toggle("dense", isFar && dockBounds().length > LABELLED);
 }
 
 // --- licenses on the map -----------------------------------------------------------------------------
@@ -198,7 +290,7 @@ function drawEntry(entry) {
     if (shape.layers.length === 0) return;
     shapes.set(key, shape);
     for (const layer of shape.layers) {
-      layer.addTo(map);
+      layer.addTo(drawn);
       layer.on("click", () => select(shape.entries[0]));
       layer.bindPopup(() => element("div", "", ...named(shape.entries)));
     }

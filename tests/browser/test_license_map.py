@@ -1,12 +1,14 @@
 """The license map in a browser: what DJI's example and odd licenses look like, on a desk and on a phone."""
 
 import os
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
 from devices.models import DeviceState
+from licenses.geography import box_of
 from licenses.models import UnlockLicense
 from mqtt_bridge.models import Heartbeat
 from tests.licenses.lists import SEVEN, license_, store
@@ -31,13 +33,13 @@ def seven(dock):
 def show(page, sign_in):
     """show(user, query, language, width) opens the map and waits until it is drawn."""
 
-    def show(user, query="", *, language="en", width=1280, dark=False):
+    def show(user, query="", *, language="en", width=1280, dark=False, until=".map-entry"):
         page.set_viewport_size({"width": width, "height": 900})
         page.set_extra_http_headers({"Accept-Language": language})
         page.emulate_media(color_scheme="dark" if dark else "light")
         sign_in(user)
         page.goto(MAP + query)
-        page.wait_for_selector(".map-entry, [data-state=failed]")
+        page.wait_for_selector(f"{until}, [data-state=failed]")
         page.wait_for_function("!/…/.test(document.querySelector('[data-status]').textContent)")
         return page
 
@@ -128,7 +130,7 @@ def test_odd_licenses_do_no_harm(show, alice, seven):
 
 
 @pytest.mark.turns(4)
-def test_ten_thousand_licenses_are_shown(show, alice, seven, organization):
+def test_sixteen_thousand_licenses_are_shown_in_groups_and_one_by_one_from_near(show, alice, seven):
     rows = [
         UnlockLicense(
             device=seven,
@@ -139,15 +141,26 @@ def test_ten_thousand_licenses_are_shown(show, alice, seven, organization):
             enabled=bool(number % 3),
             details={"latitude": 20 + number % 100 / 5, "longitude": 90 + number / 400, "radius": 900, "height": 120},
         )
-        for number in range(10_050)
+        for number in range(16_000)
     ]
-    UnlockLicense.objects.bulk_create(rows)
-    page = show(alice, "?device_model_domain__exact=3")
-    assert page.inner_text("[data-status]").startswith("The first 10000 of 10050 licenses")
-    assert page.locator(".map-entry").count() == 200
-    page.click("[data-more]")
-    assert page.locator(".map-entry").count() == 400
-    picture(page, "many")
+    for row in rows:
+        row.west, row.south, row.east, row.north = box_of(row)
+    UnlockLicense.objects.bulk_create(rows, batch_size=4000)
+    page = show(alice, "?device_model_domain__exact=3", until=".license-group")
+    assert page.inner_text("[data-status]") == "16000 licenses in groups: zoom in to see each"
+    page.wait_for_selector(".license-group >> nth=20")  # those of this view
+    picture(page, "groups")
+    places = [group.bounding_box() for group in page.locator(".license-group").all()]
+    assert len(places) < 600
+    assert not [1 for a, b in combinations(places, 2) if abs(a["x"] - b["x"]) < 20 and abs(a["y"] - b["y"]) < 20]
+    while not page.locator(".map-entry").count():
+        with page.expect_response("**/geojson/**"):
+            page.locator(".license-group").first.click(force=True)
+        page.wait_for_timeout(200)
+    shown = int(page.inner_text("[data-status]").removesuffix(" licenses here"))
+    assert 0 < shown <= 1000
+    assert page.locator(".map-entry").count() == min(shown, 200)
+    picture(page, "near")
 
 
 def test_tiles_are_loaded_from_where_the_settings_say(show, page, alice, seven, settings):

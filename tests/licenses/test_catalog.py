@@ -158,6 +158,35 @@ def test_history_of_a_license_stays_with_the_organization_that_owned_the_dock(do
     assert not LicenseEvent.objects.visible_to(charlie).exists()
 
 
+def test_a_license_knows_whether_the_other_inventory_has_it(dock):
+    def in_both():
+        rows = UnlockLicense.objects.filter(in_other_inventory=True)
+        return sorted(rows.values_list("device_model_domain", "license_id"))
+
+    told(dock, [license_(1), license_(2)])
+    told(dock, [license_(2), license_(3)], DOCK)
+    assert in_both() == [(0, 2), (3, 2)]
+    assert list(UnlockLicense.objects.listed().values_list("device_model_domain", "license_id")) == [
+        (0, 1),
+        (0, 2),
+        (3, 3),
+    ]
+    told(dock, [license_(3)])
+    assert in_both() == [(0, 3), (3, 3)]
+    UnlockLicense.objects.update(in_other_inventory=False)  # as an older release left it
+    told(dock, [license_(3, enabled=False)])
+    assert in_both() == [(0, 3), (3, 3)]
+    told(dock, [], DOCK)
+    assert in_both() == []
+
+
+def test_what_became_of_the_other_inventorys_row_is_a_change_of_it(dock):
+    told(dock, [license_(1)])
+    before = UnlockLicense.objects.get().updated
+    told(dock, [license_(1)], DOCK)
+    assert UnlockLicense.objects.get(device_model_domain=0).updated > before
+
+
 def test_history_tells_what_became_of_a_license(dock):
     told(dock, [license_(1)])
     told(dock, [license_(1)])

@@ -222,6 +222,28 @@ def test_a_collection_has_the_docks_and_the_licenses(dock):
         check(one)
 
 
+@pytest.mark.parametrize(
+    ("kind", "details", "box"),
+    [
+        (1, {"latitude": 0, "longitude": 10, "radius": 111_320}, (9, -1, 11, 1)),
+        (1, {"latitude": 60, "longitude": 10, "radius": 111_320}, (8, 59, 12, 61)),
+        (1, {"latitude": 5, "longitude": 10, "radius": "?"}, (10, 5, 10, 5)),
+        (1, {"latitude": 90, "longitude": 10, "radius": 1000}, (1, 90, 19, 90)),
+        (1, {"latitude": 91, "longitude": 10, "radius": 1}, (None,) * 4),
+        (
+            4,
+            {"points": [{"latitude": y, "longitude": x} for x, y in ((179, 1), (-179, 2), (-178, 3))]},
+            (179, 1, 182, 3),
+        ),
+        (2, {"country_number": 156}, (None,) * 4),
+        (0, None, (None,) * 4),
+    ],
+)
+def test_the_box_around_a_place(kind, details, box):
+    found = geography.box_of(UnlockLicense(type=kind, details=details))
+    assert found == box if None in box else found == pytest.approx(box, abs=0.1)
+
+
 @pytest.mark.django_db
 def test_a_collection_says_how_old_it_is(dock, settings):
     store(dock, [license_(5, {}, 1)])

@@ -13,6 +13,7 @@ from django.utils import formats, timezone, translation
 from cloudapi.embedded.programs import find
 from devices.models import Device, DeviceState
 from licenses import geography
+from licenses.admin import map as map_pages
 from licenses.models import Inventory, UnlockLicense
 from tests.devices.calls.test_service_calls import LIST, issue
 from tests.devices.calls.test_service_calls import claim as claim_call
@@ -104,7 +105,21 @@ def test_the_filters_of_the_list_count(ask, alice, dock):
     assert len(licenses(ask(alice, "?p=7&e=1"))) == 9  # a page of the list is no filter
 
 
-@pytest.mark.parametrize("query", ["type__exact=x", "offset=-1", "limit=a", "offset=99999999999999999999", "limit=1.5"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "type__exact=x",
+        "offset=-1",
+        "limit=a",
+        "offset=99999999999999999999",
+        "limit=1.5",
+        "grouped=x",
+        "bbox=1,2,3",
+        "bbox=a,b,c,d",
+        "bbox=9,0,1,1",
+        "bbox=nan,0,1,1",
+    ],
+)
 def test_a_query_that_makes_no_sense_is_refused(client, alice, query):
     client.force_login(alice)
     assert client.get(f"{GEOJSON}?{query}").status_code == 400
@@ -138,6 +153,29 @@ def test_parts_have_a_limit(ask, alice, dock, monkeypatch):
     monkeypatch.setattr(geography, "LICENSES", 5)
     told = ask(alice, "?limit=6")
     assert (len(licenses(told)), "offset=5" in told["next"]) == (5, True)
+
+
+@pytest.mark.parametrize(("box", "found"), [("113.9,22.5,113.95,22.6", 1), ("113.9,22.5,114,22.7", 2), ("0,0,9,9", 0)])
+def test_a_box_has_what_lies_in_it_or_reaches_into_it(ask, alice, dock, box, found):
+    store(dock, [license_(1, {"latitude": 22.55, "longitude": 113.92, "radius": 100}, 1), license_(5, {}, 2)])
+    store(dock, [license_(1, {"latitude": 22.65, "longitude": 114.01, "radius": 3000}, 3)], Inventory.DOCK)
+    told = ask(alice, f"?bbox={box}")
+    assert (len(licenses(told)), told["total"]) == (found, found)
+
+
+def test_more_licenses_than_a_part_holds_come_in_groups_if_the_caller_wants(ask, alice, dock, monkeypatch):
+    monkeypatch.setattr(map_pages, "LICENSES", 3)
+    places = [(10, 10), (11, 11), (12, 10), (50, 100)]
+    circles = [{"latitude": latitude, "longitude": longitude, "radius": 0} for latitude, longitude in places]
+    store(dock, [license_(1, circle, key) for key, circle in enumerate(circles)] + [license_(5, {}, 9)])
+    told = ask(alice, "?grouped=6")
+    groups = {one["properties"]["count"]: one for one in told["features"] if one["properties"]["kind"] == "group"}
+    assert (set(groups), told["total"], licenses(told)) == ({3, 1}, 5, [])
+    assert groups[3]["properties"]["box"] == [10, 10, 11, 12]
+    west, south = groups[3]["geometry"]["coordinates"]
+    assert (0 < west < 60, -30 < south < 30) == (True, True)
+    assert len(licenses(ask(alice, "?grouped=6&bbox=5,5,20,20"))) == 3
+    assert licenses(ask(alice)) != []
 
 
 # --- the page ----------------------------------------------------------------------------------------
