@@ -158,10 +158,10 @@ def tables(scale: float) -> Iterator[Table]:
         "enabled": "n / 2 % 5 < 4", "updated": ago(licenses, 100), "created": "now()",
         "details": """jsonb_build_object('radius', 500, 'latitude', n % 80, 'longitude', n % 170, 'height', 120)""",
         "in_other_inventory": "true",
-        **{
-            side: f"CASE WHEN n / 2 % 7 = 1 THEN n % {degrees} END"
-            for side, degrees in {"west": "170 - 0.005", "south": "80 - 0.0045", "east": "170 + 0.005", "north": "80 + 0.0045"}.items()
-        },
+        "west": "CASE WHEN n / 2 % 7 = 1 THEN n % 170 - 0.005 END",
+        "south": "CASE WHEN n / 2 % 7 = 1 THEN n % 80 - 0.0045 END",
+        "east": "CASE WHEN n / 2 % 7 = 1 THEN n % 170 + 0.005 END",
+        "north": "CASE WHEN n / 2 % 7 = 1 THEN n % 80 + 0.0045 END",
         "raw": "jsonb_build_object('common_fields', jsonb_build_object('license_id', n, 'name', repeat('x', 300)))",
     })
     yield Table("licenses.LicenseList", 20 * docks, {

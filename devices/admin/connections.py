@@ -117,7 +117,7 @@ class DockConnectionAdmin(ImportPages):
     list_display = ("dock", "connects_with", "owner", "since", "last_connected", "ends")
     list_display_links = None
     list_filter = (WayFilter, ("organization", TenantFilter))
-    list_select_related = ("organization", "state")
+    list_select_related = ("organization",)
     list_per_page = 100
     list_max_show_all = 1000
     show_full_result_count = False
