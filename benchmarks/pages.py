@@ -28,7 +28,7 @@ SHOWN = 160  # letters of a statement
 
 
 def run(*, scale: float, people: str, database_url: str) -> Iterator[Row]:
-    """Visit each page as these people; the worst address of each is its row.
+    """Visit each page as these people; the worst visit of each is its row.
 
     A database that is given is filled if it is empty, and stays, so that the next run need not fill one.
     """
@@ -58,25 +58,29 @@ def _visits(env: dict[str, str], person: str) -> list[dict]:
 
 
 def rows(visits: list[dict]) -> Iterator[Row]:
-    """One for each page and person, the slowest first, and one for each page that asks more questions of more rows."""
-    pages = defaultdict(list)
+    """One for each page, the slowest first, and one for each person whose page asks more questions of more rows."""
+    pages: defaultdict[str, defaultdict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for visit in visits:
-        pages[visit["person"], visit["page"]].append(visit)
-    worst = [max(variants, key=lambda visit: visit["p95"]) for variants in pages.values()]
-    for visit in sorted(worst, key=lambda visit: -visit["p95"]):
-        variants = pages[visit["person"], visit["page"]]
-        note = f"{visit['queries']} queries, the slowest {visit['slowest'] * 1000:.0f} ms: {visit['statement'][:SHOWN]}"
-        if len(variants) > 1:
-            note = f"worst of {len(variants)}: {visit['address']}; {note}"
+        pages[visit["page"]][visit["person"]].append(visit)
+    for page, people in sorted(pages.items(), key=lambda item: -max(map(_worst, item[1].values()))):
+        worst = max((visit for found in people.values() for visit in found), key=lambda visit: visit["p95"])
+        each = ", ".join(f"{person} {_worst(found) * 1000:.0f}" for person, found in people.items())
         yield Row(
-            name=f"{visit['person']}: {visit['page']}", figure=visit["p95"] * 1000, unit="ms, p95",
-            low=visit["p50"] * 1000, high=visit["p95"] * 1000,
-            bar=None if visit["page"] == DIAGNOSIS else BAR * 1000, at_most=True, note=note,
+            name=page, figure=worst["p95"] * 1000, unit="ms, p95", low=worst["p50"] * 1000, high=worst["p95"] * 1000,
+            bar=None if page == DIAGNOSIS else BAR * 1000, at_most=True,
+            note=f"{each}; the worst of {sum(map(len, people.values()))}: {worst['address']}; {worst['queries']} queries,"
+            f" the slowest {worst['slowest'] * 1000:.0f} ms: {worst['statement'][:SHOWN]}",
         )  # fmt: skip
-    for person, page in pages:
-        small, here = pages.get(("small", page)), pages[person, page]
-        if small and person != "small":
-            more = max(visit["queries"] for visit in here) - max(visit["queries"] for visit in small)
+        for person, found in people.items():
+            more = _most_queries(found) - _most_queries(people.get("small", found))
             if more > GROWTH:
                 name = f"{person}: {page}, beside a small organization"
                 yield Row(name=name, figure=more, unit="queries", bar=GROWTH, at_most=True)
+
+
+def _worst(visits: list[dict]) -> float:
+    return max(visit["p95"] for visit in visits)
+
+
+def _most_queries(visits: list[dict]) -> int:
+    return max(visit["queries"] for visit in visits)
