@@ -68,8 +68,8 @@ def rows(visits: list[dict]) -> Iterator[Row]:
         yield Row(
             name=page, figure=worst["p95"] * 1000, unit="ms, p95", low=worst["p50"] * 1000, high=worst["p95"] * 1000,
             bar=None if page == DIAGNOSIS else BAR * 1000, at_most=True,
-            note=f"{each}; the worst of {sum(map(len, people.values()))}: {worst['address']}; {worst['queries']} queries,"
-            f" the slowest {worst['slowest'] * 1000:.0f} ms: {worst['statement'][:SHOWN]}",
+            note=f"{each}; the worst of {sum(map(len, people.values()))}: {worst['address']}; "
+            f"{worst['queries']} queries, the slowest {worst['slowest'] * 1000:.0f} ms: {worst['statement'][:SHOWN]}",
         )  # fmt: skip
         for person, found in people.items():
             more = _most_queries(found) - _most_queries(people.get("small", found))
