@@ -19,13 +19,13 @@ def mark_what_is_in_both(apps, schema_editor):
 
 def find_places(apps, schema_editor):
     """Of circles and polygons, a piece at a time, each in a transaction of its own."""
-    model = apps.get_model('licenses', 'UnlockLicense')
-    placed = model.objects.filter(type__in=(Kind.CIRCLE, Kind.POLYGON)).only('type', 'details').order_by('pk')
+    licenses = apps.get_model('licenses', 'UnlockLicense').objects
+    placed = licenses.filter(type__in=(Kind.CIRCLE, Kind.POLYGON)).only('type', 'details').order_by('pk')
     rows = list(placed[:PIECE])
     while rows:
         for row in rows:
             row.west, row.south, row.east, row.north = box_of(row)
-        bulk.update(model, bulk.values_of(rows, ['id', *BOX]))
+        bulk.update(licenses.model, bulk.values_of(rows, ['id', *BOX]))
         rows = list(placed.filter(pk__gt=rows[-1].pk)[:PIECE])
 
 
