@@ -37,6 +37,7 @@ _PRESENCES: Final = {
 
 
 Box = tuple[float, float, float, float]  # west, south, east, north
+FARTHEST: Final = 1000.0  # degrees of longitude: the map can be turned round
 WORLD: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
 
 
@@ -251,6 +252,14 @@ def shape_of(license_: UnlockLicense) -> Shape:
             return Shape(None, {"level": int(level) if level is not None and level.is_integer() else None})
         case _:
             return Shape(None, {})
+
+
+def read_box(text: str) -> Box:
+    """A box from "west,south,east,north"; raises ValueError."""
+    west, south, east, north = map(float, text.split(","))
+    if not -FARTHEST <= west <= east <= FARTHEST or not -90 <= south <= north <= 90:
+        raise ValueError(text)
+    return west, south, east, north
 
 
 def box_of(license_: UnlockLicense) -> Box | tuple[None, None, None, None]:

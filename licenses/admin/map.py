@@ -18,7 +18,7 @@ from devices.models import Device
 from devices.presence import watch
 from licenses import geography
 from licenses.admin.changelist import PART, ListPages
-from licenses.geography import LICENSES, WORLD, Box
+from licenses.geography import LICENSES, WORLD
 from licenses.models import UnlockLicenseQuerySet
 from licenses.validity import State
 from licenses.wording import PLACED
@@ -28,7 +28,6 @@ DOCK_BY = {"device__sn": "sn", "device__sn__exact": "sn", "device__id__exact": "
 
 NUMBERS: Final = ("offset", "limit", "grouped")
 MOST_COLUMNS: Final = 24  # of groups
-FARTHEST: Final = 1000.0  # degrees of longitude: the map can be turned round
 
 TEXTS: Final = {  # of the page and its script
     "title": gettext_lazy("License map"),
@@ -87,7 +86,11 @@ class MapPages(ListPages):
         """A FeatureCollection; `next` is the address of the next part, or null."""
         offset, limit, columns = (_number(request, name) for name in NUMBERS)
         rows: UnlockLicenseQuerySet = self.filtered(request).queryset
-        box = _box(request)
+        text = request.GET.get("bbox", "")
+        try:
+            box = geography.read_box(text) if text else None
+        except ValueError as error:
+            raise BadRequest("bbox must be west,south,east,north in degrees.") from error
         if box is not None:
             rows = rows.in_box(*box)
         docks = _named_docks(request).select_related("state")
@@ -98,15 +101,15 @@ class MapPages(ListPages):
         else:
             found = geography.collection(rows, watch=watch(), docks=docks, offset=offset, limit=limit or LICENSES)
         after = found["next_offset"]
-        query = _query(request, offset=after, limit=limit, bbox=request.GET.get("bbox"))
+        query = _query(request, offset=after, limit=limit, bbox=text)
         answer = {
             "type": found["type"],
             "features": found["features"],
             "total": found["total"],
             "next": None if after is None else request.build_absolute_uri(f"?{query}"),
         }
-        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        return HttpResponse(text, content_type="application/geo+json")
+        content = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return HttpResponse(content, content_type="application/geo+json")
 
     @method_decorator(require_safe)
     def map_view(self, request: HttpRequest) -> HttpResponse:
@@ -148,19 +151,6 @@ def _number(request: HttpRequest, name: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise BadRequest(f"{name} must be a whole number.")
     return int(text)
-
-
-def _box(request: HttpRequest) -> Box | None:
-    """The box that the query string names, None for the whole world."""
-    if not (text := request.GET.get("bbox", "")):
-        return None
-    try:
-        west, south, east, north = map(float, text.split(","))
-    except ValueError as error:
-        raise BadRequest("bbox must be west,south,east,north in degrees.") from error
-    if not -FARTHEST <= west <= east <= FARTHEST or not -90 <= south <= north <= 90:
-        raise BadRequest("bbox must be west,south,east,north in degrees.")
-    return west, south, east, north
 
 
 def _query(request: HttpRequest, **part: int | str | None) -> str:
