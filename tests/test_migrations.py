@@ -19,7 +19,7 @@ BEFORE_THE_FIRST_RELEASE = {
 }
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)  # an index that locks nobody out is made outside of one
 def test_the_version_before_can_work_during_and_after_each_migration():
     """No column goes away, none is added that old code must fill, and no index locks a table that is in use."""
     linter = MigrationLinter(no_cache=True)

@@ -45,7 +45,7 @@ def drop_column_index(table: str, column: str, suffix: str = "") -> RunPython:
     `state_operations`. On SQLite the index stays until Django makes the table anew.
     """
 
-    def drop(_apps: StateApps, schema_editor: Any) -> None:
+    def drop(apps: StateApps, schema_editor: Any) -> None:
         if schema_editor.connection.vendor == "postgresql":
             name = schema_editor._create_index_name(table, [column], suffix=suffix)
             schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}")
