@@ -24,6 +24,7 @@ from devices.live import broadcast
 from devices.models import ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import router
 from mqtt_bridge.database import bulk
+from mqtt_bridge.database.prepared import pipeline
 from mqtt_bridge.database.timeouts import is_away
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -78,9 +79,10 @@ def apply(
 
 
 def save(calls: Iterable[ServiceCall], events: Sequence[Event]) -> None:
-    """Save calls that are locked, and their events, in two statements."""
-    ServiceCall.objects.write_fields(calls, _CHANGING)
-    bulk.insert(ServiceCallEvent, events)
+    """Save calls that are locked, and their events, in two statements sent together."""
+    with pipeline():
+        ServiceCall.objects.write_fields(calls, _CHANGING)
+        bulk.insert(ServiceCallEvent, events)
 
 
 def conclude(ends: Sequence[End]) -> None:
