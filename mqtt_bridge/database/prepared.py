@@ -30,6 +30,8 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, F, Field, Lookup, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.sql import quote
 
 Row = TypeVar("Row", bound=tuple[Any, ...] | Model)
@@ -106,8 +108,7 @@ class Prepared(Generic[Row]):
             param.for_database(values[param.name], connection) if isinstance(param, _Given) else param
             for param in statement.params
         ]
-        # A time is read ten times as fast from binary form; what Django converts must come as its own cursors give it.
-        cursor = preparing_cursor(connection, binary=not statement.converters)
+        cursor = preparing_cursor(connection, binary=True)  # a time is read ten times as fast from it
         cursor.execute(statement.sql, params)
 
         def read() -> list[Row]:
@@ -165,6 +166,18 @@ def _instance_maker(info: Mapping[str, Any], select: Sequence[Any]) -> Callable[
         return instance
 
     return make
+
+
+class _JsonText(Loader):
+    """Binary JSON as a text, which Django's fields read. Its own cursors have all they read as text."""
+
+    format = psycopg.pq.Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data[1:]).decode()  # after the number of a version
+
+
+psycopg.adapters.register_loader("jsonb", _JsonText)
 
 
 def database() -> BaseDatabaseWrapper:
