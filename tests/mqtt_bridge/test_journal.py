@@ -68,6 +68,14 @@ def test_exchange_of_an_owned_dock_stays_with_its_owner(dock, other_organization
     assert row.organization == dock.organization
 
 
+def test_whose_a_dock_is_that_binds_itself_need_not_be_asked(organization, code, django_assert_num_queries):
+    mine = {"sn": "NEWDOCK1", "device_binding_code": code[1], "organization_id": "12345678", "device_callsign": "A"}
+    results = handle(delivery("NEWDOCK1", "airport_organization_bind", {"bind_devices": [mine]}))
+    with django_assert_num_queries(1):
+        assert journal.write(results) == {"NEWDOCK1": organization.pk}
+    assert Exchange.objects.get().organization == organization
+
+
 @pytest.fixture
 def aircraft(dock):
     return Device.objects.create(sn="AIR1", model_key="0-100-1", organization=dock.organization, gateway=dock)
