@@ -49,7 +49,7 @@ class LicenseFileAdmin(TenantAdmin):
     delete_role = Role.MANAGER
     actions = None  # each deletion is asked about by itself
 
-    list_display = ("name", "fetch", "size_shown", "organization__name", "uploader", "created", "downloads", "md5")
+    list_display = ("name", "fetch", "size_shown", "organization__name", "uploader", "created", "fetched", "md5")
     list_filter = (("organization", TenantFilter), "created")
     list_select_related = ("organization", "uploaded_by", "uploaded_with")
     search_fields = ("name", "=md5", "organization__name")
@@ -147,7 +147,7 @@ class LicenseFileAdmin(TenantAdmin):
         return format_html('<span title="{} bytes">{}</span>', obj.size, filesizeformat(obj.size))
 
     @admin.display(ordering="finished", description="downloads")
-    def downloads(self, obj: LicenseFile) -> int:
+    def fetched(self, obj: LicenseFile) -> int:
         return obj.finished
 
     @admin.display(description="downloads")

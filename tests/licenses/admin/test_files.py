@@ -6,7 +6,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from licenses import files
-from licenses.models import LicenseFile
+from licenses.models import LicenseFile, LicenseFileDownload
 from organizations.models import AuditEvent, Organization, Role
 from tests.cast import member
 from tests.licenses.conftest import CONTENT, MD5
@@ -176,3 +176,13 @@ def test_organization_with_files_can_still_be_deleted_by_staff(client, staff, ke
     client.force_login(staff)
     client.post(reverse("admin:organizations_organization_delete", args=[doomed.pk]), {"post": "yes"})
     assert not LicenseFile.objects.exists()
+
+
+def test_a_list_in_the_order_of_downloads_holds_each_file_once(client, alice, keep):
+    file = keep()
+    for _ in range(3):
+        LicenseFileDownload.objects.create(file=file)
+    client.force_login(alice)
+    columns = client.get(LIST).context["cl"].list_display
+    changes = client.get(LIST, {"o": columns.index("fetched")}).context["cl"]
+    assert [row.pk for row in changes.result_list] == [file.pk]
