@@ -1,4 +1,4 @@
-"""The start page of the admin: the problems of cloudapi/attention.py, and the docks in numbers."""
+"""The start page of the admin: the problems of cloudapi/attention, and the docks in numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,30 +1,26 @@
-"""What needs a person now: the problems on the start page.
+"""Each kind of problem with its words, its query and its link."""
 
-`KINDS` is all of it: each kind of problem with its words, its query and its link. Platform staff see the problems of
-everybody, members those of their organizations.
-"""
-
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from enum import IntEnum
 from typing import Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import Count, Exists, Min, Model, OuterRef, Q, QuerySet
+from django.db.models import Min, Model, Q, QuerySet
 from django.utils.timesince import timesince
 
+from cloudapi.attention import rows
+from cloudapi.attention.rows import Visit
 from devices.broker import connections
 from devices.diagnosis.exchanges import refusing
 from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, unsent
-from devices.models import BrokerAccount, Device, DeviceAccount, DeviceQuerySet, ServiceCall
-from devices.presence import Presence, Watch
-from licenses.models import LicenseList, UnlockLicense
+from devices.models import Device, DeviceAccount, ServiceCall
+from devices.presence import Presence
+from licenses.models import LicenseList
 from mqtt_bridge import access_list
-from mqtt_bridge.models import IS_UNUSUAL, Certificate, Exchange
+from mqtt_bridge.models import Certificate, Exchange
 from organizations import codes
-from organizations.models import BindingCode, BindingFailure, Organization
-from organizations.tenancy import Principal, restrict
+from organizations.models import BindingFailure
 
 WRONG_CODES_PER_HOUR: Final = 20  # more than this, from all gateways together, looks like guessing
 NEARLY: Final = 0.9  # of UNCLAIMED_DEVICE_CAP
@@ -50,15 +46,6 @@ class Level(IntEnum):
     NOTICE = 1
 
 
-class Visit(NamedTuple):
-    """Who looks at the start page, and when."""
-
-    user: Principal
-    is_staff: bool  # of the platform
-    now: datetime
-    watch: Watch
-
-
 class Kind(NamedTuple):
     """A kind of problem. With a pair as text it is shown if any row has it, with plain text if `also_if` says so."""
 
@@ -73,110 +60,11 @@ class Kind(NamedTuple):
     also_if: Callable[[Mapping[str, int]], bool] | None = None  # what else must hold of the counts of all kinds
 
 
-class Item(NamedTuple):
-    """One line of the start page; `view` and `query` as in `Kind`."""
-
-    level: Level
-    text: str
-    detail: str
-    view: str
-    query: str
-
-
-def items(visit: Visit) -> Iterator[Item]:
-    """The problems that this user should know of; a constant number of queries, whatever the number of devices."""
-    kinds = {name: kind for name, kind in KINDS.items() if visit.is_staff or not kind.for_staff}
-    counts = dict.fromkeys(kinds, 0)
-    aggregates: dict[Callable[[Visit], QuerySet[Model, object]], dict[str, Count]] = defaultdict(dict)
-    for name, kind in kinds.items():
-        if kind.rows:
-            aggregates[kind.rows][name] = Count("pk", filter=kind.where(visit)) if kind.where else Count("*")
-    for rows, counted in aggregates.items():
-        counts |= rows(visit).aggregate(**counted)
-    for name, kind in kinds.items():
-        count, text = counts[name], kind.text
-        if isinstance(text, tuple):
-            if not count:
-                continue
-            text = f"{count:,} {text[count > 1]}"
-        if kind.also_if is None or kind.also_if(counts):
-            detail = kind.detail if isinstance(kind.detail, str) else kind.detail(visit, count)
-            yield Item(kind.level, text, detail, kind.view, kind.query)
-
-
-# --- rows ----------------------------------------------------------------------------------------
-
-
-def docks(visit: Visit) -> DeviceQuerySet:
-    """Docks as people count them: bound, and not disabled on purpose."""
-    return _bound(visit).docks()
-
-
-def _between_accounts(visit: Visit) -> DeviceQuerySet:
-    """The few docks that came by enrolment once, or have an account that ends soon: of all, each has its accounts."""
-    ending = BrokerAccount.objects.filter(expires_at__lte=visit.now + BrokerAccount.SOON, revoked_at=None)
-    return docks(visit).filter(Q(enrolled_at__isnull=False) | Q(pk__in=ending.exclude(device=None).values("device")))
-
-
-def _bound(visit: Visit) -> DeviceQuerySet:
-    return Device.objects.filter(is_enabled=True).exclude(organization=None).visible_to(visit.user)
-
-
-def _organizations(visit: Visit) -> QuerySet[Organization]:
-    return Organization.objects.visible_to(visit.user)
-
-
-def _exchanges(visit: Visit) -> QuerySet[Exchange]:
-    visible: QuerySet[Exchange] = restrict(Exchange.objects.all(), visit.user)
-    return visible.filter(received_at__gt=visit.now - timedelta(hours=24))
-
-
-def _unusual(visit: Visit) -> QuerySet[Exchange]:
-    """Those among which all that went wrong is, by an index of their own."""
-    return _exchanges(visit).filter(IS_UNUSUAL)
-
-
-def _refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Exchange, object]:
-    """Gateways whose request was refused and that have had no success since."""
-    success = _exchanges(visit).filter(
-        gateway_sn=OuterRef("gateway_sn"),
-        method__in=successes,
-        received_at__gt=OuterRef("received_at"),
-        outcome=Exchange.Outcome.ANSWERED,
-        reason="",
-    )
-    refused = _unusual(visit).filter(refusing(), ~Exists(success), ~Q(reason=Exchange.HAS_ACCOUNT), method=method)
-    return refused.order_by().values("gateway_sn").distinct()
-
-
-def _wrong_codes(visit: Visit) -> QuerySet[BindingFailure]:
-    return BindingFailure.objects.filter(last_at__gt=visit.now - timedelta(hours=1))
-
-
-def _codes(visit: Visit, state: str) -> QuerySet[BindingCode]:
-    visible = BindingCode.objects.visible_to(visit.user).filter(organization__is_active=True)
-    return codes.in_state(visible, state, visit.now)
-
-
-def _strangers(_visit: Visit) -> DeviceQuerySet:
-    return Device.objects.uninvited()
-
-
-def _certificates(_visit: Visit) -> QuerySet[Certificate]:
-    return Certificate.objects.all()
-
-
-def _licenses(visit: Visit) -> QuerySet[UnlockLicense]:
-    """Licenses that are on and end within 30 days or have ended, each counted once, as the list shows them."""
-    visible = UnlockLicense.objects.visible_to(visit.user).listed()
-    return visible.filter(enabled=True, end_time__lte=visit.now + timedelta(days=30))
-
-
 # --- words and conditions that are no constants --------------------------------------------------
 
 
 def _longest_offline(visit: Visit, _count: int) -> str:
-    offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE))
+    offline = rows.docks(visit).filter(visit.watch.matching(Presence.OFFLINE))
     since = offline.aggregate(since=Min("state__last_seen"))["since"]
     return f"the longest for {timesince(since or visit.now, visit.now)}"
 
@@ -202,43 +90,43 @@ KINDS: Final = {
     "many_wrong_codes": Kind(
         Level.WARNING, ("wrong code in the last hour", "wrong codes in the last hour"),
         "from all gateways together: someone may be guessing",
-        _wrong_codes, None,
+        rows.wrong_codes, None,
         FAILURES, for_staff=True, also_if=lambda counts: counts["many_wrong_codes"] > WRONG_CODES_PER_HOUR),
     "wrong_codes": Kind(
         Level.NOTICE, ("wrong code in the last hour", "wrong codes in the last hour"),
         "from all gateways together",
-        _wrong_codes, None,
+        rows.wrong_codes, None,
         FAILURES, for_staff=True, also_if=lambda counts: counts["wrong_codes"] <= WRONG_CODES_PER_HOUR),
     "unclaimed": Kind(
         Level.NOTICE, ("device belongs to nobody", "devices belong to nobody"),
         "not bound yet, or released",
-        _strangers, lambda _: Q(organization=None, is_enabled=True),
+        rows.strangers, lambda _: Q(organization=None, is_enabled=True),
         DEVICES, "claimed=no", for_staff=True),
     "no_room": Kind(
         Level.WARNING, "No room for more unknown devices", _room,
-        _strangers, None,
+        rows.strangers, None,
         DEVICES, "claimed=no", for_staff=True,
         also_if=lambda counts: counts["no_room"] >= settings.UNCLAIMED_DEVICE_CAP),
     "little_room": Kind(
         Level.WARNING, "Little room for more unknown devices", _room,
-        _strangers, None,
+        rows.strangers, None,
         DEVICES, "claimed=no", for_staff=True,
         also_if=lambda counts: NEARLY <= counts["little_room"] / (settings.UNCLAIMED_DEVICE_CAP or 1) < 1),
     "certificate_ends": Kind(
         Level.CRITICAL,
         ("certificate expires within 3 days or has expired", "certificates expire within 3 days or have expired"),
         "then docks, browsers or this server itself refuse the connection: renew it",
-        _certificates, lambda visit: Q(expires_at__lte=visit.now + Certificate.ENDS),
+        rows.certificates, lambda visit: Q(expires_at__lte=visit.now + Certificate.ENDS),
         SYSTEM, for_staff=True),
     "certificate_refused": Kind(
         Level.CRITICAL, ("certificate is refused", "certificates are refused"),
         "it is for another host, or of an authority that nobody knows",
-        _certificates, lambda visit: ~Q(refused_why="") & Q(expires_at__gt=visit.now + Certificate.ENDS),
+        rows.certificates, lambda visit: ~Q(refused_why="") & Q(expires_at__gt=visit.now + Certificate.ENDS),
         SYSTEM, for_staff=True),
     "certificate_ends_soon": Kind(
         Level.WARNING, ("certificate expires within 21 days", "certificates expire within 21 days"),
         "renew it, and see why it was not renewed by itself",
-        _certificates, lambda visit: Q(
+        rows.certificates, lambda visit: Q(
             expires_at__gt=visit.now + Certificate.ENDS, expires_at__lte=visit.now + Certificate.ENDS_SOON),
         SYSTEM, for_staff=True),
     "no_address": Kind(
@@ -249,31 +137,31 @@ KINDS: Final = {
     "no_license": Kind(
         Level.CRITICAL, "The server has no DJI license",
         "every dock is refused when it connects: set DJI_APP_ID, DJI_APP_KEY and DJI_APP_LICENSE",
-        _organizations, None,
+        rows.organizations, None,
         for_staff=True, also_if=lambda counts: not _has_license() and counts["no_license"] == 0),
     "organization_without_license": Kind(
         Level.CRITICAL, ("organization has no DJI license", "organizations have no DJI license"),
         "their docks are refused when they connect, and the server has no license for all",
-        _organizations, lambda _: Q(Q(app_id="") | Q(app_key="") | Q(app_license=""), is_active=True),
+        rows.organizations, lambda _: Q(Q(app_id="") | Q(app_key="") | Q(app_license=""), is_active=True),
         ORGANIZATIONS, "license=missing&is_active__exact=1", also_if=lambda _: not _has_license()),
     "offline": Kind(
         Level.CRITICAL, ("dock is offline", "docks are offline"), _longest_offline,
-        docks, lambda visit: visit.watch.matching(Presence.OFFLINE),
+        rows.docks, lambda visit: visit.watch.matching(Presence.OFFLINE),
         DEVICES, f"{DOCKS_FILTER}&presence=offline"),
     "enrolment": Kind(
         Level.WARNING, ("dock still uses an enrolment account", "docks still use an enrolment account"),
         "it reports nothing and takes no commands until it has an account of its own",
-        _between_accounts, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
+        rows.between_accounts, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
         CONNECTIONS, "way=enrolment", also_if=lambda _: access_list.is_kept()),
     "secret_ends": Kind(
         Level.WARNING, ("dock uses a secret that ends within 3 days", "docks use a secret that ends within 3 days"),
         "type the new one into DJI Pilot 2 beside the dock before then",
-        _between_accounts, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
+        rows.between_accounts, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
         CONNECTIONS, "way=expiring", also_if=lambda _: access_list.is_kept()),
     "wrong_clock": Kind(
         Level.WARNING, ("device has a wrong clock", "devices have a wrong clock"),
         "more than 5 minutes off, or never set: such docks refuse commands (319008)",
-        _bound, lambda _: has_wrong_clock(),
+        rows.bound, lambda _: has_wrong_clock(),
         DEVICES, "clock=wrong&claimed=yes&is_enabled__exact=1"),
     "unsent": Kind(
         Level.CRITICAL, ("command waits to be sent", "commands wait to be sent"),
@@ -293,19 +181,18 @@ KINDS: Final = {
     "license_refused": Kind(
         Level.WARNING, ("gateway was refused the DJI license", "gateways were refused the DJI license"),
         "in the last 24 hours",
-        lambda visit: _refused(visit, "config", LICENSE), None,
+        lambda visit: rows.refused(visit, "config", LICENSE), None,
         EXCHANGES, "method=config&outcome=refused"),
     "code_refused": Kind(
         Level.WARNING, ("gateway had its code refused", "gateways had their codes refused"),
         "in the last 24 hours",
-        lambda visit: _refused(visit, "airport_organization_get", BINDING), None,
+        lambda visit: rows.refused(visit, "airport_organization_get", BINDING), None,
         EXCHANGES, "method=airport_organization_get&outcome=refused"),
     "spoken_for": Kind(
         Level.WARNING, ("dock with its own account was refused at enrolment",
                         "docks with their own accounts were refused at enrolment"),
         "in the last 24 hours: it still connects with the enrolment account, or somebody else uses its serial number",
-        lambda visit: _unusual(visit).filter(reason=Exchange.HAS_ACCOUNT).order_by().values("gateway_sn").distinct(),
-        None,
+        rows.spoken_for, None,
         EXCHANGES, "outcome=refused"),
     "guessed": Kind(
         Level.CRITICAL, ("organization's codes are locked out at enrolment",
@@ -316,51 +203,51 @@ KINDS: Final = {
     "failed": Kind(
         Level.WARNING, ("message failed in this server", "messages failed in this server"),
         "in the last 24 hours",
-        _unusual, lambda _: Q(outcome=Exchange.Outcome.ERROR),
+        rows.unusual, lambda _: Q(outcome=Exchange.Outcome.ERROR),
         EXCHANGES, "outcome=error"),
     "bind_refused": Kind(
         Level.WARNING, ("bind was refused", "binds were refused"),
         "in the last 24 hours",
-        _unusual, lambda _: Q(~Q(reason=Exchange.HAS_ACCOUNT), refusing(), method="airport_organization_bind"),
+        rows.unusual, lambda _: Q(~Q(reason=Exchange.HAS_ACCOUNT), refusing(), method="airport_organization_bind"),
         EXCHANGES, "method=airport_organization_bind&outcome=refused"),
     "quarantined": Kind(
         Level.WARNING, ("message was not understood", "messages were not understood"),
         "quarantined in the last 24 hours",
-        _unusual, lambda _: Q(outcome=Exchange.Outcome.QUARANTINED),
+        rows.unusual, lambda _: Q(outcome=Exchange.Outcome.QUARANTINED),
         EXCHANGES, "outcome=quarantined"),
     "code_expires": Kind(
         Level.NOTICE, ("binding code expires within 3 days", "binding codes expire within 3 days"),
         "not used up yet",
-        lambda visit: _codes(visit, codes.State.EXPIRING), None,
+        lambda visit: rows.binding_codes(visit, codes.State.EXPIRING), None,
         CODES, "state=expiring"),
     "code_used_up": Kind(
         Level.NOTICE, ("binding code is used up", "binding codes are used up"),
         "no more docks can bind with them",
-        lambda visit: _codes(visit, codes.State.USED_UP), None,
+        lambda visit: rows.binding_codes(visit, codes.State.USED_UP), None,
         CODES, "state=used-up"),
     "license_expired": Kind(
         Level.WARNING, ("unlock license has expired but is still on", "unlock licenses have expired but are still on"),
         "flights that rely on them are refused",
-        _licenses, lambda visit: Q(end_time__lte=visit.now),
+        rows.ending_licenses, lambda visit: Q(end_time__lte=visit.now),
         LICENSES, "state=expired-enabled"),
     "license_ends_7": Kind(
         Level.WARNING, ("unlock license ends within 7 days", "unlock licenses end within 7 days"),
         "apply for new ones on DJI's FlySafe site",
-        _licenses, lambda visit: Q(end_time__gt=visit.now, end_time__lte=visit.now + timedelta(days=7)),
+        rows.ending_licenses, lambda visit: Q(end_time__gt=visit.now, end_time__lte=visit.now + timedelta(days=7)),
         LICENSES, "state=expiring-7"),
     "license_ends_30": Kind(
         Level.NOTICE, ("unlock license ends within 30 days", "unlock licenses end within 30 days"),
         "including those of the next 7 days",
-        _licenses, lambda visit: Q(end_time__gt=visit.now),
+        rows.ending_licenses, lambda visit: Q(end_time__gt=visit.now),
         LICENSES, "state=expiring-30", also_if=lambda counts: counts["license_ends_30"] > counts["license_ends_7"]),
     "never_read": Kind(
         Level.NOTICE, ("dock has never listed its unlock licenses", "docks have never listed their unlock licenses"),
         "in the aircraft, in the dock, or in both",
-        docks, lambda _: LicenseList.conditions_on_docks()["never"],
+        rows.docks, lambda _: LicenseList.conditions_on_docks()["never"],
         DEVICES, f"{DOCKS_FILTER}&licenses=never"),
     "inconsistent": Kind(
         Level.WARNING, ("dock has other licenses than its aircraft", "docks have other licenses than their aircraft"),
         "as the dock itself reports: update the licenses",
-        docks, lambda _: LicenseList.conditions_on_docks()["inconsistent"],
+        rows.docks, lambda _: LicenseList.conditions_on_docks()["inconsistent"],
         DEVICES, f"{DOCKS_FILTER}&licenses=inconsistent"),
 }  # fmt: skip
