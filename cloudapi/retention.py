@@ -16,16 +16,17 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from devices.models import Pairing, ServiceCall, ServiceCallBatch
+from devices.models import Acknowledgement, Pairing, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseEvent, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations import credentials
 from organizations.api import idempotency
-from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
+from organizations.models import AuditEvent, BindingFailure, FileJob, IdempotentAnswer, Invitation
 from organizations.people.models import UserSession
 
 PIECE: Final = 500  # rows of one transaction
 SECONDS: Final = 2.0  # of one run: the worker that prunes also sends commands
+FILES_KEPT: Final = timedelta(days=7)  # of imports and exports
 
 
 class Kept(NamedTuple):
@@ -73,6 +74,12 @@ def _superseded_pairings() -> QuerySet[Pairing]:
     return Pairing.objects.filter(Exists(later), until__isnull=False)
 
 
+def _finished_batches() -> QuerySet[ServiceCallBatch]:
+    """Batches without calls that are not still to be started."""
+    is_waiting = Q(due_at__isnull=False, started_at=None, stopped=None)
+    return ServiceCallBatch.objects.filter(~is_waiting, ~Exists(ServiceCall.objects.filter(batch=OuterRef("pk"))))
+
+
 TABLES: Final = (
     Kept(Exchange, "received_at", _days("JOURNAL_DAYS")),
     Kept(PassingEvent, "last_at", _days("JOURNAL_DAYS")),
@@ -80,12 +87,7 @@ TABLES: Final = (
     Kept(LicenseFileDownload, "at", _days("JOURNAL_DAYS")),
     # Lists, license events and a later try of a call stay, and lose their link to it.
     Kept(ServiceCall, "created", _days("SERVICE_CALL_DAYS"), lambda: ServiceCall.objects.exclude(closed=None)),
-    Kept(
-        ServiceCallBatch,
-        "created",
-        _days("SERVICE_CALL_DAYS"),
-        lambda: ServiceCallBatch.objects.filter(~Exists(ServiceCall.objects.filter(batch=OuterRef("pk")))),
-    ),
+    Kept(ServiceCallBatch, "created", _days("SERVICE_CALL_DAYS"), _finished_batches),
     Kept(LicenseList, "asked_at", _days("LICENSE_LIST_DAYS"), _superseded_lists),
     Kept(LicenseEvent, "at", _days("LICENSE_EVENT_DAYS")),
     Kept(AuditEvent, "at", _days("AUDIT_DAYS")),
@@ -99,6 +101,8 @@ TABLES: Final = (
     Kept(BindingFailure, "last_at", lambda: credentials.KEPT, most=100_000),
     Kept(IdempotentAnswer, "created", lambda: idempotency.KEPT),
     Kept(UserSession, "expire_date", timedelta),
+    Kept(FileJob, "created", lambda: FILES_KEPT),
+    Kept(Acknowledgement, "until", timedelta),
 )
 
 

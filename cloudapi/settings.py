@@ -352,4 +352,7 @@ LICENSE_FILES_CAP = number("LICENSE_FILES_CAP", default=2**30)  # bytes of one o
 LICENSE_FILE_URL_SECONDS = number("LICENSE_FILE_URL_SECONDS", default=3600)
 
 # A device's next owner must not see these: releasing a device deletes their rows.
-FORGOTTEN_ON_RELEASE = ["devices.DeviceAccount", "licenses.UnlockLicense", "licenses.LicenseList"]
+FORGOTTEN_ON_RELEASE = [
+    "devices.Acknowledgement", "devices.DeviceAccount", "devices.DeviceLabel",
+    "licenses.LicenseList", "licenses.UnlockLicense",
+]  # fmt: skip

@@ -24,6 +24,12 @@ _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
 )  # fmt: skip
 
+# Columns of a new row. The others are empty until a person fills them, so that a bind writes no more than it must.
+_NEW = (
+    "id", "sn", "model_key", "callsign", "is_enabled", "claim", "bound_at", "enrolled_at", "created", "updated",
+    "organization_id", "gateway_id", "bound_with_id",
+)  # fmt: skip
+
 _OWNERS = Prepared(
     Organization,  # without the DJI license, which takes long to decrypt
     lambda: Organization.objects.filter(AnyOf("pk", "keys")).defer("app_key", "app_license"),
@@ -63,7 +69,7 @@ class Changes:
             device.is_enabled = True
         else:
             self._proven[device.sn] = device
-        device.organization = device.bound_at = device.bound_with = device.gateway = None
+        device.organization = device.bound_at = device.bound_with = device.gateway = device.site = None
         device.claim, device.callsign, device.enrolled_at = Claim.NONE, "", None
         self.taken[device.sn] = device
 
@@ -93,8 +99,8 @@ class Changes:
         """
         changed = list(devices)
         known = [device for device in changed if not device._state.adding]
-        Device.objects.write_fields(known, _FIELDS)
-        bulk.insert(Device, bulk.values_of(device for device in changed if device._state.adding))
+        Device.objects.write_fields(known, (*_FIELDS, "site") if self.taken else _FIELDS)
+        bulk.insert(Device, bulk.values_of((device for device in changed if device._state.adding), _NEW))
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             cleared = [{**UNKNOWN_STATE, "device_id": key, "cleared_at": self.now} for key in keys]

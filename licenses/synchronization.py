@@ -36,6 +36,7 @@ def synchronize(*, now: datetime | None = None) -> int:
             data={"device_model_domain": int(domain)},
             actor=Actor(AuditEvent.Through.SCHEDULE),
             note="by schedule",
+            by_schedule=True,
         )
         asked += len(issued.calls)
     return asked

@@ -1,16 +1,29 @@
 """One row of every model that the admin shows, in Alice's organization and in Charlie's."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from devices.broker import accounts
-from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, ServiceCallEvent
+from devices.models import (
+    Acknowledgement,
+    Device,
+    DeviceAccount,
+    DeviceLabel,
+    DeviceState,
+    Label,
+    ServiceCall,
+    ServiceCallBatch,
+    ServiceCallEvent,
+    Site,
+)
 from licenses import files
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations import api_keys, audit, codes, invitations
-from organizations.models import AuditEvent, BindingFailure, Role
+from organizations.models import AuditEvent, BindingFailure, FileJob, Preference, Role, SavedFilter
 
 
 def furnish(organization, user, prefix):
@@ -22,8 +35,24 @@ def furnish(organization, user, prefix):
     invitations.issue(actor=actor, organization=organization, username=f"{prefix.lower()}-guest", role=Role.VIEWER)
     by_key = audit.Actor(AuditEvent.Through.API, key=key)
     audit.record([audit.event(by_key, "change", code, organization_id=organization.pk)])
+    site = Site.objects.create(organization=organization, name=f"{prefix} site", time_zone="Asia/Shanghai")
     dock = Device.objects.create(
-        sn=f"{prefix}DOCK", model_key="3-2-0", organization=organization, callsign=f"{prefix} dock", bound_with=code
+        sn=f"{prefix}DOCK",
+        model_key="3-2-0",
+        organization=organization,
+        callsign=f"{prefix} dock",
+        bound_with=code,
+        site=site,
+    )
+    label = Label.objects.create(organization=organization, name=f"{prefix} label")
+    DeviceLabel.objects.create(device=dock, label=label)
+    Acknowledgement.objects.create(
+        organization=organization,
+        kind="offline",
+        device=dock,
+        reason=f"{prefix} reason",
+        by=user,
+        until=now + timedelta(days=1),
     )
     accounts.issue(actor=actor, device=dock)
     accounts.issue(actor=actor, organization=organization, label=f"{prefix} site")
@@ -76,6 +105,18 @@ def furnish(organization, user, prefix):
     )
     for version, source, status in ((1, "issued", "queued"), (2, "reply", "failed")):
         ServiceCallEvent.objects.create(call=call, version=version, at=now, source=source, status=status)
+    FileJob.objects.create(
+        organization=organization,
+        kind=FileJob.Kind.EXPORT,
+        table="devices",
+        format=FileJob.Format.CSV,
+        result=f"{prefix}DOCK".encode(),
+        requested_by=user,
+    )
+    Preference.objects.create(user=user, time_zone="Europe/Berlin")
+    SavedFilter.objects.create(
+        user=user, page="admin:devices_device_changelist", name=f"{prefix} filter", query="presence=offline"
+    )
     upload = SimpleUploadedFile(f"{prefix}DOCK.kmz", prefix.encode())
     files.log(files.store(organization=organization, upload=upload, actor=actor), remote_address="192.0.2.1", user=user)
 

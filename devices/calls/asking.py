@@ -91,12 +91,18 @@ def issue(
 
 
 def issue_many(
-    *, devices: Iterable[Device], method: str, actor: Actor, data: Data | None = None, note: str = ""
+    *,
+    devices: Iterable[Device],
+    method: str,
+    actor: Actor,
+    data: Data | None = None,
+    note: str = "",
+    by_schedule: bool = False,
 ) -> Issued:
     """Ask each dock for the same service, as `issue_each`."""
     requests = [(device, {} if data is None else data) for device in {device.pk: device for device in devices}.values()]
     issued = Issued([], [])
-    for outcome in issue_each(requests=requests, method=method, actor=actor, note=note):
+    for outcome in issue_each(requests=requests, method=method, actor=actor, note=note, by_schedule=by_schedule):
         if isinstance(outcome.made, Refused):
             issued.refused.append((outcome.device, outcome.made))
         else:
@@ -113,6 +119,7 @@ def issue_each(
     note: str = "",
     queue: bool = False,
     expires_in: timedelta | None = None,
+    by_schedule: bool = False,
     batch: ServiceCallBatch | None = None,
     retry_of: ServiceCall | None = None,
     idempotency_key: str = "",
@@ -142,6 +149,7 @@ def issue_each(
             requested_with=actor.key,
             note=note,
             queue=queue,
+            by_schedule=by_schedule,
             batch=batch,
             retry_of=retry_of,
             idempotency_key=idempotency_key,

@@ -9,6 +9,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.models.devices import Device
 from mqtt_bridge.database.prepared import Parameter
@@ -49,6 +50,19 @@ class ServiceCallBatch(ChangingModel):
     note = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
     stopped = models.DateTimeField(null=True, help_text="When somebody stopped what was not sent by then.")
+    due_at = models.DateTimeField(_("due"), null=True, blank=True, help_text=_("Empty: started when it was asked for."))
+    planned = models.JSONField(
+        _("planned"), null=True, blank=True, help_text=_("Which docks it will ask, and for what; no secrets.")
+    )
+    queue_seconds = models.PositiveIntegerField(
+        _("wait for docks"),
+        null=True,
+        blank=True,
+        help_text=_("How long its calls wait for an offline dock, in seconds. Empty: not at all."),
+    )
+    started_at = models.DateTimeField(
+        _("started"), null=True, blank=True, help_text=_("When a worker started what was due.")
+    )
 
     objects: ClassVar[ChangingQuerySet[Self]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -56,6 +70,8 @@ class ServiceCallBatch(ChangingModel):
         ordering = ("-created",)
         indexes = [
             models.Index(fields=["created"], name="batch_created"),  # pruning
+            # what is to be started, asked by the schedule
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False, started_at=None), name="batch_due"),
         ]
         verbose_name = "batch of service calls"
         verbose_name_plural = "batches of service calls"
@@ -149,6 +165,12 @@ class ServiceCall(ChangingModel):
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
     idempotency_key = models.CharField(max_length=255, blank=True)
     queue = models.BooleanField(default=False, help_text="Wait for the dock to come online.")
+    by_schedule = models.BooleanField(
+        _("by schedule"),
+        default=False,
+        db_default=False,
+        help_text=_("Nobody asked for it: its failure is no news."),
+    )
     created = models.DateTimeField(default=timezone.now)
     sent = models.DateTimeField(null=True)
     replied = models.DateTimeField(null=True)

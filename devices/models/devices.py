@@ -1,13 +1,15 @@
-"""Docks, aircraft and remote controllers, their state and their DJI account."""
+"""Docks, aircraft and remote controllers, who owns them, and which aircraft belongs to which dock."""
 
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
+from devices.models.grouping import DeviceLabel, Label, Site
 from mqtt_bridge.protocol import model_keys
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models import BindingCode, Organization
@@ -31,6 +33,10 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
     def uninvited(self) -> Self:
         """Devices that nobody added and no code bound."""
         return self.filter(UNINVITED)
+
+    def not_retired(self) -> Self:
+        """Devices that are in use, as far as anybody said."""
+        return self.filter(retired_at=None)
 
     def docks(self) -> Self:
         """Docks by their model key; of unknown model, what was bound or added and never was a dock's aircraft.
@@ -163,6 +169,24 @@ class Device(Standing, ChangingModel):
         help_text="When something last came through enrolment for this serial number, which proves nothing.",
     )
     created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
+    site = models.ForeignKey(
+        Site,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="devices",
+        verbose_name=_("site"),
+        db_index=False,  # `device_site`: a device without a site costs no entry
+    )
+    labels = models.ManyToManyField(
+        Label, through=DeviceLabel, blank=True, related_name="devices", verbose_name=_("labels")
+    )
+    retired_at = models.DateTimeField(
+        _("retired"), null=True, blank=True, editable=False, help_text=_("It is not used any more. Its history stays.")
+    )
+    ignored_at = models.DateTimeField(
+        _("ignored"), null=True, blank=True, editable=False, help_text=_("Nobody's, and meant to stay so.")
+    )
 
     objects: ClassVar[DeviceQuerySet] = DeviceQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -172,6 +196,10 @@ class Device(Standing, ChangingModel):
             models.Index(fields=["organization", "callsign", "sn"], name="device_organization_list"),
             models.Index(fields=["organization", "updated", "id"], name="device_changes"),  # of a tenant, in order
             models.Index(fields=["id"], condition=UNINVITED, name="device_uninvited"),  # they are counted
+            # the devices at a site
+            models.Index(fields=["site"], condition=Q(site__isnull=False), name="device_site"),
+            # the list of retired devices
+            models.Index(fields=["retired_at"], condition=Q(retired_at__isnull=False), name="device_retired"),
         ]
 
     def __str__(self) -> str:
@@ -265,90 +293,3 @@ class Pairing(models.Model):
             return "not adopted: only the aircraft says that it belongs to this dock"
         is_known = model_keys.domain(aircraft.model_key) == model_keys.AIRCRAFT
         return None if is_known else "not adopted: its model is not known yet"
-
-
-class DeviceState(models.Model):
-    """The last reported state of a device. Written every second, hence apart from `Device`."""
-
-    device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="state")
-    # Columns that may not be null have defaults of the database: whoever inserts a row names what is known.
-    online = models.BooleanField(default=False, db_default=False)
-    last_seen = models.DateTimeField(null=True)
-    connected_since = models.DateTimeField(null=True)
-    firmware_version = models.CharField(max_length=64, blank=True, default="", db_default="")
-    latitude = models.FloatField(null=True)
-    longitude = models.FloatField(null=True)
-    mode_code = models.IntegerField(null=True)
-    properties = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
-    clock_skew_ms = models.BigIntegerField(null=True)
-    cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
-    refused = models.PositiveBigIntegerField(
-        default=0, db_default=0, help_text="Messages and values that could not be read."
-    )
-    refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
-    refused_why = models.CharField(max_length=200, blank=True, default="", db_default="")
-    told = models.JSONField(
-        default=dict,
-        db_default=Value({}, models.JSONField()),
-        help_text="When the newest message of each kind arrived, in ms since 1970; of the last minute.",
-    )
-    named = models.CharField(
-        max_length=64,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="The aircraft that the dock named last, once that is learnt.",
-    )
-
-    class Meta:
-        indexes = [
-            # the sweep for silent devices
-            models.Index(fields=["last_seen"], condition=Q(online=True), name="device_state_online_last_seen"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.device_id} {'online' if self.online else 'offline'}"
-
-    @property
-    def seen(self) -> datetime | None:
-        """`last_seen`, but never in the future, as it is when our clock was set back after it was written."""
-        return self.last_seen and min(self.last_seen, timezone.now())
-
-
-# What a new owner must not see of the former one's device, with the values of an empty state.
-UNKNOWN_STATE: dict[str, Any] = {
-    "latitude": None,
-    "longitude": None,
-    "mode_code": None,
-    "properties": {},
-    "named": "",
-    "refused": 0,
-    "refused_at": None,
-    "refused_why": "",
-}
-
-
-class DeviceAccount(models.Model):
-    """The DJI account that a dock is logged in to."""
-
-    class Status(models.TextChoices):
-        LOGGED_OUT = "logged_out", "logged out"
-        LOGGING_IN = "logging_in", "logging in"
-        VERIFICATION_REQUIRED = "verification_required", "verification required"
-        LOGGED_IN = "logged_in", "logged in"
-        FAILED = "failed", "failed"
-        UNKNOWN = "unknown", "unknown: the dock may be logged in"
-
-    device = models.OneToOneField(Device, models.CASCADE, related_name="account")
-    username = models.CharField(max_length=128, blank=True)
-    status = models.CharField(max_length=24, choices=Status, default=Status.LOGGED_OUT)
-    verification_code_url = models.CharField(
-        max_length=2048, blank=True, help_text="Where to get the code; https only."
-    )
-    before = models.JSONField(
-        default=dict, editable=False, help_text="What holds again if an attempt never reaches the dock."
-    )
-    updated = models.DateTimeField(auto_now=True)
-
-    def __str__(self) -> str:
-        return f"{self.username or 'nobody'} on {self.device_id}: {self.get_status_display()}"

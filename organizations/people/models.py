@@ -1,4 +1,7 @@
-"""Second factors, their recovery codes, and sessions. `organizations/models.py` makes Django load them."""
+"""What belongs to a person: second factor, recovery codes, sessions, preferences, saved filters.
+
+`organizations/models/__init__.py` makes Django load them.
+"""
 
 from datetime import datetime
 from importlib import import_module
@@ -8,7 +11,9 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
+from organizations import time_zones
 from organizations.encryption import EncryptedTextField
 
 
@@ -65,3 +70,54 @@ class UserSession(AbstractBaseSession):
         """What reads and writes these rows."""
         store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
         return store
+
+
+class Preference(models.Model):
+    """How a person wants the pages; without a row, as the browser says."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="preference", verbose_name=_("user")
+    )
+    language = models.CharField(
+        _("language"), max_length=16, blank=True, help_text=_("One of LANGUAGES. Empty: the browser's.")
+    )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=time_zones.MOST,
+        blank=True,
+        validators=[time_zones.validate],
+        help_text=_("Empty: the browser's."),
+    )
+    # Questions that are not to be asked again, and the like: what no query looks for.
+    settings = models.JSONField(_("settings"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("preference")
+        verbose_name_plural = _("preferences")
+
+    def __str__(self) -> str:
+        return f"preferences of {self.user}"
+
+
+class SavedFilter(models.Model):
+    """A list as a person filtered, searched and sorted it, under a name, for the strip above that list."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_filters", verbose_name=_("user"), db_index=False
+    )
+    page = models.CharField(_("list"), max_length=100, help_text=_("The name of its URL."))
+    name = models.CharField(_("name"), max_length=60)
+    query = models.CharField(_("filter"), max_length=2000, help_text=_("A query string, without the question mark."))
+    created = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = [
+            # also the index by which a list finds those of its visitor
+            models.UniqueConstraint(fields=["user", "page", "name"], name="one_saved_filter_per_list_and_name"),
+        ]
+        verbose_name = _("saved filter")
+        verbose_name_plural = _("saved filters")
+
+    def __str__(self) -> str:
+        return self.name

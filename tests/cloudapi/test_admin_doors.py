@@ -148,6 +148,6 @@ def test_every_model_belongs_to_an_organization_or_is_named_here():
     ours = [model for model in apps.get_models() if model.__module__.split(".")[0] in OUR_APPS]
     assert {model.__name__ for model in ours if not hasattr(model, "organization_path")} == {
         "Pairing", "DeviceState", "DeviceAccount", "ServiceCallEvent", "ServiceCallSecret",  # with their device or call
-        "SecondFactor", "RecoveryCode", "UserSession",  # each person's own
+        "SecondFactor", "RecoveryCode", "UserSession", "Preference", "SavedFilter",  # each person's own
         "BindingFailure", "Heartbeat", "Certificate", "IdempotentAnswer",
     }  # fmt: skip

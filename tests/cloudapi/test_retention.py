@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from cloudapi import retention
 from cloudapi.tasks import prune
-from devices.models import Device, Pairing, ServiceCall, ServiceCallBatch, ServiceCallEvent
+from devices.models import Acknowledgement, Device, Pairing, ServiceCall, ServiceCallBatch, ServiceCallEvent
 from licenses.models import LicenseEvent, LicenseFile, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
-from organizations.models import AuditEvent, BindingFailure, IdempotentAnswer, Invitation
+from organizations.models import AuditEvent, BindingFailure, FileJob, IdempotentAnswer, Invitation
 from organizations.people.models import UserSession
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +64,8 @@ MAKE = {
     Invitation: lambda at, dock: {"organization": dock.organization, "digest": f"{at}", "expires_at": at},
     BindingFailure: lambda at, dock: {"gateway_sn": "D", "pair_digest": f"{at}", "last_at": at},
     IdempotentAnswer: lambda at, dock: {"principal": "user:1", "key": f"{at}", "status": 200, "created": at},
+    FileJob: lambda at, dock: {"organization": dock.organization, "kind": "export", "created": at},
+    Acknowledgement: lambda at, dock: {"organization": dock.organization, "kind": "offline", "until": at},
     UserSession: lambda at, dock: {"session_key": f"{at:%j%H}", "expire_date": at},
 }  # fmt: skip
 
@@ -139,6 +141,16 @@ def test_an_open_call_stays_and_its_batch_with_it(dock):
     retention.prune(now=NOW)
     assert ServiceCall.objects.get().closed is None
     assert ServiceCallBatch.objects.get() == batch
+
+
+def test_a_batch_that_is_still_to_be_started_stays_however_long_ago_somebody_planned_it(dock):
+    due = {"organization": dock.organization, "due_at": NOW + timedelta(days=1)}
+    waiting = ServiceCallBatch.objects.create(**due)
+    ServiceCallBatch.objects.create(**due, started_at=NOW)
+    ServiceCallBatch.objects.create(**due, stopped=NOW)
+    ServiceCallBatch.objects.update(created=NOW - timedelta(days=99))
+    retention.prune(now=NOW)
+    assert ServiceCallBatch.objects.get() == waiting
 
 
 def test_the_last_word_about_licenses_stays_however_old(dock):

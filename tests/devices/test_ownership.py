@@ -7,9 +7,10 @@ from django.apps import apps
 from django.conf import settings
 from django.utils import timezone
 
+from devices import ownership
 from devices.binding import release
 from devices.device_state import store
-from devices.models import Device, DeviceAccount, DeviceState, Pairing
+from devices.models import Acknowledgement, Device, DeviceAccount, DeviceLabel, DeviceState, Label, Pairing, Site
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.telemetry import Frame
 from organizations.audit import Actor
@@ -55,7 +56,11 @@ def lived_in(dock):
     update(report(dock.sn, NAMED))
     named, now = Device.objects.get(sn=NAMED), timezone.now()
     assert (named.organization, named.claim) == (dock.organization, Device.Claim.NAMED)
-    Device.objects.filter(pk=named.pk).update(callsign="Secret name", is_enabled=False)
+    site = Site.objects.create(organization=dock.organization, name="Secret site")
+    Device.objects.filter(pk=named.pk).update(callsign="Secret name", is_enabled=False, site=site)
+    label = Label.objects.create(organization=dock.organization, name="Secret label")
+    DeviceLabel.objects.create(device=named, label=label)
+    Acknowledgement.objects.create(organization=dock.organization, kind="offline", device=named, until=now)
     DeviceAccount.objects.create(device=named, username="pilot@example.org")
     UnlockLicense.objects.create(device=named, device_model_domain=0, license_id=240330, type=0, note="secret")
     LicenseList.objects.create(device=named, device_model_domain=0, complete=True, fetched_at=now)
@@ -70,7 +75,7 @@ def test_nothing_of_an_owner_is_left_for_the_next_one(way, lived_in, dock, other
     way(theirs)
     device = Device.objects.get(sn=NAMED)
     assert device.organization in (None, other_organization)
-    assert (device.callsign, device.is_enabled) == ("", True)
+    assert (device.callsign, device.is_enabled, device.site) == ("", True, None)
     for label in settings.FORGOTTEN_ON_RELEASE:
         assert not apps.get_model(label)._default_manager.filter(device=device).exists(), label
     assert "home" not in device.state.properties
@@ -81,6 +86,12 @@ def test_nothing_of_an_owner_is_left_for_the_next_one(way, lived_in, dock, other
     assert (lost.organization, lost.before["callsign"]) == (dock.organization, "Secret name")
     assert not AuditEvent.objects.filter(organization=other_organization, action__in=("release", "disown")).exists()
     assert not Pairing.objects.filter(aircraft=device, dock=dock, until=None).exists() or way is proven_to_be_anothers
+
+
+def test_a_new_row_leaves_out_only_what_may_be_empty():
+    left_out = [field for field in Device._meta.concrete_fields if field.column not in ownership._NEW]
+    assert [field.name for field in left_out] == ["site", "retired_at", "ignored_at"]
+    assert all(field.null for field in left_out)
 
 
 @pytest.mark.usefixtures("lived_in")

@@ -32,6 +32,7 @@ def test_both_lists_of_a_dock_that_was_never_read_are_read(dock, aircraft):
     assert synchronize() == 2
     assert asked() == {(dock.sn, 0), (dock.sn, 3)}
     assert set(AuditEvent.objects.values_list("through", flat=True)) == {"schedule"}
+    assert not ServiceCall.objects.filter(by_schedule=False).exists()
 
 
 def test_list_is_read_again_when_it_is_as_old_as_its_organization_wants(dock):

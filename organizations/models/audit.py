@@ -1,0 +1,61 @@
+"""The audit trail."""
+
+import uuid
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from organizations.models.keys import OrganizationAPIKey
+from organizations.models.organizations import Organization
+from organizations.tenancy import TenantModel, TenantQuerySet
+
+
+class AuditEvent(TenantModel):
+    """Who did what, through what, to which object; rows of one action share a request id."""
+
+    class Through(models.TextChoices):
+        ADMIN = "admin"
+        API = "api"
+        BRIDGE = "bridge"
+        COMMAND = "command"
+        SCHEDULE = "schedule"
+
+    at = models.DateTimeField(default=timezone.now)
+    request_id = models.UUIDField(default=uuid.uuid4)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+")
+    api_key = models.ForeignKey(
+        OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name="API key"
+    )
+    through = models.CharField(max_length=10, choices=Through)
+    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, db_index=False, related_name="+")
+    action = models.CharField(max_length=40)
+    object_type = models.CharField(max_length=60)
+    object_id = models.CharField(max_length=64)
+    object_name = models.CharField(max_length=200, blank=True)
+    before = models.JSONField(default=dict, blank=True)
+    after = models.JSONField(default=dict, blank=True)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "-at"], name="audit_event_object"),  # history of a row
+            models.Index(fields=["organization", "-at"], name="audit_event_organization"),  # a tenant's list
+            models.Index(fields=["at"], name="audit_event_at"),  # pruning
+            # of a deleted user or API key, which most rows have not
+            models.Index(fields=["user"], condition=models.Q(user__isnull=False), name="audit_event_user"),
+            models.Index(fields=["api_key"], condition=models.Q(api_key__isnull=False), name="audit_event_api_key"),
+            models.Index(fields=["action", "-at"], name="audit_event_action"),  # search
+            models.Index(fields=["object_name", "-at"], name="audit_event_object_name"),  # search, of what is gone too
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_name}"
+
+    @property
+    def who(self) -> object:
+        """The user or the API key that did it, else through what it was done."""
+        return self.user or self.api_key or self.get_through_display()

@@ -1,0 +1,103 @@
+"""Binding codes."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from organizations.changing import ChangingModel, ChangingQuerySet
+from organizations.models.organizations import Organization
+from organizations.tenancy import IssuedModel
+from organizations.typed import STRONG, bits_of, digest_of, generate_code, normalise_code
+
+CODE_MIN_LENGTH = 8  # letters and digits, of a code that a person chose
+CODE_LIFETIME = timedelta(days=7)
+
+
+class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
+    """Binding codes."""
+
+    def issue(
+        self, *, organization: Organization, code: str | None = None, **fields: object
+    ) -> tuple["BindingCode", str]:
+        """Make a code and return its row with the plain code, which is nowhere else.
+
+        Raises ValidationError for an own code that is too short or already taken in this organization.
+        """
+        plain = code or generate_code()
+        check_own_code(plain, organization)
+        fields["is_strong"] = not code or bits_of(plain) >= STRONG
+        fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
+        row = self.create(organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields)
+        return row, plain
+
+
+def check_own_code(code: str, organization: Organization) -> None:
+    """Raise ValidationError of the field `code` if this code may not be used in this organization."""
+    if len(normalise_code(code)) < CODE_MIN_LENGTH:
+        raise ValidationError({"code": f"A code needs at least {CODE_MIN_LENGTH} letters or digits."})
+    if BindingCode.objects.filter(organization=organization, digest=digest_of(code)).exists():
+        raise ValidationError({"code": "This organization already has, or had, this code. Choose another."})
+
+
+class BindingCode(ChangingModel, IssuedModel):
+    """What a technician types into Pilot 2 to bind a dock to an organization. The code itself is not stored."""
+
+    SOON = timedelta(days=3)
+
+    class State(models.TextChoices):
+        """How people sort codes; one that expires soon is usable too."""
+
+        USABLE = "usable", "usable"
+        EXPIRING = "expiring", "usable, expires within 3 days"
+        USED_UP = "used-up", "used up"
+        EXPIRED = "expired", "expired"
+        REVOKED = "revoked", "revoked"
+        INACTIVE = "inactive", "organization inactive"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")
+    label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
+    digest = models.CharField(max_length=64, editable=False)
+    hint = models.CharField("ends in", max_length=4, editable=False)
+    # 60 bits or more: nobody guesses it, so guesses of others through enrolment do not lock it out.
+    is_strong = models.BooleanField(default=False, db_default=False, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    max_uses = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A dock with its aircraft is one use. Empty: no limit."
+    )
+    uses = models.PositiveIntegerField(default=0, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[BindingCodeQuerySet] = BindingCodeQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "digest"], name="one_binding_code_per_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or 'code'} …{self.hint}"
+
+    def state_at(self, now: datetime) -> State:
+        """In which state this code is; `EXPIRING` rather than `USABLE`."""
+        if self.revoked_at is not None:
+            return self.State.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return self.State.EXPIRED
+        if self.max_uses is not None and self.uses >= self.max_uses:
+            return self.State.USED_UP
+        if not self.organization.is_active:
+            return self.State.INACTIVE
+        is_expiring = self.expires_at is not None and self.expires_at <= now + self.SOON
+        return self.State.EXPIRING if is_expiring else self.State.USABLE
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why this code binds no new device now, in words; empty if it does."""
+        if not self.organization.is_active:
+            return "organization inactive"
+        state = self.state_at(now)
+        return "" if state in (self.State.USABLE, self.State.EXPIRING) else f"code {state.label}"

@@ -1,0 +1,61 @@
+"""API keys, and the answers that are kept for repeated requests."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from organizations.models.members import Role
+from organizations.models.organizations import Organization
+from organizations.tenancy import IssuedModel, TenantKey, TenantKeyManager
+
+
+class OrganizationAPIKey(IssuedModel, TenantKey):
+    """What an integrator's program sends with each request. The key itself is not stored."""
+
+    Role = Role
+
+    id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    objects: ClassVar[TenantKeyManager] = TenantKeyManager()
+
+    class Meta:
+        ordering = ("-created",)
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why this key opens nothing now, in words; empty if it does."""
+        if self.revoked:
+            return "revoked"
+        if self.expiry_date is not None and self.expiry_date <= now:
+            return "expired"
+        return ""
+
+
+class IdempotentAnswer(models.Model):
+    """The answer to a request with an `Idempotency-Key`, kept for repeats: `organizations/api/idempotency.py`."""
+
+    principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Keyed digest of method, path and body.")
+    status = models.PositiveSmallIntegerField()
+    # Text, because jsonb would change the order of names, and refuse NUL in what an error repeats.
+    body = models.TextField(help_text="JSON in ASCII.")
+    headers = models.JSONField(default=dict)
+    created = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("created",)
+        constraints = [models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_principal_and_key")]
+        indexes = [models.Index(fields=["created"], name="idempotent_answer_created")]  # pruning
+
+    def __str__(self) -> str:
+        return f"{self.status} for {self.principal}"

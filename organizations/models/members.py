@@ -1,0 +1,76 @@
+"""Who belongs to an organization and what they may do there, and who is invited."""
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.db import models
+
+from organizations.models.organizations import Organization
+from organizations.tenancy import IssuedModel, TenantModel, TenantQuerySet
+
+
+class Role(models.TextChoices):
+    """What a member may do; each role may also do what the ones before it may."""
+
+    VIEWER = "viewer", "viewer: sees"
+    OPERATOR = "operator", "operator: also commands docks"
+    MANAGER = "manager", "manager: also members, codes, release of devices"
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do what the other may."""
+        return list(Role).index(self) >= list(Role).index(other)
+
+
+class Membership(TenantModel):
+    """A user's place in an organization."""
+
+    Role = Role
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("organization", "user")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "organization"], name="one_membership_per_user_and_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization.name}"
+
+
+class Invitation(IssuedModel):
+    """A person of this name is asked to become a member. What its link carries is not stored."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    username = models.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
+    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created",)
+        indexes = [models.Index(fields=["expires_at"], name="invitation_expires_at")]  # pruning
+
+    def __str__(self) -> str:
+        return f"{self.username} to {self.organization.name}"
+
+    def why_unusable(self, now: datetime) -> str:
+        """Why its link makes no member now, in words; empty if it does."""
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "ended"
+        if self.expires_at <= now:
+            return "expired"
+        return "" if self.organization.is_active else "organization inactive"
