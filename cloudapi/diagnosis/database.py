@@ -30,7 +30,8 @@ def check_database() -> Iterator[Finding]:
     try:
         connection.ensure_connection()
     except Exception as error:
-        yield problem("Database", f"Does not answer: {_first_line(error)}.", "Start it, or correct DATABASE_URL.")
+        first_line = str(error).strip().partition("\n")[0]
+        yield problem("Database", f"Does not answer: {first_line}.", "Start it, or correct DATABASE_URL.")
         return
     if connection.vendor == "postgresql":
         yield from _postgresql()
@@ -43,10 +44,6 @@ def check_database() -> Iterator[Finding]:
         yield problem("Migrations", f"{len(missing)} missing: {names}.", "Run manage.py migrate.")
     else:
         yield ok("Migrations", "All applied.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _ask(sql: str, *parameters: str) -> list[tuple[Any, ...]]:

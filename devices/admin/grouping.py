@@ -33,6 +33,7 @@ class GroupingAdmin(TenantAdmin):
     change_role = Role.OPERATOR
     delete_role = Role.MANAGER
 
+    ordering = ("name", "pk")  # that of the model does not count for rows with a count
     list_filter = (("organization", TenantFilter),)
     list_select_related = ("organization",)
 

@@ -196,7 +196,8 @@ class BrokerAccountViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
         wanted = dict(given.validated_data)
         if "device" in wanted:
             device = self.find(Device.objects.select_related("organization"), "device", sn=wanted["device"])
-            self._require_manager(device)
+            if not self._may_manage(device):
+                self.permission_denied(request, "Only a manager of the organization that this dock bound to may.")
             row, secret = _or_conflict(lambda: accounts.issue(actor=actor(request), device=device))
         else:
             organization = self.organization(wanted.pop("organization", None), Role.MANAGER)
@@ -254,10 +255,6 @@ class BrokerAccountViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
     def _may_manage(self, device: Device) -> bool:
         owner = device.speaks_for
         return rights.in_request(self.request).may(Role.MANAGER, owner.pk if owner else None)
-
-    def _require_manager(self, device: Device) -> None:
-        if not self._may_manage(device):
-            self.permission_denied(self.request, "Only a manager of the organization that this dock bound to may.")
 
     def _shown_once(self, response: Response, secret: str) -> Response:
         response.repeatable = response.data | {"secret": None}  # type: ignore[attr-defined]  # for `once`

@@ -224,13 +224,13 @@ def with_access(accounts: Iterable[BrokerAccount]) -> list[tuple[BrokerAccount, 
         for pairing in named.select_related("aircraft", "dock"):
             if pairing.fits and pairing.aircraft.is_aircraft:
                 carried[pairing.dock_id].add(pairing.aircraft.sn)
-    return [(row, _access(row, carried.get(row.device_id or 0, ()))) for row in rows]
-
-
-def _access(row: BrokerAccount, aircraft: Iterable[str]) -> access.Account:
-    if row.device is None:
-        return access.Account(row.username, access.Kind.ENROLMENT)
-    return access.Account(row.username, access.Kind.DOCK, row.device.sn, tuple(sorted(aircraft)))
+    kind = access.Kind
+    return [
+        (row, access.Account(row.username, kind.DOCK, row.device.sn, tuple(sorted(carried.get(row.device.pk, ())))))
+        if row.device is not None
+        else (row, access.Account(row.username, kind.ENROLMENT))
+        for row in rows
+    ]
 
 
 @transaction.atomic

@@ -104,7 +104,8 @@ def ours(broker: Broker) -> list[Wanted]:
         name, password = settings.DOCK_MQTT_USERNAME, settings.DOCK_MQTT_PASSWORD
         return [_chosen(Account(name, Kind.ENROLMENT), password)] if name and password else []
     kinds = {"MQTT_URL": Kind.SERVER, "ENROLMENT_BRIDGE_URL": Kind.ENROLMENT_BROKER}
-    found = [_of_setting(name, kind) for name, kind in kinds.items() if getattr(settings, name)]
+    logins = [(*_login(name, address), kind) for name, kind in kinds.items() if (address := getattr(settings, name))]
+    found = [_chosen(Account(username, kind), password) for username, password, kind in logins]
     names = [broker.admin, *(one.account.username for one in found)]
     if len(set(names)) < len(names):
         raise ImproperlyConfigured("MQTT_URL, MQTT_ADMIN_URL and ENROLMENT_BRIDGE_URL need different user names.")
@@ -155,11 +156,6 @@ def complete_file(broker: Broker, found: Mapping[str, Wanted]) -> dict[str, Any]
     ]
     roles = [{"rolename": role, "acls": as_json(lines)} for role, lines in made.roles.items()]
     return {"defaultACLAccess": made.defaults, "clients": users, "groups": [], "roles": roles}
-
-
-def _of_setting(name: str, kind: Kind) -> Wanted:
-    username, password = _login(name, getattr(settings, name))
-    return _chosen(Account(username, kind), password)
 
 
 def _chosen(account: Account, password: str) -> Wanted:

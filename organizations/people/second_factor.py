@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from pyotp.exceptions import OTPVerificationError
@@ -54,7 +54,7 @@ def lacking() -> Q:
 
 def is_required(user: User) -> bool:
     """Whether this user must have one."""
-    return _users(user).filter(required_of()).exists()
+    return get_user_model().objects.filter(required_of(), pk=user.pk).exists()
 
 
 def find(user: User) -> SecondFactor | None:
@@ -135,11 +135,6 @@ def remove(users: Iterable[User], *, actor: Actor) -> int:
 def codes_left(user: User) -> int:
     """How many recovery codes still work."""
     return RecoveryCode.objects.filter(user=user, used_at=None).count()
-
-
-def _users(user: User) -> QuerySet[User]:
-    found: QuerySet[User] = get_user_model().objects.filter(pk=user.pk)
-    return found
 
 
 def _is_apps(factor: SecondFactor, code: str) -> bool:

@@ -28,7 +28,6 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent
 from organizations.people import password_reset, provider, second_factor, sessions, sign_in
 from organizations.people.forms import CodeForm
-from organizations.people.models import SecondFactor
 from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
@@ -110,7 +109,10 @@ def set_up_second_factor(request: HttpRequest) -> HttpResponse:
             sessions.end([user], actor=_actor(user), keep=request.session.session_key)
             return _codes_page(request, codes, person.next_url if person is not None else reverse("second_factor"))
         form.add_error("code", "This code is wrong. Check that your phone's clock is right.")
-    context = {"form": form, "factor": factor, "qr": _qr(factor), "is_required": second_factor.is_required(user)}
+    # without inline style, which our content security policy forbids
+    qr = segno.make(second_factor.uri(factor), error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
+    is_required = second_factor.is_required(user)
+    context = {"form": form, "factor": factor, "qr": mark_safe(qr), "is_required": is_required}  # noqa: S308  # paths only
     return _page(request, "set_up", "Set up a second factor", context)
 
 
@@ -252,12 +254,6 @@ def _is_right(form: CodeForm, user: User) -> bool:
 
 def _codes_page(request: HttpRequest, codes: list[str], next_url: str) -> HttpResponse:
     return _page(request, "recovery_codes", "Recovery codes", {"codes": codes, "next_url": next_url})
-
-
-def _qr(factor: SecondFactor) -> str:
-    """An SVG without inline style, which our content security policy forbids."""
-    image = segno.make(second_factor.uri(factor), error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
-    return mark_safe(image)  # noqa: S308  # made here, of paths only
 
 
 def _page(request: HttpRequest, name: str, title: str, context: Mapping[str, object]) -> HttpResponse:
