@@ -16,12 +16,12 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from devices.models import Acknowledgement, Pairing, ServiceCall, ServiceCallBatch
+from devices.models import Acknowledgement, Device, Pairing, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseEvent, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations import credentials
 from organizations.api import idempotency
-from organizations.models import AuditEvent, BindingFailure, FileJob, IdempotentAnswer, Invitation
+from organizations.models import AuditEvent, BindingFailure, FileJob, IdempotentAnswer, Invitation, Organization
 from organizations.people.models import UserSession
 
 PIECE: Final = 500  # rows of one transaction
@@ -80,6 +80,14 @@ def _finished_batches() -> QuerySet[ServiceCallBatch]:
     return ServiceCallBatch.objects.filter(~is_waiting, ~Exists(ServiceCall.objects.filter(batch=OuterRef("pk"))))
 
 
+def _closed_organizations() -> QuerySet[Organization]:
+    """Closed ones of which no device, service call or event of a license is left."""
+    rows = Organization.objects.exclude(closed_at=None)
+    for kept in (Device, ServiceCall, ServiceCallBatch, LicenseEvent):
+        rows = rows.filter(~Exists(kept._default_manager.filter(organization=OuterRef("pk"))))
+    return rows
+
+
 TABLES: Final = (
     Kept(Exchange, "received_at", _days("JOURNAL_DAYS")),
     Kept(PassingEvent, "last_at", _days("JOURNAL_DAYS")),
@@ -103,6 +111,7 @@ TABLES: Final = (
     Kept(UserSession, "expire_date", timedelta),
     Kept(FileJob, "created", lambda: FILES_KEPT),
     Kept(Acknowledgement, "until", timedelta),
+    Kept(Organization, "closed_at", _days("AUDIT_DAYS"), _closed_organizations),
 )
 
 

@@ -1,6 +1,6 @@
 """Binding codes: issue, revoke, find by state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -42,10 +42,24 @@ def issue(
     """
     with transaction.atomic():
         row, plain = BindingCode.objects.issue(organization=organization, code=code, created_by=actor.user, **fields)
-        expires_at = row.expires_at.isoformat() if row.expires_at else None
-        after = {"label": row.label, "expires_at": expires_at, "max_uses": row.max_uses}
-        audit.record([audit.event(actor, "issue", row, organization_id=organization.pk, after=after)])
+        audit.record([_issued(actor, row)])
     return row, plain
+
+
+def issue_many(
+    *, actor: Actor, organization: Organization, labels: Sequence[str], **fields: object
+) -> list[tuple[BindingCode, str]]:
+    """Make a code for each label, audited under one request id; as `issue`. A constant number of queries."""
+    with transaction.atomic():
+        made = BindingCode.objects.issue_many(organization=organization, labels=labels, created_by=actor.user, **fields)
+        audit.record(_issued(actor, row) for row, _ in made)
+    return made
+
+
+def _issued(actor: Actor, row: BindingCode) -> audit.Event:
+    expires_at = row.expires_at.isoformat() if row.expires_at else None
+    after = {"label": row.label, "expires_at": expires_at, "max_uses": row.max_uses}
+    return audit.event(actor, "issue", row, organization_id=row.organization_id, after=after)
 
 
 def revoke(codes: Iterable[BindingCode], *, actor: Actor) -> int:

@@ -83,6 +83,12 @@ class OrganizationSerializer(IncludingSerializer):
             raise serializers.ValidationError("It cannot be changed.")
         return value
 
+    def validate_is_active(self, value: bool) -> bool:
+        """Not of a closed one: platform staff open it again in the admin."""
+        if value and self.instance is not None and self.instance.closed_at is not None:
+            raise serializers.ValidationError("This organization is closed: open it again first.")
+        return value
+
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
         """Check what would be stored by `Organization.clean`."""
         stored = {name: getattr(self.instance, name, "") for name in LICENSE}

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from cloudapi.admin import start_page, system_page
+from cloudapi.admin import closing_page, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 from organizations.people.views import SignIn, may_change_password
 
@@ -86,7 +86,8 @@ class DockCloudAdminSite(AdminSite):
         def system(request: HttpRequest) -> HttpResponseBase:
             return system_page.system(request, self.each_context(request))
 
-        return [path("system/", self.admin_view(system), name="system"), *super().get_urls()]
+        ours = [path("system/", self.admin_view(system), name="system"), *closing_page.urls(self)]
+        return [*ours, *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
         if app_label is None and hasattr(request, "_apps"):  # the start page asks twice

@@ -1,8 +1,10 @@
 """Forms of the admin: organizations with write-only secrets, roles, invitations, binding codes, API keys."""
 
+import re
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
+from typing import Final
 from uuid import uuid4
 
 from django import forms
@@ -11,6 +13,8 @@ from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from mqtt_bridge import access_list
 from organizations import rights
@@ -25,6 +29,10 @@ from organizations.models import (
     check_own_code,
 )
 from organizations.typed import TypedField
+
+MOST_CODES: Final = 100  # of one form
+MOST_LABEL: Final = 100  # characters
+NUMBER: Final = re.compile(r"\{n(?::0?(\d))?\}")
 
 
 class WriteOnlyField(forms.CharField):
@@ -57,6 +65,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
             "organization_id",
             "name",
             "is_active",
+            "time_zone",
             "device_limit",
             "license_sync_hours",
             "second_factor_required",
@@ -143,11 +152,40 @@ def default_login() -> SheetLogin:
     return SheetLogin.ENROLMENT if access_list.is_kept() else SheetLogin.FIXED
 
 
+def numbered(pattern: str, count: int) -> list[str]:
+    """So many labels of a pattern: `{n}` is the number, `{n:02}` with zeros; without either the number comes last."""
+    if count == 1 and not NUMBER.search(pattern):
+        return [pattern]
+    if pattern and not NUMBER.search(pattern):
+        pattern += " {n}"
+    return [
+        NUMBER.sub(lambda found, number=number: f"{number:0{found[1] or 0}}", pattern) for number in range(1, count + 1)
+    ]
+
+
 class BindingCodeForm(IssuingForm):
-    """A new binding code; the admin sets `may_add_docks` for platform staff."""
+    """New binding codes, one or many; the admin sets `may_add_docks` for platform staff.
+
+    `cleaned_data["labels"]` is the label of each code; of one code alone, `[label]`.
+    """
 
     may_add_docks = False
 
+    count = forms.IntegerField(
+        label=_("How many codes"),
+        initial=1,
+        required=False,
+        min_value=1,
+        max_value=MOST_CODES,
+        help_text=_("Up to 100, each with its own sheet. {n} in the label is the number: “Pier {n:02}”."),
+    )
+    labels = forms.CharField(
+        label=_("A label for each"),
+        required=False,
+        max_length=MOST_CODES * 101,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"}),
+        help_text=_("One on each line, one code for each line. It replaces number and label above."),
+    )
     code = TypedField(
         label="Own code",
         required=False,
@@ -189,16 +227,27 @@ class BindingCodeForm(IssuingForm):
 
     class Meta:
         model = BindingCode
-        fields = ["form_id", "organization", "label", "code", "expires_at", "max_uses", "login", "serial_number"]
+        fields = [
+            "form_id", "organization", "label", "count", "labels", "code", "expires_at", "max_uses", "login",
+            "serial_number",
+        ]  # fmt: skip
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
-        cleaned["login"] = cleaned.get("login") or default_login()
+        cleaned["login"] = login = cleaned.get("login") or default_login()
         code, organization = cleaned.get("code"), cleaned.get("organization")
         sn = cleaned.get("serial_number")
-        if sn and cleaned["login"] != SheetLogin.OWN:
+        cleaned["labels"] = cleaned.get("labels") or numbered(cleaned.get("label") or "", cleaned.get("count") or 1)
+        if max(map(len, cleaned["labels"])) > MOST_LABEL:
+            self.add_error("label", gettext("A label has {most} characters at most.").format(most=MOST_LABEL))
+        if len(cleaned["labels"]) > 1:
+            if code:
+                self.add_error("code", _("Several codes cannot be the same: leave it empty to have them made."))
+            if login == SheetLogin.OWN:
+                self.add_error("login", _("A dock's own account is for one sheet: choose another for several codes."))
+        if sn and login != SheetLogin.OWN:
             self.add_error("login", "A serial number is typed in: choose the dock's own account, or empty that field.")
-        elif cleaned["login"] == SheetLogin.OWN and isinstance(organization, Organization):
+        elif login == SheetLogin.OWN and isinstance(organization, Organization):
             logins = import_module(settings.SHEET_LOGINS)
             if why := logins.why_no_own(sn or "", organization=organization, may_add=self.may_add_docks):
                 self.add_error("serial_number", f"{why[:1].upper()}{why[1:]}.")
@@ -208,6 +257,13 @@ class BindingCodeForm(IssuingForm):
             except ValidationError as error:
                 self.add_error(None, error)
         return cleaned
+
+    def clean_labels(self) -> list[str]:
+        found = [line.strip() for line in self.cleaned_data["labels"].splitlines() if line.strip()]
+        if len(found) > MOST_CODES:
+            text = gettext("These are {count}: {most} at most at once.")
+            raise ValidationError(text.format(count=len(found), most=MOST_CODES))
+        return found
 
     def clean_expires_at(self) -> datetime | None:
         return in_future(self.cleaned_data["expires_at"])

@@ -1,18 +1,22 @@
 """The admin of organizations, members and binding codes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import PROTECT, Model, Q, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from mqtt_bridge import access_list
 from organizations import codes, fleet, rights
@@ -26,6 +30,15 @@ from organizations.models import BindingCode, Membership, Organization, Role
 from organizations.tenancy import is_platform_staff
 
 SHOWN = 50  # rows of a table inside a page
+
+
+def has_history(organization: Organization) -> bool:
+    """Whether rows that outlive a deletion belong to it: devices, service calls, events of licenses."""
+    return any(
+        relation.related_model._default_manager.filter(**{relation.field.name: organization}).exists()
+        for relation in Organization._meta.related_objects
+        if relation.on_delete is PROTECT
+    )
 
 
 class LicenseFilter(admin.SimpleListFilter):
@@ -44,21 +57,51 @@ class LicenseFilter(admin.SimpleListFilter):
         return queryset.filter(missing) if self.value() == "missing" else queryset
 
 
+class ClosedFilter(admin.SimpleListFilter):
+    """For platform staff, who alone see closed organizations: they are hidden unless asked for."""
+
+    title = _("closed")
+    parameter_name = "closed"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: "admin.ModelAdmin[Organization]"
+    ) -> list[tuple[str, str | Promise]]:
+        return [("no", _("no")), ("yes", _("yes")), ("all", _("all"))] if is_platform_staff(request.user) else []
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, object]]:
+        """Without "All", which would hide some."""
+        for value, text in self.lookup_choices:
+            query = changelist.get_query_string({self.parameter_name: value})
+            yield {"selected": (self.value() or "no") == value, "query_string": query, "display": text}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Organization]) -> QuerySet[Organization]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(closed_at__isnull=self.value() != "yes")
+
+
 @admin.register(Organization)
 class OrganizationAdmin(TenantAdmin):
     """Customers: platform staff may change everything, a manager the name and how often licenses are read."""
 
     change_role = Role.MANAGER
+    actions = None  # one that had devices is closed, on its page
+    change_form_template = "admin/organizations/organization/change_form.html"
 
     list_display = ("name", "organization_id", "is_active", "docks", "docks_online", "aircraft", "limit")
-    list_filter = ("is_active", LicenseFilter)
+    list_filter = ("is_active", LicenseFilter, ClosedFilter)
     search_fields = ("name", "organization_id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         return fleet.with_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
-        shown = ("name", "organization_id", "is_active", "device_limit", "license_sync_hours", "second_factor_required")
+        shown = (
+            "name", "organization_id", "is_active", "time_zone", "device_limit", "license_sync_hours",
+            "second_factor_required",
+        )  # fmt: skip
+        if obj and obj.closed_at:
+            shown = ("closed_at", *shown)
         if is_platform_staff(request.user):
             text = "Only if this organization has its own app at DJI; else leave all three empty."
             license_ = ("license_state", "app_id", "app_key", "app_license", "clear_license")
@@ -73,9 +116,11 @@ class OrganizationAdmin(TenantAdmin):
         return fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
-        computed = ("license_state", "members", "binding_codes", "api_keys")
+        computed = ("license_state", "members", "binding_codes", "api_keys", "closed_at")
         if not is_platform_staff(request.user):
             return (*computed, "organization_id", "is_active", "device_limit")
+        if obj and obj.closed_at:
+            return (*computed, "organization_id", "is_active")
         return (*computed, "organization_id") if obj else computed
 
     def get_form(
@@ -86,17 +131,17 @@ class OrganizationAdmin(TenantAdmin):
             kwargs["form"] = OrganizationForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_deleted_objects(
-        self, objs: Sequence[Organization] | QuerySet[Organization], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """An organization that has devices, or had, is not deleted; the stock page would load each of their rows."""
-        kept = [
-            f"{relation.related_model._meta.verbose_name_plural} of these organizations"
-            for relation in self.opts.related_objects
-            if relation.on_delete is PROTECT
-            and relation.related_model._default_manager.filter(**{f"{relation.field.name}__in": objs}).exists()
-        ]
-        return ([], {}, set(), kept) if kept else super().get_deleted_objects(objs, request)
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Not for one that has devices, or had: it is closed, and goes when the retention of its history ends."""
+        if not super().has_delete_permission(request, obj):
+            return False
+        return not isinstance(obj, Organization) or not has_history(obj)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["may_close"] = is_platform_staff(request.user)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(ordering="docks")
     def docks(self, obj: fleet.Counted) -> int:
@@ -216,22 +261,21 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
         has_devices = isinstance(obj, BindingCode) and obj.devices.exists()
         return super().has_delete_permission(request, obj) and not has_devices
 
-    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, object]) -> tuple[BindingCode, str]:
-        row, plain = codes.issue(
-            actor=actor(request),
-            organization=obj.organization,
-            code=str(wanted["code"]) or None,
-            label=obj.label,
-            expires_at=obj.expires_at,
-            max_uses=obj.max_uses,
-        )
-        obj.login = self._login(row, actor(request), wanted)  # type: ignore[attr-defined]  # for the sheet
-        return row, plain
+    def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, Any]) -> tuple[BindingCode, str]:
+        """One code or many; they share an enrolment account, whose sheets differ in the code alone."""
+        shared = {"organization": obj.organization, "expires_at": obj.expires_at, "max_uses": obj.max_uses}
+        if len(labels := wanted["labels"]) > 1:
+            made = codes.issue_many(actor=actor(request), labels=labels, **shared)
+        else:
+            made = [codes.issue(actor=actor(request), code=wanted["code"] or None, label=labels[0], **shared)]
+        login = self._login(made[0][0], actor(request), wanted)
+        obj.sheets = [onboarding_sheet.sheet(row, plain, login) for row, plain in made]  # type: ignore[attr-defined]
+        return made[0]
 
     def sheet(self, obj: BindingCode, plain: str) -> dict[str, object]:
-        login: onboarding_sheet.Login = obj.login  # type: ignore[attr-defined]  # of `issue`
-        found = onboarding_sheet.sheet(obj, plain, login)
-        return {"title": "Onboarding sheet", "sheet": found, "access_list": access_list.is_kept()}
+        sheets: list[onboarding_sheet.Sheet] = obj.sheets  # type: ignore[attr-defined]  # of `issue`
+        title = ngettext("Onboarding sheet", "{count} onboarding sheets", len(sheets)).format(count=len(sheets))
+        return {"title": title, "sheet": sheets[0], "sheets": sheets, "access_list": access_list.is_kept()}
 
     def _login(self, code: BindingCode, who: Actor, wanted: dict[str, object]) -> onboarding_sheet.Login:
         """The account of the broker that the form asks for."""

@@ -65,6 +65,8 @@ class TenantFilter(admin.RelatedFieldListFilter):
         model_admin: "admin.ModelAdmin[models.Model]",
     ) -> Any:
         rows = restrict(field.remote_field.model._default_manager.all(), request.user)
+        if rows.model is Organization:
+            rows = rows.filter(closed_at=None)
         return [(str(row.pk), str(row)) for row in rows]
 
 
@@ -96,7 +98,8 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         related = db_field.remote_field.model
         if "queryset" not in kwargs and hasattr(related, "organization_path"):
             role = self.add_role if related is Organization else Role.VIEWER
-            kwargs["queryset"] = readable(related._default_manager.all(), request, role)
+            rows = readable(related._default_manager.all(), request, role)
+            kwargs["queryset"] = rows.filter(closed_at=None) if related is Organization else rows
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:

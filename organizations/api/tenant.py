@@ -87,7 +87,7 @@ class TenantViewSet(ParametersViewSet, ConditionalViewSet):
 
         If none is named: the only one in which the caller has it. 404, 403, or 400 if there is no only one.
         """
-        rows = Organization.objects.all()
+        rows = Organization.objects.filter(closed_at=None)
         if given is None:
             held = rights.in_request(self.request).readable(rows, role)[:2]
             if len(held) != 1:

@@ -1,5 +1,6 @@
 """Binding codes."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -29,9 +30,26 @@ class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
         plain = code or generate_code()
         check_own_code(plain, organization)
         fields["is_strong"] = not code or bits_of(plain) >= STRONG
-        fields.setdefault("expires_at", timezone.now() + CODE_LIFETIME)
-        row = self.create(organization=organization, digest=digest_of(plain), hint=normalise_code(plain)[-4:], **fields)
+        row = self._new(organization, plain, fields)
+        row.save(force_insert=True)
         return row, plain
+
+    def issue_many(
+        self, *, organization: Organization, labels: Sequence[str], **fields: object
+    ) -> list[tuple["BindingCode", str]]:
+        """As `issue`, one made code for each label, in one statement."""
+        fields["is_strong"] = True
+        plains = [generate_code() for _ in labels]
+        rows = [
+            self._new(organization, plain, {**fields, "label": label})
+            for plain, label in zip(plains, labels, strict=True)
+        ]
+        return list(zip(self.bulk_create(rows), plains, strict=True))
+
+    def _new(self, organization: Organization, plain: str, fields: Mapping[str, object]) -> "BindingCode":
+        expires_at = {"expires_at": timezone.now() + CODE_LIFETIME}
+        known = {"organization": organization, "digest": digest_of(plain), "hint": normalise_code(plain)[-4:]}
+        return BindingCode(**{**expires_at, **fields, **known})
 
 
 def check_own_code(code: str, organization: Organization) -> None:

@@ -77,6 +77,8 @@ TABLE = {
     "licenses/unlocklicense/timeline/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "organizations/bindingcode/<int:pk>/revoke/": ((405, 405, 405, 405), (403, 403, 302, 302)),
     "organizations/invitation/<int:pk>/revoke/": ((405, 405, 405, 405), (404, 404, 302, 302)),
+    "organizations/organization/<int:pk>/close/": ((403, 403, 403, 200), (403, 403, 403, 200)),
+    "organizations/organization/<int:pk>/reopen/": ((405, 405, 405, 405), (403, 403, 403, 302)),
     "organizations/organizationapikey/<int:pk>/revoke/": ((405, 405, 405, 405), (404, 404, 302, 302)),
 }
 ROLES = (Role.VIEWER, Role.OPERATOR, Role.MANAGER, "staff")

@@ -143,6 +143,14 @@ def test_the_license_can_be_removed(page, licensed):
     assert (licensed.app_id, licensed.app_key, licensed.app_license) == ("", "", "")
 
 
+def test_a_manager_chooses_the_time_zone_of_her_organization(client, alice, organization):
+    client.force_login(alice)
+    assert change(client, organization, time_zone="Asia/Atlantis").context["errors"]
+    change(client, organization, time_zone="Asia/Shanghai")
+    organization.refresh_from_db()
+    assert organization.time_zone == "Asia/Shanghai"
+
+
 def test_half_a_license_is_refused(page, organization):
     assert change(page, organization, app_id="100").context["errors"]
 
@@ -171,14 +179,6 @@ def test_its_page_lists_members_and_codes(client, alice, organization):
     assert "bob" in text
     assert "harbour …" in text
     assert "charlie" not in text
-
-
-def test_an_organization_with_devices_is_not_deleted(page, organization, dock):
-    page.post(f"{ORGANIZATIONS}{organization.pk}/delete/", {"post": "yes"})
-    assert Organization.objects.filter(pk=organization.pk).exists()
-    text = page.get(f"{ORGANIZATIONS}{organization.pk}/delete/").content.decode()
-    assert "devices of these organizations" in text
-    assert dock.sn not in text  # there may be thousands, with a million calls
 
 
 def test_the_list_asks_a_constant_number_of_queries(page, organization, dock):
