@@ -158,8 +158,11 @@ def numbered(pattern: str, count: int) -> list[str]:
         return [pattern]
     if pattern and not NUMBER.search(pattern):
         pattern += " {n}"
+    parts = NUMBER.split(pattern)  # text, width, text, width, text
+    texts, widths = parts[::2], [int(width or 0) for width in parts[1::2]]
     return [
-        NUMBER.sub(lambda found, number=number: f"{number:0{found[1] or 0}}", pattern) for number in range(1, count + 1)
+        texts[0] + "".join(f"{number:0{width}}{text}" for width, text in zip(widths, texts[1:], strict=True))
+        for number in range(1, count + 1)
     ]
 
 

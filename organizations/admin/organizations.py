@@ -7,16 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import PROTECT, Model, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from mqtt_bridge import access_list
 from organizations import codes, fleet, rights
@@ -63,12 +61,11 @@ class ClosedFilter(admin.SimpleListFilter):
     title = _("closed")
     parameter_name = "closed"
 
-    def lookups(
-        self, request: HttpRequest, model_admin: "admin.ModelAdmin[Organization]"
-    ) -> list[tuple[str, str | Promise]]:
-        return [("no", _("no")), ("yes", _("yes")), ("all", _("all"))] if is_platform_staff(request.user) else []
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Organization]") -> list[tuple[str, str]]:
+        found = [("no", gettext("no")), ("yes", gettext("yes")), ("all", gettext("all"))]
+        return found if is_platform_staff(request.user) else []
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, object]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         """Without "All", which would hide some."""
         for value, text in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: value})
@@ -96,7 +93,7 @@ class OrganizationAdmin(TenantAdmin):
         return fleet.with_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
-        shown = (
+        shown: tuple[str, ...] = (
             "name", "organization_id", "is_active", "time_zone", "device_limit", "license_sync_hours",
             "second_factor_required",
         )  # fmt: skip
@@ -263,7 +260,11 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
 
     def issue(self, request: HttpRequest, obj: BindingCode, wanted: dict[str, Any]) -> tuple[BindingCode, str]:
         """One code or many; they share an enrolment account, whose sheets differ in the code alone."""
-        shared = {"organization": obj.organization, "expires_at": obj.expires_at, "max_uses": obj.max_uses}
+        shared: dict[str, Any] = {
+            "organization": obj.organization,
+            "expires_at": obj.expires_at,
+            "max_uses": obj.max_uses,
+        }
         if len(labels := wanted["labels"]) > 1:
             made = codes.issue_many(actor=actor(request), labels=labels, **shared)
         else:
