@@ -5,24 +5,35 @@ password; an account that exists must be signed in with the password it has. So 
 nothing when another organization invites the same name. Inviting a name does not reveal whether it has an account.
 """
 
+import logging
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
 from django.db import models, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext
 
+from cloudapi.rest.guesses import Limit
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Invitation, Membership, Organization, Role
 
+logger = logging.getLogger(__name__)
 LIFETIME: Final = timedelta(hours=72)
+# Mails that others make this server send: to one address, and of one organization.
+TO_ADDRESS: Final = Limit("invitations-to-address", 3, 3600)
+BY_ORGANIZATION: Final = Limit("invitations-by-organization", 100, 86_400)
 
 
 class State(models.TextChoices):
@@ -60,6 +71,28 @@ def issue(*, actor: Actor, organization: Organization, username: str, role: Role
         after = {"username": username, "role": role}
         audit.record([audit.event(actor, "invite", row, organization_id=organization.pk, after=after)])
     return row, plain
+
+
+def mail(plain: str, *, address: str, language: str, actor: Actor) -> str:
+    """Mail this link in this language, audited; returns why it was not sent, in words, or nothing if it was."""
+    invitation = find(plain)
+    if invitation is None:
+        return gettext("This invitation is not valid any more.")
+    counted = ((TO_ADDRESS, address.lower()), (BY_ORGANIZATION, str(invitation.organization_id)))
+    if any(limit.count(who) > limit.tries for limit, who in counted):
+        return gettext("Too many invitations were mailed lately. Send the link yourself, or try again later.")
+    context = {"invitation": invitation, "link": f"{settings.PUBLIC_URL}{reverse('welcome', args=[plain])}"}
+    with translation.override(language):
+        name = "admin/organizations/invitation/mail"
+        subject, text = (render_to_string(f"{name}{part}.txt", context) for part in ("_subject", ""))
+    try:
+        send_mail(" ".join(subject.split()), text, None, [address])
+    except OSError as error:  # of the network, and all that SMTP says
+        logger.warning("An invitation was not mailed: %s: %s", type(error).__name__, error)
+        return gettext("The mail server did not take it. Send the link yourself, or try again later.")
+    after = {"address": address}
+    audit.record([audit.event(actor, "mail", invitation, organization_id=invitation.organization_id, after=after)])
+    return ""
 
 
 def revoke(invitations: Iterable[Invitation], *, actor: Actor) -> int:

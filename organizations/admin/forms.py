@@ -127,6 +127,16 @@ class InvitationForm(IssuingForm):
         return cleaned
 
 
+class MailForm(forms.Form):
+    """Where a link that is shown once is mailed to. `plain` is what the link carries."""
+
+    plain = forms.CharField(widget=forms.HiddenInput, max_length=64)
+    address = forms.EmailField(
+        label=_("Mail address"), widget=forms.EmailInput(attrs={"autocomplete": "off", "class": "vTextField"})
+    )
+    language = forms.ChoiceField(label=_("Language of the mail"), choices=settings.LANGUAGES)
+
+
 def in_future(moment: datetime | None) -> datetime | None:
     """This moment; ValidationError if it is over."""
     if moment is not None and moment <= timezone.now():

@@ -1,7 +1,6 @@
-"""The admin of organizations, members and binding codes."""
+"""The admin of organizations and binding codes."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from importlib import import_module
 from typing import Any
 
@@ -17,14 +16,14 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from mqtt_bridge import access_list
-from organizations import codes, fleet, rights
+from organizations import codes, fleet
 from organizations.admin import onboarding_sheet
-from organizations.admin.forms import BindingCodeForm, OrganizationForm, RoleForm, SheetLogin
+from organizations.admin.forms import BindingCodeForm, OrganizationForm, SheetLogin
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.keys import OrganizationAPIKeyAdmin
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
 from organizations.audit import Actor
-from organizations.models import BindingCode, Membership, Organization, Role
+from organizations.models import BindingCode, Organization, Role
 from organizations.tenancy import is_platform_staff
 
 SHOWN = 50  # rows of a table inside a page
@@ -181,49 +180,6 @@ class OrganizationAdmin(TenantAdmin):
         now = timezone.now()
         rows = [(row, row.why_unusable(now)) for row in obj.api_keys.all()[:SHOWN]]
         return render_to_string("admin/organizations/organization/api_keys.html", {"rows": rows, "organization": obj})
-
-
-@admin.register(Membership)
-class MembershipAdmin(TenantAdmin):
-    """Members of organizations, by invitation. Only platform staff may take the last manager away."""
-
-    change_role = delete_role = Role.MANAGER
-    actions = None  # a bulk deletion could take all managers at once
-
-    list_filter = ("role", ("organization", TenantFilter))
-    list_select_related = ("user", "organization")
-    search_fields = ("user__username", "organization__name")
-
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Without the last sign-in for managers: the user may be a member elsewhere."""
-        shown = ("user", "organization", "role")
-        return (*shown, "last_sign_in") if is_platform_staff(request.user) else shown
-
-    def get_form(
-        self, request: HttpRequest, obj: Membership | None = None, change: bool = False, **kwargs: object
-    ) -> "type[ModelForm[Membership]]":
-        form = super().get_form(request, obj, change, form=RoleForm, **kwargs)
-        form.keeps_manager = not is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every RoleForm
-        return form
-
-    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
-        return self.get_list_display(request)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
-        return ("user", "organization", "last_sign_in")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: a person who is invited says yes, or does not."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        if not super().has_delete_permission(request, obj):
-            return False
-        return not isinstance(obj, Membership) or is_platform_staff(request.user) or not rights.is_last_manager(obj)
-
-    @admin.display(ordering="user__last_login", description="last sign-in")
-    def last_sign_in(self, obj: Membership) -> datetime | str:
-        return obj.user.last_login or "never"
 
 
 @admin.register(BindingCode)

@@ -13,13 +13,16 @@ from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import transaction
+from django.utils.translation import gettext
 
+from cloudapi.rest.guesses import Limit
 from organizations import audit
 from organizations.audit import Actor
-from organizations.models import AuditEvent
+from organizations.models import AuditEvent, Membership
 from organizations.people import sessions
 
 PAUSE: Final = 300  # seconds between two mails to one address
+BY_MANAGERS: Final = Limit("reset-by-managers", 3, 3600)  # of one user, whoever asks
 
 
 def is_configured() -> bool:
@@ -41,6 +44,30 @@ def send(address: str) -> None:
         subject_template_name="admin/people/password_reset_subject.txt",
         email_template_name="admin/people/password_reset_email.txt",
     )
+
+
+def why_not(user: User) -> str:
+    """Why this user cannot be mailed a link, in words; empty if that is possible."""
+    if not is_configured():
+        return gettext("This server sends no mail.")
+    if not user.email:
+        return gettext("No mail address is stored: platform staff enter it under Users.")
+    if not (user.is_active and user.has_usable_password()):
+        return gettext("This user signs in without a password, or not at all.")
+    return ""
+
+
+def note_request(member: Membership, *, actor: Actor) -> str:
+    """A manager wants this member to get a link: audited; returns why not, in words, or nothing if `send` may follow.
+
+    The link goes to the member's address alone. The manager sees neither.
+    """
+    if reason := why_not(member.user):
+        return reason
+    if BY_MANAGERS.count(str(member.user_id)) > BY_MANAGERS.tries:
+        return gettext("This user was sent three links within an hour. Try again later.")
+    audit.record([audit.event(actor, "send password reset", member, organization_id=member.organization_id)])
+    return ""
 
 
 def finish(user: User) -> None:
