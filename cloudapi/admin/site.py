@@ -10,8 +10,9 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.views.decorators.http import require_safe
 
-from cloudapi.admin import closing_page, start_page, system_page
+from cloudapi.admin import closing_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 from organizations.people.views import SignIn, may_change_password
 
@@ -86,7 +87,14 @@ class DockCloudAdminSite(AdminSite):
         def system(request: HttpRequest) -> HttpResponseBase:
             return system_page.system(request, self.each_context(request))
 
-        ours = [path("system/", self.admin_view(system), name="system"), *closing_page.urls(self)]
+        def found(request: HttpRequest) -> HttpResponseBase:
+            return search.page(request, self.each_context(request))
+
+        ours = [
+            path("search/", self.admin_view(require_safe(found)), name="search"),
+            path("system/", self.admin_view(system), name="system"),
+            *closing_page.urls(self),
+        ]
         return [*ours, *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:

@@ -29,9 +29,16 @@ LISTS = {
         "/admin/mqtt_bridge/exchange/?q=nothing",
         "/admin/organizations/auditevent/?q=nothing",
         "/admin/devices/device/?attention=yes",
+        "/admin/search/?q=nothing",
+        "/admin/search/?q=7CTDM000000007",
         "/admin/",
     ),
-    "large": ("/admin/devices/servicecall/", "/admin/mqtt_bridge/exchange/", "/api/v1/service-calls/?status=failed"),
+    "large": (
+        "/admin/devices/servicecall/",
+        "/admin/mqtt_bridge/exchange/",
+        "/admin/search/?q=7CTDM000000007",
+        "/api/v1/service-calls/?status=failed",
+    ),
 }
 
 
