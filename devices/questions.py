@@ -12,6 +12,7 @@ from django.conf import settings
 
 from devices.models import Device, Standing
 from mqtt_bridge.database.prepared import AnyOf, Prepared
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol.messages import BindStatus, ConfigReply
 from mqtt_bridge.protocol.result_codes import Code
 from organizations.credentials import Credentials, check
@@ -19,7 +20,7 @@ from organizations.encryption import opened, stored
 from organizations.models import Organization
 
 # in the journal
-DISABLED = "device disabled"
+DISABLED = Exchange.DISABLED
 NOT_CONFIGURED = "no DJI license configured"
 
 

@@ -1,8 +1,11 @@
-"""How much each gateway may write into the journal in a day: `settings.JOURNAL_BYTES_PER_DAY`, 0 for no limit."""
+"""How much of what each gateway sends is kept in the journal.
+
+Of all it sends `settings.JOURNAL_BYTES_PER_DAY`, 0 for no limit; of what a disabled gateway repeats a row an hour.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import cast
 
 from django.conf import settings
@@ -14,6 +17,47 @@ from mqtt_bridge.models import Exchange, ExchangeRow
 ROW = 200  # bytes that a row takes beside payload and reply, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
 STRANGERS = 20  # shares that all gateways without an owner have together: anybody may name ever new ones
+
+REPEATED_AFTER = timedelta(hours=1)  # a disabled gateway asks every 10 s, for as long as it is disabled
+
+
+@dataclass
+class _Repeated:
+    """What a disabled gateway sent since its last row that was kept."""
+
+    since: datetime
+    skipped: int = 0  # messages
+
+
+class Repeats:
+    """Which refusals of disabled gateways are kept: one an hour, whose reason says how many were not.
+
+    They are in memory, so that they cost no query: after a restart each gateway has a row at once. Only devices that
+    exist are disabled, so that nobody can fill it up.
+    """
+
+    def __init__(self) -> None:
+        # By gateway and organization, apart for what came through enrolment.
+        self._known: dict[tuple[str, int | None, bool], _Repeated] = {}
+
+    def keep(self, rows: Sequence[ExchangeRow]) -> list[ExchangeRow]:
+        """The rows without what was repeated too early; once a gateway is served again, its next refusal is news."""
+        kept = []
+        for row in rows:
+            is_refusal = row["reason"] == Exchange.DISABLED
+            if is_refusal or (self._known and row["method"] == "config"):
+                key, at = (row["gateway_sn"], row["organization_id"], row["by_enrolment"]), row["received_at"]
+                known = self._known.pop(key, None)
+                if is_refusal and known and known.since <= at < known.since + REPEATED_AFTER:
+                    known.skipped += 1
+                    self._known[key] = known
+                    continue
+                if is_refusal:
+                    self._known[key] = _Repeated(at)
+                    if known and known.skipped:
+                        row["reason"] += f"; {known.skipped} more since the last entry"
+            kept.append(row)
+        return kept
 
 
 @dataclass

@@ -14,7 +14,7 @@ from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from mqtt_bridge.allowance import Allowance
+from mqtt_bridge.allowance import Allowance, Repeats
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import is_locked
 from mqtt_bridge.dispatch import Decoded, Result
@@ -37,6 +37,7 @@ ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Chan
 
 _unwritten: list[ExchangeRow] = []  # what could not be written yet
 _allowance = Allowance()
+_repeats = Repeats()
 
 Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 
@@ -44,8 +45,9 @@ Owners = Callable[[Mapping[str, Collection[Channel]]], dict[str, int | None]]
 def write(results: Sequence[Result]) -> dict[str, int | None]:
     """Save what was received and answered, in bulk: one query for the owners that no handler knew, one for the rows.
 
-    Events that nobody acts on are only counted, unless a `Trace` of their device runs. Returns the owners: by serial
-    number the primary key of an organization; not of what came through enrolment, where nobody is served first.
+    Events that nobody acts on are only counted, unless a `Trace` of their device runs, and of what a disabled gateway
+    repeats most is only counted. Returns the owners: by serial number the primary key of an organization; not of what
+    came through enrolment, where nobody is served first.
     """
     if not (results or _unwritten) or not settings.JOURNAL_ENABLED:
         return {}
@@ -77,7 +79,7 @@ def write(results: Sequence[Result]) -> dict[str, int | None]:
         running = Trace.objects.filter(gateway_sn__in=sns, until__gt=timezone.now())
         traced = {trace.gateway_sn for trace in running if trace.organization_id == owners.get(trace.gateway_sn)}
         rows += [_row(result, owners) for result in passing if result.decoded.sn in traced]
-    _save([*_unwritten, *_allowance.keep(rows, owners)])
+    _save([*_unwritten, *_allowance.keep(_repeats.keep(rows), owners)])
     return owners
 
 

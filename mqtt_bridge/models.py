@@ -34,6 +34,7 @@ class Exchange(models.Model):
         LEFT = "left"  # another service on the same broker answers this method
 
     LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
+    DISABLED: ClassVar[str] = "device disabled"
     FULL: ClassVar[str] = "the journal of this device is full for today"
     FULL_OF_STRANGERS: ClassVar[str] = "the journal of devices that belong to nobody is full for today"
     HAS_ACCOUNT: ClassVar[str] = "the dock has an account of its own"

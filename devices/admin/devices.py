@@ -209,7 +209,9 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
     @admin.display(description="needs attention")
     def attention(self, device: "ListedDevice") -> SafeString:
         return format_html_join(
-            "", '<span class="needs" title="{}">{}</span>', ((need.detail, need.words) for need in device.needs)
+            "",
+            '<span class="{}" title="{}">{}</span>',
+            ((need.css, need.detail, need.words) for need in device.needs),
         )
 
     @admin.display(description="bound", ordering=Coalesce(F("bound_at"), Value(EPOCH)))

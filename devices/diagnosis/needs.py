@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.models import Device, DeviceState, Pairing, ServiceCall, ServiceCallQuerySet
-from devices.questions import DISABLED
 from devices.templatetags.moments import duration
 from mqtt_bridge.models import IS_UNUSUAL, Exchange
 
@@ -26,23 +25,32 @@ BINDING = ("airport_organization_get", "airport_organization_bind")
 
 
 class Need(NamedTuple):
-    """One thing that is wrong: a few words for a list, and the details."""
+    """One thing that is wrong: a few words for a list, and the details.
+
+    A quiet one is as a person wanted it: it is shown, but needs nobody.
+    """
 
     words: str
     detail: str = ""
+    is_quiet: bool = False
+
+    @property
+    def css(self) -> str:
+        """The classes of its mark."""
+        return "needs quiet" if self.is_quiet else "needs"
 
 
 def needs(device: Device, refused: Iterable[Exchange] = (), remarks: Iterable[Pairing] = ()) -> list[Need]:
     """What this device needs a person for; `refused` is its entry in `refusals()`, `remarks` its `not_adopted()`."""
     found = []
     if not device.is_enabled:
-        found.append(Need("disabled", "it gets no DJI license and cannot be bound"))
+        found.append(Need("disabled", "it gets no DJI license and cannot be bound", is_quiet=True))
     for refusal in refused:
         if device.bound_at is not None and refusal.received_at <= device.bound_at:
             continue
         why = refusal.reason or f"message {refusal.outcome}"
         if refusal.method in LICENSE:
-            if device.is_enabled or why != DISABLED:
+            if device.is_enabled:  # a disabled one is refused the license on purpose
                 found.append(Need("DJI license refused", why))
         elif device.is_bound and is_foreign_attempt(refusal):
             detail = "another organization's code was refused here; nothing changed"
@@ -98,7 +106,7 @@ def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: date
 
 
 def needing(devices: QuerySet[Device], exchanges: QuerySet[Exchange], now: datetime) -> QuerySet[Device]:
-    """The devices for which `needs` finds something."""
+    """The devices for which `needs` finds something that is not quiet."""
     annotated = devices.alias(
         license=_last(LICENSE, exchanges, now),
         binding=_last(BINDING, exchanges, now),
@@ -109,11 +117,10 @@ def needing(devices: QuerySet[Device], exchanges: QuerySet[Exchange], now: datet
     # Only of the few that were refused anything the last message of each group is looked up.
     was_refused = Q(sn__in=refused.filter(method__in=(*LICENSE, *BINDING)).order_by().values("gateway_sn"))
     return annotated.filter(
-        Q(is_enabled=False)
-        | was_refused
+        was_refused
         & (
-            Q(license_refused_at__isnull=False, bound_at=None)
-            | Q(license_refused_at__gt=F("bound_at"))
+            Q(license_refused_at__isnull=False, bound_at=None, is_enabled=True)
+            | Q(license_refused_at__gt=F("bound_at"), is_enabled=True)
             | Q(binding_refused_at__isnull=False, bound_at=None)
             | Q(binding_refused_at__gt=F("bound_at"))
         )

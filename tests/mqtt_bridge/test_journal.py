@@ -6,10 +6,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec.structs import replace
 
 from devices.models import Device
 from mqtt_bridge import allowance, journal
-from mqtt_bridge.allowance import Allowance
+from mqtt_bridge.allowance import Allowance, Repeats
 from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from tests.mqtt_bridge.test_dispatch import delivery, handle
@@ -294,3 +295,66 @@ def test_strangers_share_what_is_kept_of_them_whatever_organization_they_name(do
 def test_there_may_be_no_limit(settings):
     settings.JOURNAL_BYTES_PER_DAY = 0
     assert len(said("DOCK1", 10)) == 10
+
+
+# --- what a disabled dock repeats --------------------------------------------------------------
+
+
+@pytest.fixture
+def asks_at(dock, monkeypatch, settings):
+    """asks_at(minutes) hands in a dock's `config` of so many minutes after now; returns answers and journal reasons."""
+    settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE = "1", "the key", "the license"
+    monkeypatch.setattr(journal, "_repeats", Repeats())
+    start = timezone.now()
+
+    def asks_at(*minutes):
+        times = [start + timedelta(minutes=minute) for minute in minutes]
+        handled = handle(*(replace(delivery(dock.sn, "config"), received_at=at) for at in times))
+        journal.write(handled)
+        return [item.reply_data.result for item in handled], [row.reason for row in Exchange.objects.order_by("pk")]
+
+    return asks_at
+
+
+def enable(dock, is_enabled):
+    Device.objects.filter(pk=dock.pk).update(is_enabled=is_enabled)
+
+
+def test_a_disabled_dock_has_a_row_an_hour_which_counts_the_others_and_each_time_its_answer(dock, asks_at):
+    enable(dock, False)
+    results, reasons = asks_at(0, 1, 2, 59)
+    assert (len(results), len(set(results)), reasons) == (4, 1, ["device disabled"])
+    _, reasons = asks_at(61, 62)
+    assert reasons == ["device disabled", "device disabled; 3 more since the last entry"]
+
+
+def test_the_first_refusal_after_a_served_message_is_news(dock, asks_at):
+    enable(dock, False)
+    asks_at(0, 1)
+    enable(dock, True)
+    asks_at(2, 3)
+    enable(dock, False)
+    _, reasons = asks_at(4, 5)
+    assert reasons == ["device disabled", "", "", "device disabled"]
+
+
+def test_a_disabled_dock_has_a_row_for_its_next_owner_and_one_through_enrolment(dock, asks_at, other_organization):
+    enable(dock, False)
+    asks_at(0)
+    journal.write(handle(replace(delivery(dock.sn, "config"), by_enrolment=True)))
+    Device.objects.filter(pk=dock.pk).update(organization=other_organization)
+    assert asks_at(1)[1] == ["device disabled"] * 3
+
+
+def test_what_a_disabled_dock_repeats_costs_no_statement_beside_whose_it_is(dock, asks_at):
+    enable(dock, False)
+    asks_at(0)
+    handled = handle(*(delivery(dock.sn, "config") for _ in range(50)))
+    with CaptureQueriesContext(connection) as captured:
+        journal.write(handled)
+    assert len(captured) == 1
+
+
+def test_a_clock_that_was_set_back_silences_nobody(dock, asks_at):
+    enable(dock, False)
+    assert asks_at(0, -120, -119)[1] == ["device disabled"] * 2

@@ -135,8 +135,12 @@ def test_members_are_not_asked_about_claims(see, alice, dock):
 def test_the_list_can_be_narrowed_by_organization_firmware_and_attention(see, staff, dock, foreign):
     assert listed(see, staff, organization__id__exact=foreign.organization_id) == {foreign.sn}
     assert listed(see, staff, firmware="99.9") == {foreign.sn}
-    Device.objects.filter(pk=dock.pk).update(is_enabled=False)
+    DeviceState.objects.filter(device=dock).update(clock_skew_ms=-7_200_000)
+    Device.objects.filter(pk=foreign.pk).update(is_enabled=False)  # on purpose: it needs nobody
     assert listed(see, staff, attention="yes") == {dock.sn}
+    assert '<span class="needs quiet" title="it gets no DJI license and cannot be bound">disabled</span>' in see(
+        staff, LIST
+    )
 
 
 @pytest.mark.usefixtures("dock", "foreign", "bridge")

@@ -28,10 +28,10 @@ def words(device):
     device = Device.objects.select_related("state").get(pk=device.pk)
     exchanges = Exchange.objects.all()
     found = needs.refusals([device], exchanges, timezone.now())
-    said = [need.words for need in needs.needs(device, found.get(device.sn, ()))]
+    said = needs.needs(device, found.get(device.sn, ()))
     needing = needs.needing(Device.objects.all(), exchanges, timezone.now())
-    assert needing.filter(pk=device.pk).exists() is bool(said)
-    return said
+    assert needing.filter(pk=device.pk).exists() is any(not need.is_quiet for need in said)
+    return [need.words for need in said]
 
 
 def test_a_healthy_dock_needs_nothing(dock):
@@ -39,9 +39,17 @@ def test_a_healthy_dock_needs_nothing(dock):
     assert words(dock) == []
 
 
-def test_a_disabled_device_needs_attention(dock):
+def test_a_disabled_device_is_marked_and_needs_nobody(dock):
     Device.objects.filter(pk=dock.pk).update(is_enabled=False)
     assert words(dock) == ["disabled"]
+    [need] = needs.needs(Device.objects.get(pk=dock.pk))
+    assert (need.is_quiet, need.css) == (True, "needs quiet")
+
+
+def test_what_else_is_wrong_with_a_disabled_device_needs_attention(dock):
+    Device.objects.filter(pk=dock.pk).update(is_enabled=False)
+    DeviceState.objects.filter(device=dock).update(clock_skew_ms=-7_200_000)
+    assert words(dock) == ["disabled", "clock 2 h behind"]
 
 
 @pytest.mark.parametrize(
