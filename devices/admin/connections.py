@@ -1,5 +1,6 @@
 """Who connects to the broker with what: the list of docks, and the panel on a dock's page."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
@@ -14,6 +15,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
@@ -31,6 +33,7 @@ from organizations.admin.tenant import TenantFilter
 from organizations.models import Role
 
 CHUNK: Final = 500  # rows at once
+OF_ORGANIZATION: Final = "organization__id__exact"  # the parameter of the list's filter
 # What is on the tiles above the list; the colour is how bad it is.
 TILES: Final = (
     (Way.OWN, "good", "use their own account"),
@@ -145,17 +148,26 @@ class DockConnectionAdmin(ImportPages):
         return page
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        """With the tiles; they count all docks that the user may see, whatever the filter."""
+        """With the tiles; they count the docks that the user may see, of one organization if that is chosen."""
         now = timezone.now()
         counted = {f"n_{way}": Count("pk", filter=connections.matching(way, now)) for way, _, _ in TILES}
         rows = connections.gateways(super().get_queryset(request))
+        organization = request.GET.get(OF_ORGANIZATION, "")
+        if is_chosen := re.fullmatch("[0-9]{1,18}", organization) is not None:
+            rows = rows.filter(organization=int(organization))
         counts = rows.order_by().aggregate(**counted)
         tiles = [
             (way, kind if counts[f"n_{way}"] else "", words, counts[f"n_{way}"])
             for way, kind, words in TILES
             if counts[f"n_{way}"] or way not in Remark.values
         ]
-        context = {"tiles": tiles, "way": request.GET.get("way", ""), "access_list": access_list.is_kept()}
+        context = {
+            "tiles": tiles,
+            "way": request.GET.get("way", ""),
+            "with_organization": f"&{urlencode({OF_ORGANIZATION: organization})}" if is_chosen else "",
+            "access_list": access_list.is_kept(),
+            "may_issue": self.has_credentials_permission(request),
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def change_view(

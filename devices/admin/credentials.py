@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from devices.admin.device_pages import NOT_MANAGER, KeyList
@@ -30,6 +31,7 @@ from organizations.typed import in_groups
 
 HAS_NONE: Final = "has no account"
 UNPROVEN: Final = "another dock named it; it has not proven yet whose it is"
+MOST_NAMES: Final = 10  # of docks in one message
 OVERLAPS: Final = {"0": "at once", "1": "in a day", "7": "in 7 days", "30": "in 30 days"}
 
 
@@ -38,13 +40,12 @@ class Deed(NamedTuple):
 
     title: str
     button: str
-    done: str
 
 
 DEEDS: Final = {
-    "issue": Deed("Give docks an account of their own", "Issue and show", "issued"),
-    "rotate": Deed("Rotate secrets", "Rotate and show", "rotated"),
-    "revoke": Deed("Revoke accounts", "Revoke", "revoked"),
+    "issue": Deed("Give docks an account of their own", "Issue and show"),
+    "rotate": Deed("Rotate secrets", "Rotate and show"),
+    "revoke": Deed("Revoke accounts", "Revoke"),
 }
 
 
@@ -194,8 +195,9 @@ class CredentialPages(TenantAdmin):
         forms_done.add(form.cleaned_data["form_id"], deed)
         if deed == "revoke" or not made:
             if made:
-                names = ", ".join(row.username for row in made)
-                self.message_user(request, f"Accounts {DEEDS[deed].done}: {names}.", messages.SUCCESS)
+                text = ngettext("{count} account revoked: {names}.", "{count} accounts revoked: {names}.", len(made))
+                names = some([row.username for row in made])
+                self.message_user(request, text.format(count=len(made), names=names), messages.SUCCESS)
             self._tell_skipped(request, skipped)
             return self._back(request, keys)
         context = {**self.admin_site.each_context(request), "title": "Accounts of the broker", "opts": self.opts}
@@ -250,13 +252,24 @@ class CredentialPages(TenantAdmin):
 
     def _tell_skipped(self, request: HttpRequest, skipped: Iterable[tuple[Device, str]]) -> None:
         for reason, names in by_reason(skipped):
-            self.message_user(request, f"Skipped, {reason}: {', '.join(names)}.", messages.WARNING)
+            count = len(names)
+            text = ngettext(
+                "Skipped {count} dock, {reason}: {names}.", "Skipped {count} docks, {reason}: {names}.", count
+            )
+            self.message_user(request, text.format(count=count, reason=reason, names=some(names)), messages.WARNING)
 
     def _back(self, request: HttpRequest, keys: Sequence[int] = ()) -> HttpResponse:
         """To the page of the only dock, if the user may see it; else to the list."""
         if len(keys) == 1 and self._visible(request, list(keys)).exists():
             return HttpResponseRedirect(f"{reverse('admin:devices_device_change', args=keys)}#connection")
         return HttpResponseRedirect(reverse(f"admin:devices_{self.opts.model_name}_changelist"))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of these names, and how many there are beside them: 200 would hide the page."""
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(names[:MOST_NAMES])
+    return gettext("{names} and {count} more").format(names=shown, count=more) if more > 0 else shown
 
 
 def by_reason(skipped: Iterable[tuple[Device, str]]) -> list[tuple[str, list[str]]]:

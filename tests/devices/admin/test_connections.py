@@ -224,6 +224,42 @@ def test_list_sorts_docks_by_how_they_connect(alice, organization, way, found):
     assert {line.partition(",")[0] for line in lines} == found
 
 
+def test_tiles_count_the_chosen_organization_and_keep_it_chosen(staff, organization, other_organization):
+    furnish(organization)
+    Device.objects.create(sn="FOREIGN", model_key="3-2-0", organization=other_organization)
+    chosen = {"organization__id__exact": str(other_organization.pk)}
+    response = signed_in(staff).get(LIST, chosen)
+    assert {value: count for value, _, _, count in response.context["tiles"] if count} == {"none": 1}
+    link = f'href="?way=none&amp;organization__id__exact={other_organization.pk}"'
+    assert link in response.content.decode()
+    assert {dock.sn for dock in signed_in(staff).get(LIST, chosen | {"way": "none"}).context["cl"].result_list} == {
+        "FOREIGN"
+    }
+
+
+@pytest.mark.parametrize(
+    ("who", "query", "words"),
+    [
+        ("alice", {}, "Type in their serial numbers</a> and each gets an account"),
+        ("bob", {}, "a manager issues the binding codes"),
+        ("alice", {"q": "nothing"}, "No dock is like that."),
+        ("alice", {"way": "own"}, "No dock is like that."),
+    ],
+)
+def test_an_empty_list_says_what_to_do_next(request, who, query, words):
+    assert words in signed_in(request.getfixturevalue(who)).get(LIST, query).content.decode()
+
+
+def test_of_many_skipped_docks_the_first_are_named(alice, organization):
+    for number in range(30):
+        Device.objects.create(sn=f"MANY{number:02}", model_key="3-2-0", organization=organization)
+    keys = list(Device.objects.values_list("pk", flat=True))
+    data = {"action": "revoke_credentials", "_selected_action": keys}
+    page = signed_in(alice).post(LIST, data, follow=True).content.decode()
+    assert "Skipped 30 docks, has no account: MANY00, " in page
+    assert "MANY09 and 20 more." in page
+
+
 def test_list_and_export_name_no_secret_and_no_digest(alice, organization):
     furnish(organization)
     for address in (LIST, f"{LIST}export.csv", "/admin/devices/brokeraccount/"):
