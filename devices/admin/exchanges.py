@@ -1,13 +1,16 @@
 """The journal and the heartbeat of the bridge in the admin."""
 
 from datetime import UTC
+from typing import Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from devices.admin.filters import ChannelFilter, MethodFilter, OutcomeFilter
 from devices.admin.panels import device_link
@@ -19,6 +22,8 @@ from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
+
+MOST_DEVICES: Final = 20  # whose messages one search lists: each is a stretch of an index
 
 
 @admin.register(Exchange)
@@ -35,7 +40,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
     list_per_page = 50
     list_max_show_all = 0
     search_fields = ("gateway_sn", "tid")
-    search_help_text = "Serial number of the gateway, or a tid, in full"
+    search_help_text = _("A serial number, a part of it or of a callsign, or a whole tid")
     ordering = ("-received_at", "-pk")
     sortable_by = ()
     actions = None
@@ -44,6 +49,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ["devices/devices.css"]}
+        js = [Script("devices/refresh.js", type="module")]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Exchange]:
         rows: QuerySet[Exchange] = super().get_queryset(request)
@@ -69,10 +75,16 @@ class ExchangeAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Exchange], search_term: str
     ) -> tuple[QuerySet[Exchange], bool]:
-        """Exact values, which an index finds: a search for a part would read millions of rows."""
-        term = typed(search_term)
-        if term:
-            queryset = queryset.filter(Q(gateway_sn__in={term, term.upper()}) | Q(tid=term))
+        """Exact values, which an index finds: a part is first looked for among the devices, which are fewer."""
+        if term := typed(search_term):
+            named = Device.objects.filter(Q(sn__icontains=term) | Q(callsign__icontains=term)).order_by("sn")
+            sns = list(restrict(named, request.user).values_list("sn", flat=True)[: MOST_DEVICES + 1])
+            if len(sns) > MOST_DEVICES:
+                text = _(
+                    "More than {count} devices match. Only messages of the first {count} are listed, by serial number."
+                )
+                self.message_user(request, text.format(count=MOST_DEVICES), messages.WARNING)
+            queryset = queryset.filter(Q(gateway_sn__in={term, term.upper(), *sns[:MOST_DEVICES]}) | Q(tid=term))
         return queryset, False
 
     @admin.display(description="received")
@@ -121,14 +133,24 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]
     devices = restrict(Device.objects.select_related("state", "organization"), request.user)
     device = devices.filter(sn=exchange.gateway_sn).first()
     visible = restrict(Exchange.objects.all(), request.user)
+    message, answer = exchanges.sides(exchange)
     return {
         "title": f"{exchange.method or exchange.channel} from {exchange.gateway_sn}",
         "outcome": outcome_word(exchange),
         "gateway": device_link(device) if device else exchange.gateway_sn,
-        "said": exchanges.pretty(exchange.payload),
-        "answered": exchanges.pretty(exchange.reply),
-        "said_codes": exchanges.codes(exchange.payload),
-        "answered_codes": exchanges.codes(exchange.reply),
+        "sides": [
+            {
+                "id": name,
+                "title": title,
+                "side": side,
+                "kept": exchanges.pretty(text) or none,
+                "codes": exchanges.codes(text),
+            }
+            for name, title, side, text, none in (
+                ("message", _("Message"), message, exchange.payload, _("nothing kept")),
+                ("answer", _("Our answer"), answer, exchange.reply, _("nothing")),
+            )
+        ],
         # If the user may not see the gateway itself, this is the only page that shows how far it got.
         "onboarding": None if device else onboarding(exchange.gateway_sn, device=None, visible=visible),
     }

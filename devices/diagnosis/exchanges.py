@@ -1,6 +1,7 @@
-"""Journal rows for people: which had which outcome, their JSON, and the codes in it in words."""
+"""Journal rows for people: which had which outcome, their JSON and topics, and the codes in it in words."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -8,8 +9,9 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from mqtt_bridge.models import Exchange
+from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.result_codes import known
-from mqtt_bridge.protocol.topics import Channel
+from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX, Channel
 
 CODE_KEYS = ("result", "err_code")
 MAX_CODES = 50  # as many as a message has devices
@@ -34,6 +36,39 @@ def outcomes() -> dict[str, Q]:
 def refusing() -> Q:
     """Answers that refuse something, as `Exchange.is_refusal`."""
     return Q(outcome=Exchange.Outcome.ANSWERED) & ~Q(reason="") & ~Q(channel=Channel.STATUS)
+
+
+class Side(NamedTuple):
+    """The message, or the answer to it: its topic, and its JSON as far as the journal's columns have it."""
+
+    topic: str
+    envelope: str  # "" if the data is not JSON, or nothing was sent
+    publish: str  # the command line that publishes that
+
+
+def sides(exchange: Exchange) -> tuple[Side, Side]:
+    """What the gateway sent and what it was answered. What has no column is missing: `gateway`, `need_reply`.
+
+    The bytes themselves are not kept. A topology is shown on the topic of DJI's pages, whichever it came on.
+    """
+    channel = Channel(exchange.channel)
+    topic = topics.build(channel, exchange.gateway_sn) if topics.is_sn(exchange.gateway_sn) else ""
+    topic = f"{ENROLMENT_PREFIX if exchange.by_enrolment and topic else ''}{topic}"
+    answer_topic = topics.reply_topic(topic) if topic and topics.reply_channel(channel) else ""
+    sent_at = round(exchange.device_time.timestamp() * 1000) if exchange.device_time else None
+    found = []
+    for where, text, timestamp in ((topic, exchange.payload, sent_at), (answer_topic, exchange.reply, None)):
+        try:
+            data = _read(text)
+        except (ValueError, RecursionError):
+            found.append(Side(where, "", ""))
+            continue
+        fields = {"tid": exchange.tid, "bid": exchange.bid, "timestamp": timestamp, "method": exchange.method}
+        envelope = {name: value for name, value in fields.items() if value not in ("", None)} | {"data": data}
+        line = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
+        publish = f"mosquitto_pub -h BROKER -q 1 -t {shlex.quote(where)} -m {shlex.quote(line)}" if where else ""
+        found.append(Side(where, indented(envelope), publish))
+    return found[0], found[1]
 
 
 class CodeInWords(NamedTuple):

@@ -1,5 +1,6 @@
 // Keeps the devices on a page current: fetches the page every five seconds, and swaps the rows of the list and the
-// parts marked data-refresh. It waits while the user selects rows or text, or has the focus in one of them.
+// parts marked data-refresh. It waits while the user selects rows or text, or has the focus in one of them, and while a
+// button marked data-pause is pressed.
 
 import { released } from "./pointer.js";
 
@@ -15,6 +16,7 @@ const note = (text, stale) => {
 
 const isBusy = () =>
   document.hidden ||
+  document.querySelector('[data-pause][aria-pressed="true"]') !== null ||
   document.querySelector("input.action-select:checked") !== null ||
   !document.getSelection().isCollapsed ||
   [...document.querySelectorAll(PARTS)].some((part) => part.contains(document.activeElement));
@@ -51,6 +53,14 @@ async function refresh() {
   } catch {
     note(`Not updated since ${updated.toLocaleTimeString()}: the server does not answer, or you are signed out.`, true);
   }
+}
+
+for (const button of document.querySelectorAll("[data-pause]")) {
+  button.addEventListener("click", () => {
+    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
+    refresh(); // at once, if it was let go
+  });
+  button.hidden = false; // it works from here on
 }
 
 if (document.querySelector("[data-refreshed]")) setInterval(refresh, INTERVAL);

@@ -1,6 +1,10 @@
 """The journal in the admin."""
 
-from datetime import timedelta
+import json
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -263,3 +267,87 @@ def test_what_is_not_kept_of_strangers_is_said_on_a_row_without_a_gateway(see, s
     row = exchange("", method="", outcome="ignored", reason=reason, payload="", reply="")
     assert reason in see(staff)
     assert reason in see(staff, f"{LIST}{row.pk}/change/")
+
+
+# --- a part of a serial number -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["CK00", "ck00", "pier", "Pier 7"])
+def test_a_part_of_a_serial_number_or_a_callsign_finds_the_devices_messages(see, bob, dock, organization, term):
+    exchange(organization=organization)
+    exchange("OTHER", organization)
+    assert shown(see, bob, q=term) == {"DOCK0001"}
+
+
+def test_a_part_finds_no_messages_through_a_device_of_another_organization(see, charlie, dock, other_organization):
+    """He may see what a former dock of his sent, but not by the name or number it has with its new owner."""
+    exchange(organization=other_organization)
+    assert shown(see, charlie, q="Pier") == shown(see, charlie, q="CK00") == set()
+    assert shown(see, charlie, q="dock0001") == {"DOCK0001"}
+
+
+def test_a_part_of_many_serial_numbers_lists_the_first_twenty_and_says_so(see, staff):
+    for number in range(22):
+        Device.objects.create(sn=f"MANY{number:02}")
+        exchange(f"MANY{number:02}")
+    assert shown(see, staff, q="any") == {f"MANY{number:02}" for number in range(20)}
+    assert "More than 20 devices match." in see(staff, LIST, q="any")
+    assert "More than 20 devices match." not in see(staff, LIST, q="any0")
+
+
+# --- one message -------------------------------------------------------------------------------
+
+
+def test_a_message_is_shown_with_its_topic_and_the_envelope_that_the_columns_have(see, staff):
+    at = datetime(2022, 6, 1, 8, 0, 0, 655_000, tzinfo=UTC)
+    row = exchange("DOCK0001", bid="b-1", device_time=at)
+    text = unescape(see(staff, f"{LIST}{row.pk}/change/"))
+    assert "<code>thing/product/DOCK0001/requests</code>" in text
+    assert "<code>thing/product/DOCK0001/requests_reply</code>" in text
+    [message, answer] = re.findall(r'<pre id="(?:message|answer)-json">(.*?)</pre>', text, re.DOTALL)
+    assert json.loads(message) == {
+        "tid": "tid-DOCK0001",
+        "bid": "b-1",
+        "timestamp": 1654070400655,
+        "method": "airport_organization_bind",
+        "data": {"bind_devices": [{"sn": "A", "device_binding_code": "***"}]},
+    }
+    assert json.loads(answer)["data"]["output"] == {"err_infos": [{"sn": "A", "err_code": 210232}]}
+    assert text.count("Rebuilt from what the journal keeps") == 2
+
+
+def test_the_command_line_publishes_the_same_whatever_is_in_it(see, staff):
+    row = exchange("DOCK0001", payload='{"text": "it\'s; $(reboot) \\"quoted\\""}')
+    text = unescape(see(staff, f"{LIST}{row.pk}/change/"))
+    line = re.search(r'<pre id="message-line">(.*?)</pre>', text, re.DOTALL)[1]
+    words = shlex.split(line)
+    assert words[:7] == ["mosquitto_pub", "-h", "BROKER", "-q", "1", "-t", "thing/product/DOCK0001/requests"]
+    assert json.loads(words[-1])["data"] == {"text": 'it\'s; $(reboot) "quoted"'}
+    assert len(words) == 9
+
+
+def test_what_came_through_enrolment_and_a_topology_have_the_topics_they_had(see, staff):
+    enrolled = exchange("DOCK0001", by_enrolment=True)
+    topology = exchange("DOCK0002", channel="status", method="update_topo")
+    assert "<code>enrol/thing/product/DOCK0001/requests_reply</code>" in see(staff, f"{LIST}{enrolled.pk}/change/")
+    assert "<code>sys/product/DOCK0002/status</code>" in see(staff, f"{LIST}{topology.pk}/change/")
+
+
+@pytest.mark.parametrize("payload", ["22 bytes, SHA-256 00", '{"cut": "of', '{"n": NaN}', ""])
+def test_what_is_no_json_is_shown_as_it_is_kept_and_not_called_an_envelope(see, staff, payload):
+    row = exchange(payload=payload, reply="", channel="services_reply")
+    text = unescape(see(staff, f"{LIST}{row.pk}/change/"))
+    assert f"<pre>{payload or 'nothing kept'}</pre>" in text
+    assert "Rebuilt" not in text
+
+
+def test_a_notice_of_all_strangers_has_no_topic(see, staff):
+    row = exchange("", method="", payload="", reply="")
+    assert "thing/product" not in see(staff, f"{LIST}{row.pk}/change/")
+
+
+def test_the_list_keeps_itself_current_until_it_is_paused(see, staff):
+    text = see(staff, LIST)
+    assert "devices/refresh.js" in text
+    assert "data-refreshed" in text
+    assert 'data-pause aria-pressed="false"' in text
