@@ -19,7 +19,7 @@ from devices.diagnosis.onboarding import onboarding
 from devices.models import Device
 from devices.templatetags.moments import exact
 from mqtt_bridge.models import Exchange, Heartbeat
-from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter
+from organizations.admin.tenant import CappedPaginator, ReadOnlyAdmin, TenantFilter
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
 
@@ -84,7 +84,10 @@ class ExchangeAdmin(ReadOnlyAdmin):
                     "More than {count} devices match. Only messages of the first {count} are listed, by serial number."
                 )
                 self.message_user(request, text.format(count=MOST_DEVICES), messages.WARNING)
-            queryset = queryset.filter(Q(gateway_sn__in={term, term.upper(), *sns[:MOST_DEVICES]}) | Q(tid=term))
+            found = queryset.filter(Q(gateway_sn__in={term, term.upper(), *sns[:MOST_DEVICES]}) | Q(tid=term))
+            # Their keys first: for a page of them, PostgreSQL might read the journal backwards until it is full.
+            keys = found.order_by(*self.ordering).values_list("pk", flat=True)[: CappedPaginator.CAP]
+            queryset = queryset.filter(pk__in=list(keys))
         return queryset, False
 
     @admin.display(description="received")

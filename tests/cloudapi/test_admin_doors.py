@@ -36,7 +36,7 @@ def addresses(patterns, start=""):
 
 ALL = [address.removeprefix("admin/") for address in addresses(get_resolver().url_patterns) if "admin/" in address[:6]]
 MODEL_OF = {address: MODELS.get("/".join(address.split("/")[:2])) for address in ALL}
-MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = Device
+MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = MODEL_OF["search/"] = Device
 # Django's own are in tests/cloudapi/test_admin_pages.py.
 STOCK = re.compile(r"\w+/\w+/(add/|<path:object_id>/((history|delete|change)/)?)?")
 OURS = {address for address in ALL if MODEL_OF[address] and not STOCK.fullmatch(address)}
@@ -82,6 +82,7 @@ TABLE = {
     "organizations/organization/<int:pk>/close/": ((403, 403, 403, 200), (403, 403, 403, 200)),
     "organizations/organization/<int:pk>/reopen/": ((405, 405, 405, 405), (403, 403, 403, 302)),
     "organizations/organizationapikey/<int:pk>/revoke/": ((405, 405, 405, 405), (404, 404, 302, 302)),
+    "search/": ((200, 200, 200, 200), (405, 405, 405, 405)),
 }
 ROLES = (Role.VIEWER, Role.OPERATOR, Role.MANAGER, "staff")
 FORM = {"command": "read-dock", "enable": "on"}

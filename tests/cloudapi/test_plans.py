@@ -27,6 +27,7 @@ LISTS = {
         "/admin/mqtt_bridge/exchange/?method=nothing",
         "/admin/mqtt_bridge/exchange/?channel=osd",
         "/admin/mqtt_bridge/exchange/?q=nothing",
+        "/admin/mqtt_bridge/exchange/?q=7CTDM00000000",
         "/admin/organizations/auditevent/?q=nothing",
         "/admin/devices/device/?attention=yes",
         "/admin/search/?q=nothing",

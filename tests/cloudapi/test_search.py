@@ -5,6 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from devices.calls import wording
 from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import UnlockLicense
 from mqtt_bridge.models import Exchange
@@ -38,6 +39,10 @@ def both(organization, alice, other_organization, charlie):
     Site.objects.filter(organization=other_organization).update(place="Pier 9")
 
 
+def title(call):
+    return wording.title(call.method, call.data)
+
+
 def terms(organization, foreign=False):
     """What finds something of this organization's: a term for each kind and way."""
     prefix, call = ("NORTHERN" if foreign else "HARBOUR"), ServiceCall.objects.get(organization=organization)
@@ -48,9 +53,7 @@ def terms(organization, foreign=False):
         (organization.organization_id, "Organizations", organization.name),
         (f"{prefix} lic", "Unlock licenses", f"{prefix} license"),
         ("240331" if foreign else "240330", "Unlock licenses", f"{prefix} license"),
-        (str(call.pk), "Commands", "Read dock licenses"),
-        (call.tid, "Commands", "Read dock licenses"),
-        (call.bid, "Commands", "Read dock licenses"),
+        *((str(number), "Commands", title(call)) for number in (call.pk, call.tid, call.bid)),
         (f"tid-of-a-{prefix.lower()}-dock", "Messages", "airport_organization_bind"),
         (f"{prefix}DOCK".lower(), "Messages", "airport_organization_bind"),
         (f"{prefix} site", "Sites", f"{prefix} site"),
@@ -81,7 +84,7 @@ def test_who_left_an_organization_finds_nothing_of_it(find, both, bob):
 def test_a_dock_that_has_moved_is_not_named_by_its_new_owner(client, find, both, bob, organization, other_organization):
     call = ServiceCall.objects.get(organization=organization)
     Device.objects.filter(pk=call.device_id).update(organization=other_organization, callsign="Northern secret")
-    assert find(bob, str(call.pk)) == {"Commands": ["Read dock licenses"]}
+    assert find(bob, str(call.pk)) == {"Commands": [title(call)]}
     answer = client.get("/admin/search/", {"q": str(call.pk), "format": "json"}).content.decode()
     assert "HARBOURDOCK" in answer
     assert "Northern secret" not in answer
