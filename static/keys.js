@@ -1,5 +1,5 @@
-// The key "/" leads to the search, and the search in the header shows what it finds while somebody types: arrow keys
-// walk through it, Escape closes it. All words come from the server.
+// The key "/" leads to the search, which shows what it finds while somebody types: arrow keys walk through it, Escape
+// closes it. All words come from the server.
 
 const DELAY = 200; // milliseconds without a key, until the server is asked
 
@@ -7,7 +7,7 @@ const isTyping = (element) => element.matches("input, textarea, select") || elem
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.altKey || event.metaKey || isTyping(event.target)) return;
-  const field = document.querySelector('[data-key="/"]');
+  const field = document.querySelector(".search-box input[type=search]");
   if (field === null) return;
   event.preventDefault();
   field.focus();
@@ -32,10 +32,9 @@ function show(place, answer) {
   place.hidden = false;
 }
 
-const form = document.getElementById("search-box");
-if (form !== null) {
+for (const form of document.querySelectorAll(".search-box")) {
   const field = form.elements.q;
-  const place = document.getElementById("search-found");
+  const place = form.querySelector(".search-found");
   let timer;
   let asked = 0;
 
@@ -68,9 +67,10 @@ if (form !== null) {
     if (!form.contains(event.relatedTarget)) place.hidden = true;
   });
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      place.hidden = true;
+    if (event.key === "Escape" && !place.hidden) {
+      event.preventDefault(); // which would empty the field: what was typed stays
       field.focus();
+      place.hidden = true;
     }
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step === undefined || place.hidden) return;

@@ -260,6 +260,17 @@ def test_of_many_skipped_docks_the_first_are_named(alice, organization):
     assert "MANY09 and 20 more." in page
 
 
+@pytest.mark.parametrize(("count", "is_folded"), [(20, False), (21, True)])
+def test_the_button_for_many_docks_is_not_below_all_of_them(alice, organization, count, is_folded):
+    for number in range(count):
+        Device.objects.create(sn=f"MANY{number:02}", model_key="3-2-0", organization=organization)
+    keys = list(Device.objects.values_list("pk", flat=True))
+    data = {"action": "issue_credentials", "_selected_action": keys}
+    page = signed_in(alice).post(LIST, data).content.decode()
+    assert f"<h2>{count} docks</h2>" in page
+    assert ("<summary>Show each dock</summary>" in page) is is_folded
+
+
 def test_list_and_export_name_no_secret_and_no_digest(alice, organization):
     furnish(organization)
     for address in (LIST, f"{LIST}export.csv", "/admin/devices/brokeraccount/"):
