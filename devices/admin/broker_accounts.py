@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from devices.admin.credentials import sheets_page
 from devices.admin.panels import device_link
@@ -75,6 +76,9 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
         return cast("QuerySet[BrokerAccount]", super().get_queryset(request).select_related("organization", "device"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": _("Broker accounts"), **(extra_context or {})})
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
