@@ -27,6 +27,7 @@ CELERY_BEAT_SCHEDULE = {  # each expires, so that they do not pile up while no w
     task.rpartition(".")[2]: {"task": task, "schedule": seconds, "args": arguments, "options": {"expires": seconds}}
     for task, seconds, *arguments in (
         ("devices.tasks.sweep_service_calls", 5.0),
+        ("devices.tasks.start_due_batches", 5.0),
         ("licenses.tasks.synchronize_licenses", 60.0),
         ("cloudapi.tasks.prune", 10.0),
         ("cloudapi.tasks.report_alive", 10.0, "beat"),

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 from prometheus_client import Counter, Histogram
 
-from devices.calls import ending, sending
+from devices.calls import ending, scheduling, sending
 from mqtt_bridge.line.publisher import Message, Publisher, publisher
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.monitoring import log_fields
@@ -50,6 +50,12 @@ def sweep_service_calls() -> None:
     since = Heartbeat.objects.order_by("-started_at").values_list("started_at", flat=True).first()
     ending.close_overdue(listening_since=since)
     _publish(sending.waiting(timezone.now()))
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def start_due_batches() -> None:
+    """Start the batches whose time has come."""
+    scheduling.start_due()
 
 
 def _publish(call_ids: Sequence[UUID]) -> None:

@@ -1,33 +1,45 @@
-"""Service calls in the admin: their list, the page of each, retry and cancel."""
+"""Commands that were sent, in the admin: their list, the page of each, retry and cancel."""
 
 import json
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 from urllib.parse import quote, urlencode
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.forms.widgets import Script
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from devices.admin.commands import row
+from devices.admin.commands import SECRETS, Row, row
 from devices.admin.filters import BatchFilter, CallStateFilter, ServiceFilter, WhoAskedFilter
-from devices.calls import asking, ending, wording
-from devices.calls.methods import METHODS
+from devices.admin.forms import CommandForm, SendingForm
+from devices.calls import asking, batches, ending, wording
+from devices.calls.methods import METHODS, label
 from devices.calls.refusal import Refused, why_not
 from devices.diagnosis import exchanges
-from devices.models import Device, ServiceCall, ServiceCallBatch
+from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import watch
-from devices.templatetags.moments import ago
-from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
+from devices.templatetags.moments import ago, exact
+from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may, readable
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
+
+MANY: Final = 500  # commands that an action takes at once
 
 
 def has_moved(call: ServiceCall) -> bool:
@@ -59,7 +71,7 @@ class LiveMedia:
 class ServiceCallAdmin(ReadOnlyAdmin):
     """What docks were asked, by whom, and the outcome."""
 
-    list_display = ("state", "what", "result", "asked", "owner")  # and the dock
+    list_display = ("state", "what", "result", "asked", "until", "owner")  # and the dock
     list_display_links = ("what",)
     list_filter = (
         CallStateFilter, ServiceFilter, ("organization", TenantFilter), WhoAskedFilter, BatchFilter,
@@ -72,7 +84,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     search_help_text = "Serial number or callsign of the dock, or a tid"
     ordering = ("-created",)
     sortable_by = ()
-    actions = None
+    actions = ("retry_selected", "cancel_selected")
     fields = ("tid",)  # the template shows all there is
 
     Media = LiveMedia
@@ -80,7 +92,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with a link to each dock that this user may open."""
         page = super().get_changelist_instance(request)
-        page.title = "Service calls"
+        page.title = gettext("Commands")
 
         @admin.display(description="dock")
         def dock(call: ServiceCall) -> SafeString | str:
@@ -123,9 +135,64 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     def asked(self, call: ServiceCall) -> SafeString:
         return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or "a script")
 
+    @admin.display(description=_("to be sent until"))
+    def until(self, call: ServiceCall) -> str:
+        return exact(call.expires) if call.status == ServiceCall.Status.QUEUED else ""
+
     @admin.display(description="organization")
     def owner(self, call: ServiceCall) -> str:
         return call.organization.name
+
+    # --- some of the list ----------------------------------------------------------------------
+
+    def has_command_permission(self, request: HttpRequest) -> bool:
+        """Whether the user commands docks of any organization; each call is checked again."""
+        return may(request, Role.OPERATOR, anywhere=True)
+
+    @admin.action(description=_("Cancel what is not sent"), permissions=["command"])
+    def cancel_selected(self, request: HttpRequest, queryset: ServiceCallQuerySet) -> None:
+        mine = readable(ServiceCall.objects.filter(pk__in=queryset.order_by().values("pk")), request, Role.OPERATOR)
+        canceled = ending.cancel_many(mine, actor=actor(request))
+        text = ngettext("{n} command is canceled.", "{n} commands are canceled.", canceled).format(n=canceled)
+        if not canceled:
+            text = gettext("None of them was still to be sent.")
+        self.message_user(request, text, messages.SUCCESS if canceled else messages.WARNING)
+
+    @admin.action(description=_("Retry what failed…"), permissions=["command"])
+    def retry_selected(self, request: HttpRequest, queryset: ServiceCallQuerySet) -> HttpResponse | None:
+        """Ask first, then start a batch for each organization and method of what failed."""
+        mine = batches.retryable(readable(queryset, request, Role.OPERATOR)).order_by("organization_id", "method", "pk")
+        calls = list(mine[: MANY + 1])
+        open_to_all = [call for call in calls if call.method in METHODS and not needs_secrets(call)]
+        if len(calls) > MANY or not open_to_all:
+            text = gettext("Choose {most} commands at most.").format(most=MANY)
+            if not open_to_all:
+                text = gettext("None of them can be retried here: a login is retried on the page of its batch or dock.")
+            self.message_user(request, text, messages.ERROR)
+            return None
+        form = SendingForm(request.POST if "retry" in request.POST else None, auto_id="id_retry_%s")
+        if not form.is_valid():
+            return retry_page(
+                request, self, open_to_all, form, back=request.get_full_path(), selected=ACTION_CHECKBOX_NAME
+            )
+        started = []
+        for _key, group in groupby(open_to_all, attrgetter("organization_id", "method")):
+            some = list(group)
+            try:
+                batch = batches.retry(
+                    ServiceCall.objects.filter(pk__in=[call.pk for call in some]),
+                    method=some[0].method,
+                    actor=actor(request),
+                    note=form.cleaned_data["note"],
+                    queue=form.cleaned_data["wait"] is not None,
+                    expires_in=form.cleaned_data["wait"],
+                )
+                started.append(batch)
+            except Refused as refused:
+                self.message_user(request, f"{label(some[0].method)}: {refused}", messages.ERROR)
+        if len(started) == 1:
+            return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[started[0].pk]))
+        return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_changelist"))
 
     # --- one call ------------------------------------------------------------------------------
 
@@ -152,7 +219,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         try:
             again = asking.retry(call, actor=actor(request))
         except Refused as refused:
-            self.message_user(request, f"Not tried again: {refused}", messages.ERROR)
+            self.message_user(request, gettext("Not tried again: {reason}").format(reason=refused), messages.ERROR)
             return self._to(call)
         return self._to(again)
 
@@ -162,7 +229,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         try:
             ending.cancel(call, actor=actor(request))
         except Refused as refused:
-            self.message_user(request, f"Not canceled: {refused}", messages.ERROR)
+            self.message_user(request, gettext("Not canceled: {reason}").format(reason=refused), messages.ERROR)
         return self._to(call)
 
     def _commanded(self, request: HttpRequest, object_id: str) -> ServiceCall:
@@ -176,6 +243,36 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     def _to(self, call: ServiceCall) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:devices_servicecall_change", args=[call.pk]))
+
+
+def retry_page(
+    request: HttpRequest,
+    page: ReadOnlyAdmin,
+    calls: Iterable[ServiceCall],
+    form: SendingForm,
+    *,
+    back: str,
+    data: CommandForm | None = None,
+    selected: str = "",
+) -> HttpResponse:
+    """The page that asks before commands are sent again: which, with what data, and whether they wait for their docks.
+
+    `selected` is the name under which the page sends the keys of the calls back to the list.
+    """
+    rows: list[tuple[Row, str]] = [(row(call), dock_name(call)) for call in calls]
+    context = {
+        **page.admin_site.each_context(request),
+        "title": ngettext("Retry {n} command", "Retry {n} commands", len(rows)).format(n=len(rows)),
+        "opts": page.opts,
+        "rows": rows,
+        "form": form,
+        "data": data,
+        "selected": selected,
+        "back": back,
+        "may_wait": data is None or not any(name in SECRETS for name in data.fields),
+        "unavailable": not settings.COMMANDS_AVAILABLE,
+    }
+    return TemplateResponse(request, "admin/devices/servicecall/retry.html", context)
 
 
 def may_command(request: HttpRequest, call: ServiceCall) -> bool:
@@ -214,7 +311,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         "history": history,
         "data": exchanges.indented(call.data),
         "output": exchanges.indented(call.output) if call.output else "nothing",
-        "result_words": exchanges.in_words(call.result_code) if call.result_code is not None else "",
+        "result_words": wording.result(call),
         "journal": f"{journal}?{urlencode({'q': call.device.sn})}",
         "messages_of_call": f"{journal}?{urlencode({'q': call.tid})}",
         "device_calls": f"{reverse('admin:devices_servicecall_changelist')}?{urlencode({'q': call.device.sn})}",
@@ -232,7 +329,7 @@ def _buttons(call: ServiceCall) -> dict[str, str]:
         return {}
     if needs_secrets(call):
         return {"login_url": _login_page(call)}
-    why = "This service is no longer known."
+    why = gettext("This command is no longer known.")
     if call.method in METHODS:
         why = str(why_not(call.device, METHODS[call.method], queue=call.queue, watch=watch()) or "")
     return {"retry_url": reverse("admin:devices_servicecall_retry", args=[call.pk]), "why_no_retry": why}

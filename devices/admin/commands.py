@@ -4,10 +4,11 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -20,8 +21,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from devices.admin.device_pages import KeyList
-from devices.admin.forms import CommandForm
-from devices.calls import asking, batches, methods, wording
+from devices.admin.forms import DAY, WAITS, CommandForm, LaterForm, SendingForm, waits
+from devices.calls import asking, batches, methods, scheduling, wording
 from devices.calls.batches import Skipped
 from devices.calls.method import Button
 from devices.calls.methods import BUTTONS, METHODS
@@ -71,6 +72,8 @@ def panel(
     open_calls = list(calls.open()[:OPEN_CALLS])
     ended = [call for call in calls[: RECENT_CALLS + len(open_calls)] if not call.is_open][:RECENT_CALLS]
     account = DeviceAccount.objects.filter(device=device).first()
+    wants_code = account is not None and account.status == DeviceAccount.Status.VERIFICATION_REQUIRED
+    logins = calls.filter(method=methods.LOGIN)[:1] if wants_code else []
     may_command = may(request, Role.OPERATOR, device.organization_id)
     offers = _offers(device, open_calls, account, answered) if may_command else {}
     refusals = Counter(offer.refusal for panel in offers.values() for offer in panel if offer.refusal)
@@ -80,13 +83,16 @@ def panel(
         "commanded": device,
         "said": said,
         "account": account,
-        "wants_code": account is not None and account.status == DeviceAccount.Status.VERIFICATION_REQUIRED,
+        "wants_code": wants_code,
+        "had_code": any(call.data.get("verification_code") for call in logins),
         "code_link": link if methods.is_djis_link(link) else "",
         "strange_link": link if methods.is_safe_link(link) and not methods.is_djis_link(link) else "",
         "calls": [row(call) for call in [*open_calls, *ended]],
         "may_command": may_command,
         "panels": offers or {method.panel: [] for method in METHODS.values()},
         "why_most": reason if times > 2 else "",  # more than login and logout: shown once
+        "waits": waits(),
+        "usual_wait": DAY,
         "words": json.dumps(wording.WORDS),
         "kinds": json.dumps(wording.KINDS),
     }
@@ -121,17 +127,10 @@ def _offers(
 # --- many docks ------------------------------------------------------------------------------------
 
 
-class BatchForm(forms.Form):
-    """Which docks, whether offline ones may wait, and a word for the others who will read it."""
+class BatchForm(SendingForm):
+    """Which docks, and how."""
 
     devices = KeyList()
-    queue = forms.BooleanField(label="Docks that are offline get it when they come online", required=False)
-    note = forms.CharField(
-        label="Note",
-        required=False,
-        max_length=500,
-        widget=forms.TextInput(attrs={"placeholder": "why, for your colleagues", "autocomplete": "off"}),
-    )
 
 
 def by_reason(skipped: Iterable[Skipped]) -> list[tuple[str, list[Device]]]:
@@ -171,6 +170,9 @@ class CommandPages(TenantAdmin):
             raise BadRequest("There is no such command.")
         if not may(request, Role.OPERATOR, device.organization_id):
             raise PermissionDenied
+        seconds = request.POST.get("wait", str(DAY))
+        if not seconds.isdecimal() or int(seconds[:9]) not in WAITS:
+            raise BadRequest("Choose how long the command may wait.")
         form = CommandForm(method, button, request.POST, owner=device.organization_id)
         if not form.is_valid():
             return self._panel_page(request, device, answered=form)
@@ -181,6 +183,7 @@ class CommandPages(TenantAdmin):
                 data=form.call_data(),
                 actor=actor(request),
                 queue="queue" in request.POST,
+                expires_in=timedelta(seconds=int(seconds)) if "queue" in request.POST else None,
             )
         except Refused as refused:
             form.add_error(None, str(refused))
@@ -207,8 +210,10 @@ class CommandPages(TenantAdmin):
 
     # --- many docks ----------------------------------------------------------------------------
 
+    @method_decorator(sensitive_post_parameters(*SECRETS))
+    @sensitive_variables()
     def batch_view(self, request: HttpRequest, command: str) -> HttpResponse:
-        """POST starts a batch, or asks again for what is missing or wrong; GET leads back to the list."""
+        """POST starts a batch or plans it, or asks again for what is missing or wrong; GET leads back to the list."""
         method, button = BUTTONS.get(command, (None, None))
         if method is None or button is None or not button.action:
             raise Http404
@@ -221,21 +226,27 @@ class CommandPages(TenantAdmin):
         devices = self.get_queryset(request).filter(pk__in=form.cleaned_data["devices"])
         filled_in = CommandForm(method, button, request.POST, owner=batches.owner(devices))
         mine, not_mine = self._commanded(request, devices)
-        if mine and filled_in.is_valid() and not self._why_mixed(request, devices):
+        due = LaterForm(request.POST) if "later" in request.POST else None
+        is_valid = filled_in.is_valid() and (due is None or due.is_valid())
+        if mine and is_valid and not self._why_mixed(request, devices):
+            start = partial(batches.start, skipped=not_mine)
+            if due is not None:
+                start = partial(scheduling.schedule, due_at=due.cleaned_data["due_at"])
+            wait = form.cleaned_data["wait"]
             try:
-                batch = batches.start(
+                batch = start(
                     devices=mine,
                     method=method.name,
                     data=filled_in.call_data(),
                     actor=actor(request),
                     note=form.cleaned_data["note"],
-                    queue=form.cleaned_data["queue"],
-                    skipped=not_mine,
+                    queue=wait is not None,
+                    expires_in=wait,
                 )
                 return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[batch.pk]))
             except Refused as refused:
                 filled_in.add_error(None, str(refused))
-        return self.confirm(request, button.name, devices, form=form, filled_in=filled_in)
+        return self.confirm(request, button.name, devices, form=form, filled_in=filled_in, due=due)
 
     def confirm(
         self,
@@ -245,6 +256,7 @@ class CommandPages(TenantAdmin):
         *,
         form: BatchForm | None = None,
         filled_in: CommandForm | None = None,
+        due: LaterForm | None = None,
     ) -> HttpResponse:
         """The page that shows which docks would get a command, and asks for what is missing or wrong."""
         if mixed := self._why_mixed(request, devices):
@@ -261,7 +273,14 @@ class CommandPages(TenantAdmin):
         later = batches.plan(mine, method.name, data, queue=True, watched=watched)
         waiting = {device.pk for device in later.devices} - {device.pk for device in now.devices}
         skipped = [*not_mine, *(left for left in now.skipped if left.device.pk not in waiting)]
-        initial = {"devices": [device.pk for device in chosen]}
+        owners = Counter(device.organization.name if device.organization else "" for device in chosen)
+        initial = {"devices": [device.pk for device in chosen], "wait": "" if now.devices or not waiting else DAY}
+        zones = [
+            (device.site.time_zone if device.site else "")
+            or (device.organization.time_zone if device.organization else "")
+            or "UTC"
+            for device in chosen
+        ]
         context = {
             **self.admin_site.each_context(request),
             "title": f"{button.title}: {len(chosen)} chosen",
@@ -270,6 +289,10 @@ class CommandPages(TenantAdmin):
             "form": form or BatchForm(initial=initial, auto_id="id_batch_%s"),
             "data": filled_in or CommandForm(method, button, owner=batches.owner(chosen)),
             "now": now.devices,
+            "owners": sorted(owners.items()) if len(owners) > 1 else [],
+            "may_wait": not method.secrets,
+            "later": due or LaterForm.tonight(zones[0] if zones else "UTC"),
+            "zones": sorted({*zones, "UTC"}),
             "waiting": [device for device in later.devices if device.pk in waiting],
             "skipped": by_reason(skipped),
             "skipped_count": len(skipped),
@@ -280,7 +303,7 @@ class CommandPages(TenantAdmin):
     def _commanded(self, request: HttpRequest, devices: QuerySet[Device]) -> tuple[list[Device], list[Skipped]]:
         """The devices that the user may command, and the others."""
         mine, others = [], []
-        for device in devices.select_related("organization", "state").order_by("callsign", "sn"):
+        for device in devices.select_related("organization", "state", "site").order_by("callsign", "sn"):
             if may(request, Role.OPERATOR, device.organization_id):
                 mine.append(device)
             else:

@@ -1,4 +1,4 @@
-"""The filters of the lists of devices, journal entries and service calls."""
+"""The filters of the lists of devices, journal entries and commands."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.calls import methods, wording
 from devices.diagnosis import exchanges, needs
@@ -41,10 +42,10 @@ Row = TypeVar("Row", bound=Model)
 class OptionFilter(admin.SimpleListFilter, Generic[Row]):
     """A filter with fixed options. Any other value in the address leaves the list as it is."""
 
-    options: Mapping[str, str]  # what the address says: what people read
+    options: Mapping[str, object]  # what the address says: what people read
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
-        return list(self.options.items())
+        return [(value, str(words)) for value, words in self.options.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:
         value = self.value() or ""
@@ -226,6 +227,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
         "open": "open",
         "trouble": "did not succeed, last 24 h",
         "unsent": "waits for a worker",
+        "waiting": _("waits for its dock"),
         **wording.WORDS,
     }
 
@@ -236,6 +238,8 @@ class CallStateFilter(OptionFilter[ServiceCall]):
             return rows.filter(needs.in_trouble(timezone.now()))
         if value == "unsent":
             return needs.unsent(cast("ServiceCallQuerySet", rows), timezone.now())
+        if value == "waiting":
+            return rows.filter(status=ServiceCall.Status.QUEUED, queue=True)
         return rows.filter(status=value)
 
 

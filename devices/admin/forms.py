@@ -1,12 +1,34 @@
-"""The form of a button that asks for a service, made from the service's own fields (`devices/calls/methods.py`)."""
+"""The forms of commands: of a button, made from the service's fields (`devices/calls/methods.py`), and for when."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, Self
+from zoneinfo import ZoneInfo
 
 import msgspec
 from django import forms
 from django.apps import apps
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.calls.method import Button, Data, Method
+from devices.calls.wording import moment
+from organizations import time_zones
+
+DAY: Final = 86_400
+NIGHT: Final = 2  # o'clock
+WAITS: Final = {3_600: _("1 hour"), DAY: _("24 hours"), 7 * DAY: _("7 days")}  # for a dock that is offline
+
+
+def waits() -> list[tuple[int, str]]:
+    """For how many seconds a command may wait for its dock, each with the moment when that is over."""
+    now = timezone.now()
+    text = gettext("{length}, until {moment}")
+    return [
+        (seconds, text.format(length=length, moment=moment(now + timedelta(seconds=seconds))))
+        for seconds, length in WAITS.items()
+    ]
 
 
 class UnechoedInput(forms.TextInput):
@@ -90,3 +112,69 @@ def _form_field(field: msgspec.inspect.Field, owner: int | None) -> forms.Field:
                 widget=widget(attrs={"autocomplete": "new-password" if is_password else "off"}),
             )
     raise TypeError(f"A form has no field for {kind!r}.")
+
+
+class WaitField(forms.TypedChoiceField):
+    """Whether docks that are offline are waited for, and how long: a timedelta, or None for not at all."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Docks that are offline"),
+            required=False,
+            choices=lambda: [
+                ("", _("do not get it")),
+                *(
+                    (seconds, gettext("get it when they come online: {wait}").format(wait=wait))
+                    for seconds, wait in waits()
+                ),
+            ],
+            coerce=lambda seconds: timedelta(seconds=int(seconds)),
+            empty_value=None,
+        )
+
+
+class SendingForm(forms.Form):
+    """How commands to many docks are sent: whether offline ones are waited for, and a note."""
+
+    wait = WaitField()
+    note = forms.CharField(
+        label=_("Note"),
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"placeholder": _("why, for your colleagues"), "autocomplete": "off"}),
+    )
+
+
+class LaterForm(forms.Form):
+    """A moment in the future, in a zone of choice; `cleaned_data["due_at"]` is that moment."""
+
+    use_required_attribute = False  # it is part of a form that can be sent without it
+
+    day = forms.DateField(label=_("Day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    time = forms.TimeField(label=_("Time"), widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
+    zone = forms.CharField(
+        label=_("Time zone"),
+        max_length=time_zones.MOST,
+        validators=[time_zones.validate],
+        widget=forms.TextInput(attrs={"list": "later-zones", "autocomplete": "off"}),
+        help_text=_("For example Asia/Shanghai, Europe/Berlin or UTC."),
+    )
+
+    def __init__(self, data: Mapping[str, object] | None = None, *, initial: dict[str, object] | None = None) -> None:
+        super().__init__(data, auto_id="id_later_%s", label_suffix="", initial=initial)
+
+    @classmethod
+    def tonight(cls, zone: str) -> Self:
+        """For the next 02:00 in this zone."""
+        now = timezone.localtime(timezone=ZoneInfo(zone))
+        day = now.date() if now.hour < NIGHT else now.date() + timedelta(days=1)
+        return cls(initial={"day": day, "time": f"{NIGHT:02}:00", "zone": zone})
+
+    def clean(self) -> dict[str, object]:
+        given = super().clean() or {}
+        if {"day", "time", "zone"} <= given.keys():
+            due = datetime.combine(given["day"], given["time"], ZoneInfo(given["zone"]))
+            if due.astimezone(UTC).astimezone(due.tzinfo).replace(tzinfo=None) != due.replace(tzinfo=None):
+                raise forms.ValidationError(_("The clocks are put forward then: there is no such time on that day."))
+            given["due_at"] = due
+        return given

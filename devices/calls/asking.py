@@ -7,9 +7,10 @@ row.
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from celery import current_app
@@ -122,13 +123,15 @@ def issue_each(
     by_schedule: bool = False,
     batch: ServiceCallBatch | None = None,
     retry_of: ServiceCall | None = None,
+    retries: Mapping[tuple[int, str], ServiceCall] = MappingProxyType({}),
     idempotency_key: str = "",
 ) -> list[Outcome]:
     """Ask docks for one service, each with its own data, a dock perhaps several times; a constant number of statements.
 
     With `queue` an offline dock gets it when it is back, until `expires_in` has passed (settings.SERVICE_CALL_EXPIRES
     if not given). Raises Refused for what is wrong with the request itself; a dock that cannot be asked has the reason
-    in its outcome. The outcomes come in the order of serial numbers; docks that are deleted have none.
+    in its outcome. The outcomes come in the order of serial numbers; docks that are deleted have none. `retries` has
+    the earlier call that a new one repeats, by the dock's key and the new call's subject.
     """
     service = check(method, note=note, queue=queue, idempotency_key=idempotency_key)
     wanted = [(device, read(service, data)) for device, data in requests]
@@ -136,11 +139,12 @@ def issue_each(
     life = expires_in or timedelta(seconds=settings.SERVICE_CALL_EXPIRES["queue" if queue else ""])
     outcomes: list[Outcome] = []
     for device, data, refused in judge(wanted, service, queue=queue, now=now):
+        subject = service.subject(data)
         call = ServiceCall(
             device=device,
             organization=device.organization,
             method=service.name,
-            subject=service.subject(data),
+            subject=subject,
             data=service.masked(data),
             created=now,
             updated=now,
@@ -151,7 +155,7 @@ def issue_each(
             queue=queue,
             by_schedule=by_schedule,
             batch=batch,
-            retry_of=retry_of,
+            retry_of=retries.get((device.pk, subject), retry_of),
             idempotency_key=idempotency_key,
         )
         outcomes.append(Outcome(device, data, refused or call))
@@ -242,9 +246,12 @@ def _send_tasks(keys: Sequence[str]) -> None:
 
 
 def retry(call: ServiceCall, *, actor: Actor, data: Data | None = None, idempotency_key: str = "") -> ServiceCall:
-    """Ask again, as a new call linked to the one that ended; secrets must be given again. Raises Refused."""
+    """Ask again, as a new call linked to the one that ended; raises Refused.
+
+    It waits for its dock as long as the first one did. Secrets must be given again.
+    """
     if call.is_open:
-        raise Refused(Refused.Kind.BUSY, "This call has not ended yet.")
+        raise Refused(Refused.Kind.BUSY, "This command has not ended yet.")
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if data is None and call.method in METHODS and METHODS[call.method].secrets:
@@ -256,6 +263,7 @@ def retry(call: ServiceCall, *, actor: Actor, data: Data | None = None, idempote
         actor=actor,
         note=call.note,
         queue=call.queue,
+        expires_in=call.expires - call.created if call.queue else None,
         retry_of=call,
         idempotency_key=idempotency_key,
     )

@@ -1,21 +1,28 @@
 """One command to many docks: who would get it, who would not and why; starting it, stopping it."""
 
 import contextlib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, F
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.calls import asking, ending, wording
 from devices.calls.method import Data
 from devices.calls.refusal import Refused, open_subjects, why_not
-from devices.models import Device, ServiceCall, ServiceCallBatch
+from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import Watch, watch
 from organizations import audit
 from organizations.audit import Actor
+
+Status = ServiceCall.Status
+UNSUCCESSFUL: Final = (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.TIMED_OUT)
 
 
 class Skipped(NamedTuple):
@@ -76,6 +83,7 @@ def start(
     data: Data | None = None,
     note: str = "",
     queue: bool = False,
+    expires_in: timedelta | None = None,
     idempotency_key: str = "",
     skipped: Iterable[Skipped] = (),
 ) -> ServiceCallBatch:
@@ -89,6 +97,7 @@ def start(
         data=given,
         note=note,
         queue=queue,
+        expires_in=expires_in,
         idempotency_key=idempotency_key,
         skipped=skipped,
     )
@@ -103,8 +112,10 @@ def start_each(
     data: Data,
     note: str = "",
     queue: bool = False,
+    expires_in: timedelta | None = None,
     idempotency_key: str = "",
     skipped: Iterable[Skipped] = (),
+    retries: Mapping[tuple[int, str], ServiceCall] = MappingProxyType({}),
 ) -> ServiceCallBatch:
     """Ask docks for one service, each with its own data, and write down which got no call and why.
 
@@ -121,37 +132,117 @@ def start_each(
         requested_by_id=actor.user.pk if actor.user else None,
         requested_with=actor.key,
         note=note,
+        queue_seconds=queue_seconds(queue, expires_in),
     )
+    ask(batch, wanted, actor=actor, idempotency_key=idempotency_key, skipped=left_out, retries=retries)
+    return batch
+
+
+def ask(
+    batch: ServiceCallBatch,
+    requests: Iterable[tuple[Device, Data]],
+    *,
+    actor: Actor,
+    idempotency_key: str = "",
+    skipped: Iterable[Skipped] = (),
+    retries: Mapping[tuple[int, str], ServiceCall] = MappingProxyType({}),
+) -> None:
+    """Make the calls of a batch, each with its own data, and write down which docks got none; in a transaction."""
+    service, left_out = asking.check(batch.method), list(skipped)
     outcomes = asking.issue_each(
-        requests=wanted,
-        method=method,
+        requests=requests,
+        method=batch.method,
         actor=actor,
-        note=note,
-        queue=queue,
+        note=batch.note,
+        queue=batch.queue_seconds is not None,
+        expires_in=timedelta(seconds=batch.queue_seconds or 0) or None,
         batch=batch,
+        retries=retries,
         idempotency_key=idempotency_key,
     )
     left_out += [
-        Skipped(device, str(made), wording.title(method, given) if given != data else "")
+        Skipped(device, str(made), wording.title(batch.method, given) if service.masked(given) != batch.data else "")
         for device, given, made in outcomes
         if isinstance(made, Refused)
     ]
+    record(batch, sum(isinstance(outcome.made, ServiceCall) for outcome in outcomes), left_out, actor=actor)
+
+
+def record(batch: ServiceCallBatch, calls: int, skipped: Sequence[Skipped], *, actor: Actor) -> None:
+    """Write down that a batch was started with so many calls, and which docks got none."""
     batch.skipped = [
         {"sn": device.sn, "callsign": device.callsign, "reason": reason} | ({"about": about} if about else {})
-        for device, reason, about in sorted(left_out, key=lambda left: (left.reason, left.device.sn, left.about))
+        for device, reason, about in sorted(skipped, key=lambda left: (left.reason, left.device.sn, left.about))
     ]
     batch.save(update_fields=["skipped"])
-    calls = sum(isinstance(outcome.made, ServiceCall) for outcome in outcomes)
-    after = {"method": method, "data": batch.data, "calls": calls, "skipped": len(left_out)}
+    after = {"method": batch.method, "data": batch.data, "calls": calls, "skipped": len(skipped)}
     audit.record([audit.event(actor, "start batch", batch, organization_id=batch.organization_id, after=after)])
-    return batch
+
+
+def queue_seconds(queue: bool, expires_in: timedelta | None) -> int | None:
+    """How long the calls of a batch wait for docks that are offline; None for not at all."""
+    if not queue:
+        return None
+    return int(expires_in.total_seconds()) if expires_in else int(settings.SERVICE_CALL_EXPIRES["queue"])
+
+
+def retryable(calls: ServiceCallQuerySet) -> ServiceCallQuerySet:
+    """Those that did not do what they were for and were not tried again yet, as far as the owner still has the dock."""
+    return calls.filter(status__in=UNSUCCESSFUL, retries=None, device__organization=F("organization"))
+
+
+@transaction.atomic
+def retry(
+    calls: ServiceCallQuerySet,
+    *,
+    method: str,
+    actor: Actor,
+    data: Data | None = None,
+    note: str = "",
+    queue: bool = False,
+    expires_in: timedelta | None = None,
+) -> ServiceCallBatch:
+    """Ask again what failed of these calls of one method, as a new batch, each linked to the call it repeats.
+
+    Each gets the data of its call, or all get `data`, which a method with secrets needs. A call that was tried again
+    already is left out, also if two people try at the same moment. Raises Refused if nothing is left.
+    """
+    service = asking.check(method, note=note, queue=queue)
+    if data is None and service.secrets:
+        raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
+    given = None if data is None else asking.read(service, data)
+    rows = list(retryable(calls).filter(method=method).select_related("device").order_by("-created"))
+    # The second of two people waits here until the first one's calls are there. Docks are locked before calls.
+    list(Device.objects.filter(pk__in={call.device_id for call in rows}).lock_in_order())
+    done = set(ServiceCall.objects.filter(retry_of__in=rows).values_list("retry_of", flat=True))
+    requests: dict[tuple[int, str], tuple[Device, Data]] = {}
+    retries: dict[tuple[int, str], ServiceCall] = {}
+    for call in rows:
+        wanted = call.data if given is None else given
+        key = (call.device_id, service.subject(wanted))
+        if call.pk not in done and key not in requests:  # of several about one thing, the newest
+            requests[key], retries[key] = (call.device, wanted), call
+    if not requests:
+        raise Refused(Refused.Kind.CLOSED, gettext("Nothing is left to try again."))
+    wishes = [wanted for _, wanted in requests.values()]
+    return start_each(
+        requests=requests.values(),
+        method=method,
+        actor=actor,
+        data={name: value for name, value in wishes[0].items() if all(one.get(name) == value for one in wishes)},
+        note=note,
+        queue=queue,
+        expires_in=expires_in,
+        retries=retries,
+    )
 
 
 @transaction.atomic
 def stop(batch: ServiceCallBatch, *, actor: Actor) -> int:
-    """Call off what is not sent yet; returns how many calls. What is sent runs on."""
-    canceled = ending.cancel_many(ServiceCall.objects.filter(batch=batch), actor=actor)
+    """Call off what is not sent yet; returns how many calls. What is sent runs on, what is planned never starts."""
+    # First the batch: if it is being started at this moment, its calls are there once this statement ends.
     ServiceCallBatch.objects.filter(pk=batch.pk, stopped=None).update(stopped=timezone.now())
+    canceled = ending.cancel_many(ServiceCall.objects.filter(batch=batch), actor=actor)
     after = {"canceled": canceled}
     audit.record([audit.event(actor, "stop batch", batch, organization_id=batch.organization_id, after=after)])
     return canceled

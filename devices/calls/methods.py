@@ -254,6 +254,7 @@ METHODS: Final[dict[str, Method]] = {
                     "Log in to DJI",
                     fields=("username", "password", "verification_code"),
                     submit="Log in",
+                    action="Log in to DJI…",
                 ),
             ),
             subject=lambda _data: ACCOUNT,

@@ -103,7 +103,7 @@ def why_not(
     if found in (Presence.OFFLINE, Presence.NEVER) and not queue:
         return Refused(kind.OFFLINE, "This dock is offline.")
     if (device.pk, subject) in busy:
-        return Refused(kind.BUSY, "This dock is busy: a call of this kind is open.")
+        return Refused(kind.BUSY, "This dock is busy: a command of this kind is open.")
     return None
 
 

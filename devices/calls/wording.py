@@ -1,6 +1,10 @@
 """Service calls in words: what was asked, what became of it, for people and for programs."""
 
+from datetime import datetime
 from typing import Final, TypedDict
+
+from django.utils import timezone
+from django.utils.translation import gettext
 
 from cloudapi.rest.problems import PROBLEM
 from devices.calls.method import Data
@@ -24,6 +28,7 @@ KINDS: Final[dict[str, str]] = {
     Status.TIMED_OUT: "unsure",
     Status.EXPIRED: "unsure",
 }
+CONTRADICTED: Final = (Status.FAILED, Status.REJECTED)  # by a result of 0, DJI's "success"
 WORDS: Final[dict[str, str]] = {str(value): str(label) for value, label in Status.choices}
 
 
@@ -38,7 +43,8 @@ def describe(call: ServiceCall) -> str:
     late = "After we had stopped waiting: " if call.late else ""
     match call.status:
         case Status.QUEUED:
-            return "Waiting until the dock is online." if call.queue else "Waiting to be sent."
+            until = gettext("Waiting for the dock to come online, until {moment}.")
+            return until.format(moment=moment(call.expires)) if call.queue else "Waiting to be sent."
         case Status.SENT:
             return "Sent; the dock has not answered yet."
         case Status.ACCEPTED:
@@ -59,7 +65,14 @@ def describe(call: ServiceCall) -> str:
     return "No answer in time: whether it was done is unknown."
 
 
+def moment(when: datetime) -> str:
+    """A moment to the minute, with its zone."""
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
+
+
 def _reason(call: ServiceCall) -> str:
+    if call.output.get("verification_code_url") and call.data.get("verification_code"):
+        return gettext(": DJI did not accept the verification code and wants another.")
     if call.result_code and not result_codes.known(call.result_code):
         message = f"; the dock's message: {call.result_text}" if call.result_text else "."
         return f" with {result_codes.describe(call.result_code)}{message}"
@@ -69,7 +82,18 @@ def _reason(call: ServiceCall) -> str:
         return f": {result_codes.describe(call.result_code)} ({call.result_code})."
     if call.output.get("verification_code_url"):
         return ": DJI wants a verification code."
+    if call.result_code == 0 and call.status in CONTRADICTED:
+        return gettext(": the dock gives no reason.")
     return "."
+
+
+def result(call: ServiceCall) -> str:
+    """The dock's result code in words, to stand beside its number; "" without one."""
+    if call.result_code is None:
+        return ""
+    if call.result_code == 0 and call.status in CONTRADICTED:
+        return gettext("the dock reports a failure without a reason")
+    return result_codes.known(call.result_code) or "not documented by DJI"
 
 
 class Problem(TypedDict):

@@ -73,8 +73,8 @@ class ServiceCallBatch(ChangingModel):
             # what is to be started, asked by the schedule
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False, started_at=None), name="batch_due"),
         ]
-        verbose_name = "batch of service calls"
-        verbose_name_plural = "batches of service calls"
+        verbose_name = _("batch of commands")
+        verbose_name_plural = _("batches of commands")
 
     def __str__(self) -> str:
         return f"{self.method} of {self.created:%Y-%m-%d %H:%M}"
@@ -207,6 +207,8 @@ class ServiceCall(ChangingModel):
                 name="call_open",
             ),
         ]
+        verbose_name = _("command")  # people's word for it
+        verbose_name_plural = _("commands")
 
     def __str__(self) -> str:
         return f"{self.method} ({self.get_status_display()})"

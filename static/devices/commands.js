@@ -57,8 +57,11 @@ function hear(frame) {
 
 // --- parts ---------------------------------------------------------------------------------------
 
+// The user marks text in it, or chooses in a list.
 function isMarked(part) {
   const selection = document.getSelection();
+  const focused = document.activeElement;
+  if (focused?.matches("select") && part.contains(focused)) return true;
   return !selection.isCollapsed && part.contains(selection.anchorNode);
 }
 
@@ -67,7 +70,11 @@ function replace(part, next) {
   const holds = part.contains(document.activeElement);
   const within = () => [...part.querySelectorAll("a, button, summary")];
   const at = holds ? within().indexOf(document.activeElement) : -1;
+  const chosen = new Map([...part.querySelectorAll("select[name]")].map((list) => [list.name, list.value]));
   part.replaceChildren(...next.childNodes);
+  for (const list of part.querySelectorAll("select[name]")) {
+    if (chosen.has(list.name)) list.value = chosen.get(list.name);
+  }
   if (!holds) return;
   const candidate = within()[at];
   (candidate && !candidate.disabled ? candidate : part).focus({ preventScroll: true });
@@ -162,7 +169,10 @@ async function fetchParts() {
 
 // --- whether it is live --------------------------------------------------------------------------
 
-let socket = { name: root?.dataset.live ? "connecting" : "none", since: null, reason: "" };
+// data-live has the path of each socket that the page follows: a batch may be of several organizations.
+const paths = root?.dataset.live.split(" ").filter(Boolean) ?? [];
+const sockets = new Map(paths.map((path) => [path, { name: "connecting", since: null, reason: "" }]));
+let socket = { name: paths.length ? "connecting" : "none", since: null, reason: "" }; // the worst of them
 let trouble = "";
 const clock = (moment) => new Date(moment).toLocaleTimeString();
 
@@ -179,7 +189,10 @@ function say() {
   line.classList.toggle("stale", trouble !== "" || socket.name === "lost");
 }
 
-function turn(state) {
+function turn(path, told) {
+  sockets.set(path, told);
+  const states = [...sockets.values()];
+  const state = ["lost", "connecting", "live"].flatMap((name) => states.filter((one) => one.name === name))[0];
   if (state.name !== socket.name && state.name !== "connecting" && socket.name !== "connecting") {
     announce(state.name === "live" ? "This page is live again." : "This page is not live now.");
   }
@@ -204,7 +217,7 @@ async function send(form, button) {
     if (wrong === null) form.closest("details")?.removeAttribute("open");
     else (wrong.closest(".command-field")?.querySelector("input, select") ?? button).focus();
   } catch {
-    trouble = "it is unknown whether the command was sent; see the list of calls";
+    trouble = "it is unknown whether the command was sent; see the list of commands";
     announce(trouble);
     say();
   } finally {
@@ -220,9 +233,9 @@ if (root) {
     event.preventDefault();
     send(event.target, event.submitter ?? event.target.querySelector("button"));
   });
-  if (root.dataset.live) {
+  for (const path of paths) {
     connect({
-      path: root.dataset.live,
+      path,
       onSnapshot(snapshot) {
         for (const call of snapshot.service_calls) {
           const row = rowOf(call.id);
@@ -234,7 +247,7 @@ if (root) {
         if (frame.type === "service_call") hear(frame);
         else refetch();
       },
-      onState: turn,
+      onState: (state) => turn(path, state),
     });
   }
   say();
