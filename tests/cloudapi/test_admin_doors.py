@@ -66,6 +66,7 @@ TABLE = {
     "devices/dockconnection/import/": ((403, 403, 200, 200), (403, 403, 200, 200)),
     "devices/servicecall/<path:object_id>/cancel/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "devices/servicecall/<path:object_id>/retry/": ((405, 405, 405, 405), (403, 302, 302, 302)),
+    "devices/servicecallbatch/<path:object_id>/retry/": ((403, 200, 200, 200), (403, 302, 302, 302)),
     "devices/servicecallbatch/<path:object_id>/stop/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "licenses/licensefile/<int:pk>/download/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/unlocklicense/<int:pk>/switch/": ((405, 405, 405, 405), (403, 302, 302, 302)),

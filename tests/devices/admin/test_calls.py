@@ -1,5 +1,6 @@
 """The lists and pages of service calls and of batches: what they show, to whom, and what their buttons do."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -388,7 +389,7 @@ def test_stopping_says_how_many_were_canceled(client, olga, organization):
     batch = fleet(organization, ["queued", "queued", "sent"])
     client.force_login(olga)
     text = client.post(page(batch, "stop"), follow=True).content.decode()
-    assert "2 calls canceled; what was sent already runs on." in text
+    assert "2 commands are canceled; what was sent already runs on." in text
     assert "Stopped" in text
 
 
@@ -417,3 +418,140 @@ def test_two_hundred_docks_in_a_batch_take_as_many_queries_as_one(
     with django_assert_num_queries(len(few)):
         text = see(client, alice, page(batch))
     assert text.count('<li class="call"') == 200
+
+
+# --- retry and cancel --------------------------------------------------------------------------------
+
+
+def act(client, user, action, rows, **data):
+    client.force_login(user)
+    form = {"action": action, "_selected_action": [row.pk for row in rows], **data}
+    return client.post(CALLS, form, follow=True).content.decode()
+
+
+def test_the_list_says_what_waits_for_its_dock_and_until_when(client, olga, dock, call):
+    waits = ended(dock, "queued", queue=True, expires=timezone.now() + timedelta(hours=24))
+    assert listed(client, olga, state="waiting") == {str(waits.pk)}
+    text = see(client, olga, CALLS, {"state": "waiting"})
+    assert f'<td class="field-until">{waits.expires:%Y-%m-%d %H:%M:%S} UTC</td>' in text
+
+
+def test_what_is_not_sent_is_canceled_from_the_list(client, olga, dock, call, other_organization):
+    other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=other_organization)
+    foreign, sent = ended(other, "queued"), ended(dock, "sent")
+    text = act(client, olga, "cancel_selected", [call, foreign, sent])
+    assert "1 command is canceled." in text
+    states = {row.pk: row.status for row in ServiceCall.objects.all()}
+    assert states == {call.pk: "canceled", foreign.pk: "queued", sent.pk: "sent"}
+    assert AuditEvent.objects.filter(action="cancel command").count() == 1
+    assert "None of them was still to be sent." in act(client, olga, "cancel_selected", [sent])
+
+
+def test_what_failed_is_retried_from_the_list_after_a_question(client, olga, dock, organization, other_organization):
+    other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=other_organization)
+    failed, foreign = ended(dock, "failed", data=DOCK_LIST), ended(other, "failed", data=DOCK_LIST)
+    switch = ended(dock, "expired", method="unlock_license_switch", data={"license_id": 7, "enable": True})
+    done = ended(dock, "succeeded", data=DOCK_LIST)
+    chosen = [failed, foreign, switch, done]
+    text = act(client, olga, "retry_selected", chosen)
+    assert "Retry 2 commands" in text
+    assert "OTHER" not in text
+    assert not ServiceCall.objects.exclude(retry_of=None).exists()
+    act(client, olga, "retry_selected", chosen, retry="1", wait="604800", note="again")
+    again = ServiceCall.objects.exclude(retry_of=None)
+    assert {(row.retry_of_id, row.method) for row in again} == {(failed.pk, LIST), (switch.pk, switch.method)}
+    assert {row.expires - row.created for row in again} == {timedelta(days=7)}
+    batches_of = ServiceCallBatch.objects.all()
+    assert {(batch.method, batch.organization, batch.note) for batch in batches_of} == {
+        (LIST, organization, "again"),
+        (switch.method, organization, "again"),
+    }
+    assert AuditEvent.objects.filter(action="start batch").values("request_id").distinct().count() == 1
+    assert "None of them can be retried here" in act(client, olga, "retry_selected", chosen)
+
+
+@pytest.mark.parametrize("action", ["cancel_selected", "retry_selected"])
+def test_a_viewer_acts_on_no_call(client, bob, call, action):
+    act(client, bob, action, [call], retry="1")
+    assert [row.status for row in ServiceCall.objects.all()] == ["queued"]
+    assert action not in see(client, bob, CALLS)
+
+
+def online(batch):
+    for device in Device.objects.filter(service_calls__batch=batch):
+        DeviceState.objects.create(device=device, online=True, last_seen=timezone.now())
+
+
+def test_what_failed_of_a_batch_is_retried_and_nothing_else(client, olga, organization):
+    statuses = ["succeeded", "failed", "rejected", "expired", "timed_out", "canceled", "queued"]
+    batch = fleet(organization, statuses)
+    ServiceCall.objects.update(data=DOCK_LIST, subject="old")
+    online(batch)
+    assert "Retry the 4 that failed" in see(client, olga, page(batch))
+    assert "Retry 4 commands" in see(client, olga, page(batch, "retry"))
+    client.post(page(batch, "retry"), {"wait": "", "note": "second try"})
+    again = ServiceCallBatch.objects.exclude(pk=batch.pk).get()
+    assert {call.retry_of.status for call in again.calls.all()} == {"failed", "rejected", "expired", "timed_out"}
+    assert {(call.data["device_model_domain"], call.queue) for call in again.calls.all()} == {(3, False)}
+    assert (again.note, again.organization, again.requested_by) == ("second try", organization, olga)
+    text = see(client, olga, page(batch))
+    assert "that failed" not in text
+    assert page(again) in text
+    assert page(batch) in see(client, olga, page(again))
+    client.post(page(batch, "retry"), {})
+    assert ServiceCallBatch.objects.count() == 2
+
+
+def test_a_batch_is_retried_with_other_data(client, olga, organization):
+    batch = fleet(organization, ["failed"])
+    data = {"license_id": 7, "enable": True}
+    for rows in (ServiceCall.objects, ServiceCallBatch.objects):
+        rows.update(method="unlock_license_switch", data=data)
+    online(batch)
+    text = see(client, olga, page(batch, "retry"))
+    assert re.search(r'name="license_id" value="7"', text)
+    assert '<option value="on" selected>' in text
+    client.post(page(batch, "retry"), {"license_id": "8", "enable": "off"})
+    assert ServiceCall.objects.exclude(retry_of=None).get().data == {"license_id": 8, "enable": False}
+
+
+def test_a_batch_of_logins_asks_for_the_password_again(client, olga, organization):
+    batch = fleet(organization, ["failed"])
+    data = {"username": "pilot", "password": "***", "verification_code": ""}
+    for rows in (ServiceCall.objects, ServiceCallBatch.objects):
+        rows.update(method="login_dji_account", data=data)
+    online(batch)
+    text = see(client, olga, page(batch, "retry"))
+    assert 'value="pilot"' in text
+    assert "***" not in text
+    assert "This field is required" in client.post(page(batch, "retry"), {"username": "pilot"}).content.decode()
+    client.post(page(batch, "retry"), {"username": "pilot", "password": "canary"})
+    again = ServiceCall.objects.exclude(retry_of=None).get()
+    assert (again.data["password"], json.loads(again.secret.sealed)["password"]) == ("***", "canary")
+
+
+def test_a_dock_that_moved_is_not_retried_for_its_former_owner(client, olga, organization, other_organization):
+    batch = fleet(organization, ["failed", "failed"])
+    ServiceCall.objects.update(data=DOCK_LIST)
+    online(batch)
+    Device.objects.filter(sn="D000").update(organization=other_organization)
+    client.force_login(olga)
+    client.post(page(batch, "retry"), {})
+    assert [call.device.sn for call in ServiceCall.objects.exclude(retry_of=None)] == ["D001"]
+
+
+def test_a_batch_over_organizations_is_live_and_names_them(client, staff, organization, other_organization):
+    batch = fleet(organization, ["succeeded", "failed"])
+    ServiceCallBatch.objects.update(organization=None)
+    ended(Device.objects.create(sn="N1", model_key="3-2-0", organization=other_organization), "queued", batch=batch)
+    ServiceCall.objects.filter(device__sn="N1").update(organization=other_organization)
+    text = see(client, staff, page(batch))
+    [paths] = re.findall(r'data-live="([^"]*)"', text)
+    assert set(paths.split()) == {"/ws/organizations/12345678/", "/ws/organizations/87654321/"}
+    assert "Harbour Survey: 2, Northern Grid: 1" in text
+
+
+def test_a_failure_with_the_code_of_success_does_not_read_like_a_success(client, olga, dock):
+    text = see(client, olga, page(ended(dock, "failed", result_code=0)))
+    assert "0: the dock reports a failure without a reason" in text
+    assert "0: success" in see(client, olga, page(ended(dock, "succeeded", result_code=0)))

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -302,6 +303,23 @@ def test_what_is_asked_of_an_offline_dock_may_wait(client, olga, dock):
     assert ServiceCall.objects.get().queue
 
 
+@pytest.mark.parametrize(("wait", "hours"), [({}, 24), ({"wait": "3600"}, 1), ({"wait": "604800"}, 7 * 24)])
+def test_a_command_waits_for_its_dock_as_long_as_was_chosen_and_says_until_when(client, olga, dock, wait, hours):
+    lose(dock)
+    send(client, olga, dock, command="read-dock", queue="1", **wait)
+    call = ServiceCall.objects.get()
+    assert call.expires - call.created == timedelta(hours=hours)
+    until = f"Waiting for the dock to come online, until {call.expires:%Y-%m-%d %H:%M} UTC."
+    assert until in client.get(panel_of(dock)).content.decode()
+
+
+@pytest.mark.parametrize("wait", ["0", "-1", "60", "x", "9" * 40])
+def test_no_other_wait_is_taken(client, olga, dock, wait):
+    lose(dock)
+    assert send(client, olga, dock, command="read-dock", queue="1", wait=wait).status_code == 400
+    assert not ServiceCall.objects.exists()
+
+
 def test_the_button_of_an_open_call_is_disabled(client, olga, dock):
     send(client, olga, dock, command="read-dock")
     found = buttons(client.get(panel_of(dock)).content.decode())
@@ -434,13 +452,16 @@ def start(client, user, command, devices, **data):
     return client.post(f"{LIST}commands/{command}/", {"devices": keys, **data}, follow=True)
 
 
-ACTIONS = ["read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "switch_selected"]
+ACTIONS = [
+    "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "switch_selected",
+    "login_selected",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_action_asks_first(client, olga, dock, action):
     text = choose(client, olga, action, [dock]).content.decode()
-    assert "<strong>1</strong> dock gets it now" in text
+    assert "<strong>1</strong> dock will get it" in text
     assert not ServiceCall.objects.exists()
 
 
@@ -463,14 +484,14 @@ def test_a_viewer_is_offered_no_action(client, bob, dock):
 def test_the_question_tells_who_gets_it_who_waits_and_who_is_skipped(client, staff, dock, aircraft, organization):
     [away] = add_docks(organization, 1, "AWAY", online=False)
     text = choose(client, staff, "read_dock_selected", [dock, aircraft, away]).content.decode()
-    assert "<strong>1</strong> dock gets it now" in text
+    assert "<strong>1</strong> dock will get it" in text
     assert "<strong>1</strong> is offline" in text
     assert "<strong>1</strong> is skipped" in text
     assert "An aircraft takes no commands itself" in text
     assert str(aircraft) in text
 
 
-@pytest.mark.parametrize(("queue", "asked"), [({}, {"DOCK0001"}), ({"queue": "on"}, {"DOCK0001", "AWAY000"})])
+@pytest.mark.parametrize(("queue", "asked"), [({}, {"DOCK0001"}), ({"wait": "3600"}, {"DOCK0001", "AWAY000"})])
 def test_starting_leads_to_the_batch(client, olga, dock, aircraft, organization, queue, asked):
     [away] = add_docks(organization, 1, "AWAY", online=False)
     response = start(client, olga, "read-dock", [dock, aircraft, away], note="spring", **queue)
@@ -519,7 +540,60 @@ def test_docks_of_others_are_not_commanded_by_their_key(client, olga, dock, othe
     assert ServiceCallBatch.objects.get().skipped == []
 
 
-@pytest.mark.parametrize("command", ["login", "logout", "reboot"])
+def test_the_question_names_the_organizations_with_their_docks(client, staff, dock, other_organization):
+    add_docks(other_organization, 2)
+    text = choose(client, staff, "read_dock_selected", Device.objects.all()).content.decode()
+    assert "<li>Harbour Survey: 1</li><li>Northern Grid: 2</li>" in text
+    assert "Northern Grid" not in choose(client, staff, "read_dock_selected", [dock]).content.decode()
+
+
+def test_many_docks_log_in_with_one_account_and_no_row_or_page_has_the_password(client, staff, organization, dock):
+    docks = [dock, *add_docks(organization, 2), *add_docks(organization, 1, "AWAY", online=False)]
+    form = {name: value for name, value in LOGIN.items() if name != "command"}
+    text = start(client, staff, "login", docks, **form).content.decode()
+    calls = ServiceCall.objects.all()
+    assert {call.device.sn for call in calls} == {"DOCK0001", "D000", "D001"}  # a password does not wait
+    assert {json.loads(call.secret.sealed)["password"] for call in calls} == {CANARY}
+    assert "canary" not in text + json.dumps(every_row(), default=str)
+    assert ServiceCallBatch.objects.get().data["username"] == "pilot@example.org"
+    refused = start(client, staff, "login", docks, wait="3600", **form).content.decode()
+    assert "a password does not wait for a dock to come online" in refused
+    assert "canary" not in refused
+
+
+def test_a_batch_is_planned_for_a_moment_in_a_zone(client, olga, dock, organization):
+    add_docks(organization, 1, "AWAY", online=False)
+    day = (timezone.now() + timedelta(days=2)).date()
+    later = {"later": "1", "day": str(day), "time": "02:00", "zone": "Asia/Shanghai", "wait": "3600"}
+    text = start(client, olga, "read-dock", Device.objects.all(), note="night", **later).content.decode()
+    batch = ServiceCallBatch.objects.get()
+    assert batch.due_at == datetime(day.year, day.month, day.day, 2, tzinfo=UTC) - timedelta(hours=8)
+    assert (batch.queue_seconds, batch.note, batch.started_at) == (3600, "night", None)
+    assert f"will start at {batch.due_at:%Y-%m-%d %H:%M} UTC: 2 docks" in text
+    assert "Call it off" in text
+    assert "Pier 7" in text
+    assert not ServiceCall.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"day": "2020-01-01"}, "within the next 31 days"),
+        ({"day": "2090-01-01"}, "within the next 31 days"),
+        ({"day": "tomorrow"}, "Enter a valid date"),
+        ({"zone": "Mars/Base"}, "no time zone of this name"),
+        ({"zone": ""}, "This field is required"),
+        ({"day": "2027-03-28", "time": "02:30", "zone": "Europe/Berlin"}, "no such time on that day"),
+    ],
+)
+def test_a_moment_that_cannot_be_is_refused_and_the_form_comes_back(client, olga, dock, wrong, error):
+    tomorrow = str((timezone.now() + timedelta(days=1)).date())
+    later = {"later": "1", "day": tomorrow, "time": "02:00", "zone": "UTC"} | wrong
+    assert error in start(client, olga, "read-dock", [dock], **later).content.decode()
+    assert not ServiceCallBatch.objects.exists()
+
+
+@pytest.mark.parametrize("command", ["logout", "reboot"])
 def test_not_every_command_is_for_many(client, olga, dock, command):
     assert start(client, olga, command, [dock]).status_code == 404
 
@@ -540,7 +614,7 @@ def test_two_hundred_docks_are_asked_about_with_as_many_queries_as_one(
         choose(client, staff, "read_dock_selected", docks[:1])
     with django_assert_num_queries(len(few)):
         text = choose(client, staff, "read_dock_selected", docks).content.decode()
-    assert "<strong>200</strong> docks get it now" in text
+    assert "<strong>200</strong> docks will get it" in text
 
 
 def test_what_is_asked_is_audited(client, olga, dock):

@@ -24,6 +24,7 @@ from devices.models import OPEN_STATUSES, ServiceCall
 from mqtt_bridge.protocol.messages import AccountEvent, decode_data
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NIGHT = datetime(2026, 12, 1, 2, tzinfo=UTC)
 
 
 def call(status=Status.SENT, method=LOGIN, **fields):
@@ -212,7 +213,10 @@ def test_an_unknown_code_keeps_its_message_without_secrets_and_not_for_ever():
     ("fields", "sentence"),
     [
         ({"status": "queued"}, "Waiting to be sent."),
-        ({"status": "queued", "queue": True}, "Waiting until the dock is online."),
+        (
+            {"status": "queued", "queue": True, "expires": NIGHT},
+            "Waiting for the dock to come online, until 2026-12-01 02:00 UTC.",
+        ),
         ({"status": "in_progress", "percent": 40}, "The dock works on it: 40 %."),
         ({"status": "failed", "result_code": 325012}, "Failed: the aircraft is not connected (325012)."),
         ({"status": "failed", "result_code": 987654}, "Failed with code 987654, which DJI does not document."),
@@ -228,6 +232,16 @@ def test_an_unknown_code_keeps_its_message_without_secrets_and_not_for_ever():
             {"status": "failed", "output": {"verification_code_url": "https://dji.example"}},
             "Failed: DJI wants a verification code.",
         ),
+        (
+            {
+                "status": "failed",
+                "data": {"verification_code": "***"},
+                "output": {"verification_code_url": "https://dji.example"},
+            },
+            "Failed: DJI did not accept the verification code and wants another.",
+        ),
+        ({"status": "failed", "result_code": 0}, "Failed: the dock gives no reason."),
+        ({"status": "rejected", "result_code": 0}, "Refused by the dock: the dock gives no reason."),
         ({"status": "timed_out"}, "No answer in time: whether it was done is unknown."),
     ],
 )
