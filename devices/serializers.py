@@ -206,7 +206,7 @@ class ServiceCallBatchSerializer(IncludingSerializer):
         model = ServiceCallBatch
         fields = (
             "id", "organization", "method", "label", "data", "note", "requested_by", "requested_with", "created",
-            "updated", "stopped", "total", "done", "counts", "skipped",
+            "updated", "due_at", "started_at", "stopped", "total", "done", "counts", "skipped",
         )  # fmt: skip
 
     def get_label(self, batch: ServiceCallBatch) -> str:

@@ -101,12 +101,6 @@ class AskSerializer(StrictSerializer):
     data = serializers.DictField(required=False, help_text="The data of the service, by its method.")  # type: ignore[assignment]
     note = CharField(required=False, allow_blank=True, max_length=asking.MOST_NOTE, help_text="For people.")
     queue = BooleanField(required=False, help_text="Wait for a dock that is offline.")
-
-
-class AskOneSerializer(AskSerializer):
-    """One service asked of one dock."""
-
-    device = TypedField(validators=[SERIAL_NUMBER], help_text="Serial number of the dock.")
     expires_in = IntegerField(
         required=False,
         min_value=1,
@@ -116,6 +110,12 @@ class AskOneSerializer(AskSerializer):
 
     def validate_expires_in(self, seconds: int) -> timedelta:
         return timedelta(seconds=seconds)
+
+
+class AskOneSerializer(AskSerializer):
+    """One service asked of one dock."""
+
+    device = TypedField(validators=[SERIAL_NUMBER], help_text="Serial number of the dock.")
 
 
 class RetrySerializer(StrictSerializer):

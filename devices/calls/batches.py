@@ -134,7 +134,15 @@ def start_each(
         note=note,
         queue_seconds=queue_seconds(queue, expires_in),
     )
-    ask(batch, wanted, actor=actor, idempotency_key=idempotency_key, skipped=left_out, retries=retries)
+    ask(
+        batch,
+        wanted,
+        actor=actor,
+        expires_in=expires_in,
+        idempotency_key=idempotency_key,
+        skipped=left_out,
+        retries=retries,
+    )
     return batch
 
 
@@ -143,6 +151,7 @@ def ask(
     requests: Iterable[tuple[Device, Data]],
     *,
     actor: Actor,
+    expires_in: timedelta | None = None,
     idempotency_key: str = "",
     skipped: Iterable[Skipped] = (),
     retries: Mapping[tuple[int, str], ServiceCall] = MappingProxyType({}),
@@ -155,7 +164,7 @@ def ask(
         actor=actor,
         note=batch.note,
         queue=batch.queue_seconds is not None,
-        expires_in=timedelta(seconds=batch.queue_seconds or 0) or None,
+        expires_in=expires_in or timedelta(seconds=batch.queue_seconds or 0) or None,
         batch=batch,
         retries=retries,
         idempotency_key=idempotency_key,

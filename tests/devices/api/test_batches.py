@@ -81,6 +81,14 @@ def test_docks_that_are_away_may_wait(organization, operator):
     assert (told["total"], told["skipped"]) == (2, [])
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [({}, 600), ({"expires_in": 7 * 86400}, 7 * 86400)])
+def test_docks_that_are_away_may_wait_as_long_as_was_asked(organization, operator, asked, seconds):
+    add_docks(organization, 1, online=False)
+    operator.post(BATCHES, READING | {"devices": ["BULK000"], "queue": True, **asked})
+    call = ServiceCall.objects.get()
+    assert (call.expires - call.created).total_seconds() == seconds
+
+
 def test_devices_that_are_not_there_for_whoever_asks_are_all_named(dock, other_organization, operator):
     [foreign] = add_docks(other_organization, 1)
     answer = operator.post(BATCHES, READING | {"devices": ["NONE", dock.sn, foreign]})
@@ -131,7 +139,7 @@ def test_without_a_worker_nothing_is_started(dock, operator, settings):
         ({"method": "odd"}, "/method"),
         ({"data": 5}, "/data"),
         ({"note": ["x"]}, "/note"),
-        ({"expires_in": 60}, "/expires_in"),
+        ({"expires_in": 0}, "/expires_in"),
         ({"organization": "87654321"}, "/organization"),
     ],
 )
