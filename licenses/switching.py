@@ -92,7 +92,10 @@ def why_not(
 
 
 def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "", queue: bool = False) -> ServiceCall:
-    """Ask the dock to switch it; raises Refused. Only the dock's answer and its next list change the row."""
+    """Ask the dock to switch it; raises Refused. Only the dock's answer and its next list change the row.
+
+    With `queue` a dock that is offline is waited for, for 24 hours.
+    """
     if license_.device_model_domain != Inventory.AIRCRAFT:
         raise refusal.Refused(refusal.Refused.Kind.INVALID, NOT_IMPORTED)
     return asking.issue(
@@ -102,6 +105,7 @@ def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "
         actor=actor,
         note=note,
         queue=queue,
+        expires_in=timedelta(hours=24) if queue else None,
     )
 
 
@@ -132,6 +136,7 @@ def switch_many(
     watch: Watch,
     note: str = "",
     queue: bool = False,
+    expires_in: timedelta | None = None,
     skipped: Iterable[tuple[UnlockLicense, str]] = (),
 ) -> ServiceCallBatch:
     """One batch with a call for each license; it records which got none and why. Raises Refused."""
@@ -145,5 +150,6 @@ def switch_many(
         actor=actor,
         note=note,
         queue=queue,
+        expires_in=expires_in,
         skipped=[Skipped(row.device, reason, f"license {row.license_id}") for row, reason in left_out],
     )

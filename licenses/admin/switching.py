@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from devices.admin.commands import NOT_OPERATOR
 from devices.admin.device_pages import KeyList
+from devices.admin.forms import SendingForm
 from devices.calls.batches import owner
 from devices.calls.refusal import Refused
 from devices.presence import watch
@@ -29,17 +29,10 @@ LIST = "admin:licenses_unlocklicense_changelist"
 SIDES = {"on": True, "off": False}
 
 
-class SwitchManyForm(forms.Form):
-    """Which licenses, whether those of offline docks may wait, and a note for colleagues."""
+class SwitchManyForm(SendingForm):
+    """Which licenses, whether docks that are offline are waited for, and a note for colleagues."""
 
     licenses = KeyList()
-    queue = forms.BooleanField(label="Docks that are offline are asked when they come online", required=False)
-    note = forms.CharField(
-        label="Note",
-        required=False,
-        max_length=500,
-        widget=forms.TextInput(attrs={"placeholder": "why, for your colleagues", "autocomplete": "off"}),
-    )
 
 
 class SwitchPages(TenantAdmin):
@@ -122,7 +115,8 @@ class SwitchPages(TenantAdmin):
                 actor=actor(request),
                 watch=watch(),
                 note=form.cleaned_data["note"],
-                queue=form.cleaned_data["queue"],
+                queue=form.cleaned_data["wait"] is not None,
+                expires_in=form.cleaned_data["wait"],
                 skipped=not_mine,
             )
         except Refused as refused:

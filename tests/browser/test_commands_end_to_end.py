@@ -426,7 +426,7 @@ def test_a_batch_tells_who_is_skipped_and_is_followed_to_its_end(visit, batch_do
     page.add_init_script(SLOW_LINE)
     choose_batch(page)
     forecast = page.inner_text(".batch-form")
-    assert f"{BATCH} docks get it now" in forecast
+    assert f"{BATCH} docks will get it" in forecast
     assert "1 is offline" in forecast
     assert "1: This dock is disabled." in forecast
     page.click(".submit-row input[type=submit]")

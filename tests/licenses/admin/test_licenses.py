@@ -324,7 +324,8 @@ def test_an_offline_dock_is_asked_when_it_comes_online(client, see, olga, dock):
     assert "This dock is offline." in text
     assert "when the dock comes online" in text
     client.post(switch_of(row), {"enable": "off", "queue": "1"})
-    assert ServiceCall.objects.get().queue
+    call = ServiceCall.objects.get()
+    assert (call.queue, call.expires - call.created) == (True, timedelta(hours=24))
 
 
 @pytest.mark.parametrize("enable", ["", "maybe", "true"])
@@ -381,14 +382,15 @@ def test_many_become_one_batch_with_a_call_for_each(client, olga, dock):
     assert "It is off already." in text
 
 
-def test_offline_docks_wait_only_if_ticked(client, olga, dock):
+def test_offline_docks_wait_only_if_chosen(client, olga, dock):
     row = license_(dock)
     DeviceState.objects.filter(device=dock).update(online=False)
     client.force_login(olga)
     confirm(client, "off", row)
     assert not ServiceCall.objects.exists()
-    confirm(client, "off", row, queue="on")
-    assert ServiceCall.objects.get().queue
+    confirm(client, "off", row, wait="604800")
+    call = ServiceCall.objects.get()
+    assert (call.queue, call.expires - call.created) == (True, timedelta(days=7))
 
 
 def test_a_batch_cannot_hold_licenses_of_others(client, olga, dock, other_organization):
