@@ -194,9 +194,9 @@ def planned_sentence(batch: ServiceCallBatch) -> str:
     if batch.due_at is None or batch.started_at:
         return ""
     if batch.stopped:
-        return gettext("called off before it started")
+        return gettext("Called off before it started")
     count = len(batch.planned or [])
-    text = ngettext("will start at {moment}: {n} dock", "will start at {moment}: {n} docks", count)
+    text = ngettext("Will start at {moment}: {n} dock", "Will start at {moment}: {n} docks", count)
     return text.format(moment=wording.moment(batch.due_at), n=count)
 
 

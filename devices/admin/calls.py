@@ -33,7 +33,7 @@ from devices.calls.refusal import Refused, why_not
 from devices.diagnosis import exchanges
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import watch
-from devices.templatetags.moments import ago, exact
+from devices.templatetags.moments import ago
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may, readable
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff, restrict
@@ -98,8 +98,8 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         def dock(call: ServiceCall) -> SafeString | str:
             return dock_link(call, request)
 
-        state, *others = page.list_display
-        page.list_display = [state, dock, *others]
+        place = page.list_display.index("what")
+        page.list_display = [*page.list_display[:place], dock, *page.list_display[place:]]
         return page
 
     def get_search_results(
@@ -135,9 +135,10 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     def asked(self, call: ServiceCall) -> SafeString:
         return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or "a script")
 
-    @admin.display(description=_("to be sent until"))
-    def until(self, call: ServiceCall) -> str:
-        return exact(call.expires) if call.status == ServiceCall.Status.QUEUED else ""
+    @admin.display(description=_("until"))
+    def until(self, call: ServiceCall) -> SafeString | str:
+        """When it is no longer sent."""
+        return ago(call.expires) if call.status == ServiceCall.Status.QUEUED else ""
 
     @admin.display(description="organization")
     def owner(self, call: ServiceCall) -> str:

@@ -216,3 +216,32 @@ def test_hostile_text_runs_nothing(visit, alice, dock):
     page.wait_for_selector(".call-page")
     assert re.search("onerror", page.inner_text("body"))
     assert dialogs == []
+
+
+def test_the_choice_how_long_to_wait_stays_while_the_page_follows(visit, alice, dock):
+    DeviceState.objects.filter(device=dock).update(online=False)
+    page = visit(alice, page_of(dock))
+    page.select_option("#command-read-dock select", "604800")
+    page.focus("#id_callsign")
+    actor = Actor(AuditEvent.Through.ADMIN, user=alice)
+    asking.issue(device=dock, method="unlock_license_list", data={"device_model_domain": 0}, queue=True, actor=actor)
+    page.wait_for_selector("#submit-read-aircraft .wait", state="detached")  # fetched anew: that one waits now
+    assert page.input_value("#command-read-dock select") == "604800"
+    page.click("#command-read-dock button[name=queue]")
+    page.wait_for_selector(f"{NEWEST} >> text=Waiting for the dock to come online, until")
+    call = ServiceCall.objects.get(data={"device_model_domain": 3})
+    assert call.expires - call.created == timedelta(days=7)
+
+
+def test_a_batch_over_two_organizations_is_followed_live(visit, staff, dock, other_organization):
+    other = Device.objects.create(sn="NORTH1", model_key="3-2-0", organization=other_organization)
+    DeviceState.objects.create(device=other, online=True, last_seen=timezone.now())
+    actor = Actor(AuditEvent.Through.ADMIN, user=staff)
+    batch = batches.start(
+        devices=[dock, other], method="unlock_license_list", data={"device_model_domain": 3}, actor=actor
+    )
+    page = visit(staff, f"/admin/devices/servicecallbatch/{batch.pk}/change/")
+    for call in batch.calls.select_related("device"):
+        assert sending.claim_many([call.pk], now=timezone.now())
+        page.wait_for_selector(f'[data-call="{call.pk}"] >> text=Sent; the dock has not answered yet.', timeout=4_000)
+    assert page.is_visible('[data-live-word][data-state="live"]')

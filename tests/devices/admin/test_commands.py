@@ -569,7 +569,7 @@ def test_a_batch_is_planned_for_a_moment_in_a_zone(client, olga, dock, organizat
     batch = ServiceCallBatch.objects.get()
     assert batch.due_at == datetime(day.year, day.month, day.day, 2, tzinfo=UTC) - timedelta(hours=8)
     assert (batch.queue_seconds, batch.note, batch.started_at) == (3600, "night", None)
-    assert f"will start at {batch.due_at:%Y-%m-%d %H:%M} UTC: 2 docks" in text
+    assert f"Will start at {batch.due_at:%Y-%m-%d %H:%M} UTC: 2 docks" in text
     assert "Call it off" in text
     assert "Pier 7" in text
     assert not ServiceCall.objects.exists()

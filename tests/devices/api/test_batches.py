@@ -84,7 +84,7 @@ def test_docks_that_are_away_may_wait(organization, operator):
 @pytest.mark.parametrize(("asked", "seconds"), [({}, 600), ({"expires_in": 7 * 86400}, 7 * 86400)])
 def test_docks_that_are_away_may_wait_as_long_as_was_asked(organization, operator, asked, seconds):
     add_docks(organization, 1, online=False)
-    operator.post(BATCHES, READING | {"devices": ["BULK000"], "queue": True, **asked})
+    operator.post(BATCHES, READING | {"devices": ["BULK0000"], "queue": True, **asked})
     call = ServiceCall.objects.get()
     assert (call.expires - call.created).total_seconds() == seconds
 
