@@ -5,17 +5,22 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from devices import pairing
 from devices.live import broadcast
 from devices.models import BrokerAccount, Device, DeviceQuerySet, Standing
+from devices.ownership import Changes
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.topics import Channel, is_sn
 from organizations import audit
 from organizations.audit import Actor
+from organizations.models import Organization
 
 STRANGER_KEPT = timedelta(days=1)  # of silence, when there is no room for more
 
@@ -108,6 +113,45 @@ def set_enabled(devices: Iterable[Device], *, enabled: bool, actor: Actor) -> li
     Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_enabled=enabled)
     broadcast.tell_device(changed)
     return changed
+
+
+@transaction.atomic
+def add(*, actor: Actor, sn: str, owner: Organization | None, callsign: str = "", model_key: str = "") -> Device:
+    """Add a device that has not connected yet, for its owner or for nobody; it corrects its product when it connects.
+
+    Raises ValidationError if the owner has no room for it.
+    """
+    if owner is not None and pairing.room_in({owner.pk: owner.device_limit}).get(owner.pk, 1) < 1:
+        raise ValidationError(_("{name} has reached its limit of devices.").format(name=owner.name))
+    device = Device.objects.create(sn=sn, callsign=callsign, model_key=model_key)
+    if owner is None:
+        audit.record([audit.event(actor, "add", device, organization_id=None)])
+        broadcast.tell_device([device])
+        return device
+    changes = Changes(actor, now=timezone.now())
+    changes.give(device, owner, Device.Claim.PERSON, "add")
+    changes.write([device])
+    return device
+
+
+@transaction.atomic
+def rename(device: Device, callsign: str, *, actor: Actor) -> None:
+    """Give a device, which is locked, another callsign."""
+    before, device.callsign = device.callsign, callsign
+    Device.objects.filter(pk=device.pk).update(callsign=callsign)
+    audit.record(
+        [
+            audit.event(
+                actor,
+                "change",
+                device,
+                organization_id=device.organization_id,
+                before={"callsign": before},
+                after={"callsign": callsign},
+            )
+        ]
+    )
+    broadcast.tell_device([device])
 
 
 def forgotten(*, days: int, now: datetime) -> DeviceQuerySet:

@@ -69,6 +69,32 @@ def event(
     )
 
 
+def listed(
+    actor: Actor,
+    action: str,
+    model: type[models.Model],
+    name: str,
+    *,
+    organization_id: int | None,
+    after: Mapping[str, object],
+) -> Event:
+    """That the actor did this to a list of this model, not to one row."""
+    return Event(
+        at=timezone.now(),
+        request_id=actor.request_id,
+        user_id=actor.user.pk if actor.user else None,
+        api_key_id=actor.key.pk if actor.key else None,
+        through=actor.through,
+        organization_id=organization_id,
+        action=action,
+        object_type=model._meta.label,
+        object_id="",
+        object_name=name[:200],
+        before={},
+        after=dict(after),
+    )
+
+
 def record(events: Iterable[Event]) -> None:
     """Save audit rows, in one statement."""
     bulk.insert(AuditEvent, [event._asdict() for event in events])

@@ -84,6 +84,9 @@ class DockCloudAdminSite(AdminSite):
         return super().index(request, {"attention": overview, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        # Not above: it imports the pages of the apps, which register on this site.
+        from cloudapi.admin import tables_pages
+
         def system(request: HttpRequest) -> HttpResponseBase:
             return system_page.system(request, self.each_context(request))
 
@@ -95,7 +98,7 @@ class DockCloudAdminSite(AdminSite):
             path("system/", self.admin_view(system), name="system"),
             *closing_page.urls(self),
         ]
-        return [*ours, *super().get_urls()]
+        return [*ours, *tables_pages.urls(self), *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
         if app_label is None and hasattr(request, "_apps"):  # the start page asks twice

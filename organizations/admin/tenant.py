@@ -139,6 +139,12 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return self._may(request, self.delete_role, obj)
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list; whoever may change rows of it may import some, where an import is."""
+        return super().changelist_view(
+            request, {"may_import": self.has_change_permission(request), **(extra_context or {})}
+        )
+
     # --- the audit trail -------------------------------------------------------------------
 
     def may_read_history(self, request: HttpRequest, obj: models.Model) -> bool:

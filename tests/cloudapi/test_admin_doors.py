@@ -37,8 +37,8 @@ def addresses(patterns, start=""):
 ALL = [address.removeprefix("admin/") for address in addresses(get_resolver().url_patterns) if "admin/" in address[:6]]
 MODEL_OF = {address: MODELS.get("/".join(address.split("/")[:2])) for address in ALL}
 MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = MODEL_OF["search/"] = Device
-# Django's own are in tests/cloudapi/test_admin_pages.py.
-STOCK = re.compile(r"\w+/\w+/(add/|<path:object_id>/((history|delete|change)/)?)?")
+# Django's own are in tests/cloudapi/test_admin_pages.py, exports of lists in tests/cloudapi/tables/test_exports.py.
+STOCK = re.compile(r"\w+/\w+/(add/|export/|<path:object_id>/((history|delete|change)/)?)?")
 OURS = {address for address in ALL if MODEL_OF[address] and not STOCK.fullmatch(address)}
 IS_ROWS = {address: bool(KEYS & set(PLACE.findall(address))) for address in ALL}
 CHANGES = {address for address in ALL if address.endswith(("/change/", "/delete/")) and not address.startswith("axes")}
@@ -60,6 +60,8 @@ TABLE = {
     "devices/device/clear-out/": ((403, 403, 403, 200), (403, 403, 403, 200)),
     "devices/device/commands/<slug:command>/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "devices/device/credentials/": ((403, 403, 302, 302), (403, 403, 302, 302)),
+    "devices/device/import/": ((403, 200, 200, 200), (403, 200, 200, 200)),
+    "devices/device/import/<str:job>/": ((403, 404, 404, 404), (403, 404, 404, 404)),
     "devices/device/release/": ((403, 403, 302, 302), (403, 403, 302, 302)),
     "devices/dockconnection/credentials/": ((403, 403, 302, 302), (403, 403, 302, 302)),
     "devices/dockconnection/export.csv": ((200, 200, 200, 200), (405, 405, 405, 405)),
@@ -77,8 +79,12 @@ TABLE = {
     "licenses/unlocklicense/switch/<str:side>/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "licenses/unlocklicense/timeline/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "organizations/bindingcode/<int:pk>/revoke/": ((405, 405, 405, 405), (403, 403, 302, 302)),
+    "organizations/bindingcode/import/": ((403, 403, 200, 200), (403, 403, 200, 200)),
+    "organizations/bindingcode/import/<str:job>/": ((403, 403, 404, 404), (403, 403, 404, 404)),
     "organizations/invitation/<int:pk>/mail/": ((405, 405, 405, 405), (404, 404, 302, 302)),
     "organizations/invitation/<int:pk>/revoke/": ((405, 405, 405, 405), (404, 404, 302, 302)),
+    "organizations/invitation/import/": ((403, 403, 200, 200), (403, 403, 200, 200)),
+    "organizations/invitation/import/<str:job>/": ((403, 403, 404, 404), (403, 403, 404, 404)),
     "organizations/membership/<int:pk>/password-reset/": ((405, 405, 405, 405), (403, 403, 302, 302)),
     "organizations/organization/<int:pk>/close/": ((403, 403, 403, 200), (403, 403, 403, 200)),
     "organizations/organization/<int:pk>/reopen/": ((405, 405, 405, 405), (403, 403, 403, 302)),

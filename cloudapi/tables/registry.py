@@ -1,0 +1,24 @@
+"""Which lists have a table of their own; every other list is exported as its page shows it."""
+
+from typing import Final
+
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model
+from django.http import HttpRequest
+
+from cloudapi.tables.devices import ConnectionTable, DeviceTable
+from cloudapi.tables.organizations import CodeTable, MemberTable
+from cloudapi.tables.records import CallTable, JournalTable, LicenseTable
+from cloudapi.tables.table import ListTable, Table
+
+TABLES: Final[dict[type[Model], type[Table]]] = {
+    table.model: table
+    for table in (CallTable, CodeTable, ConnectionTable, DeviceTable, JournalTable, LicenseTable, MemberTable)
+}
+
+
+def table_of(page: ChangeList, request: HttpRequest) -> Table:
+    """The table of a list."""
+    if (own := TABLES.get(page.model)) is not None:
+        return own(request)
+    return ListTable(request, page.model_admin, page.list_display)

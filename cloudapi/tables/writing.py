@@ -1,0 +1,100 @@
+"""Writing rows to a file, CSV or XLSX, as they come from the database: the memory does not grow with their number."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import IO, Any, Final
+
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+
+from cloudapi.tables.table import Table
+from organizations.admin.spreadsheet import MARK, Cell, encoded
+from organizations.models import FileJob
+
+CHUNK: Final = 500  # rows at once
+MOST: Final = 100_000  # rows of one file: it is made on disk, of which a container has little
+LONGEST: Final = 32_767  # characters of a cell of XLSX
+EXACT: Final = 10**15  # from here on a spreadsheet rounds numbers
+CONTENT_TYPES: Final = {
+    FileJob.Format.CSV: "text/csv; charset=utf-8",
+    FileJob.Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class TooManyError(Exception):
+    """The list has more than MOST rows."""
+
+
+def write(table: Table, queryset: Any, kind: str, file: IO[bytes]) -> int:
+    """Write the rows of a list to a file, with a cursor of the server; returns how many there were.
+
+    Raises TooManyError.
+    """
+    columns = table.columns()
+    count = 0
+
+    def rows() -> Iterator[list[Cell]]:
+        nonlocal count
+        for row in table.rows(queryset).iterator(chunk_size=CHUNK):
+            count += 1
+            if count > MOST:
+                raise TooManyError
+            yield [column.value(row) for column in columns]
+
+    heads = [column.head for column in columns]
+    if kind == FileJob.Format.XLSX:
+        write_xlsx(heads, rows(), file)
+    else:
+        write_csv(heads, rows(), file)
+    return count
+
+
+def write_csv(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: IO[bytes]) -> None:
+    """UTF-8 with a mark, for Excel."""
+    file.write(MARK + encoded([heads]))
+    left = iter(rows)
+    while chunk := list(islice(left, CHUNK)):
+        file.write(encoded(chunk))
+
+
+def write_xlsx(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: IO[bytes]) -> None:
+    """One sheet, which openpyxl writes to the disk row by row."""
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet()
+    sheet.freeze_panes = "A2"
+    for number, head in enumerate(heads, 1):
+        sheet.column_dimensions[get_column_letter(number)].width = max(12, min(40, len(head) + 4))
+    bold = [WriteOnlyCell(sheet, head) for head in heads]
+    for cell in bold:
+        cell.font = Font(bold=True)
+    sheet.append(bold)
+    try:
+        for row in rows:
+            sheet.append([xlsx_cell(sheet, cell) for cell in row])
+        book.save(file)
+    except BaseException:
+        sheet.close()  # else openpyxl's half sheet stays on the disk, and its writer complains when it is collected
+        raise
+
+
+def xlsx_cell(sheet: Any, cell: Cell) -> object:
+    """A cell that Excel takes for what it is: text that looks like a formula stays text."""
+    match cell:
+        case bool():
+            return "yes" if cell else "no"
+        case datetime():
+            return cell.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+        case int() if abs(cell) >= EXACT:
+            return str(cell)
+        case str():
+            text = ILLEGAL_CHARACTERS_RE.sub("", cell)[:LONGEST]
+            if not text.startswith(("=", "#")):
+                return text
+            written = WriteOnlyCell(sheet, text)
+            written.data_type = "s"
+            return written
+    return cell
