@@ -14,6 +14,7 @@ from devices.models import ServiceCall
 from licenses import validity, wording
 from licenses.models import Inventory, UnlockLicense
 from mqtt_bridge.models import Exchange
+from organizations.models import AuditEvent
 
 
 class LicenseTable(Table):
@@ -75,6 +76,30 @@ class CallTable(Table):
             Column("closed", _("Closed"), lambda row: row.closed, is_time=True),
             Column("note", _("Note"), lambda row: row.note),
             Column("tid", _("tid"), lambda row: row.tid and str(row.tid)),
+        ]
+
+
+class AuditTable(Table):
+    """Who did what: the words of the page, and beside them the codes, which do not change with the language."""
+
+    model = AuditEvent
+
+    def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.select_related("user", "api_key", "organization")
+
+    def columns(self) -> Sequence[Column]:
+        return [
+            Column("at", _("Time"), lambda row: row.at, is_time=True),
+            Column("who", _("Who"), lambda row: str(row.who)),
+            Column("through", _("Through"), lambda row: row.through),
+            Column("done", _("What was done"), lambda row: row.done),
+            Column("changes", _("Values"), lambda row: "; ".join(map(str, row.changes))),
+            Column("organization", _("Organization"), lambda row: row.organization and row.organization.name),
+            Column("action", _("Action"), lambda row: row.action),
+            Column("object_type", _("Object type"), lambda row: row.object_type),
+            Column("object_id", _("Object key"), lambda row: row.object_id),
+            Column("object_name", _("Object"), lambda row: row.object_name),
+            Column("request_id", _("Request"), lambda row: str(row.request_id)),
         ]
 
 

@@ -8,13 +8,13 @@ from django.http import HttpRequest
 
 from cloudapi.tables.devices import ConnectionTable, DeviceTable
 from cloudapi.tables.organizations import CodeTable, MemberTable
-from cloudapi.tables.records import CallTable, JournalTable, LicenseTable
+from cloudapi.tables.records import AuditTable, CallTable, JournalTable, LicenseTable
 from cloudapi.tables.table import ListTable, Table
 
-TABLES: Final[dict[type[Model], type[Table]]] = {
-    table.model: table
-    for table in (CallTable, CodeTable, ConnectionTable, DeviceTable, JournalTable, LicenseTable, MemberTable)
-}
+OWN: Final[tuple[type[Table], ...]] = (
+    AuditTable, CallTable, CodeTable, ConnectionTable, DeviceTable, JournalTable, LicenseTable, MemberTable,
+)  # fmt: skip
+TABLES: Final[dict[type[Model], type[Table]]] = {table.model: table for table in OWN}
 
 
 def table_of(page: ChangeList, request: HttpRequest) -> Table:

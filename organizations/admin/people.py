@@ -2,15 +2,17 @@
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from organizations import audit
-from organizations.admin.tenant import actor
+from organizations.admin.tenant import actor, audit_trail_page
 from organizations.people import second_factor, sessions
 from organizations.people.models import SecondFactor, UserSession
 from organizations.tenancy import is_platform_staff
@@ -65,6 +67,17 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
         count = is_open.order_by().values("user").annotate(count=Count("pk")).values("count")
         rows: QuerySet[User] = super().get_queryset(request).prefetch_related("memberships__organization")
         return rows.annotate(second=Exists(confirmed), open=Coalesce(Subquery(count), 0))
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The audit trail of this person's account, for the stock page knows only what forms changed."""
+        user = self.get_object(request, unquote(object_id))
+        if user is None:
+            raise Http404
+        if not self.has_view_permission(request, user):
+            raise PermissionDenied
+        return audit_trail_page(self, request, user)
 
     def log_addition(self, request: HttpRequest, obj: User, message: object) -> LogEntry:
         self._audit(request, "add", obj)

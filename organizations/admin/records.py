@@ -10,16 +10,18 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from organizations import credentials
 from organizations.admin.tenant import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, actor
-from organizations.models import AuditEvent, BindingFailure, Organization, OrganizationAPIKey
+from organizations.models import AuditEvent, BindingFailure, Membership, Organization, OrganizationAPIKey, audit_words
 from organizations.tenancy import Principal, TenantModel, is_platform_staff, restrict
 from organizations.typed import typed
 
 MOST_NAMED: Final = 1000  # objects of one name
+MOST_OFFERED: Final = 50  # people in the filter
 
 
 class LockedOutFilter(admin.SimpleListFilter):
@@ -94,20 +96,68 @@ def _keys(rows: QuerySet[Any]) -> list[int]:
     return list(rows.order_by().values_list("pk", flat=True)[:MOST_NAMED])
 
 
+class WhoFilter(admin.SimpleListFilter):
+    """By person: the members of the organizations that the user sees; staff finds anybody by the search."""
+
+    title = _("person")
+    parameter_name = "user"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[AuditEvent]") -> list[tuple[str, str]]:
+        users = get_user_model().objects.order_by("username")
+        if is_platform_staff(request.user):
+            users = users.filter(is_superuser=True)
+        else:
+            users = users.filter(memberships__in=restrict(Membership.objects.order_by(), request.user)).distinct()
+        return [(str(pk), name) for pk, name in users.values_list("pk", "username")[:MOST_OFFERED]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        value = self.value() or ""
+        return queryset.filter(user=int(value)) if value.isdecimal() and len(value) < 19 else queryset
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """By what was done."""
+
+    title = _("action")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[AuditEvent]") -> list[tuple[str, str]]:
+        named = ((action, str(words).format(object="…")) for action, words in audit_words.ACTIONS.items())
+        return sorted(named, key=lambda option: option[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(action=self.value()) if self.value() in audit_words.ACTIONS else queryset
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By the kind of what it was done to."""
+
+    title = _("object")
+    parameter_name = "object_type"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[AuditEvent]") -> list[tuple[str, str]]:
+        models = [model for model in admin.site._registry if not model._meta.proxy and model is not AuditEvent]
+        kinds = [(model._meta.label, str(model._meta.verbose_name)) for model in models if hasattr(model, "objects")]
+        return sorted(kinds, key=lambda option: option[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(object_type=self.value()) if self.value() else queryset
+
+
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, for platform staff and for the managers of the organization."""
 
     view_role = HISTORY_ROLE
 
-    list_display = ("at", "who", "through", "action", "object_name", "object_kind", "organization")
-    list_filter = ("at", "through", ("organization", TenantFilter))
+    list_display = ("at", "who", "through", "done", "organization")
+    list_filter = ("at", WhoFilter, ActionFilter, KindFilter, "through", ("organization", TenantFilter))
     list_select_related = ("user", "api_key", "organization")
     sortable_by = ("at",)  # no index has years of rows in another order
     search_fields = ("action",)
-    search_help_text = "In full: an action, a serial number or callsign, an organization, a user, an API key"
-    fields = (*list_display, "object_id", "before", "after", "same_request")
-    readonly_fields = ("who", "object_kind", "same_request")
+    search_help_text = _("In full: a serial number or callsign, an organization, a user, an API key")
+    fields = (*list_display, "object_kind", "object_name", "object_id", "changes", "same_request")
+    readonly_fields = ("who", "done", "object_kind", "changes", "same_request")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEvent], search_term: str
@@ -117,15 +167,24 @@ class AuditEventAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(_naming(term, request.user))
         return queryset, False
 
-    @admin.display(ordering=Coalesce("user__username", "api_key__name"))
+    @admin.display(ordering=Coalesce("user__username", "api_key__name"), description=_("who"))
     def who(self, obj: AuditEvent) -> str:
         return str(obj.who) if obj.user_id or obj.api_key_id else ""
 
-    @admin.display(ordering="object_type", description="what")
-    def object_kind(self, obj: AuditEvent) -> str:
-        return obj.object_type.rpartition(".")[2]
+    @admin.display(description=_("what was done"))
+    def done(self, obj: AuditEvent) -> str:
+        return obj.done
 
-    @admin.display(description="same action")
+    @admin.display(ordering="object_type", description=_("object"))
+    def object_kind(self, obj: AuditEvent) -> str:
+        return audit_words.kind_of(obj.object_type)
+
+    @admin.display(description=_("values"))
+    def changes(self, obj: AuditEvent) -> SafeString | str:
+        return format_html_join("", "<div>{}</div>", ((str(change),) for change in obj.changes)) or audit_words.NOTHING
+
+    @admin.display(description=_("same action"))
     def same_request(self, obj: AuditEvent) -> SafeString:
         address = reverse("admin:organizations_auditevent_changelist")
-        return format_html('<a href="{}?request_id={}">all rows of this action</a>', address, obj.request_id)
+        link = _("all rows of this action")
+        return format_html('<a href="{}?request_id={}">{}</a>', address, obj.request_id, link)

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from organizations.models import audit_words
+from organizations.models.audit_words import Changed
 from organizations.models.keys import OrganizationAPIKey
 from organizations.models.organizations import Organization
 from organizations.tenancy import TenantModel, TenantQuerySet
@@ -59,3 +61,13 @@ class AuditEvent(TenantModel):
     def who(self) -> object:
         """The user or the API key that did it, else through what it was done."""
         return self.user or self.api_key or self.get_through_display()
+
+    @property
+    def done(self) -> str:
+        """What was done to what, in words."""
+        return audit_words.done(self.action, self.object_type, self.object_name)
+
+    @property
+    def changes(self) -> list[Changed]:
+        """The values that it changed, in words."""
+        return audit_words.changes(self.object_type, self.before, self.after)
