@@ -26,7 +26,7 @@ class ImportForm(forms.Form):
         help_text=f"One on each line, or separated by commas or spaces; {importing.MOST} at most.",
     )
     organization = forms.ModelChoiceField(
-        Organization.objects.all(),
+        Organization.objects.filter(closed_at=None),
         required=False,
         empty_label="nobody yet: whoever binds them",
         label="New docks belong to",

@@ -50,8 +50,15 @@ def test_a_closed_organization_is_hidden_from_lists_and_choices_unless_asked_for
     assert names("") == names("?closed=no") == ["Northern Grid"]
     assert names("?closed=yes") == ["Harbour Survey"]
     assert names("?closed=all") == ["Harbour Survey", "Northern Grid"]
-    for form in ("/admin/organizations/bindingcode/add/", "/admin/devices/device/add/", "/admin/devices/device/"):
+    forms = (
+        "organizations/bindingcode/add/",
+        "devices/device/add/",
+        "devices/dockconnection/import/",
+        "devices/device/",
+    )
+    for form in (f"/admin/{form}" for form in forms):
         assert "Harbour Survey" not in page.get(form).content.decode(), form
+    assert f"?organization={closed.pk}" not in page.get(f"{LIST}{closed.pk}/change/").content.decode()
     page.post("/admin/organizations/bindingcode/add/", {"organization": closed.pk, "max_uses": "1"})
     assert not closed.binding_codes.exists()
 
