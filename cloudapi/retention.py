@@ -17,6 +17,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Acknowledgement, Device, Pairing, ServiceCall, ServiceCallBatch
+from devices.moving import retiring
 from licenses.models import LicenseEvent, LicenseFileDownload, LicenseList
 from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from organizations import credentials
@@ -36,6 +37,7 @@ class Kept(NamedTuple):
     field: str  # when the row came
     age: Callable[[], timedelta]
     only: Callable[[], QuerySet[Model]] | None = None  # the rows that may be deleted at all
+    delete: Callable[[list[int]], None] | None = None  # how, where not simply by primary key
     most: int | None = None  # no more than this many stay, the newest, even if the others are younger than `age`
 
     def delete_piece(self, now: datetime) -> int:
@@ -47,7 +49,9 @@ class Kept(NamedTuple):
             limit = max([limit, *newest[self.most : self.most + 1]])
         old = rows.filter(**{f"{self.field}__lte": limit}).order_by(self.field)
         keys = list(old.values_list("pk", flat=True)[:PIECE])
-        if keys:
+        if keys and self.delete is not None:
+            self.delete(keys)
+        elif keys:
             self.model._default_manager.filter(pk__in=keys).delete()
         return len(keys)
 
@@ -112,6 +116,7 @@ TABLES: Final = (
     Kept(FileJob, "created", lambda: FILES_KEPT),
     Kept(Acknowledgement, "until", timedelta),
     Kept(Organization, "closed_at", _days("AUDIT_DAYS"), _closed_organizations),
+    Kept(Device, "retired_at", _days("JOURNAL_DAYS"), retiring.finished, retiring.delete_finished),
 )
 
 

@@ -24,6 +24,8 @@ _FIELDS = (
     "organization", "claim", "bound_at", "bound_with", "callsign", "model_key", "gateway", "is_enabled", "enrolled_at",
 )  # fmt: skip
 
+_ASIDE = ("retired_at", "ignored_at")  # of a device that is in use again
+
 # Columns of a new row. The others are empty until a person fills them, so that a bind writes no more than it must.
 _NEW = (
     "id", "sn", "model_key", "callsign", "is_enabled", "claim", "bound_at", "enrolled_at", "created", "updated",
@@ -48,9 +50,12 @@ def read_owners(devices: Iterable[Device]) -> None:
 class Changes:
     """Changes of owners in one transaction, of devices that are locked."""
 
-    def __init__(self, actor: Actor, *, now: datetime) -> None:
+    def __init__(self, actor: Actor, *, now: datetime, keep_accounts: bool = False) -> None:
+        """With `keep_accounts`, docks keep the broker accounts that they had with the owner who loses them."""
         self.actor = actor
         self.now = now
+        self.keep_accounts = keep_accounts
+        self.returned = False  # whether any of `given` was retired or ignored
         self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
         self.given: list[tuple[Device, str, dict[str, str]]] = []  # with the action and what else to record of it
         self._proven: dict[str, Device] = {}  # those taken from an owner who could see or make their broker accounts
@@ -89,6 +94,9 @@ class Changes:
         if device.pk is not None:
             broadcast.tell_device([device])  # to the sockets that show it as unclaimed
         device.organization, device.claim, device.bound_at, device.bound_with = owner, claim, self.now, code
+        if device.retired_at or device.ignored_at:
+            device.retired_at = device.ignored_at = None
+            self.returned = True
         self.given.append((device, action, after))
 
     def write(self, devices: Iterable[Device]) -> None:
@@ -99,15 +107,17 @@ class Changes:
         """
         changed = list(devices)
         known = [device for device in changed if not device._state.adding]
-        Device.objects.write_fields(known, (*_FIELDS, "site") if self.taken else _FIELDS)
+        fields = [*_FIELDS, *(("site",) if self.taken else ()), *(_ASIDE if self.returned else ())]
+        Device.objects.write_fields(known, fields)
         bulk.insert(Device, bulk.values_of((device for device in changed if device._state.adding), _NEW))
         if keys := sorted(device.pk for device in self.taken.values()):
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             cleared = [{**UNKNOWN_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
             bulk.upsert(DeviceState, cleared, unique=["device_id"], changes=[*UNKNOWN_STATE, "cleared_at"])
             ending.abandon(keys)
-            # The next owner's dock must not be open to those who know the secret of the last one's.
-            accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
+            if not self.keep_accounts:
+                # The next owner's dock must not be open to those who know the secret of the last one's.
+                accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
             names = {owner.pk: str(owner) for owner in _OWNERS(keys={event.organization_id for event in self._events})}

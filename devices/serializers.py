@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Prefetch
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from cloudapi.rest.fields import CharField
 from cloudapi.rest.including import Include, IncludingSerializer
 from devices.calls import methods, wording
 from devices.models import (
@@ -14,12 +16,17 @@ from devices.models import (
     Device,
     DeviceAccount,
     DeviceState,
+    Label,
     ServiceCall,
     ServiceCallBatch,
     ServiceCallEvent,
+    Site,
 )
 from devices.presence import Presence, Watch
 from mqtt_bridge.protocol import model_keys
+
+NO_SITE = _("The device's organization has no site of this name.")
+NO_LABEL = _("The device's organization has no label “{name}”.")
 
 
 class DeviceAccountSerializer(serializers.ModelSerializer[DeviceAccount]):
@@ -64,11 +71,12 @@ class DeviceStateSerializer(serializers.ModelSerializer[DeviceState]):
 class DeviceSerializer(IncludingSerializer):
     """A device and its presence; its context holds `watch`, a `presence.Watch`."""
 
-    related: ClassVar = ("organization", "state", "gateway")
+    related: ClassVar = ("organization", "state", "gateway", "site")
     includes: ClassVar = {
         "state": Include(),
         "account": Include(select=("account",)),
         "carried": Include(prefetch=(Prefetch("carried", Device.objects.order_by("sn")),)),
+        "labels": Include(prefetch=("labels",)),
         "properties": Include(is_heavy=True),
     }
 
@@ -87,16 +95,55 @@ class DeviceSerializer(IncludingSerializer):
     carried = serializers.SerializerMethodField(
         help_text="Serial numbers of the aircraft that belong to this dock, switched on or off."
     )
+    site = CharField(
+        source="site_name", required=False, allow_blank=True, help_text="The name of a site of its organization."
+    )
+    time_zone = serializers.CharField(read_only=True, help_text="Of its site, else of its organization, else UTC.")
+    labels = serializers.ListField(
+        child=CharField(),
+        source="label_names",
+        required=False,
+        max_length=100,
+        help_text="Names of labels of its organization. PATCH takes all that it is to have.",
+    )
     properties = serializers.JSONField(source="state.properties", default=dict, read_only=True)
 
     class Meta:
         model = Device
         fields = (
             "sn", "callsign", "model_key", "model_name", "organization", "is_enabled", "presence", "last_seen",
-            "firmware_version", "gateway", "bound_at", "created", "updated",
-            "state", "account", "carried", "properties",
+            "firmware_version", "gateway", "site", "time_zone", "bound_at", "retired_at", "created", "updated",
+            "state", "account", "carried", "labels", "properties",
         )  # fmt: skip
-        read_only_fields = ("sn", "model_key", "bound_at", "created", "updated")
+        read_only_fields = ("sn", "model_key", "bound_at", "retired_at", "created", "updated")
+
+    def get_fields(self) -> dict[str, serializers.Field[object, object, object, object]]:
+        """As usual; labels may be written whether or not the answer shows them."""
+        if "labels" in getattr(self, "initial_data", ()):
+            self.context["include"] = [*self.context.get("include", ()), "labels"]
+        return super().get_fields()
+
+    def validate_site(self, name: str) -> str:
+        """One of the device's own organization."""
+        if name and not Site.objects.filter(organization=self.instance.organization_id, name=name).exists():
+            raise serializers.ValidationError(NO_SITE)
+        return name
+
+    def validate_labels(self, names: list[str]) -> list[str]:
+        """Those of the device's own organization."""
+        labels = Label.objects.filter(organization=self.instance.organization_id, name__in=names)
+        known = set(labels.values_list("name", flat=True))
+        if unknown := [name for name in names if name not in known]:
+            raise serializers.ValidationError(NO_LABEL.format(name=unknown[0][:40]))
+        return sorted(known)
+
+    def update(self, instance: Device, validated_data: dict[str, Any]) -> Device:
+        """Save what is in the row, and what only refers to it; the row is locked."""
+        if (name := validated_data.pop("site_name", None)) is not None:
+            instance.site = Site.objects.filter(organization=instance.organization_id, name=name).first()
+        if (names := validated_data.pop("label_names", None)) is not None:
+            instance.set_labels(names)
+        return super().update(instance, validated_data)  # type: ignore[no-any-return]
 
     def get_presence(self, device: Device) -> Presence:
         """One of `presence.Presence`."""

@@ -18,12 +18,13 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices import pairing
 from devices.admin.commands import ACTIONS, CommandPages, panel
 from devices.admin.connections import connection_panel
 from devices.admin.credentials import CredentialPages
-from devices.admin.device_pages import DevicePages
 from devices.admin.filters import (
     AccountFilter,
     AttentionFilter,
@@ -31,13 +32,19 @@ from devices.admin.filters import (
     ClockFilter,
     FirmwareFilter,
     KindFilter,
+    LabelFilter,
     LicenseListFilter,
     PresenceFilter,
+    RetiredFilter,
+    SiteFilter,
 )
+from devices.admin.grouping import GroupingPages
+from devices.admin.moving import MovingPages
 from devices.admin.panels import audit_trail, device_page, page_of, presence_word
 from devices.diagnosis import needs
 from devices.live import broadcast
 from devices.models import Device, Pairing
+from devices.moving import retiring
 from devices.presence import Presence, watch
 from devices.templatetags.moments import ago
 from mqtt_bridge.models import Exchange
@@ -55,6 +62,12 @@ NOTHING = "–"
 def short_link(device: Device) -> SafeString:
     """The callsign alone, linked, the serial number on hover: for a narrow column."""
     return format_html('<a href="{}" title="{}">{}</a>', page_of(device), device.sn, device.callsign or device.sn)
+
+
+def labels_of(device: Device) -> SafeString:
+    """Its labels, each in its colour."""
+    each = ((label.colour, label.name) for label in device.labels.all())
+    return format_html_join(" ", '<span class="label label-{}">{}</span>', each)
 
 
 # --- the list ------------------------------------------------------------------------------------
@@ -119,7 +132,7 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Device)
-class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
+class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
     """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
     Nobody else may add: a user who could add serial numbers could claim another's dock before it connects, and would
@@ -135,9 +148,9 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
     list_display_links = ("device",)
     list_filter = (
         PresenceFilter, AttentionFilter, ClockFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter),
-        AccountFilter, LicenseListFilter, FirmwareFilter,
+        SiteFilter, LabelFilter, AccountFilter, LicenseListFilter, FirmwareFilter, RetiredFilter,
     )  # fmt: skip
-    list_select_related = ("organization", "state", "gateway")
+    list_select_related = ("organization", "state", "gateway", "site")
     list_per_page = 100
     list_max_show_all = 1000
     show_full_result_count = False
@@ -149,8 +162,9 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
         "sn",
     )
     actions = (
-        *ACTIONS, "issue_credentials", "rotate_credentials", "revoke_credentials", "release_selected",
-        "enable_selected", "disable_selected",
+        *ACTIONS, "group_selected", "issue_credentials", "rotate_credentials", "revoke_credentials",
+        "enable_selected", "disable_selected", "release_selected", "transfer_selected", "retire_selected",
+        "restore_selected",
     )  # fmt: skip
     readonly_fields = ("sn", "organization", "bound_at", "bound_with", "created")
 
@@ -166,7 +180,7 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
         mine = Q() if is_staff else Q(organization__in=held) | Q(organization=None)
         carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
         remarks = Prefetch("aircraft_pairings", needs.not_adopted().select_related("aircraft"), to_attr="remarks")
-        devices: list[ListedDevice] = list(page.result_list.prefetch_related(carried, remarks))
+        devices: list[ListedDevice] = list(page.result_list.prefetch_related(carried, remarks, "labels"))
         now_watched = watch()
         refused = needs.refusals(devices, restrict(Exchange.objects.all(), request.user), now_watched.now)
         for device in devices:
@@ -195,9 +209,10 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
         version = device.state.firmware_version if hasattr(device, "state") else ""
         return format_html("{} <small>{}</small>", device.model_name, version)
 
-    @admin.display(description="organization", ordering="organization__name")
-    def owner(self, device: Device) -> str:
-        return device.organization.name if device.organization else "unclaimed"
+    @admin.display(description=_("organization, site, labels"), ordering="organization__name")
+    def owner(self, device: Device) -> SafeString:
+        owner = device.organization.name if device.organization else gettext("unclaimed")
+        return format_html("{} <small>{}</small>{}", owner, device.site or "", labels_of(device))
 
     @admin.display(description="aircraft / dock")
     def carriage(self, device: "ListedDevice") -> SafeString | str:
@@ -246,8 +261,12 @@ class DeviceAdmin(CommandPages, DevicePages, CredentialPages):
         broadcast.tell_device([device])
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Platform staff may delete what nobody owns; everything else is released first."""
-        return super().has_delete_permission(request, obj) and getattr(obj, "organization_id", None) is None
+        """Platform staff may delete what nobody owns and has no history; everything else is released, or retired."""
+        if not super().has_delete_permission(request, obj) or not isinstance(obj, Device):
+            return super().has_delete_permission(request, obj)
+        if not hasattr(obj, "_is_deletable"):  # asked for several times
+            obj._is_deletable = not obj.is_bound and not retiring.has_history(obj)  # type: ignore[attr-defined]
+        return obj._is_deletable  # type: ignore[attr-defined,no-any-return]
 
     def get_deleted_objects(
         self, objs: Sequence[Device] | QuerySet[Device], request: HttpRequest

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls import methods, wording
@@ -19,10 +20,13 @@ from devices.models import (
     OPEN_STATUSES,
     Device,
     DeviceAccount,
+    DeviceLabel,
     DeviceQuerySet,
+    Label,
     ServiceCall,
     ServiceCallBatch,
     ServiceCallQuerySet,
+    Site,
 )
 from devices.presence import Presence, watch
 from mqtt_bridge.dispatch import CONTROL_CHANNELS
@@ -34,6 +38,7 @@ from organizations.tenancy import is_platform_staff, restrict
 MAX_FIRMWARES = 100
 MAX_BATCHES = 20  # the newest, as choices
 MAX_PEOPLE = 100
+MAX_GROUPS = 200
 
 Lookups = list[tuple[str, str]]
 Row = TypeVar("Row", bound=Model)
@@ -117,6 +122,70 @@ class ClaimedFilter(OptionFilter[Device]):
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return rows.filter(organization__isnull=value == "no")
+
+
+class RetiredFilter(OptionFilter[Device]):
+    """For platform staff: what is retired belongs to nobody, and is shown only when it is asked for."""
+
+    title = _("retired")
+    parameter_name = "retired"
+    options = {"yes": _("retired")}  # type: ignore[dict-item]
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        return super().lookups(request, model_admin) if is_platform_staff(request.user) else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        rows = cast("DeviceQuerySet", queryset)
+        return rows.filter(retired_at__isnull=False) if self.value() == "yes" else rows.not_retired()
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield from ({**first, "display": _("in use")}, *others)
+
+
+class GroupingFilter(admin.SimpleListFilter):
+    """Sites or labels of the organizations that the user may see, of the one that the list is filtered by if any."""
+
+    rows: type[Site | Label]
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        rows: QuerySet[Any] = self.rows._default_manager.select_related("organization")
+        rows = restrict(rows, request.user)
+        owner = request.GET.get("organization__id__exact", "")
+        if owner.isdecimal() and len(owner) < 19:
+            rows = rows.filter(organization=int(owner))
+        found = list(rows.order_by("name", "pk")[:MAX_GROUPS])
+        several = len({row.organization_id for row in found}) > 1
+        named = [(str(row.pk), f"{row.name} ({row.organization.name})" if several else row.name) for row in found]
+        return [*named, ("none", gettext("none"))] if found else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        value = self.value() or ""
+        is_key = value.isdecimal() and len(value) < 19
+        return queryset.filter(self.chosen(int(value) if is_key else None)) if is_key or value == "none" else queryset
+
+    def chosen(self, key: int | None) -> Q:
+        """The devices in this group; None: those in no group."""
+        raise NotImplementedError
+
+
+class SiteFilter(GroupingFilter):
+    title = _("site")
+    parameter_name = "site"
+    rows = Site
+
+    def chosen(self, key: int | None) -> Q:
+        return Q(site=key)
+
+
+class LabelFilter(GroupingFilter):
+    title = _("label")
+    parameter_name = "label"
+    rows = Label
+
+    def chosen(self, key: int | None) -> Q:
+        labels = DeviceLabel.objects.filter(device=OuterRef("pk"))
+        return Q(Exists(labels.filter(label=key))) if key is not None else ~Q(Exists(labels))
 
 
 class FirmwareFilter(admin.SimpleListFilter):

@@ -1,17 +1,23 @@
-"""Sites and labels in the admin."""
+"""Sites and labels in the admin, and the page that puts devices there."""
 
 from typing import Any, cast
 
-from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.models import Label, Site
-from organizations.admin.tenant import TenantAdmin, TenantFilter
-from organizations.models import Role
+from devices.admin.device_pages import KeyList, named
+from devices.grouping import assigning
+from devices.models import Device, Label, Site
+from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
+from organizations.models import Organization, Role
 
 
 class GroupingForm(ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -67,3 +73,102 @@ class LabelAdmin(GroupingAdmin):
     list_display = ("name", "organization", "colour", "size")
     search_fields = ("name",)
     search_help_text = _("Name")
+
+
+# --- the page for devices ------------------------------------------------------------------------
+
+
+class AssignForm(forms.Form):
+    """The site and the labels that devices of one organization get and lose."""
+
+    devices = KeyList()
+    site = forms.ChoiceField(label=_("Site"), required=False)
+    add = forms.ModelMultipleChoiceField(
+        Label.objects.none(), label=_("Add labels"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    remove = forms.ModelMultipleChoiceField(
+        Label.objects.none(), label=_("Take off labels"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+    def __init__(self, *args: Any, organization: Organization | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sites = {str(site.pk): site for site in Site.objects.filter(organization=organization)}
+        sites = [
+            (key, f"{site} ({site.time_zone})" if site.time_zone else str(site)) for key, site in self.sites.items()
+        ]
+        field = cast("forms.ChoiceField", self.fields["site"])
+        field.choices = [("", _("as it is")), ("none", _("no site")), *sites]
+        for name in ("add", "remove"):
+            cast("forms.ModelMultipleChoiceField[Label]", self.fields[name]).queryset = Label.objects.filter(
+                organization=organization
+            )
+
+
+class GroupingPages(TenantAdmin):
+    """Putting devices at a site, and labels on them, for operators."""
+
+    def has_group_permission(self, request: HttpRequest) -> bool:
+        """Whether the user is an operator of any organization; each device is asked about again."""
+        return may(request, Role.OPERATOR, anywhere=True)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [path("grouping/", view(self.grouping_view), name="devices_device_grouping"), *super().get_urls()]
+
+    @admin.action(description=_("Change site and labels of selected devices"), permissions=["group"])
+    def group_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
+        keys = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
+        return HttpResponseRedirect(f"{reverse('admin:devices_device_grouping')}?devices={keys}")
+
+    def grouping_view(self, request: HttpRequest) -> HttpResponse:
+        """GET asks what `?devices=1,2`, all of one organization, get; POST assigns it."""
+        if not self.has_group_permission(request):
+            raise PermissionDenied
+        data = request.POST if request.method == "POST" else request.GET
+        chosen = AssignForm({"devices": data.get("devices", "")})
+        keys = chosen.cleaned_data["devices"] if chosen.is_valid() else []
+        visible: QuerySet[Device] = (
+            self.get_queryset(request).filter(pk__in=keys).select_related("organization", "site")
+        )
+        devices = [
+            device
+            for device in visible.prefetch_related("labels")
+            if may(request, Role.OPERATOR, device.organization_id)
+        ]
+        owners = {device.organization for device in devices}
+        owner = owners.pop() if len(owners) == 1 else None
+        if owner is None:
+            self.message_user(request, gettext("Choose devices of one organization from the list."), messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:devices_device_changelist"))
+        if request.method == "POST":
+            form = AssignForm(request.POST, organization=owner)
+            if form.is_valid():
+                given = form.cleaned_data
+                changed = assigning.assign(
+                    devices,
+                    organization=owner,
+                    actor=actor(request),
+                    site={"": "", "none": None, **form.sites}[given["site"]],
+                    add=given["add"],
+                    remove=given["remove"],
+                )
+                text = (
+                    gettext("Changed: {devices}.").format(devices=named(changed))
+                    if changed
+                    else gettext("Nothing changed.")
+                )
+                self.message_user(request, text, messages.SUCCESS)
+                address = reverse("admin:devices_device_change", args=[devices[0].pk]) if len(devices) == 1 else ""
+                return HttpResponseRedirect(address or reverse("admin:devices_device_changelist"))
+        else:
+            form = AssignForm(initial={"devices": [device.pk for device in devices]}, organization=owner)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Site and labels"),
+            "opts": self.opts,
+            "form": form,
+            "devices": devices,
+            "organization": owner,
+            "has_labels": form.fields["add"].queryset.exists(),  # type: ignore[attr-defined]
+        }
+        return TemplateResponse(request, "admin/devices/device/grouping.html", context)

@@ -78,6 +78,9 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "events": audit_trail(request, device)[:RECENT],
         "properties": exchanges.indented(state.properties) if state and state.properties else "",
         "may_release": device.is_bound and may(request, Role.MANAGER, device.organization_id),
+        "may_retire": device.retired_at is None and may(request, Role.MANAGER, device.organization_id),
+        "may_group": device.is_bound and may(request, Role.OPERATOR, device.organization_id),
+        "labels": device.labels.all(),
         "shown_at": now_watched.now,
     }
 

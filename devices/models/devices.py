@@ -1,5 +1,6 @@
 """Docks, aircraft and remote controllers, who owns them, and which aircraft belongs to which dock."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import ClassVar, Self
 
@@ -32,7 +33,7 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
 
     def uninvited(self) -> Self:
         """Devices that nobody added and no code bound."""
-        return self.filter(UNINVITED)
+        return self.filter(UNINVITED, retired_at=None)
 
     def not_retired(self) -> Self:
         """Devices that are in use, as far as anybody said."""
@@ -209,6 +210,30 @@ class Device(Standing, ChangingModel):
     def model_name(self) -> str:
         """The product's name; of an unknown product, its raw key."""
         return model_keys.name(self.model_key) if self.model_key else "unknown model"
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone where it stands: that of its site, else of its organization, else UTC."""
+        of_site = self.site.time_zone if self.site else ""
+        return of_site or (self.organization.time_zone if self.organization else "") or "UTC"
+
+    @property
+    def site_name(self) -> str:
+        """Empty at no site."""
+        return self.site.name if self.site else ""
+
+    @property
+    def label_names(self) -> list[str]:
+        """In alphabetical order."""
+        return sorted(label.name for label in self.labels.all())
+
+    def set_labels(self, names: Collection[str]) -> None:
+        """Give it those labels of its organization that have these names, and no others; lock its row first."""
+        labels = Label.objects.filter(organization=self.organization_id, name__in=names)
+        keep = set(labels.values_list("pk", flat=True))
+        DeviceLabel.objects.filter(device=self).exclude(label__in=keep).delete()
+        DeviceLabel.objects.bulk_create([DeviceLabel(device=self, label_id=key) for key in keep], ignore_conflicts=True)
+        self.__dict__.get("_prefetched_objects_cache", {}).pop("labels", None)
 
     def note_code(self, *, by_enrolment: bool, at: datetime) -> bool:
         """Note that this dock brought a code of its owner; returns whether that changed anything.

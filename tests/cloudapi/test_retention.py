@@ -68,6 +68,7 @@ MAKE = {
     FileJob: lambda at, dock: {"organization": dock.organization, "kind": "export", "created": at},
     Acknowledgement: lambda at, dock: {"organization": dock.organization, "kind": "offline", "until": at},
     Organization: lambda at, dock: {"organization_id": f"{at:%j%H}", "name": "Gone", "closed_at": at},
+    Device: lambda at, dock: {"sn": f"{at:%j%H}", "retired_at": at},
     UserSession: lambda at, dock: {"session_key": f"{at:%j%H}", "expire_date": at},
 }  # fmt: skip
 

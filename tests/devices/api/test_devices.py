@@ -221,3 +221,39 @@ def test_the_reference_tells_what_a_release_answers():
     release = json.loads(document())["paths"]["/api/v1/devices/{sn}/release/"]["post"]
     [shown] = release["responses"]["200"]["content"].values()
     assert shown["schema"]["$ref"].endswith("/Released")
+
+
+# --- transfer, retired -------------------------------------------------------------------------------
+
+
+def test_platform_staff_transfer_a_dock_with_its_aircraft(api, staff, dock, aircraft, other_organization):
+    answer = api(staff).post(f"{ONE}transfer/", {"organization": "87654321"})
+    assert (answer.status_code, sorted(answer.json()["transferred"])) == (200, [dock.sn, aircraft.sn])
+    assert set(Device.objects.values_list("organization", flat=True)) == {other_organization.pk}
+
+
+def test_a_transfer_without_aircraft_to_a_full_or_an_unknown_organization(
+    api, staff, dock, aircraft, other_organization
+):
+    client = api(staff)
+    other_organization.device_limit = 0
+    other_organization.save()
+    answer = client.post(f"{ONE}transfer/", {"organization": "87654321", "with_aircraft": False})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:dock-cloud:problem:conflict")
+    assert client.post(f"{ONE}transfer/", {"organization": "nobody"}).status_code == 404
+    assert client.post(f"{ONE}transfer/", {}).status_code == 400
+    other_organization.device_limit = None
+    other_organization.save()
+    answer = client.post(f"{ONE}transfer/", {"organization": "87654321", "with_aircraft": False})
+    assert answer.json() == {"transferred": [dock.sn]}
+    aircraft.refresh_from_db()
+    assert aircraft.organization == dock.organization
+
+
+def test_retired_devices_are_listed_only_when_they_are_asked_for(api, staff, dock):
+    Device.objects.create(sn="RETIRED1", retired_at=timezone.now())
+    client = api(staff)
+    assert sns(client.get(LIST)) == [dock.sn]
+    assert sns(client.get(LIST, {"retired": "true"})) == ["RETIRED1"]
+    assert sns(client.get(LIST, {"retired": "false"})) == [dock.sn]
+    assert client.get(f"{LIST}RETIRED1/").json()["retired_at"] is not None
