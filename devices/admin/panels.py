@@ -1,5 +1,7 @@
 """The panels of a device's page: its state, its onboarding, and what happened to it lately."""
 
+from datetime import datetime
+
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -9,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from devices.diagnosis import exchanges, needs, tracing
 from devices.diagnosis.onboarding import onboarding
-from devices.models import Device, Pairing
+from devices.models import BrokerAccount, Device, Pairing
 from devices.presence import Presence, watch
 from mqtt_bridge.models import Exchange, PassingEvent
 from mqtt_bridge.protocol import model_keys
@@ -52,6 +54,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
     return {
         "state": state,
         "presence": presence_word(device, now_watched.presence(state)),
+        "connected_since": connected_since(device, visible),
         "bridge_alive": now_watched.bridge_alive,
         "needs": needs.needs(device, refused, remarks),
         "mode": model_keys.describe_mode(state.mode_code, device.model_key)
@@ -83,6 +86,21 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "labels": device.labels.all(),
         "shown_at": now_watched.now,
     }
+
+
+def connected_since(device: Device, exchanges: QuerySet[Exchange]) -> datetime | None:
+    """When it connected last, as far as anything shows it; `exchanges` are those that the user may see.
+
+    A dock that restarts is back before anybody notices its silence: then only what it does first shows it, its sign-in
+    at the broker and its request for the DJI license.
+    """
+    state = getattr(device, "state", None)
+    moments = [state.connected_since] if state is not None else []
+    if not device.is_aircraft:
+        asked = exchanges.filter(gateway_sn=device.sn, method="config", channel="requests", by_enrolment=False)
+        moments.append(asked.order_by("-received_at").values_list("received_at", flat=True).first())
+        moments += BrokerAccount.objects.filter(device=device).values_list("last_connected_at", flat=True)
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def pairings_of(request: HttpRequest, device: Device) -> list[tuple[Pairing, SafeString | str]]:

@@ -32,7 +32,10 @@ def test_a_device_is_told_with_its_presence(dock, watched):
         "last_seen": told["last_seen"],
         "firmware_version": "",
         "gateway": None,
+        "site": "",
+        "time_zone": "UTC",
         "bound_at": told["bound_at"],
+        "retired_at": None,
         "created": told["created"],
         "updated": told["updated"],
     }

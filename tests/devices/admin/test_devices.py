@@ -7,8 +7,10 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.models import Device, DeviceState
+from devices.broker import accounts
+from devices.models import BrokerAccount, Device, DeviceState
 from mqtt_bridge.models import Exchange, Heartbeat
+from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization, Role
 from tests.cast import member
 
@@ -210,6 +212,28 @@ def test_the_page_shows_the_state_in_words(see, bob, dock):
     text = see(bob, page(dock))
     for shown in ("online", "working", "53.500000, 9.900000", "1.5 s ahead", "Gull", "cover_state", "Bound to Harbour"):
         assert shown in text, shown
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize("witness", ["config", "account"])
+def test_a_dock_that_restarted_before_its_silence_was_noticed_is_connected_since_then(client, bob, dock, witness):
+    now = timezone.now()
+    DeviceState.objects.filter(device=dock).update(connected_since=now - timedelta(minutes=52))
+    again = now - timedelta(minutes=2)
+    if witness == "config":
+        Exchange.objects.create(
+            gateway_sn=dock.sn,
+            organization=dock.organization,
+            channel="requests",
+            method="config",
+            received_at=again,
+            outcome="answered",
+        )
+    else:
+        account, _ = accounts.issue(device=dock, actor=Actor(AuditEvent.Through.COMMAND))
+        BrokerAccount.objects.filter(pk=account.pk).update(last_connected_at=again)
+    client.force_login(bob)
+    assert client.get(page(dock)).context["connected_since"] == again
 
 
 def test_an_unknown_mode_is_shown_as_its_number(see, bob, dock):
