@@ -1,7 +1,7 @@
 """Devices, accounts and service calls as JSON: the same for REST and for browsers that follow live."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.db.models import Prefetch
@@ -120,18 +120,20 @@ class DeviceSerializer(IncludingSerializer):
     def get_fields(self) -> dict[str, serializers.Field[object, object, object, object]]:
         """As usual; labels may be written whether or not the answer shows them."""
         if "labels" in getattr(self, "initial_data", ()):
-            self.context["include"] = [*self.context.get("include", ()), "labels"]
+            self._context = {**self.context, "include": [*self.context.get("include", ()), "labels"]}
         return super().get_fields()
 
     def validate_site(self, name: str) -> str:
         """One of the device's own organization."""
-        if name and not Site.objects.filter(organization=self.instance.organization_id, name=name).exists():
+        owner = cast("Device", self.instance).organization_id
+        if name and not Site.objects.filter(organization=owner, name=name).exists():
             raise serializers.ValidationError(NO_SITE)
         return name
 
     def validate_labels(self, names: list[str]) -> list[str]:
         """Those of the device's own organization."""
-        labels = Label.objects.filter(organization=self.instance.organization_id, name__in=names)
+        owner = cast("Device", self.instance).organization_id
+        labels = Label.objects.filter(organization=owner, name__in=names)
         known = set(labels.values_list("name", flat=True))
         if unknown := [name for name in names if name not in known]:
             raise serializers.ValidationError(NO_LABEL.format(name=unknown[0][:40]))

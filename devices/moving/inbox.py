@@ -52,6 +52,7 @@ def entries(devices: Sequence[Device]) -> list[Entry]:
     found = []
     for device in devices:
         event = last.get(str(device.pk))
+        state: DeviceState | None = getattr(device, "state", None)
         why = []
         if event is not None:
             owner = event.before.get("organization", "")
@@ -67,8 +68,11 @@ def entries(devices: Sequence[Device]) -> list[Entry]:
         if not device.is_enabled:
             why.append(_("It is disabled."))
         if not why:
-            why.append(_("It sent messages, and nobody has bound it yet."))
-        found.append(Entry(device, getattr(device, "state", None), why, event.at if event else device.created))
+            is_silent = state is None or state.last_seen is None
+            why.append(
+                _("Nobody has bound it, and it has reported nothing.") if is_silent else _("Nobody has bound it.")
+            )
+        found.append(Entry(device, state, why, event.at if event else device.created))
     return found
 
 

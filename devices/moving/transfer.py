@@ -6,7 +6,7 @@ What the former owner knew or wrote is forgotten as at a release (`devices/owner
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
 def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
     """What moving these devices would do; without `to`, whatever the organization. A constant number of queries."""
     own = BrokerAccount.objects.alive(timezone.now()).filter(device=OuterRef("pk"))
-    rows: list[Planned] = list(
+    found = (
         Device.objects.filter(pk__in=[device.pk for device in devices])
         .select_related("organization", "site", "gateway", "account")
         .defer("organization__app_key", "organization__app_license")
@@ -86,8 +86,10 @@ def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
         )
         .order_by("sn")
     )
+    rows = cast("list[Planned]", list(found))
     goes = {row.pk for row in rows if to is None or row.organization_id != to.pk}
-    moves, skipped = [], []
+    moves = []
+    skipped: list[tuple[Device, str]] = []
     for row in rows:
         if row.pk not in goes:
             skipped.append((row, str(THERE_ALREADY)))

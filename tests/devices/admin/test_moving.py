@@ -93,7 +93,7 @@ def test_the_inbox_says_why_each_is_there(client, alice, staff, dock):
     text = text_of(client.get(INBOX))
     assert "Released by alice from Harbour Survey (12345678)." in text
     assert "STRANGER" in text
-    assert "It sent messages, and nobody has bound it yet." in text
+    assert "Nobody has bound it, and it has reported nothing." in text
     assert "RETIRED1" not in text
 
 
