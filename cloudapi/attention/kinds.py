@@ -27,6 +27,7 @@ NEARLY: Final = 0.9  # of UNCLAIMED_DEVICE_CAP
 VERIFICATION_REQUIRED: Final = DeviceAccount.Status.VERIFICATION_REQUIRED.value
 
 DEVICES: Final = "admin:devices_device_changelist"
+INBOX: Final = "admin:devices_device_inbox"
 CONNECTIONS: Final = "admin:devices_dockconnection_changelist"
 CALLS: Final = "admin:devices_servicecall_changelist"
 EXCHANGES: Final = "admin:mqtt_bridge_exchange_changelist"
@@ -100,8 +101,13 @@ KINDS: Final = {
     "unclaimed": Kind(
         Level.NOTICE, ("device belongs to nobody", "devices belong to nobody"),
         "not bound yet, or released",
-        rows.strangers, lambda _: Q(organization=None, is_enabled=True),
-        DEVICES, "claimed=no", for_staff=True),
+        rows.strangers, lambda _: Q(organization=None, is_enabled=True, ignored_at=None),
+        INBOX, for_staff=True),
+    "transferred": Kind(
+        Level.NOTICE,
+        ("device was moved to or from your organization", "devices were moved to or from your organization"),
+        "by the platform's staff, in the last 7 days",
+        rows.transfers, None),
     "no_room": Kind(
         Level.WARNING, "No room for more unknown devices", _room,
         rows.strangers, None,

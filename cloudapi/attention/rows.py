@@ -8,11 +8,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from devices.diagnosis.exchanges import refusing
 from devices.models import BrokerAccount, Device, DeviceQuerySet
+from devices.moving import transfer
 from devices.presence import Watch
 from licenses.models import UnlockLicense
 from mqtt_bridge.models import IS_UNUSUAL, Certificate, Exchange
 from organizations import codes
-from organizations.models import BindingCode, BindingFailure, Organization
+from organizations.models import AuditEvent, BindingCode, BindingFailure, Organization
 from organizations.tenancy import Principal, restrict
 
 
@@ -84,6 +85,13 @@ def binding_codes(visit: Visit, state: str) -> QuerySet[BindingCode]:
     """Codes of active organizations in one of the states of `organizations/codes.py`."""
     visible = BindingCode.objects.visible_to(visit.user).filter(organization__is_active=True)
     return codes.in_state(visible, state, visit.now)
+
+
+def transfers(visit: Visit) -> QuerySet[AuditEvent, object]:
+    """Devices that came to the visitor's organizations or left them; staff, who moved them, need no notice."""
+    week = AuditEvent.objects.filter(action=transfer.ACTION, at__gt=visit.now - timedelta(days=7))
+    seen = week.none() if visit.is_staff else week.visible_to(visit.user)
+    return seen.order_by().values("object_id").distinct()
 
 
 def strangers(_visit: Visit) -> DeviceQuerySet:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -36,8 +37,9 @@ class Entry(NamedTuple):
 
 
 def waiting(*, ignored: bool = False) -> DeviceQuerySet:
-    """Devices in use that belong to nobody, the newest first: those to be looked at, or those that are ignored."""
-    rows = Device.objects.unclaimed().not_retired().filter(ignored_at__isnull=not ignored)
+    """Devices in use that belong to nobody, the newest first: those to be looked at, or those ignored or disabled."""
+    is_open = Q(ignored_at=None, is_enabled=True)
+    rows = Device.objects.unclaimed().not_retired().filter(~is_open if ignored else is_open)
     return rows.select_related("state", "gateway").order_by("-created", "-pk")
 
 

@@ -16,6 +16,7 @@ from cloudapi.attention import Level
 from cloudapi.diagnosis import checks
 from devices.broker import accounts
 from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
+from devices.moving import transfer
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.audit import Actor
@@ -311,6 +312,22 @@ def test_unclaimed_devices_are_for_platform_staff(staff, alice):
     Device.objects.create(sn="STRANGER", model_key="3-1-0")
     assert texts(overview(staff).notices) == ["1 device belongs to nobody"]
     assert overview(alice).notices == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_an_ignored_stranger_needs_nobody(staff):
+    Device.objects.create(sn="STRANGER", model_key="3-1-0", ignored_at=timezone.now())
+    assert overview(staff).notices == []
+
+
+@pytest.mark.usefixtures("bridge")
+def test_both_organizations_are_told_of_a_transfer_for_a_week(staff, alice, charlie, bob, dock, other_organization):
+    transfer.move([dock], other_organization, actor=Actor(AuditEvent.Through.ADMIN, staff))
+    for user in (alice, bob, charlie):
+        assert "1 device was moved to or from your organization" in texts(overview(user).notices)
+    assert not any("moved" in text for text in texts(overview(staff).notices))
+    AuditEvent.objects.update(at=timezone.now() - timedelta(days=8))
+    assert not any("moved" in text for text in texts(overview(alice).notices))
 
 
 @pytest.mark.usefixtures("bridge", "dock")
