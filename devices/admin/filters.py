@@ -129,7 +129,7 @@ class RetiredFilter(OptionFilter[Device]):
 
     title = _("retired")
     parameter_name = "retired"
-    options = {"yes": _("retired")}  # type: ignore[dict-item]
+    options = {"yes": _("retired")}
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         return super().lookups(request, model_admin) if is_platform_staff(request.user) else []
