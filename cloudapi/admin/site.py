@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TypeVar, cast
 
 from django.contrib.admin import AdminSite
@@ -10,10 +10,13 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from cloudapi.admin import closing_page, search, start_page, system_page
+from cloudapi.admin import acknowledging_pages, closing_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
+from cloudapi.attention import DOCKS_FILTER
+from organizations.models import Membership, Role
 from organizations.people.views import SignIn, may_change_password
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -28,6 +31,7 @@ APPS = {
     "auth": "Users",
     "axes": "Sign-in protection",
 }
+ROLES = {Role.VIEWER: _("viewer"), Role.OPERATOR: _("operator"), Role.MANAGER: _("manager")}
 ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
 
 
@@ -77,11 +81,12 @@ class DockCloudAdminSite(AdminSite):
         if context["has_permission"]:
             context["bridge"] = _bridge(request)
             context["all_day"] = ALL_DAY
+            context["membership"] = partial(_membership, request)  # asked for by the header alone
         return context
 
     def index(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> TemplateResponse:
         overview = start_page.overview(request.user, bridge=_bridge(request))
-        return super().index(request, {"attention": overview, **(extra_context or {})})
+        return super().index(request, {"attention": overview, "docks_filter": DOCKS_FILTER, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # Not above: it imports the pages of the apps, which register on this site.
@@ -93,12 +98,27 @@ class DockCloudAdminSite(AdminSite):
         def found(request: HttpRequest) -> HttpResponseBase:
             return search.page(request, self.each_context(request))
 
-        ours = [
+        def bridge(request: HttpRequest) -> HttpResponseBase:
+            # the banner alone, which every open page asks for again and again
+            return TemplateResponse(request, "admin/bridge_status.html", {"bridge": _bridge(request)})
+
+        def acknowledge(request: HttpRequest, kind: str) -> HttpResponseBase:
+            visit = start_page.visit_of(request.user, _bridge(request))
+            return acknowledging_pages.acknowledge(request, kind, visit, self.each_context(request))
+
+        def end(request: HttpRequest, pk: int) -> HttpResponseBase:
+            return acknowledging_pages.end(request, pk, start_page.visit_of(request.user, _bridge(request)))
+
+        return [
             path("search/", self.admin_view(require_safe(found)), name="search"),
             path("system/", self.admin_view(system), name="system"),
+            path("bridge/", self.admin_view(bridge), name="bridge"),
+            path("acknowledge/<slug:kind>/", self.admin_view(acknowledge), name="acknowledge"),
+            path("acknowledged/<int:pk>/end/", self.admin_view(end), name="end_acknowledgement"),
             *closing_page.urls(self),
+            *tables_pages.urls(self),
+            *super().get_urls(),
         ]
-        return [*ours, *tables_pages.urls(self), *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, object]]:
         if app_label is None and hasattr(request, "_apps"):  # the start page asks twice
@@ -120,3 +140,12 @@ def _bridge(request: HttpRequest) -> BridgeStatus:
         request._bridge = start_page.bridge_status()  # type: ignore[attr-defined]
     found: BridgeStatus = request._bridge  # type: ignore[attr-defined]
     return found
+
+
+def _membership(request: HttpRequest) -> dict[str, object]:
+    """The organization and role of the user, for the header; of several organizations their number and names."""
+    rows = Membership.objects.filter(user=request.user.pk).order_by("organization__name")
+    held = list(rows.values_list("organization", "organization__name", "role"))
+    if len(held) == 1:
+        return {"pk": held[0][0], "name": held[0][1], "role": ROLES[Role(held[0][2])], "count": 1}
+    return {"count": len(held), "names": ", ".join(name for _pk, name, _role in held)}

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from cloudapi.attention import DOCKS_FILTER, Item, Level, Visit, docks, items
-from devices.models import Device
+from cloudapi.attention import DOCKS_FILTER, Item, Known, Level, Visit, docks, is_acknowledged, look
+from devices.models import Acknowledgement, Device
 from devices.presence import Presence, Watch
 from mqtt_bridge.models import Heartbeat
-from organizations.models import Organization
+from organizations import rights
+from organizations.models import Organization, Role
 from organizations.tenancy import Principal, is_platform_staff
 
 TABLE_ROWS: Final = 10
@@ -46,12 +47,15 @@ class BridgeStatus(NamedTuple):
 class Overview(NamedTuple):
     """The start page: problems with the most urgent first, notices, tiles and tables."""
 
+    now: datetime
     is_stale: bool
     tiles: list[Tile]
     problems: list[Item]
     notices: list[Item]
+    known: list[Known]  # problems that somebody acknowledged
     offline: Sequence[Device]
     organizations: Sequence[Organization]  # with their numbers of `docks` and of those `offline`
+    beginner: str = ""  # "staff", "manager", "member" or "nobody", if the user sees no device of any organization
 
 
 def bridge_status() -> BridgeStatus:
@@ -60,25 +64,46 @@ def bridge_status() -> BridgeStatus:
     return BridgeStatus(heartbeat is None or heartbeat.is_stale(), heartbeat.beat_at if heartbeat else None)
 
 
+def visit_of(user: Principal, bridge: BridgeStatus) -> Visit:
+    """The visit of this user, now."""
+    now = timezone.now()
+    return Visit(user, is_platform_staff(user), now, Watch(now, bridge_alive=not bridge.is_stale))
+
+
 def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
     """What this user should know now; a constant number of queries, whatever the number of devices."""
-    now = timezone.now()
-    visit = Visit(user, is_platform_staff(user), now, Watch(now, bridge_alive=not bridge.is_stale))
-    found = sorted(items(visit), key=lambda item: -item.level)
-    offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE)).select_related("organization", "state")
+    visit = visit_of(user, bridge)
+    found = look(visit)
+    items = sorted(found.items, key=lambda item: -item.level)
+    offline = docks(visit).filter(visit.watch.matching(Presence.OFFLINE), ~is_acknowledged("offline", visit))
     organizations = []
     if visit.is_staff and not bridge.is_stale:
-        is_offline = Q(devices__state__online=False, devices__state__last_seen__isnull=False)
+        known = Acknowledgement.objects.filter(kind="offline", device__isnull=False, until__gt=visit.now)
+        is_offline = Q(
+            ~Q(devices__in=known.values("device")),
+            devices__state__online=False,
+            devices__state__last_seen__isnull=False,
+        )
         with_docks = Organization.objects.filter(devices__in=Device.objects.docks(), devices__is_enabled=True)
         counted = with_docks.annotate(docks=Count("devices"), offline=Count("devices", filter=is_offline))
         organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:TABLE_ROWS])
+    tiles = _tiles(visit)
+    beginner = ""
+    if not tiles[-1].count and not Device.objects.exclude(organization=None).visible_to(user).exists():
+        held = rights.of(user)
+        beginner = "staff" if visit.is_staff else "member" if held.roles else "nobody"
+        if beginner == "member" and held.may(Role.MANAGER, anywhere=True):
+            beginner = "manager"
     return Overview(
+        visit.now,
         bridge.is_stale,
-        _tiles(visit),
-        problems=[item for item in found if item.level > Level.NOTICE],
-        notices=[item for item in found if item.level == Level.NOTICE],
-        offline=list(offline.order_by("-state__last_seen")[:TABLE_ROWS]),
+        tiles,
+        problems=[item for item in items if item.level > Level.NOTICE],
+        notices=[item for item in items if item.level == Level.NOTICE],
+        known=found.known,
+        offline=list(offline.select_related("organization", "state").order_by("-state__last_seen")[:TABLE_ROWS]),
         organizations=organizations,
+        beginner=beginner,
     )
 
 

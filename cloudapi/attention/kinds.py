@@ -7,14 +7,16 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db.models import Min, Model, Q, QuerySet
+from django.utils.functional import Promise
 from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.attention import rows
 from cloudapi.attention.rows import Visit
 from devices.broker import connections
 from devices.diagnosis.exchanges import refusing
-from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, unsent
-from devices.models import Device, DeviceAccount, ServiceCall
+from devices.diagnosis.needs import BINDING, LICENSE, has_wrong_clock, in_trouble, schedule_in_trouble, unsent
+from devices.models import DeviceAccount, ServiceCall
 from devices.presence import Presence
 from licenses.models import LicenseList
 from mqtt_bridge import access_list
@@ -38,6 +40,8 @@ ORGANIZATIONS: Final = "admin:organizations_organization_changelist"
 SYSTEM: Final = "admin:system"
 DOCKS_FILTER: Final = "kind=dock&claimed=yes&is_enabled__exact=1"  # in the list of devices, what `docks` finds
 
+StrOrPromise = str | Promise  # a text may wait for the reader's language
+
 
 class Level(IntEnum):
     """How urgent: work has stopped; something is wrong; good to know."""
@@ -51,21 +55,28 @@ class Kind(NamedTuple):
     """A kind of problem. With a pair as text it is shown if any row has it, with plain text if `also_if` says so."""
 
     level: Level
-    text: str | tuple[str, str]  # a pair follows the count: what to say of one row, and of several
-    detail: str | Callable[[Visit, int], str]
+    text: str | tuple[StrOrPromise, StrOrPromise]  # a pair follows the count: of one row, and of several
+    detail: StrOrPromise | Callable[[Visit, int], str]
     rows: Callable[[Visit], QuerySet[Model, object]] | None  # for this user; kinds with one function share a query
     where: Callable[[Visit], Q] | None  # which of the rows have the problem; None: all
     view: str = ""  # the list that shows them: the name of its URL
     query: str = ""  # and its filter
     for_staff: bool = False
     also_if: Callable[[Mapping[str, int]], bool] | None = None  # what else must hold of the counts of all kinds
+    is_of_devices: bool = False  # of those of organizations: each is acknowledged by itself
+    counted: str = "pk"  # the field of the rows that is counted, each value once
+
+    def words(self, count: int) -> str:
+        """The problem in words, of so many rows."""
+        return f"{count:,} {self.text[count != 1]}" if isinstance(self.text, tuple) else self.text
 
 
 # --- words and conditions that are no constants --------------------------------------------------
 
 
 def _longest_offline(visit: Visit, _count: int) -> str:
-    offline = rows.docks(visit).filter(visit.watch.matching(Presence.OFFLINE))
+    known = rows.is_acknowledged("offline", visit)
+    offline = rows.docks(visit).filter(~known, visit.watch.matching(Presence.OFFLINE))
     since = offline.aggregate(since=Min("state__last_seen"))["since"]
     return f"the longest for {timesince(since or visit.now, visit.now)}"
 
@@ -153,22 +164,22 @@ KINDS: Final = {
     "offline": Kind(
         Level.CRITICAL, ("dock is offline", "docks are offline"), _longest_offline,
         rows.docks, lambda visit: visit.watch.matching(Presence.OFFLINE),
-        DEVICES, f"{DOCKS_FILTER}&presence=offline"),
+        DEVICES, f"{DOCKS_FILTER}&presence=offline", is_of_devices=True),
     "enrolment": Kind(
         Level.WARNING, ("dock still uses an enrolment account", "docks still use an enrolment account"),
         "it reports nothing and takes no commands until it has an account of its own",
         rows.between_accounts, lambda visit: connections.matching(connections.Way.ENROLMENT, visit.now),
-        CONNECTIONS, "way=enrolment", also_if=lambda _: access_list.is_kept()),
+        CONNECTIONS, "way=enrolment", also_if=lambda _: access_list.is_kept(), is_of_devices=True),
     "secret_ends": Kind(
         Level.WARNING, ("dock uses a secret that ends within 3 days", "docks use a secret that ends within 3 days"),
         "type the new one into DJI Pilot 2 beside the dock before then",
         rows.between_accounts, lambda visit: connections.matching(connections.Remark.EXPIRING, visit.now),
-        CONNECTIONS, "way=expiring", also_if=lambda _: access_list.is_kept()),
+        CONNECTIONS, "way=expiring", also_if=lambda _: access_list.is_kept(), is_of_devices=True),
     "wrong_clock": Kind(
         Level.WARNING, ("device has a wrong clock", "devices have a wrong clock"),
         "more than 5 minutes off, or never set: such docks refuse commands (319008)",
         rows.bound, lambda _: has_wrong_clock(),
-        DEVICES, "clock=wrong&claimed=yes&is_enabled__exact=1"),
+        DEVICES, "clock=wrong&claimed=yes&is_enabled__exact=1", is_of_devices=True),
     "unsent": Kind(
         Level.CRITICAL, ("command waits to be sent", "commands wait to be sent"),
         lambda visit, _: "Is a Celery worker running?" if visit.is_staff else "ask the platform's staff",
@@ -179,27 +190,32 @@ KINDS: Final = {
         "failed, unanswered or not sent in the last 24 hours, and not tried again",
         lambda visit: ServiceCall.objects.visible_to(visit.user).filter(in_trouble(visit.now)), None,
         CALLS, "state=trouble"),
+    "schedule_fails": Kind(
+        Level.NOTICE, (_("scheduled read of licenses fails"), _("scheduled reads of licenses fail")),
+        _("in the last 24 hours, and none of the same list succeeded since: the schedule tries again"),
+        lambda visit: ServiceCall.objects.visible_to(visit.user).filter(schedule_in_trouble(visit.now)), None,
+        CALLS, "state=schedule"),
     "verification": Kind(
         Level.WARNING, ("dock waits for a verification code", "docks wait for a verification code"),
         "DJI needs it to finish the login",
-        lambda visit: Device.objects.visible_to(visit.user).filter(account__status=VERIFICATION_REQUIRED), None,
-        DEVICES, f"account={VERIFICATION_REQUIRED}"),
+        lambda visit: rows.bound(visit).filter(account__status=VERIFICATION_REQUIRED), None,
+        DEVICES, f"account={VERIFICATION_REQUIRED}&is_enabled__exact=1", is_of_devices=True),
     "license_refused": Kind(
         Level.WARNING, ("gateway was refused the DJI license", "gateways were refused the DJI license"),
         "in the last 24 hours",
         lambda visit: rows.refused(visit, "config", LICENSE), None,
-        EXCHANGES, "method=config&outcome=refused"),
+        EXCHANGES, "method=config&outcome=refused", counted="gateway_sn"),
     "code_refused": Kind(
         Level.WARNING, ("gateway had its code refused", "gateways had their codes refused"),
         "in the last 24 hours",
         lambda visit: rows.refused(visit, "airport_organization_get", BINDING), None,
-        EXCHANGES, "method=airport_organization_get&outcome=refused"),
+        EXCHANGES, "method=airport_organization_get&outcome=refused", counted="gateway_sn"),
     "spoken_for": Kind(
         Level.WARNING, ("dock with its own account was refused at enrolment",
                         "docks with their own accounts were refused at enrolment"),
         "in the last 24 hours: it still connects with the enrolment account, or somebody else uses its serial number",
         rows.spoken_for, None,
-        EXCHANGES, "outcome=refused"),
+        EXCHANGES, "outcome=refused", counted="gateway_sn"),
     "guessed": Kind(
         Level.CRITICAL, ("organization's codes are locked out at enrolment",
                          "organizations' codes are locked out at enrolment"),
@@ -229,8 +245,9 @@ KINDS: Final = {
     "code_used_up": Kind(
         Level.NOTICE, ("binding code is used up", "binding codes are used up"),
         "no more docks can bind with them",
-        lambda visit: rows.binding_codes(visit, codes.State.USED_UP), None,
-        CODES, "state=used-up"),
+        # one for a single dock has done what it is for
+        lambda visit: rows.binding_codes(visit, codes.State.USED_UP), lambda _: Q(max_uses__gt=1),
+        CODES, "state=used-up&max_uses__gt=1"),
     "license_expired": Kind(
         Level.WARNING, ("unlock license has expired but is still on", "unlock licenses have expired but are still on"),
         "flights that rely on them are refused",
@@ -250,10 +267,10 @@ KINDS: Final = {
         Level.NOTICE, ("dock has never listed its unlock licenses", "docks have never listed their unlock licenses"),
         "in the aircraft, in the dock, or in both",
         rows.docks, lambda _: LicenseList.conditions_on_docks()["never"],
-        DEVICES, f"{DOCKS_FILTER}&licenses=never"),
+        DEVICES, f"{DOCKS_FILTER}&licenses=never", is_of_devices=True),
     "inconsistent": Kind(
         Level.WARNING, ("dock has other licenses than its aircraft", "docks have other licenses than their aircraft"),
         "as the dock itself reports: update the licenses",
         rows.docks, lambda _: LicenseList.conditions_on_docks()["inconsistent"],
-        DEVICES, f"{DOCKS_FILTER}&licenses=inconsistent"),
+        DEVICES, f"{DOCKS_FILTER}&licenses=inconsistent", is_of_devices=True),
 }  # fmt: skip

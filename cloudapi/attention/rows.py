@@ -7,9 +7,10 @@ from typing import NamedTuple
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from devices.diagnosis.exchanges import refusing
-from devices.models import BrokerAccount, Device, DeviceQuerySet
+from devices.models import Acknowledgement, BrokerAccount, Device, DeviceQuerySet
 from devices.moving import transfer
 from devices.presence import Watch
+from devices.questions import DISABLED
 from licenses.models import UnlockLicense
 from mqtt_bridge.models import IS_UNUSUAL, Certificate, Exchange
 from organizations import codes
@@ -42,6 +43,11 @@ def bound(visit: Visit) -> DeviceQuerySet:
     return Device.objects.filter(is_enabled=True).exclude(organization=None).visible_to(visit.user)
 
 
+def is_acknowledged(kind: str, visit: Visit) -> Exists:
+    """Devices for which somebody acknowledged this kind of problem."""
+    return Exists(Acknowledgement.objects.filter(kind=kind, device=OuterRef("pk"), until__gt=visit.now))
+
+
 def organizations(visit: Visit) -> QuerySet[Organization]:
     """Those that the visitor may see."""
     return Organization.objects.visible_to(visit.user)
@@ -59,7 +65,7 @@ def unusual(visit: Visit) -> QuerySet[Exchange]:
 
 
 def refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Exchange, object]:
-    """Gateways whose request was refused and that have had no success since."""
+    """Gateways whose request was refused and that have had no success since; not those disabled on purpose."""
     success = exchanges(visit).filter(
         gateway_sn=OuterRef("gateway_sn"),
         method__in=successes,
@@ -67,7 +73,8 @@ def refused(visit: Visit, method: str, successes: Sequence[str]) -> QuerySet[Exc
         outcome=Exchange.Outcome.ANSWERED,
         reason="",
     )
-    without = unusual(visit).filter(refusing(), ~Exists(success), ~Q(reason=Exchange.HAS_ACCOUNT), method=method)
+    meant = unusual(visit).exclude(reason__in=(Exchange.HAS_ACCOUNT, DISABLED))
+    without = meant.filter(refusing(), ~Exists(success), method=method)
     return without.order_by().values("gateway_sn").distinct()
 
 

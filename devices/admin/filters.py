@@ -295,6 +295,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
     options = {
         "open": "open",
         "trouble": "did not succeed, last 24 h",
+        "schedule": "scheduled read fails",
         "unsent": "waits for a worker",
         "waiting": _("waits for its dock"),
         **wording.WORDS,
@@ -305,6 +306,8 @@ class CallStateFilter(OptionFilter[ServiceCall]):
             return rows.filter(status__in=OPEN_STATUSES)
         if value == "trouble":
             return rows.filter(needs.in_trouble(timezone.now()))
+        if value == "schedule":
+            return rows.filter(needs.schedule_in_trouble(timezone.now()))
         if value == "unsent":
             return needs.unsent(cast("ServiceCallQuerySet", rows), timezone.now())
         if value == "waiting":

@@ -163,9 +163,18 @@ _ENDED_BADLY = (
 
 
 def in_trouble(now: datetime) -> Q:
-    """Calls of the last 24 hours that did not succeed and were not retried."""
+    """Calls of the last 24 hours that a person or a program asked for, did not succeed and were not retried."""
     was_retried = Exists(ServiceCall.objects.filter(retry_of=OuterRef("pk")))
-    return Q(~was_retried, status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW)
+    return Q(~was_retried, by_schedule=False, status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW)
+
+
+def schedule_in_trouble(now: datetime) -> Q:
+    """Calls of the schedule in the last 24 hours that did not succeed, each the last of its subject."""
+    later = ServiceCall.objects.filter(
+        device=OuterRef("device"), subject=OuterRef("subject"), created__gt=OuterRef("created")
+    )
+    is_last = ~Exists(later.filter(Q(status=ServiceCall.Status.SUCCEEDED) | Q(by_schedule=True)))
+    return Q(is_last, by_schedule=True, status__in=_ENDED_BADLY, created__gt=now - TROUBLE_WINDOW)
 
 
 def unsent(calls: ServiceCallQuerySet, now: datetime) -> ServiceCallQuerySet:

@@ -38,7 +38,11 @@ function swap(fresh) {
   }
 }
 
-let updated = new Date();
+// A page may say itself as of when it is, in data-refreshed: the server's clock, in its reader's time zone.
+const lineOf = (page) => page.querySelector("[data-refreshed]");
+const momentOf = (page) => lineOf(page)?.dataset.refreshed || new Date().toLocaleTimeString();
+
+let updated = momentOf(document);
 async function refresh() {
   if (isBusy()) return;
   try {
@@ -48,10 +52,10 @@ async function refresh() {
     await released();
     if (isBusy()) return;
     swap(fresh);
-    updated = new Date();
-    note(`Updated ${updated.toLocaleTimeString()}`, false);
+    updated = momentOf(fresh);
+    note(lineOf(fresh)?.textContent || `Updated ${updated}`, false);
   } catch {
-    note(`Not updated since ${updated.toLocaleTimeString()}: the server does not answer, or you are signed out.`, true);
+    note(`Not updated since ${updated}: the server does not answer, or you are signed out.`, true);
   }
 }
 

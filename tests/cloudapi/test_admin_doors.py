@@ -11,7 +11,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from cloudapi import urls  # noqa: F401  (registers the pages)
-from devices.models import Device
+from devices.models import Acknowledgement, Device
 from mqtt_bridge.models import Heartbeat
 from organizations.models import Organization, Role
 from tests.cast import member
@@ -37,6 +37,8 @@ def addresses(patterns, start=""):
 ALL = [address.removeprefix("admin/") for address in addresses(get_resolver().url_patterns) if "admin/" in address[:6]]
 MODEL_OF = {address: MODELS.get("/".join(address.split("/")[:2])) for address in ALL}
 MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = MODEL_OF["search/"] = Device
+MODEL_OF["acknowledge/<slug:kind>/"] = MODEL_OF["acknowledged/<int:pk>/end/"] = Acknowledgement
+MODEL_OF["bridge/"] = Heartbeat
 # Django's own are in tests/cloudapi/test_admin_pages.py, exports of lists in tests/cloudapi/tables/test_exports.py.
 STOCK = re.compile(r"\w+/\w+/(add/|export/|<path:object_id>/((history|delete|change)/)?)?")
 OURS = {address for address in ALL if MODEL_OF[address] and not STOCK.fullmatch(address)}
@@ -46,14 +48,17 @@ CHANGES = {address for address in ALL if address.endswith(("/change/", "/delete/
 
 def filled(address, key):
     """The address with the key of a row, and the first of each choice."""
-    values = {"command": "read-dock", "side": "on"}
+    values = {"command": "read-dock", "side": "on", "kind": "trouble"}
     return "/admin/" + PLACE.sub(lambda place: str(values.get(place[1], key)), address)
 
 
 # What a viewer, an operator, a manager and platform staff get, for GET and for POST. 302 leads to a list or to a row's
 # page with a message; 405 is for all who ask so, and 404 for who must not know that there is such a thing.
 TABLE = {
+    "acknowledge/<slug:kind>/": ((403, 200, 200, 200), (403, 200, 200, 200)),
+    "acknowledged/<int:pk>/end/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "auth/user/<id>/password/": ((403, 403, 403, 200), (403, 403, 403, 200)),
+    "bridge/": ((200, 200, 200, 200), (200, 200, 200, 200)),
     "devices/brokeraccount/<int:pk>/revoke/": ((405, 405, 405, 405), (403, 403, 302, 302)),
     "devices/device/<path:object_id>/commands/": ((200, 200, 200, 200), (403, 200, 200, 200)),
     "devices/device/<path:object_id>/trace/": ((405, 405, 405, 405), (403, 302, 302, 302)),

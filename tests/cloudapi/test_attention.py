@@ -5,8 +5,10 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +22,7 @@ from devices.moving import transfer
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.audit import Actor
-from organizations.models import AuditEvent, BindingCode, BindingFailure, Organization
+from organizations.models import AuditEvent, BindingCode, BindingFailure, Membership, Organization
 from tests.world import world  # noqa: F401
 
 
@@ -290,8 +292,8 @@ def test_a_command_that_no_worker_takes_is_critical(client, staff, dock, age, qu
 @pytest.mark.usefixtures("bridge")
 def test_codes_about_to_expire_or_used_up_are_good_to_know(alice, organization):
     now = timezone.now()
-    for days, uses in ((1, 0), (2, 0), (6, 0), (6, 1), (-1, 1)):
-        row, _ = BindingCode.objects.issue(organization=organization, max_uses=1, expires_at=now + timedelta(days=days))
+    for days, uses in ((1, 0), (2, 0), (6, 0), (6, 2), (-1, 2)):
+        row, _ = BindingCode.objects.issue(organization=organization, max_uses=2, expires_at=now + timedelta(days=days))
         BindingCode.objects.filter(pk=row.pk).update(uses=uses)
     found = overview(alice)
     assert texts(found.notices) == ["2 binding codes expire within 3 days", "1 binding code is used up"]
@@ -384,7 +386,7 @@ def test_the_dashboard_asks_a_constant_number_of_queries(client, request, visito
         BindingCode.objects.issue(organization=organization, expires_at=timezone.now() + timedelta(days=1))
     with CaptureQueriesContext(connection) as many:
         client.get("/admin/")
-    assert len(many) == len(few) <= 27
+    assert len(many) == len(few) <= 29
 
 
 # --- unlock licenses -----------------------------------------------------------------------------
@@ -458,3 +460,104 @@ def test_the_start_page_looks_once_which_models_its_user_may_open(client, staff,
     client.force_login(staff)
     assert "Unlock licenses" in client.get("/admin/").content.decode()
     assert len(looks) == 1
+
+
+# --- alarms that are none ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_used_up_code_for_one_dock_is_no_news(alice, organization):
+    for uses in (1, 2):
+        row, _ = BindingCode.objects.issue(organization=organization, max_uses=uses)
+        BindingCode.objects.filter(pk=row.pk).update(uses=uses)
+    assert texts(overview(alice).notices) == ["1 binding code is used up"]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_what_happens_to_a_device_disabled_on_purpose_is_no_news(alice, organization, dock):
+    Device.objects.update(is_enabled=False)
+    DeviceAccount.objects.create(device=dock, status="verification_required")
+    common = {"organization": organization, "gateway_sn": dock.sn, "channel": "requests", "method": "config"}
+    Exchange.objects.create(**common, outcome="answered", reason="device disabled", received_at=timezone.now())
+    found = overview(alice)
+    assert (found.problems, found.notices) == ([], [])
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_scheduled_read_that_fails_is_a_notice_until_one_succeeds(client, alice, dock):
+    common = {"method": "unlock_license_list", "subject": "unlock_license_list:3"}
+    for minutes in (20, 10):
+        at = timezone.now() - timedelta(minutes=minutes)
+        make_call(dock, "timed_out", **common, by_schedule=True, created=at)
+    found = overview(alice)
+    [item] = [item for item in found.notices if item.kind == "schedule_fails"]
+    assert (found.problems, item.text) == ([], "1 scheduled read of licenses fails")
+    client.force_login(alice)
+    assert client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_count == 1
+    make_call(dock, "succeeded", **common)
+    assert not [item for item in overview(alice).notices if item.kind == "schedule_fails"]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_an_organization_with_several_docks_offline_leads_to_these_docks(client, staff, organization):
+    gone = timezone.now() - timedelta(minutes=5)
+    docks = [add_dock(organization, sn, online=False, last_seen=gone) for sn in ("QUAY", "PIER")]
+    add_dock(organization, "ONLINE", online=True, last_seen=timezone.now())
+    add_dock(Organization.objects.create(name="Another"), "ELSEWHERE", online=False, last_seen=gone)
+    client.force_login(staff)
+    page = client.get("/admin/").content.decode()
+    [link] = re.findall(rf'href="([^"]+)">{organization.name}<', page)
+    assert set(client.get(unescape(link)).context["cl"].result_list) == set(docks)
+
+
+# --- the page itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_page_says_as_of_when_it_is(client, alice):
+    client.force_login(alice)
+    before = timezone.now()
+    said = re.search(r"As of (\d\d:\d\d:\d\d) UTC", client.get("/admin/").content.decode())
+    assert f"{before:%H:%M:%S}" <= said[1] <= f"{timezone.now():%H:%M:%S}"
+
+
+@pytest.mark.parametrize(
+    ("visitor", "first_step"),
+    [
+        ("staff", "/admin/organizations/organization/add/"),
+        ("alice", "/admin/organizations/bindingcode/add/"),
+        ("bob", "Ask a manager"),
+    ],
+)
+@pytest.mark.usefixtures("bridge")
+def test_who_has_no_docks_yet_reads_what_to_do(client, request, visitor, first_step, organization):
+    client.force_login(request.getfixturevalue(visitor))
+    page = client.get("/admin/").content.decode().split("content-related")[0]
+    assert first_step in page
+    assert "Nothing needs you now." not in page
+    add_dock(organization, "FIRST", online=True, last_seen=timezone.now())
+    assert "No docks yet" not in client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("offline")
+def test_the_banner_alone_is_there_for_open_pages(client, alice):
+    assert client.get("/admin/bridge/").status_code == 302
+    client.force_login(alice)
+    assert b"No connection to the docks." in client.get("/admin/bridge/").content
+    now = timezone.now()
+    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
+    assert client.get("/admin/bridge/").content.strip() == b""
+
+
+def test_the_header_names_organization_and_role(rf, alice, other_organization, staff):
+    def header(user):
+        request = rf.get("/admin/")
+        request.user = user
+        context = admin.site.each_context(request) | {"user": user}
+        return " ".join(render_to_string("admin/header_membership.html", context).split())
+
+    assert "Harbour Survey (manager)" in header(alice)
+    assert "/api/docs/" in header(alice)
+    assert "Platform staff" in header(staff)
+    Membership.objects.create(user=alice, organization=other_organization, role="viewer")
+    assert 'title="Harbour Survey, Northern Grid">2 organizations<' in header(alice)

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from cloudapi.attention import Visit, items
+from cloudapi.attention import Visit, look
 from devices.binding import release
 from devices.broker import accounts, enrolment, wanted
 from devices.diagnosis.needs import refusals
@@ -377,7 +377,7 @@ def test_the_first_page_says_who_was_refused_and_whose_codes_are_locked_out(dock
 
     def problems(user, *, is_staff):
         now = timezone.now()
-        return " ".join(item.text for item in items(Visit(user, is_staff, now, watch(now))))
+        return " ".join(item.text for item in look(Visit(user, is_staff, now, watch(now))).items)
 
     assert "1 dock with its own account was refused at enrolment" in problems(alice, is_staff=False)
     assert "1 organization's codes are locked out at enrolment" in problems(staff, is_staff=True)
