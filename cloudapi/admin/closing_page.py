@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from devices.moving import closing
+from devices.moving import closing, transfer
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization
 from organizations.tenancy import is_platform_staff
@@ -20,8 +20,23 @@ from organizations.typed import TypedField
 
 
 class CloseForm(forms.Form):
-    """The organization's ID, typed again, because one click must not close it."""
+    """Where its devices go, and the organization's ID, typed again, because one click must not close it."""
 
+    to = forms.ModelChoiceField(
+        Organization.objects.filter(is_active=True, closed_at=None),
+        required=False,
+        empty_label=_("nobody: they are released"),
+        label=_("Its devices go to"),
+        help_text=_(
+            "They are connected all the time, and lose names, sites, labels and license lists as at a release."
+        ),
+    )
+    keep_accounts = forms.BooleanField(
+        required=False,
+        initial=True,
+        label=_("Docks that go there keep their MQTT accounts"),
+        help_text=_("So they stay connected. Who leaves may know the secrets: rotate them soon."),
+    )
     organization_id = TypedField(
         label=_("Type the organization ID to confirm"),
         max_length=64,
@@ -31,6 +46,8 @@ class CloseForm(forms.Form):
     def __init__(self, organization: Organization, data: object = None) -> None:
         super().__init__(data)  # type: ignore[arg-type]  # a QueryDict
         self.organization = organization
+        self.fields["to"].queryset = self.fields["to"].queryset.exclude(pk=organization.pk)  # type: ignore[attr-defined]
+        self.fields["organization_id"].help_text = gettext("It is {id}.").format(id=organization.organization_id)
 
     def clean_organization_id(self) -> str:
         typed = str(self.cleaned_data["organization_id"])
@@ -62,6 +79,13 @@ def _found(request: HttpRequest, pk: int) -> Organization:
 def close(request: HttpRequest, organization: Organization, context: dict[str, object]) -> HttpResponse:
     """GET says what would happen and asks, POST closes."""
     form = CloseForm(organization, request.POST if request.method == "POST" else None)
+    is_new = False
+    if organization.closed_at is None and form.is_valid():
+        wanted = {name: form.cleaned_data[name] for name in ("to", "keep_accounts")}
+        try:
+            is_new = closing.close(organization, actor=_actor(request), **wanted)
+        except transfer.Refused as refused:
+            form.add_error("to", str(refused))
     if organization.closed_at is None and not form.is_valid():
         more = {
             "title": _("Close organization"),
@@ -71,7 +95,7 @@ def close(request: HttpRequest, organization: Organization, context: dict[str, o
             "counts": closing.belongings(organization).counts(),
         }
         return TemplateResponse(request, "admin/organizations/organization/close.html", context | more)
-    if organization.closed_at is None and closing.close(organization, actor=_actor(request)):
+    if is_new:
         text, level = gettext("{organization} is closed. You can open it again here."), messages.SUCCESS
     else:
         text, level = gettext("{organization} is closed already."), messages.WARNING

@@ -9,6 +9,7 @@ from django.utils import timezone
 from devices import binding
 from devices.broker import accounts
 from devices.models import BrokerAccount, Device, ServiceCall, ServiceCallBatch
+from devices.moving import transfer
 from organizations import api_keys, audit, codes, invitations
 from organizations.audit import Actor
 from organizations.models import BindingCode, Invitation, Membership, Organization, OrganizationAPIKey
@@ -52,10 +53,14 @@ def belongings(organization: Organization) -> Belongings:
 
 
 @transaction.atomic
-def close(organization: Organization, *, actor: Actor) -> bool:
-    """Release what it owns, end what opens anything of it, make it inactive and hide it; False if it is closed already.
+def close(
+    organization: Organization, *, actor: Actor, to: Organization | None = None, keep_accounts: bool = True
+) -> bool:
+    """End what opens anything of it, make it inactive and hide it; False if it is closed already.
 
-    All or nothing, under one request id. Its journal, calls and audit trail stay until their retention ends.
+    Its devices are released, or go `to` another organization, with `keep_accounts` as in `transfer.move`. All or
+    nothing, under one request id. Its journal, calls and audit trail stay until their retention ends. Raises
+    `transfer.Refused`.
     """
     now, has = timezone.now(), belongings(organization)
     counts = has.counts()
@@ -63,13 +68,17 @@ def close(organization: Organization, *, actor: Actor) -> bool:
     is_open = Organization.objects.filter(pk=organization.pk, closed_at=None)
     if not is_open.update(closed_at=now, is_active=False):
         return False
-    audit.record([audit.event(actor, "close", organization, organization_id=organization.pk, after=counts)])
+    after: dict[str, object] = {**counts, **({"devices_to": str(to)} if to else {})}
+    audit.record([audit.event(actor, "close", organization, organization_id=organization.pk, after=after)])
     # Codes before devices, as a bind locks them; invitations before members, as an acceptance locks them.
     codes.revoke(has.binding_codes, actor=actor)
     invitations.revoke(has.invitations, actor=actor)
     api_keys.revoke(has.api_keys, actor=actor)
     has.planned_batches.update(stopped=now)
-    binding.release(has.devices, actor=actor, now=now)
+    if to is None:
+        binding.release(has.devices, actor=actor, now=now)
+    else:
+        transfer.move(has.devices, to, actor=actor, keep_accounts=keep_accounts, now=now)
     accounts.revoke(has.accounts, actor=actor)
     audit.record(
         audit.event(

@@ -45,6 +45,21 @@ def test_the_page_counts_and_wants_the_id_typed(page, organization, dock, aircra
     assert "is closed already" in page.get(address, follow=True).content.decode()
 
 
+def test_its_devices_go_to_the_organization_that_is_chosen_if_there_is_room(page, organization, dock, aircraft):
+    small = Organization.objects.create(organization_id="small", name="Small", device_limit=1)
+    large = Organization.objects.create(organization_id="large", name="Large")
+    address, form = f"{LIST}{organization.pk}/close/", {"organization_id": "12345678", "keep_accounts": "on"}
+    said = page.post(address, form | {"to": small.pk}).content.decode()
+    assert "Small has room for 1 more device" in said
+    assert "not one of the available choices" in page.post(address, form | {"to": organization.pk}).content.decode()
+    organization.refresh_from_db()
+    assert organization.closed_at is None
+    page.post(address, form | {"to": large.pk})
+    assert set(Device.objects.values_list("organization", flat=True)) == {large.pk}
+    organization.refresh_from_db()
+    assert organization.closed_at is not None
+
+
 def test_a_closed_organization_is_hidden_from_lists_and_choices_unless_asked_for(page, closed, other_organization):
     names = lambda query: [row.name for row in page.get(LIST + query).context["cl"].result_list]  # noqa: E731
     assert names("") == names("?closed=no") == ["Northern Grid"]

@@ -7,7 +7,7 @@ from django.utils import timezone
 from devices import binding
 from devices.broker import accounts
 from devices.models import BrokerAccount, Device, ServiceCall, ServiceCallBatch
-from devices.moving import closing
+from devices.moving import closing, transfer
 from mqtt_bridge.protocol.messages import BindDevice
 from organizations import api_keys, invitations
 from organizations.audit import Actor
@@ -102,3 +102,27 @@ def test_a_close_is_all_or_nothing(leaving, actor, monkeypatch):
     leaving.refresh_from_db()
     assert leaving.closed_at is None
     assert BindingCode.objects.get().revoked_at is None
+
+
+def test_its_devices_may_go_to_another_organization_with_their_accounts(leaving, other_organization, actor):
+    assert closing.close(leaving, actor=actor, to=other_organization)
+    assert set(Device.objects.values_list("organization", flat=True)) == {other_organization.pk}
+    usable = BrokerAccount.objects.get(revoked_at=None)
+    assert (usable.username, usable.organization) == ("DOCK0001", other_organization)
+    assert AuditEvent.objects.get(action="close").after["devices_to"] == "Northern Grid (87654321)"
+    assert set(AuditEvent.objects.values_list("request_id", flat=True)) == {actor.request_id}
+
+
+def test_or_without_them(leaving, other_organization, actor):
+    closing.close(leaving, actor=actor, to=other_organization, keep_accounts=False)
+    assert not BrokerAccount.objects.filter(revoked_at=None).exists()
+
+
+def test_nothing_is_closed_if_its_devices_find_no_room(leaving, other_organization, code, actor):
+    Organization.objects.filter(pk=other_organization.pk).update(device_limit=1)
+    with pytest.raises(transfer.Refused):
+        closing.close(leaving, actor=actor, to=other_organization)
+    leaving.refresh_from_db()
+    assert leaving.closed_at is None
+    assert BindingCode.objects.get().revoked_at is None
+    assert not AuditEvent.objects.exists()
