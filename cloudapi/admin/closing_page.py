@@ -27,15 +27,13 @@ class CloseForm(forms.Form):
         required=False,
         empty_label=_("nobody: they are released"),
         label=_("Its devices go to"),
-        help_text=_(
-            "They are connected all the time, and lose names, sites, labels and license lists as at a release."
-        ),
+        help_text=_("Their names, sites, labels and license lists are deleted either way."),
     )
     keep_accounts = forms.BooleanField(
         required=False,
         initial=True,
         label=_("Docks that go there keep their MQTT accounts"),
-        help_text=_("So they stay connected. Who leaves may know the secrets: rotate them soon."),
+        help_text=_("So they stay connected. The people who leave may know the secrets: rotate them soon."),
     )
     organization_id = TypedField(
         label=_("Type the organization ID to confirm"),
