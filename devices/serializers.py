@@ -119,7 +119,8 @@ class DeviceSerializer(IncludingSerializer):
 
     def get_fields(self) -> dict[str, serializers.Field[object, object, object, object]]:
         """As usual; labels may be written whether or not the answer shows them."""
-        if "labels" in getattr(self, "initial_data", ()):
+        given = getattr(self, "initial_data", None)
+        if isinstance(given, Mapping) and "labels" in given:
             self._context = {**self.context, "include": [*self.context.get("include", ()), "labels"]}
         return super().get_fields()
 

@@ -209,7 +209,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
         version = device.state.firmware_version if hasattr(device, "state") else ""
         return format_html("{} <small>{}</small>", device.model_name, version)
 
-    @admin.display(description=_("organization, site, labels"), ordering="organization__name")
+    @admin.display(description=_("organization"), ordering="organization__name")
     def owner(self, device: Device) -> SafeString:
         owner = device.organization.name if device.organization else gettext("unclaimed")
         return format_html("{} <small>{}</small>{}", owner, device.site or "", labels_of(device))

@@ -147,9 +147,8 @@ def move(
     moved = {sn: row for sn, row in rows.items() if sn in owners and row.organization_id == owners[sn] != to.pk}
     if reason := why_not(to, len(moved)):
         raise Refused(reason)
-    room = {pk: left - len(moved) for pk, left in pairing.room_in({to.pk: to.device_limit}).items()}
     changes = Changes(actor, now=now, keep_accounts=keep_accounts)
-    pairings = Pairings(rows, changes, room=room)
+    pairings = Pairings(rows, changes)
     pairings.load()
     by_key = {row.pk: row for row in moved.values()}
     carried: defaultdict[str, dict[str, str]] = defaultdict(dict)  # by the dock's SN: its aircraft and their models

@@ -131,11 +131,12 @@ def test_an_unclaimed_dock_is_assigned_and_no_longer_ignored(organization):
     assert (stranger.organization, stranger.claim, stranger.ignored_at) == (organization, Device.Claim.PERSON, None)
 
 
-def test_the_unclaimed_aircraft_of_an_assigned_dock_joins_it_and_counts_for_the_limit(organization):
+def test_an_unclaimed_aircraft_that_is_left_behind_joins_its_dock_at_the_next_report_if_there_is_room(organization):
     dock = Device.objects.create(sn="STRANGER", model_key="3-1-0")
     update(report(dock.sn, "ITSDRONE"))
     type(organization).objects.filter(pk=organization.pk).update(device_limit=1)
     moved([dock], organization)
+    update(report(dock.sn, "ITSDRONE"))
     assert Device.objects.get(sn="ITSDRONE").organization is None
     type(organization).objects.filter(pk=organization.pk).update(device_limit=2)
     update(report(dock.sn, "ITSDRONE"))
