@@ -82,7 +82,8 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
 
     def before_import(self, dataset: Dataset, **kwargs: Any) -> None:
         """Read the organizations that this user may choose, of those that the file names; at most two queries."""
-        mine = self.rights.readable(Organization.objects.defer("app_key", "app_license"), self.role)
+        open_ones = Organization.objects.filter(closed_at=None).defer("app_key", "app_license")
+        mine = self.rights.readable(open_ones, self.role)
         few = list(mine[:2])
         self.only = few[0] if len(few) == 1 else None
         ids = dataset["organization_id"] if "organization_id" in dataset.headers else []

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 from openpyxl import Workbook
 
 from cloudapi.tables.imports import IMPORTS
@@ -208,6 +209,12 @@ def test_nobody_issues_codes_of_another_organization(upload, alice, other_organi
 
 def test_staff_says_which_organization(upload, staff, organization, other_organization):
     assert "Say which organization." in upload(staff, CODES, "label\nMine\n").content.decode()
+
+
+def test_nothing_is_imported_for_a_closed_organization(upload, staff, organization):
+    type(organization).objects.update(closed_at=timezone.now(), is_active=False)
+    text = upload(staff, CODES, "label,organization_id\nMine,12345678\n").content.decode()
+    assert "You have no organization with the ID 12345678." in text
 
 
 def test_people_are_invited_with_their_links(upload, confirm, alice, bob, organization):
