@@ -24,7 +24,7 @@ from rest_framework.settings import api_settings
 from cloudapi.rest.filters import BeforeFilter, BooleanFilter, ChoiceFilter, SinceFilter
 from devices.api.exchanges import OfDeviceMixin
 from devices.live import broadcast
-from licenses import catalog, files, validity, views
+from licenses import comparison, files, validity, views
 from licenses.models import LicenseFile, UnlockLicense, UnlockLicenseQuerySet
 from licenses.serializers import (
     INVENTORIES,
@@ -128,7 +128,7 @@ class InventoriesPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ign
     def paginate_queryset(
         self, queryset: UnlockLicenseQuerySet, request: Request, view: "DockLicenseViewSet"
     ) -> list[UnlockLicense] | None:
-        self.inventories = catalog.sides(view.device, now=timezone.now())
+        self.inventories = comparison.sides(view.device, now=timezone.now())
         page: list[UnlockLicense] | None = super().paginate_queryset(queryset, request, view)
         return page
 

@@ -1,11 +1,11 @@
-"""What docks report about unlock licenses: apply a list, note a switch, compare aircraft and dock.
+"""What docks report about unlock licenses: apply a list, note a switch.
 
 A dock has two inventories, by DJI's `device_model_domain`: what is imported in the aircraft (0) and what
 FlySafe approved for the dock (3). DJI's page "remote unlock" has the messages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import BigIntegerField, DateTimeField, PositiveSmallIntegerField
@@ -17,14 +17,13 @@ from devices.live import broadcast
 from devices.models import Device, ServiceCall
 from licenses import geography
 from licenses.models import BOX, Inventory, LicenseEvent, LicenseList, UnlockLicense
-from licenses.validity import is_stale
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.protocol.messages import License, LicenseListReply
 
 Kind = LicenseEvent.Kind
 Event = Mapping[str, object]  # a row of the history that is not saved
-LISTS = 200  # answers searched for the last one that held a list
+LONGEST_WAIT = timedelta(days=8)  # of a switch for its dock, and more
 REPORTED = (
     "name", "type", "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details",
 )  # fmt: skip
@@ -130,9 +129,17 @@ def updated(ends: Iterable[End]) -> list[FollowUp]:
 
 
 def _confirmed(ends: Iterable[End]) -> list[End]:
-    """What docks did, for the organizations that still own them."""
+    """What docks did, for the organizations that still own them.
+
+    A release waits for open calls, which are locked here, but not for one that is answered late: then its dock is
+    locked. A dock that is locked already may be on its way to another owner; the schedule reads its lists soon.
+    """
     done = [end for end in ends if end.call.status == ServiceCall.Status.SUCCEEDED]
-    return [end for end in done if end.call.device.organization_id == end.call.organization_id]
+    owners = {end.call.device_id: end.call.device.organization_id for end in done}
+    if late := {end.call.device_id for end in done if end.call.late}:
+        docks = Device.objects.filter(pk__in=late).order_by("pk").select_for_update(no_key=True, skip_locked=True)
+        owners |= dict.fromkeys(late) | dict(docks.values_list("pk", "organization_id"))
+    return [end for end in done if owners[end.call.device_id] == end.call.organization_id]
 
 
 def _lists(calls: Iterable[ServiceCall], *inventories: Inventory) -> list[FollowUp]:
@@ -183,9 +190,14 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
     for row in UnlockLicense.objects.filter(device=answer.device_id).defer("raw"):
         (known if row.device_model_domain == domain else others)[row.license_id] = row
     at = answer.fetched_at
+    rows = [_read(answer, license_) for license_ in news]
+    turned = [row for row in rows if row.license_id in known and known[row.license_id].enabled is not row.enabled]
+    if turned and domain == Inventory.AIRCRAFT:
+        switched = _switched_since(call)
+        for row in turned:
+            row.enabled = switched.get(row.license_id, row.enabled)
     new, changed, events = [], [], []
-    for license_ in news:
-        row = _read(answer, license_)
+    for row in rows:
         row.in_other_inventory = row.license_id in others
         before = known.get(row.license_id)
         if before is None:
@@ -209,6 +221,20 @@ def _apply(call: ServiceCall, answer: LicenseList, licenses: Sequence[License]) 
         twin.in_other_inventory = not twin.in_other_inventory
     UnlockLicense.objects.write_fields(twins, ["in_other_inventory"])
     bulk.insert(LicenseEvent, events)
+
+
+def _switched_since(asked: ServiceCall) -> dict[int, bool]:
+    """What the dock confirmed of switches sent after the question for this list, which may be older: on or off."""
+    switches = ServiceCall.objects.filter(
+        device=asked.device_id,
+        organization=asked.organization_id,
+        method=methods.SWITCH,
+        status=ServiceCall.Status.SUCCEEDED,
+        created__gt=asked.created - LONGEST_WAIT,
+        sent__gte=asked.sent or asked.created,
+    )
+    data = switches.order_by("sent").values_list("data", flat=True)
+    return {one["license_id"]: one["enable"] for one in data}
 
 
 def _changes(call: ServiceCall, known: UnlockLicense, row: UnlockLicense, at: datetime) -> list[Event]:
@@ -287,106 +313,3 @@ def _shown(row: UnlockLicense) -> dict[str, object]:
     """The reported fields of a license, as JSON."""
     values = {name: getattr(row, name) for name in REPORTED}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-# --- compare ---------------------------------------------------------------------------------------
-
-
-class Side(NamedTuple):
-    """One inventory of a dock: `latest` is its last answer, `applied` the last that held a list."""
-
-    inventory: Inventory
-    applied: LicenseList | None
-    latest: LicenseList | None
-    is_stale: bool
-
-    @property
-    def is_known(self) -> bool:
-        return self.applied is not None
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether the last answer held no list, or not all of it."""
-        return self.latest is not None and not self.latest.complete
-
-
-class Pair(NamedTuple):
-    """One license in both inventories, and in what they differ, in words."""
-
-    license_id: int
-    aircraft: UnlockLicense | None
-    dock: UnlockLicense | None
-    differences: tuple[str, ...]
-
-    @property
-    def any(self) -> UnlockLicense:
-        """The row of the aircraft, else of the dock."""
-        row = self.aircraft or self.dock
-        assert row is not None  # noqa: S101  (a pair has at least one)
-        return row
-
-
-class Comparison(NamedTuple):
-    """Both inventories of a dock side by side, and DJI's own word on whether they are the same."""
-
-    pairs: list[Pair]
-    aircraft: Side
-    dock: Side
-    consistence: bool | None  # by the newer of the two lists
-    disagrees: bool  # DJI's word and what the lists hold
-
-    @property
-    def is_comparable(self) -> bool:
-        return self.aircraft.is_known and self.dock.is_known
-
-
-MISSING = "not imported in the aircraft"
-EXTRA = "not approved for the dock"
-WINDOW = "another window"
-ENABLED = "switched differently"
-
-
-def compare(device: Device, *, now: datetime | None = None) -> Comparison:
-    """What is approved for a dock against what its aircraft has; two queries."""
-    now = now or timezone.now()
-    rows: dict[int, dict[int, UnlockLicense]] = {domain: {} for domain in Inventory.values}
-    for row in UnlockLicense.objects.filter(device=device).order_by("name", "license_id"):
-        rows[row.device_model_domain][row.license_id] = row
-    aircraft, dock = sides(device, now=now)
-    both = aircraft.is_known and dock.is_known
-    imported, approved = rows[Inventory.AIRCRAFT], rows[Inventory.DOCK]
-    pairs = [
-        pair(key, imported.get(key), approved.get(key), both=both) for key in dict.fromkeys([*approved, *imported])
-    ]
-    words = [side.applied for side in (aircraft, dock) if side.applied and side.applied.consistence is not None]
-    consistence = max(words, key=lambda one: one.asked_at).consistence if words else None
-    # A license switched on or off is still the same license.
-    found = not any(set(pair.differences) - {ENABLED} for pair in pairs)
-    return Comparison(pairs, aircraft, dock, consistence, both and consistence is not None and consistence != found)
-
-
-def sides(device: Device, *, now: datetime) -> tuple[Side, Side]:
-    """What was last read of the aircraft's inventory and of the dock's; one query."""
-    lists = list(LicenseList.objects.filter(device=device).order_by("-asked_at", "-pk")[:LISTS])
-    return _side(Inventory.AIRCRAFT, lists, now), _side(Inventory.DOCK, lists, now)
-
-
-def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Side:
-    own = [one for one in lists if one.device_model_domain == domain]
-    applied = next((one for one in own if one.applied), None)
-    return Side(domain, applied, own[0] if own else None, applied is None or is_stale(applied.fetched_at, now))
-
-
-def pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
-    """The license side by side. That an inventory lacks it is a difference only if `both` were read."""
-    differences: list[str] = []
-    if both and aircraft is None:
-        differences.append(MISSING)
-    elif both and dock is None:
-        differences.append(EXTRA)
-    elif aircraft is not None and dock is not None:
-        if (aircraft.begin_time, aircraft.end_time) != (dock.begin_time, dock.end_time):
-            differences.append(WINDOW)
-        if aircraft.enabled != dock.enabled:
-            differences.append(ENABLED)
-    return Pair(key, aircraft, dock, tuple(differences))

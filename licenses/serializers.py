@@ -130,7 +130,7 @@ class DockLicenseSerializer(UnlockLicenseSerializer):
 
 
 class InventorySerializer(serializers.Serializer[Any]):
-    """One inventory of a dock (a `catalog.Side`) by the list that counts: null if no list was ever read."""
+    """One inventory of a dock (a `comparison.Side`) by the list that counts: null if no list was ever read."""
 
     device_model_domain = serializers.IntegerField(source="inventory")
     inventory = InventoryField()

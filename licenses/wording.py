@@ -9,15 +9,18 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from babel import Locale
+from babel.core import get_global
 from django.db import models
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, pgettext
 
-from licenses import countries
 from licenses.models import Inventory, UnlockLicense
 
 MAX_HEIGHT: Final = 65535  # metres; the limit on DJI's page "remote unlock"
 NAMED_AREAS: Final = 12  # in a sentence
 CORNERS: Final = 30  # of a polygon, one by one
+COUNTRIES: Final = {language: Locale(language) for language in ("en", "zh")}
+HIGHEST_COUNTRY: Final = 899  # larger numbers are free for private use, and no country's
 LONGEST: Final = 40  # characters of a value shown raw
 
 
@@ -167,9 +170,21 @@ def country_number(value: object) -> int | None:
     return int(found) if found is not None and found.is_integer() and 0 < found < 1000 else None
 
 
-def country_name(country: int) -> str:
-    """The name of a country by its ISO 3166-1 number."""
-    return countries.country_name(country, get_language() or "en")
+def country_name(number: object, language: str | None = None) -> str:
+    """The name of a country by its ISO 3166-1 number; DJI drops leading zeros: 36 is Australia.
+
+    In English or Chinese, as the Unicode consortium names it. A number of no country, or of a state that became
+    several, is returned as text.
+    """
+    text = str(number)
+    if isinstance(number, bool) or not text.isascii() or not text.isdecimal() or len(text) > 3:
+        return text
+    letters = get_global("territory_aliases").get(text.zfill(3), ())
+    if len(letters) != 1 or int(text) > HIGHEST_COUNTRY:
+        return text
+    language = language or get_language() or "en"
+    name: str = COUNTRIES["zh" if language.startswith("zh") else "en"].territories.get(letters[0], text)
+    return name
 
 
 def plain(value: float) -> str:

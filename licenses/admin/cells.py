@@ -10,12 +10,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from devices.calls.refusal import NO_WORKER
 from devices.models import Device
 from devices.presence import Watch, watch
 from devices.templatetags.moments import ago
-from licenses import catalog, switching, validity, wording
+from licenses import comparison, switching, validity, wording
 from licenses.admin import bars
 from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.switching import Attempt
@@ -32,6 +33,7 @@ class Shown(NamedTuple):
     now: datetime
     twin: UnlockLicense | None  # the same license in the dock's other inventory
     differences: tuple[str, ...]
+    is_switched_apart: bool  # on in one inventory, off in the other
     attempt: Attempt | None
     as_of: datetime
     is_stale: bool
@@ -96,7 +98,7 @@ def show(rows: Sequence[UnlockLicense], request: HttpRequest | None, *, watched:
             show_one(
                 row,
                 request,
-                pair=catalog.pair(row.license_id, sides[Inventory.AIRCRAFT], sides[Inventory.DOCK], both=both),
+                pair=comparison.pair(row.license_id, sides[Inventory.AIRCRAFT], sides[Inventory.DOCK], both=both),
                 watched=watched,
                 attempt=attempts.get((row.device_id, row.license_id)),
                 complete_at=read[f"complete_at_{row.device_model_domain}"],
@@ -109,7 +111,7 @@ def show_one(
     row: UnlockLicense,
     request: HttpRequest | None,
     *,
-    pair: catalog.Pair,
+    pair: comparison.Pair,
     watched: Watch,
     attempt: Attempt | None,
     complete_at: datetime | None,
@@ -129,6 +131,7 @@ def show_one(
         watched.now,
         pair.dock if row is pair.aircraft else pair.aircraft,
         pair.differences,
+        pair.is_switched_apart,
         attempt,
         seen,
         validity.is_stale(seen, watched.now),
@@ -233,7 +236,18 @@ def switch_cell(shown: Shown, query: str) -> SafeString:
 def found_cell(shown: Shown) -> SafeString:
     """In which inventories it is, and in what they differ."""
     marks = format_html(' <small class="differs">{}</small>', ", ".join(shown.differences)) if shown.differences else ""
-    return format_html("{}{}", shown.found_in, marks)
+    return format_html("{}{} {}", shown.found_in, marks, apart_note(shown))
+
+
+def apart_note(shown: Shown) -> SafeString:
+    """A quiet word where one inventory has it on and the other off; "" for nothing."""
+    if not shown.is_switched_apart:
+        return SafeString()
+    return format_html(
+        '<small class="apart" title="{}">{}</small>',
+        _("A switch changes the license in the aircraft only: the inventories are the same."),
+        _("switched differently"),
+    )
 
 
 def as_of_cell(shown: Shown) -> SafeString:

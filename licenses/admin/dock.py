@@ -8,10 +8,10 @@ from django.urls import URLPattern, path, reverse
 
 from devices.models import Device
 from devices.presence import watch
-from licenses import catalog, switching, validity, wording
+from licenses import comparison, switching, validity, wording
 from licenses.admin import cells
 from licenses.admin.cells import Shown
-from licenses.catalog import Comparison, Pair, Side
+from licenses.comparison import Comparison, Pair, Side
 from licenses.models import Inventory, UnlockLicense
 from organizations.admin.tenant import TenantAdmin
 from organizations.tenancy import restrict
@@ -57,7 +57,7 @@ class DockPages(TenantAdmin):
 def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
     """What the comparison shows to this user."""
     watched = watch()
-    compared = catalog.compare(device, now=watched.now)
+    compared = comparison.compare(device, now=watched.now)
     pairs = sorted(compared.pairs, key=lambda pair: not pair.differences)
     attempts = switching.attempts(pair.any for pair in pairs[:ROWS])
     # An incomplete list says nothing of the licenses it lacks.

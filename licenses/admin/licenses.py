@@ -150,7 +150,7 @@ class Field(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        return len(set(self.values)) > 1
+        return self.name != "enabled" and len(set(self.values)) > 1  # a switch makes no other license of it
 
 
 def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, object]:

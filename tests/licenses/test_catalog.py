@@ -1,18 +1,21 @@
 """How lists and switches change a dock's licenses, through the bridge's dispatch."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.binding import release
 from devices.calls import wording
 from devices.models import Device, ServiceCall
-from licenses.catalog import ENABLED, EXTRA, MISSING, WINDOW, compare
+from licenses.comparison import EXTRA, MISSING, WINDOW, compare
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -141,6 +144,61 @@ def test_older_list_that_comes_in_the_same_batch_rolls_nothing_back(dock):
     replies = ((newer, [license_(1), license_(2)]), (older, [license_(1)]))
     hear_all([(call, {"result": 0, "device_model_domain": 0, "licenses": licenses}) for call, licenses in replies])
     assert held(dock) == [1, 2]
+
+
+def test_list_asked_before_a_switch_was_confirmed_does_not_turn_it_back(dock):
+    told(dock, [license_(1, enabled=True), license_(2, enabled=True)])
+    reading = sent(dock, LIST, {"device_model_domain": 0})
+    hear(sent(dock, SWITCH, {"license_id": 1, "enable": False}), {"result": 0})
+    answer(reading, [license_(1, enabled=True), license_(2, enabled=False)])
+    rows = UnlockLicense.objects.order_by("license_id")
+    assert list(rows.values_list("enabled", flat=True)) == [False, False]
+    assert (history(1), history(2)) == (["appeared", "disabled"], ["appeared", "disabled"])
+    told(dock, [license_(1, enabled=True)])  # asked after it
+    assert history(1) == ["appeared", "disabled", "enabled"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_late_list_leaves_nothing_at_a_dock_that_is_being_released(dock):
+    late = sent(dock, LIST, {"device_model_domain": 0})
+    close_overdue(seconds=61)
+    released, answered = threading.Event(), threading.Event()
+
+    def release_slowly():
+        with closing(connection), transaction.atomic():
+            release([dock], actor=Actor(AuditEvent.Through.ADMIN))
+            released.set()
+            answered.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(release_slowly)
+        assert released.wait(10)
+        answer(late, [license_(1)])
+        answered.set()
+        done.result(10)
+    assert late.late
+    assert not UnlockLicense.objects.exists()
+    assert not LicenseList.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_release_waits_for_a_list_that_is_being_read_and_takes_it_away(dock):
+    reading = sent(dock, LIST, {"device_model_domain": 0})
+
+    def release_at_once():
+        with closing(connection):
+            release([dock], actor=Actor(AuditEvent.Through.ADMIN))
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            answer(reading, [license_(1)])
+            done = pool.submit(release_at_once)
+            wait([done], timeout=0.5)
+            assert not done.done()
+        done.result(10)
+    assert reading.status == "succeeded"
+    assert not UnlockLicense.objects.exists()
+    assert not LicenseList.objects.exists()
 
 
 def test_list_for_a_former_owner_says_nothing_to_the_new_one(dock, other_organization):
@@ -359,10 +417,11 @@ def test_comparison_names_what_differs(dock):
         1: (),
         2: (EXTRA,),
         3: (WINDOW,),
-        4: (ENABLED,),
+        4: (),
         5: (MISSING,),
-        6: (WINDOW, ENABLED),
+        6: (WINDOW,),
     }
+    assert [pair.license_id for pair in compare(dock).pairs if pair.is_switched_apart] == [4, 6]
 
 
 def test_nothing_is_missing_as_long_as_one_side_is_unknown(dock):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from licenses.countries import country_name
+from licenses.wording import country_name
 
 # ISO 3166-1, in the order of the numbers.
 NUMBERS = [

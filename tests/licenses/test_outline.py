@@ -3,8 +3,8 @@
 import json
 from itertools import pairwise
 
-from licenses.countries import country_name
 from licenses.outline import outline
+from licenses.wording import country_name
 from tests.stack import ROOT
 
 FILE = ROOT / "static/licenses/outline/world.json"
