@@ -171,7 +171,7 @@ class LicenseList(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_device_model_domain_display()} of {self.device_id} at {self.fetched_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_device_model_domain_display()} of {self.device.sn} at {self.fetched_at:%Y-%m-%d %H:%M}"
 
     @classmethod
     def conditions_on_docks(cls) -> dict[str, Q]:
