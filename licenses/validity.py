@@ -1,16 +1,21 @@
 """Whether a license is standing: its state and standing at a moment, what is left of its window, lists by state."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
+from devices.models import Device
 from devices.templatetags.moments import duration
 from licenses.models import Inventory, UnlockLicense, UnlockLicenseQuerySet
+from organizations import time_zones
 
 SOON: Final = timedelta(days=7)
 
@@ -85,26 +90,59 @@ def is_stale(moment: datetime, now: datetime) -> bool:
     return moment < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
-def left(license_: UnlockLicense, now: datetime) -> str:
+def zone_of(device: Device) -> ZoneInfo:
+    """The zone in which the days of its licenses are counted: its site's, else its organization's, else UTC.
+
+    No query if both were read with it.
+    """
+    owners = (device.site, device.organization)
+    name = next((owner.time_zone for owner in owners if owner and owner.time_zone in time_zones.names()), "UTC")
+    return ZoneInfo(name)
+
+
+def days_left(license_: UnlockLicense, now: datetime, zone: ZoneInfo) -> int | None:
+    """Days of the calendar until its end, 0 on its last day, negative after it; None if it has no end."""
+    return None if license_.end_time is None else _days(now, license_.end_time, zone)
+
+
+def left(license_: UnlockLicense, now: datetime, zone: ZoneInfo) -> str:
     """What is left of its window: "ends in 12 days", "ended 3 h ago", "begins in 2 days"; "" if it has no end."""
-    if license_.begin_time is not None and license_.begin_time > now:
-        return f"begins in {duration((license_.begin_time - now).total_seconds())}"
-    if license_.end_time is None:
+    begin, end = license_.begin_time, license_.end_time
+    if begin is not None and begin > now:
+        return _("begins in {time}").format(time=_time(now, begin, zone))
+    if end is None:
         return ""
-    seconds = (license_.end_time - now).total_seconds()
-    return f"ends in {duration(seconds)}" if seconds > 0 else f"ended {duration(-seconds)} ago"
+    if end > now:
+        return _("ends in {time}").format(time=_time(now, end, zone))
+    return _("ended {time} ago").format(time=_time(end, now, zone))
 
 
-def days_left(license_: UnlockLicense, now: datetime) -> int | None:
-    """Whole days until its end, negative after it, rounded down; None if it has no end."""
-    return None if license_.end_time is None else (license_.end_time - now).days
-
-
-def window(license_: UnlockLicense) -> str:
-    """From when to when, by the day in UTC: "2025-01-31 – 2038-01-01"."""
+def window(license_: UnlockLicense, zone: ZoneInfo) -> str:
+    """From when to when, by the day: "2025-01-31 – 2038-01-01", with the zone if it is not the reader's."""
     ends = (license_.begin_time, license_.end_time)
-    begin, end = (f"{moment.astimezone(UTC):%Y-%m-%d}" if moment else "…" for moment in ends)
-    return f"{begin} – {end}" if any(ends) else "no window reported"
+    if not any(ends):
+        return _("no window reported")
+    begin, end = (day(moment, zone) if moment else "…" for moment in ends)
+    place = "" if str(zone) == str(timezone.get_current_timezone()) else f" {zone}"
+    return f"{begin} – {end}{place}"
+
+
+def day(moment: datetime, zone: ZoneInfo) -> str:
+    """The day of a moment: "2025-01-31"."""
+    return f"{moment.astimezone(zone):%Y-%m-%d}"
+
+
+def _days(first: datetime, last: datetime, zone: ZoneInfo) -> int:
+    return (last.astimezone(zone).date() - first.astimezone(zone).date()).days
+
+
+def _time(first: datetime, last: datetime, zone: ZoneInfo) -> str:
+    """How long, by the calendar if it is days: "12 days", "3 h"."""
+    seconds = (last - first).total_seconds()
+    if seconds < 2 * 86_400:
+        return duration(seconds)
+    days = _days(first, last, zone)
+    return ngettext("{count} day", "{count} days", days).format(count=days)
 
 
 # What lists are narrowed by: the words, and which rows. A license may be in several.

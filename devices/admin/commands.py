@@ -33,6 +33,7 @@ from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
 from organizations.tenancy import restrict
 
+MOST_DOCKS = 1000  # in an address
 RECENT_CALLS = 10  # on a dock's page, beside the open ones
 OPEN_CALLS = 50  # more are on the list of calls
 NOT_OPERATOR = "Only an operator of its organization may command it."
@@ -323,6 +324,9 @@ def _action(button: Button) -> Callable[[CommandPages, HttpRequest, QuerySet[Dev
 
     @admin.action(description=button.action, permissions=["command"])
     def ask_selected(pages: CommandPages, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
+        if button.page:
+            keys = ",".join(str(key) for key in queryset.order_by("pk").values_list("pk", flat=True)[:MOST_DOCKS])
+            return HttpResponseRedirect(f"{reverse(button.page)}?devices={keys}")
         return pages.confirm(request, button.name, queryset)
 
     ask_selected.__name__ = f"{button.name.replace('-', '_')}_selected"

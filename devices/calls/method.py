@@ -22,6 +22,7 @@ class Button(NamedTuple):
     help: str = ""
     submit: str = "Send"  # on the form's button
     action: str = ""  # in the list of docks; "" for one dock at a time
+    page: str = ""  # name of the address that the action leads to, with `?devices=`; "" for the page of a batch
 
 
 @dataclass(frozen=True, kw_only=True)

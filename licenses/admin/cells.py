@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 from devices.calls.refusal import NO_WORKER
 from devices.models import Device
@@ -23,6 +23,7 @@ from licenses.switching import Attempt
 from organizations.admin.tenant import may
 from organizations.models import Role
 
+TAIL = 14  # letters at the end of a long name that are always shown
 BOTH, AIRCRAFT_ONLY, DOCK_ONLY = "both", "aircraft only", "dock only"
 
 
@@ -149,6 +150,15 @@ def name_cell(row: UnlockLicense) -> SafeString:
     return format_html('<span class="license-name">{}</span> <small>{}</small>', name, row.license_id)
 
 
+def middle(text: object) -> SafeString:
+    """Text that a narrow column cuts in its middle: long names differ at their end."""
+    whole = str(text)
+    if len(whole) <= 2 * TAIL:
+        return format_html("{}", whole)
+    halves = '<span class="middle"><span class="middle-head">{}</span><span class="middle-tail">{}</span></span>'
+    return format_html(halves, whole[:-TAIL], whole[-TAIL:])
+
+
 def type_cell(row: UnlockLicense) -> SafeString:
     """What it allows, on hover in full."""
     only = format_html(' <small class="user-only">{}</small>', "one account only") if row.user_only else ""
@@ -163,6 +173,11 @@ def dock_cell(row: UnlockLicense) -> SafeString:
     return format_html(
         '<a href="{}#licenses" title="{}">{}</a>{}', page, row.device.sn, row.device.callsign or row.device.sn, bound_to
     )
+
+
+def last_day(row: UnlockLicense) -> str:
+    """The day on which it ends, where its dock is."""
+    return validity.day(row.end_time, validity.zone_of(row.device)) if row.end_time else gettext("not reported")
 
 
 def standing_mark(shown: Shown) -> SafeString:
@@ -185,13 +200,13 @@ def window_bar(row: UnlockLicense, now: datetime, kind: str) -> SafeString:
 
 def validity_cell(shown: Shown) -> SafeString:
     """The standing, the bar, what is left, and from when to when."""
-    row = shown.license
+    row, zone = shown.license, validity.zone_of(shown.license.device)
     return format_html(
         '{} <span class="left">{}</span>{}<small>{}</small>',
         standing_mark(shown),
-        validity.left(row, shown.now),
+        validity.left(row, shown.now, zone),
         window_bar(row, shown.now, shown.kind),
-        validity.window(row),
+        validity.window(row, zone),
     )
 
 
@@ -245,8 +260,8 @@ def apart_note(shown: Shown) -> SafeString:
         return SafeString()
     return format_html(
         '<small class="apart" title="{}">{}</small>',
-        _("A switch changes the license in the aircraft only: the inventories are the same."),
-        _("switched differently"),
+        gettext("A switch changes the license in the aircraft only: the inventories are the same."),
+        gettext("switched differently"),
     )
 
 

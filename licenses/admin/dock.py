@@ -1,6 +1,7 @@
 """The licenses of one dock: what is approved for it beside what its aircraft has."""
 
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,7 +14,8 @@ from licenses.admin import cells
 from licenses.admin.cells import Shown
 from licenses.comparison import Comparison, Pair, Side
 from licenses.models import Inventory, UnlockLicense
-from organizations.admin.tenant import TenantAdmin
+from organizations.admin.tenant import TenantAdmin, may
+from organizations.models import Role
 from organizations.tenancy import restrict
 
 ROWS = 500  # licenses on a dock's page; the list has them all
@@ -43,7 +45,7 @@ class DockPages(TenantAdmin):
         return [path("dock/<int:pk>/", view, name="licenses_unlocklicense_dock"), *super().get_urls()]
 
     def dock_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        devices = restrict(Device.objects.select_related("organization", "state"), request.user)
+        devices = restrict(Device.objects.select_related("organization", "site", "state"), request.user)
         device = devices.filter(pk=pk).first()
         if device is None or device.is_aircraft or not self.has_view_permission(request):
             raise Http404
@@ -66,7 +68,7 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
         for side in (compared.aircraft, compared.dock)
         if side.applied is not None and side.applied.complete
     }
-    lines = []
+    lines, zone = [], validity.zone_of(device)
     for pair in pairs[:ROWS]:
         row = pair.any
         row.device = device
@@ -78,7 +80,7 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
             attempt=attempts.get((device.pk, row.license_id)),
             complete_at=complete_at.get(Inventory(row.device_model_domain)),
         )
-        lines.append(Line(pair, shown, wording.describe(row), _side(pair.dock), _side(pair.aircraft)))
+        lines.append(Line(pair, shown, wording.describe(row), _side(pair.dock, zone), _side(pair.aircraft, zone)))
     return {
         "dock": device,
         "compared": compared,
@@ -87,6 +89,7 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "said": CONSISTENCE[compared.consistence],
         "lines": lines,
         "more": len(pairs) - len(lines),
+        "may_update": device.organization_id is not None and may(request, Role.OPERATOR, device.organization_id),
         "source": f"{reverse('admin:licenses_unlocklicense_dock', args=[device.pk])}?fragment",
         "list": f"{reverse('admin:licenses_unlocklicense_changelist')}?device={device.pk}",
         "map": f"{reverse('admin:licenses_unlocklicense_map')}?device={device.pk}",
@@ -95,11 +98,11 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
     }
 
 
-def _side(row: UnlockLicense | None) -> tuple[str, str]:
+def _side(row: UnlockLicense | None, zone: ZoneInfo) -> tuple[str, str]:
     """A license as one inventory has it: on or off, and its window."""
     if row is None:
         return "", ""
-    return "on/off not reported" if row.enabled is None else "on" if row.enabled else "off", validity.window(row)
+    return "on/off not reported" if row.enabled is None else "on" if row.enabled else "off", validity.window(row, zone)
 
 
 def _inventory(side: Side) -> dict[str, object]:

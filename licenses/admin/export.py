@@ -23,9 +23,9 @@ COLUMNS: Final = (
     "note",
 )  # fmt: skip
 READ: Final = (
-    "device__sn", "device__callsign", "device__organization__name", "device_model_domain", "license_id", "name", "type",
-    "group_id", "user_id", "device_sn", "begin_time", "end_time", "user_only", "enabled", "details", "note", "seen_at",
-    "in_other_inventory",
+    "device__sn", "device__callsign", "device__organization__name", "device__organization__time_zone",
+    "device__site__time_zone", "device_model_domain", "license_id", "name", "type", "group_id", "user_id", "device_sn",
+    "begin_time", "end_time", "user_only", "enabled", "details", "note", "seen_at", "in_other_inventory",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ class ExportPages(ListPages):
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The filtered list, all of its pages, as UTF-8 with a mark, for Excel; a chunk of rows at a time."""
         keys = list(self.filtered(request).queryset.values_list("pk", flat=True))
-        licenses = UnlockLicense.objects.select_related("device__organization").only(*READ)
+        licenses = UnlockLicense.objects.select_related("device__organization", "device__site").only(*READ)
 
         def pieces() -> Iterator[bytes]:
             yield MARK + encoded([COLUMNS])
@@ -58,7 +58,7 @@ class ExportPages(ListPages):
 
 
 def columns(shown: Shown) -> list[Cell]:
-    """A license's row; times are UTC."""
+    """A license's row; times are UTC, days are counted where the dock is."""
     row = shown.license
     return [
         row.device.sn,
@@ -73,7 +73,7 @@ def columns(shown: Shown) -> list[Cell]:
         row.user_id,
         row.begin_time,
         row.end_time,
-        validity.days_left(row, shown.now),
+        validity.days_left(row, shown.now, validity.zone_of(row.device)),
         row.enabled,
         row.user_only,
         shown.standing.words,

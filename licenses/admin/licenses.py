@@ -1,6 +1,7 @@
 """Unlock licenses as people see them: the list, and the page of one."""
 
 import json
+from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 from devices.admin.calls import words
 from devices.calls.refusal import NO_WORKER
 from devices.presence import watch
+from devices.templatetags.moments import exact
 from licenses import switching, validity, wording
 from licenses.admin import cells
 from licenses.admin.cells import Listed
@@ -24,8 +26,9 @@ from licenses.admin.dock import DockPages
 from licenses.admin.export import ExportPages
 from licenses.admin.filters import DockFilter, InventoryFilter, StateFilter, TypeFilter, UserOnlyFilter
 from licenses.admin.map import MapPages
-from licenses.admin.switching import SwitchPages
+from licenses.admin.switching_by import SwitchByPages
 from licenses.admin.timeline import TimelinePages
+from licenses.admin.update_file import UpdateFilePages
 from licenses.models import Inventory, LicenseEvent, UnlockLicense
 from organizations.admin.tenant import TenantFilter
 from organizations.models import Role
@@ -36,7 +39,7 @@ HISTORY = 100  # events on a license's page
 
 
 @admin.register(UnlockLicense)
-class UnlockLicenseAdmin(SwitchPages, TimelinePages, ExportPages, DockPages, MapPages):
+class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, UpdateFilePages, MapPages):
     """DJI's fields are the dock's; operators write notes, and ask the dock to switch."""
 
     change_role = Role.OPERATOR
@@ -46,7 +49,7 @@ class UnlockLicenseAdmin(SwitchPages, TimelinePages, ExportPages, DockPages, Map
     list_filter = (
         StateFilter, TypeFilter, InventoryFilter, UserOnlyFilter, DockFilter, ("device__organization", TenantFilter),
     )  # fmt: skip
-    list_select_related = ("device__organization", "device__state")
+    list_select_related = ("device__organization", "device__site", "device__state")
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
@@ -155,9 +158,10 @@ class Field(NamedTuple):
 
 def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, object]:
     """What the page of one license shows, as far as this user may see it."""
-    row = UnlockLicense.objects.select_related("device__organization", "device__state").get(pk=license_.pk)
+    related = ("device__organization", "device__site", "device__state")
+    row = UnlockLicense.objects.select_related(*related).get(pk=license_.pk)
     watched = watch()
-    shown = cells.show([row], request, watched=watched)[0]
+    shown, zone = cells.show([row], request, watched=watched)[0], validity.zone_of(row.device)
     sides = sorted(filter(None, (row, shown.twin)), key=lambda side: side.device_model_domain)
     events = restrict(LicenseEvent.objects.select_related("call"), request.user)
     newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
@@ -167,8 +171,8 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
         "shown": shown,
         "standing": cells.standing_mark(shown),
         "bar": cells.window_bar(row, shown.now, shown.standing.kind),
-        "left": validity.left(row, shown.now),
-        "window": validity.window(row),
+        "left": validity.left(row, shown.now, zone),
+        "window": validity.window(row, zone),
         "enabled": cells.enabled_word(shown),
         "attempt": cells.attempt_note(shown),
         "sentence": wording.describe(row),
@@ -203,7 +207,7 @@ def _words(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in ("begin_time", "end_time"):
-        return f"{str(value)[:19].replace('T', ' ')} UTC"
+        return exact(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
     return f"{wording.type_name(value)} ({value})" if name == "type" and isinstance(value, int) else str(value)
 
 

@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from devices.admin.commands import NOT_OPERATOR
@@ -19,7 +21,7 @@ from devices.admin.forms import SendingForm
 from devices.calls.batches import owner
 from devices.calls.refusal import Refused
 from devices.presence import watch
-from licenses import switching
+from licenses import switching, wording
 from licenses.models import UnlockLicense
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
@@ -55,7 +57,7 @@ class SwitchPages(TenantAdmin):
     # --- one -----------------------------------------------------------------------------------
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask the dock to switch one license, and redirect to the page with the button."""
+        """Ask the dock to switch one license, and redirect to the page with the button. Off is confirmed first."""
         license_ = self.get_object(request, str(pk))
         if license_ is None:
             raise Http404
@@ -64,19 +66,36 @@ class SwitchPages(TenantAdmin):
         enable = SIDES.get(request.POST.get("enable", ""))
         if enable is None:
             raise BadRequest("Switch it on or off.")
-        try:
-            switching.switch(license_, enable=enable, actor=actor(request), queue="queue" in request.POST)
-        except Refused as refused:
-            self.message_user(request, f"{license_} is not switched: {refused}", messages.ERROR)
-        else:
-            text = f"The dock is asked to switch {license_} {request.POST['enable']}."
-            self.message_user(request, text, messages.SUCCESS)
+        page = reverse("admin:licenses_unlocklicense_change", args=[license_.pk])
         if "_changelist_filters" in request.GET:
             way_back = f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")
         elif "dock" in request.GET:
             way_back = reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
         else:
-            way_back = reverse("admin:licenses_unlocklicense_change", args=[license_.pk])
+            way_back = page
+        if not enable and "sure" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": _("Switch {license} off?").format(license=license_),
+                "opts": self.opts,
+                "license": license_,
+                "sentence": wording.describe(license_),
+                "queue": "queue" in request.POST,
+                "way_back": way_back,
+            }
+            return TemplateResponse(request, "admin/licenses/unlocklicense/switch_off.html", context)
+        try:
+            switching.switch(license_, enable=enable, actor=actor(request), queue="queue" in request.POST)
+        except Refused as refused:
+            text = _("{license} is not switched: {reason}").format(license=license_, reason=refused)
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(way_back)
+        if enable:
+            text = _("The dock is asked to switch {license} on.").format(license=license_)
+        else:
+            said = _("The dock is asked to switch {license} off.").format(license=license_)
+            text = format_html('{} <a href="{}">{}</a>', said, page, _("To undo it, switch it on again on its page."))
+        self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(way_back)
 
     # --- many ----------------------------------------------------------------------------------

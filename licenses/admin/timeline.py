@@ -10,6 +10,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.views.decorators.http import require_safe
 
+from devices.models import Device
 from licenses.admin import bars
 from licenses.admin.cells import Shown
 from licenses.admin.changelist import SPAN, ListPages
@@ -40,6 +41,9 @@ class TimelinePages(ListPages):
         now = timezone.now()
         axis = bars.axis(span, now)
         ticks = axis.ticks()
+        docks: dict[int, tuple[Device, list[Line]]] = {}  # in the order of their first licenses
+        for row in changes.result_list:
+            docks.setdefault(row.device_id, (row.device, []))[1].append(Line(row.shown, axis.bar(row)))
         tick_line = '<line x1="{0}" x2="{0}" y1="0" y2="100%" class="tick"></line>'
         spans = [
             (words, changes.get_query_string({SPAN: name}), name == span) for name, (words, _, _) in bars.SPANS.items()
@@ -49,7 +53,7 @@ class TimelinePages(ListPages):
             "title": "License timeline",
             "opts": self.opts,
             "cl": changes,
-            "lines": [Line(row.shown, axis.bar(row)) for row in changes.result_list],
+            "docks": docks.values(),
             "ticks": ticks,
             "grid": format_html_join("", tick_line, ((tick.at,) for tick in ticks)),  # behind every bar
             "today": bars.percent(axis.at(now)),

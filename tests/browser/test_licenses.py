@@ -38,6 +38,7 @@ def tell(licenses, domain=0, **fields):
 def test_a_switch_from_the_list_is_pending_until_the_dock_confirms_it(visit, alice, license_):
     page = visit(alice, LIST)
     page.click("#result_list button.switch")
+    page.click("input[value='Switch off']")
     page.wait_for_selector("#result_list >> text=switching off…")
     assert page.locator("#result_list .switched").inner_text() == "on"
     assert page.locator("button.switch").count() == 0
@@ -52,6 +53,7 @@ def test_a_refused_switch_is_told_on_the_open_page_with_its_reason(visit, alice,
     page = visit(alice, f"{LIST}{license_.pk}/change/")
     page.fill("#id_note", "half typed")
     page.click("#license-now button >> text=Switch off")
+    page.click("input[value='Switch off']")
     page.wait_for_selector("#license-now >> text=switching off…")
     page.fill("#id_note", "half typed")
     answer(open_call(), {"result": 325012})

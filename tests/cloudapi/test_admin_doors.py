@@ -39,6 +39,7 @@ MODEL_OF = {address: MODELS.get("/".join(address.split("/")[:2])) for address in
 MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = MODEL_OF["search/"] = Device
 MODEL_OF["acknowledge/<slug:kind>/"] = MODEL_OF["acknowledged/<int:pk>/end/"] = Acknowledgement
 MODEL_OF["bridge/"] = Heartbeat
+MODEL_OF["licenses/unlocklicense/dock/<int:pk>/update-file/"] = Device
 # Django's own are in tests/cloudapi/test_admin_pages.py, exports of lists in tests/cloudapi/tables/test_exports.py.
 STOCK = re.compile(r"\w+/\w+/(add/|export/|<path:object_id>/((history|delete|change)/)?)?")
 OURS = {address for address in ALL if MODEL_OF[address] and not STOCK.fullmatch(address)}
@@ -82,9 +83,11 @@ TABLE = {
     "licenses/licensefile/<int:pk>/download/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/unlocklicense/<int:pk>/switch/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "licenses/unlocklicense/dock/<int:pk>/": ((200, 200, 200, 200), (200, 200, 200, 200)),
+    "licenses/unlocklicense/dock/<int:pk>/update-file/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "licenses/unlocklicense/export.csv": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/unlocklicense/geojson/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/unlocklicense/map/": ((200, 200, 200, 200), (405, 405, 405, 405)),
+    "licenses/unlocklicense/switch-by/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "licenses/unlocklicense/switch/<str:side>/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "licenses/unlocklicense/timeline/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "organizations/bindingcode/<int:pk>/revoke/": ((405, 405, 405, 405), (403, 403, 302, 302)),

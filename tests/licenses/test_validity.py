@@ -1,11 +1,12 @@
 """Whether a license is in force, and how long it still runs."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from licenses.models import UnlockLicense
-from licenses.validity import State, left, state_of
+from licenses.validity import State, days_left, left, state_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -62,4 +63,11 @@ def test_in_force_is_what_the_list_calls_in_force(dock):
     ],
 )
 def test_what_is_left_in_words(begin, end, words):
-    assert left(UnlockLicense(begin_time=begin, end_time=end), NOW) == words
+    assert left(UnlockLicense(begin_time=begin, end_time=end), NOW, ZoneInfo("UTC")) == words
+
+
+@pytest.mark.parametrize(("zone", "days"), [("UTC", 3), ("Asia/Shanghai", 4), ("America/New_York", 4)])
+def test_days_are_those_of_the_calendar_in_the_zone(zone, days):
+    license_ = UnlockLicense(end_time=NOW + timedelta(days=3, hours=16))
+    assert days_left(license_, NOW, ZoneInfo(zone)) == days
+    assert left(license_, NOW, ZoneInfo(zone)) == f"ends in {days} days"

@@ -453,8 +453,7 @@ def start(client, user, command, devices, **data):
 
 
 ACTIONS = [
-    "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "switch_selected",
-    "login_selected",
+    "read_aircraft_selected", "read_dock_selected", "update_selected", "update_file_selected", "login_selected",
 ]  # fmt: skip
 
 

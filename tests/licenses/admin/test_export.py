@@ -31,7 +31,7 @@ def test_the_file_holds_what_the_list_holds(client, bob, dock):
     assert set(rows) == {"240330", "2"}
     row = rows["240330"]
     assert (row["dock"], row["organization"], row["allows"]) == ("DOCK0001", "Harbour Survey", "Country: China")
-    assert (row["found_in"], row["enabled"], row["is_old"], row["days_left"]) == ("both", "yes", "no", "99")
+    assert (row["found_in"], row["enabled"], row["is_old"], row["days_left"]) == ("both", "yes", "no", "100")
     assert rows["2"]["standing"] == "expired, still on"
 
 

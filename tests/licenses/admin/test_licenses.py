@@ -1,7 +1,7 @@
 """The admin of unlock licenses: what the list and the pages say, who may switch, what strangers see."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices.calls import methods
-from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, Site
+from licenses import validity
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Heartbeat
 from organizations.models import AuditEvent, Membership, Role
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/licenses/unlocklicense/"
 AIRCRAFT, DOCK = Inventory.AIRCRAFT, Inventory.DOCK
 DAY = timedelta(days=1)
+OFF = {"enable": "off", "sure": "1"}
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -33,15 +35,14 @@ def _bridge(db):
 def license_(dock, key=1, domain=AIRCRAFT, *, begin=-10, end=100, enabled=True, **fields):
     """A license whose window is told in days from now."""
     now = timezone.now()
-    fields = {"name": f"license {key}", "type": 1, "seen_at": now, **fields}
+    window = {"begin_time": now + begin * DAY, "end_time": None if end is None else now + end * DAY}
+    fields = {"name": f"license {key}", "type": 1, "seen_at": now, **window, **fields}
     twins = UnlockLicense.objects.filter(device=dock, license_id=key).exclude(device_model_domain=domain)
     return UnlockLicense.objects.create(
         device=dock,
         device_model_domain=domain,
         license_id=key,
         in_other_inventory=twins.update(in_other_inventory=True),
-        begin_time=now + begin * DAY,
-        end_time=None if end is None else now + end * DAY,
         enabled=enabled,
         **fields,
     )
@@ -253,7 +254,7 @@ ROLES = [("staff", 302), ("alice", 302), ("olga", 302), ("bob", 403), ("charlie"
 def test_who_may_switch(request, client, dock, who, status):
     row = license_(dock, 240330)
     client.force_login(request.getfixturevalue(who))
-    assert client.post(switch_of(row), {"enable": "off"}).status_code == status
+    assert client.post(switch_of(row), OFF).status_code == status
     call = ServiceCall.objects.first()
     assert (call is not None) == (status == 302)
     if call is not None:
@@ -265,7 +266,7 @@ def test_asking_for_a_switch_changes_nothing_yet_and_shows_what_is_under_way(req
     row = license_(dock)
     read(dock)
     client.force_login(request.getfixturevalue(who))
-    response = client.post(f"{switch_of(row)}?_changelist_filters=state%3Din-force", {"enable": "off"})
+    response = client.post(f"{switch_of(row)}?_changelist_filters=state%3Din-force", OFF)
     assert response["Location"] == f"{LIST}?state=in-force"
     row.refresh_from_db()
     assert row.enabled is True
@@ -279,7 +280,7 @@ def test_asking_for_a_switch_changes_nothing_yet_and_shows_what_is_under_way(req
 def test_the_button_of_a_row_leads_back_to_the_list_as_it_was(client, see, olga, dock, query):
     row = license_(dock)
     button = re.search(r'formaction="([^"]+)"', see(olga, LIST + query).content.decode())
-    response = client.post(unescape(button[1]), {"enable": "off"})
+    response = client.post(unescape(button[1]), OFF)
     assert response["Location"] == LIST + query
     assert ServiceCall.objects.get().data["license_id"] == row.license_id
 
@@ -309,10 +310,32 @@ def test_the_attempts_of_a_former_owner_are_not_shown(see, dock, other_organizat
     assert "not switched" not in see("bob", LIST).content.decode()
 
 
+@pytest.mark.parametrize("query", ["", "?dock", "?_changelist_filters=q%3DPier"])
+def test_off_is_asked_about_once_and_then_told_how_to_undo(client, olga, dock, query):
+    row = license_(dock)
+    client.force_login(olga)
+    question = client.post(switch_of(row) + query, {"enable": "off", "queue": "1"})
+    assert not ServiceCall.objects.exists()
+    text = question.content.decode()
+    assert "switch it on again" in text
+    sent = dict(re.findall(r'type="hidden" name="(enable|sure|queue)" value="(\w+)"', text))
+    answer = client.post(switch_of(row) + query, sent)
+    assert answer["Location"] == unescape(re.search(r'class="closelink" href="([^"]+)"', text)[1])
+    assert ServiceCall.objects.get().queue
+    after = client.get(LIST).content.decode()
+    assert f'<a href="{page_of(row)}">To undo it, switch it on again on its page.</a>' in after
+
+
+def test_on_is_not_asked_about(client, olga, dock):
+    client.force_login(olga)
+    client.post(switch_of(license_(dock, enabled=False)), {"enable": "on"})
+    assert ServiceCall.objects.get().data["enable"] is True
+
+
 def test_what_is_not_imported_cannot_be_switched(client, see, olga, dock):
     row = license_(dock, domain=DOCK)
     assert "formaction" not in see(olga, LIST).content.decode()
-    client.post(switch_of(row), {"enable": "off"})
+    client.post(switch_of(row), OFF)
     assert not ServiceCall.objects.exists()
     assert "not imported in the aircraft" in see(olga, page_of(row)).content.decode()
 
@@ -323,7 +346,7 @@ def test_an_offline_dock_is_asked_when_it_comes_online(client, see, olga, dock):
     text = see(olga, page_of(row)).content.decode()
     assert "This dock is offline." in text
     assert "when the dock comes online" in text
-    client.post(switch_of(row), {"enable": "off", "queue": "1"})
+    client.post(switch_of(row), OFF | {"queue": "1"})
     call = ServiceCall.objects.get()
     assert (call.queue, call.expires - call.created) == (True, timedelta(hours=24))
 
@@ -491,7 +514,7 @@ def test_strangers_find_nothing(client, charlie, dock):
     row = license_(dock)
     client.force_login(charlie)
     assert client.get(comparison_of(dock)).status_code == 404
-    assert client.post(switch_of(row), {"enable": "off"}).status_code == 404
+    assert client.post(switch_of(row), OFF).status_code == 404
     assert client.get(page_of(row)).status_code == 302
     assert b"license 1" not in client.get(LIST).content
     assert b"license 1" not in client.get(f"{LIST}timeline/").content
@@ -508,6 +531,45 @@ def test_the_page_of_the_dock_compares_its_inventories(see, dock):
     assert "not imported in the aircraft" in text
     assert "2 of 2 licenses differ." in text
     assert "The two disagree." in text
+
+
+def test_a_license_switched_on_one_side_is_no_difference_and_shown_quietly(see, dock):
+    row = license_(dock, 1, enabled=False)
+    license_(dock, 1, DOCK, begin_time=row.begin_time, end_time=row.end_time)
+    read(dock, consistence=True), read(dock, DOCK, consistence=True)
+    text = see("bob", comparison_of(dock)).content.decode()
+    assert "Both inventories are the same." in text
+    assert "differ." not in text
+    for page in (comparison_of(dock), LIST):
+        text = see("bob", page).content.decode()
+        assert re.search(r'<small class="apart"[^>]*>switched differently</small>', text)
+        assert "differs" not in text
+    assert "switched differently" in see("bob", page_of(row)).content.decode()
+
+
+def test_a_list_that_was_read_is_named_after_the_dock(see, dock):
+    one = read(dock)
+    text = see("alice", reverse("admin:licenses_licenselist_change", args=[one.pk])).content.decode()
+    assert f"imported in the aircraft of DOCK0001 at {one.fetched_at:%Y-%m-%d %H:%M}" in text
+
+
+@pytest.mark.parametrize("at_site", [True, False])
+def test_days_are_counted_where_the_dock_is_and_name_its_zone(see, dock, at_site):
+    row = license_(dock, begin_time=datetime(2026, 1, 1, tzinfo=UTC), end_time=datetime(2026, 12, 31, 16, tzinfo=UTC))
+    window = "2026-01-01 – 2027-01-01 Asia/Shanghai"
+    pages = (LIST, page_of(row), comparison_of(dock))
+    assert not [page for page in pages if window in see("bob", page).content.decode()]
+    dock.organization.time_zone = "America/New_York" if at_site else "Asia/Shanghai"
+    dock.organization.save()
+    if at_site:
+        Device.objects.update(
+            site=Site.objects.create(organization=dock.organization, name="Pier", time_zone="Asia/Shanghai")
+        )
+    for page in pages:
+        assert window in see("bob", page).content.decode()
+    assert ">2027-01-01</time>" in see("bob", f"{LIST}timeline/").content.decode()
+    with timezone.override("Asia/Shanghai"):  # the reader is there
+        assert validity.window(row, validity.zone_of(Device.objects.get())) == "2026-01-01 – 2027-01-01"
 
 
 def test_a_comparison_of_unread_lists_claims_nothing(see, dock):

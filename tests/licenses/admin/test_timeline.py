@@ -5,10 +5,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from devices.models import Device
 from licenses.admin import bars, changelist
 from tests.licenses.admin.test_licenses import license_, read
 
 TIMELINE = "/admin/licenses/unlocklicense/timeline/"
+
+
+def lines(response):
+    return [line for _, own in response.context["docks"] for line in own]
 
 
 @pytest.mark.django_db
@@ -20,11 +25,11 @@ def test_the_page_has_a_bar_for_every_license_of_the_filtered_list(client, bob, 
     client.force_login(bob)
     response = client.get(TIMELINE)
     text = response.content.decode()
-    assert [line.shown.license.license_id for line in response.context["lines"]] == [3, 1, 2]
+    assert [line.shown.license.license_id for line in lines(response)] == [3, 1, 2]
     for kind in ("good", "bad", "soon"):
         assert f'class="bar bar-{kind}"' in text
     assert text.count('class="today"') == 4
-    assert [line.shown.kind for line in client.get(TIMELINE, {"state": "expired"}).context["lines"]] == ["bad"]
+    assert [line.shown.kind for line in lines(client.get(TIMELINE, {"state": "expired"}))] == ["bad"]
 
 
 @pytest.mark.django_db
@@ -63,5 +68,19 @@ def test_many_licenses_are_paged(client, bob, dock, monkeypatch):
     for key in range(3):
         license_(dock, key)
     client.force_login(bob)
-    assert len(client.get(TIMELINE).context["lines"]) == 2
-    assert len(client.get(TIMELINE, {"p": 2}).context["lines"]) == 1
+    assert len(lines(client.get(TIMELINE))) == 2
+    assert len(lines(client.get(TIMELINE, {"p": 2}))) == 1
+
+
+@pytest.mark.django_db
+def test_licenses_stand_together_by_dock_and_long_names_are_cut_in_the_middle(client, bob, dock):
+    other = Device.objects.create(sn="DOCK0008", model_key="3-2-0", organization=dock.organization, callsign="Quay")
+    name = "Harbour Survey, permanent corridor of the northern breakwater 2026-01"
+    license_(dock, 1, end=9)
+    license_(other, 2, end=5, name=name)
+    license_(dock, 3, end=3)
+    client.force_login(bob)
+    response = client.get(TIMELINE)
+    found = [(device.sn, [line.shown.license.license_id for line in own]) for device, own in response.context["docks"]]
+    assert found == [("DOCK0001", [3, 1]), ("DOCK0008", [2])]
+    assert f'<span class="middle-head">{name[:-14]}</span><span class="middle-tail">' in response.content.decode()
