@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -81,7 +83,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     list_per_page = 100
     list_max_show_all = 1000
     search_fields = ("device__sn",)
-    search_help_text = "Serial number or callsign of the dock, or a tid"
+    search_help_text = _("Serial number or callsign of the dock, a whole command ID or tid")
     ordering = ("-created",)
     sortable_by = ()
     actions = ("retry_selected", "cancel_selected")
@@ -111,7 +113,10 @@ class ServiceCallAdmin(ReadOnlyAdmin):
             by_sn = Device.objects.filter(sn__icontains=term).first_keys()
             by_callsign = Device.objects.filter(callsign__icontains=term).first_keys()
             named = Q(device__in=by_callsign, device__organization=F("organization"))
-            queryset = queryset.filter(Q(device__in=by_sn) | named | Q(tid=term))
+            found = Q(device__in=by_sn) | named | Q(tid=term)
+            with suppress(ValueError):
+                found |= Q(pk=UUID(term))
+            queryset = queryset.filter(found)
         return queryset, False
 
     @admin.display(description="state")

@@ -22,6 +22,7 @@ LISTS = {
     "staff": (
         "/admin/devices/servicecall/?service=logout_dji_account",
         "/admin/devices/servicecall/?q=7CTDM000000007",
+        "/admin/devices/servicecall/?q=00000000-0000-4000-8000-000000000000",
         "/admin/devices/servicecall/?state=trouble",
         "/admin/mqtt_bridge/exchange/?outcome=error",
         "/admin/mqtt_bridge/exchange/?method=nothing",

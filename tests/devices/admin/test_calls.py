@@ -126,6 +126,7 @@ def test_the_list_can_be_narrowed(client, staff, dock, alice, other_organization
         ({"q": "foreign"}, {done}),
         ({"q": "sub"}, {done}),
         ({"q": failed.tid}, {failed}),
+        ({"q": str(failed.pk)}, {failed}),
     ):
         assert listed(client, staff, **query) == {str(found.pk) for found in expected}, query
 
