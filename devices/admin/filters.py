@@ -316,7 +316,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
 
 
 class ServiceFilter(OptionFilter[ServiceCall]):
-    title = "service"
+    title = _("command")
     parameter_name = "service"
     options = {name: method.label for name, method in methods.METHODS.items()}
 

@@ -223,9 +223,12 @@ def test_the_choice_how_long_to_wait_stays_while_the_page_follows(visit, alice, 
     page = visit(alice, page_of(dock))
     page.select_option("#command-read-dock select", "604800")
     page.focus("#id_callsign")
+    options = "document.querySelector('#command-read-dock option')"
+    page.evaluate(f"{options}.textContent = 'as of a minute ago'")  # so that this part is replaced, too
     actor = Actor(AuditEvent.Through.ADMIN, user=alice)
     asking.issue(device=dock, method="unlock_license_list", data={"device_model_domain": 0}, queue=True, actor=actor)
     page.wait_for_selector("#submit-read-aircraft .wait", state="detached")  # fetched anew: that one waits now
+    page.wait_for_function(f"{options}.textContent !== 'as of a minute ago'")
     assert page.input_value("#command-read-dock select") == "604800"
     page.click("#command-read-dock button[name=queue]")
     page.wait_for_selector(f"{NEWEST} >> text=Waiting for the dock to come online, until")

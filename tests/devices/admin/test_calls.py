@@ -292,6 +292,15 @@ def test_a_retry_is_a_new_call_linked_to_the_first(client, olga, dock):
     assert page(first) in see(client, olga, page(again))
 
 
+def test_a_retry_waits_for_its_dock_as_long_as_the_first_did(client, olga, dock):
+    now = timezone.now()
+    first = ended(dock, "expired", data=DOCK_LIST, queue=True, created=now, expires=now + timedelta(days=7))
+    client.force_login(olga)
+    client.post(page(first, "retry"))
+    again = ServiceCall.objects.get(retry_of=first)
+    assert (again.queue, again.expires - again.created) == (True, timedelta(days=7))
+
+
 def test_a_retry_that_is_refused_says_why(client, olga, dock):
     first = ended(dock, "failed", data=DOCK_LIST)
     DeviceState.objects.filter(device=dock).update(online=False)
@@ -441,6 +450,7 @@ def test_the_list_says_what_waits_for_its_dock_and_until_when(client, olga, dock
 
 def test_what_is_not_sent_is_canceled_from_the_list(client, olga, dock, call, other_organization):
     other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=other_organization)
+    olga.memberships.create(organization=other_organization, role=Role.VIEWER)
     foreign, sent = ended(other, "queued"), ended(dock, "sent")
     text = act(client, olga, "cancel_selected", [call, foreign, sent])
     assert "1 command is canceled." in text
@@ -452,6 +462,7 @@ def test_what_is_not_sent_is_canceled_from_the_list(client, olga, dock, call, ot
 
 def test_what_failed_is_retried_from_the_list_after_a_question(client, olga, dock, organization, other_organization):
     other = Device.objects.create(sn="OTHER", model_key="3-2-0", organization=other_organization)
+    olga.memberships.create(organization=other_organization, role=Role.VIEWER)
     failed, foreign = ended(dock, "failed", data=DOCK_LIST), ended(other, "failed", data=DOCK_LIST)
     switch = ended(dock, "expired", method="unlock_license_switch", data={"license_id": 7, "enable": True})
     done = ended(dock, "succeeded", data=DOCK_LIST)

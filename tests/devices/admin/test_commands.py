@@ -313,6 +313,27 @@ def test_a_command_waits_for_its_dock_as_long_as_was_chosen_and_says_until_when(
     assert until in client.get(panel_of(dock)).content.decode()
 
 
+def test_a_wrong_verification_code_does_not_read_like_a_missing_one(client, olga, dock):
+    DeviceAccount.objects.create(device=dock, username="pilot@example.org", status="verification_required")
+    login = ServiceCall.objects.create(
+        device=dock,
+        organization=dock.organization,
+        method="login_dji_account",
+        status="failed",
+        data={"username": "pilot@example.org", "verification_code": ""},
+        output={"verification_code_url": "https://account.dji.com/verify"},
+    )
+    client.force_login(olga)
+    text = client.get(panel_of(dock)).content.decode()
+    assert "DJI wants a verification code" in text
+    assert "not accept" not in text
+    login.data["verification_code"] = "***"
+    login.save()
+    text = client.get(panel_of(dock)).content.decode()
+    assert "DJI did not accept the verification code." in text
+    assert "DJI wants a verification code" not in text
+
+
 @pytest.mark.parametrize("wait", ["0", "-1", "60", "x", "9" * 40])
 def test_no_other_wait_is_taken(client, olga, dock, wait):
     lose(dock)

@@ -1,7 +1,9 @@
 """One command to many docks: who gets it, who does not and why, stopping it."""
 
+import threading
+
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -222,3 +224,29 @@ def test_only_the_first_stop_counts_as_a_change(dock, actor):
     age(batch)
     batches.stop(batch, actor=actor)
     assert not moved(batch)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_at_once_retry_what_failed_once(organization, actor):
+    for number in range(5):
+        add_dock(organization, f"D{number}")
+    first = batches.start(devices=everything(), method=LIST, data=AIRCRAFT, actor=actor)
+    ServiceCall.objects.update(status="failed", closed=timezone.now())
+    ready, refused = threading.Barrier(2), []
+
+    def work():
+        ready.wait(10)
+        try:
+            batches.retry(ServiceCall.objects.filter(batch=first), method=LIST, actor=actor)
+            ServiceCall.objects.exclude(batch=first).update(status="failed", closed=timezone.now())
+        except Refused as why:
+            refused.append(str(why))
+        connections.close_all()
+
+    people = [threading.Thread(target=work) for _ in range(2)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join(30)
+    assert refused == ["Nothing is left to try again."]
+    assert ServiceCall.objects.exclude(retry_of=None).count() == 5

@@ -386,6 +386,7 @@ def test_many_are_asked_about_first_with_those_left_out_and_why(client, olga, do
     response = act(client, olga, "switch_off_selected", now, done, approved)
     text = response.content.decode()
     assert [row.pk for row in response.context["now"]] == [now.pk]
+    assert "<strong>1</strong> will be switched off" in text
     assert "It is off already." in text
     assert "not imported in the aircraft" in text
     assert not ServiceCall.objects.exists()
