@@ -231,7 +231,7 @@ def test_the_choice_how_long_to_wait_stays_while_the_page_follows(visit, alice, 
     page.wait_for_function(f"{options}.textContent !== 'as of a minute ago'")
     assert page.input_value("#command-read-dock select") == "604800"
     page.click("#command-read-dock button[name=queue]")
-    page.wait_for_selector(f"{NEWEST} >> text=Waiting for the dock to come online, until")
+    page.wait_for_selector("#commands-calls .call >> nth=1 >> text=Waiting for the dock to come online, until")
     call = ServiceCall.objects.get(data={"device_model_domain": 3})
     assert call.expires - call.created == timedelta(days=7)
 
