@@ -47,9 +47,10 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     query = request.GET.copy()
-    kind = query.pop(FORMAT, [FileJob.Format.CSV])[-1]
-    if kind not in FileJob.Format.values:
-        raise BadRequest("The format is csv or xlsx.")
+    try:
+        kind = FileJob.Format(query.pop(FORMAT, [FileJob.Format.CSV])[-1])
+    except ValueError:
+        raise BadRequest("The format is csv or xlsx.") from None
     page = filtered(request, model_admin, query)
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     try:
@@ -58,18 +59,19 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
         file.close()
         if not isinstance(error, writing.TooManyError):
             raise
-        text = gettext("The list has more than {most} rows, the most of one file. Choose a narrower filter.")
-        model_admin.message_user(request, text.format(most=writing.MOST), messages.ERROR)
+        text = gettext("The list has more than {most} rows, the most of one {format} file. Choose a narrower filter.")
+        text = text.format(most=writing.MOST[kind], format=kind.label)
+        model_admin.message_user(request, text, messages.ERROR)
         address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")
         return HttpResponseRedirect(f"{address}?{query.urlencode()}")
-    note_export(request, page, {"format": kind, "filter": query.urlencode()[:500], "rows": count})
+    note_export(request, page, {"format": kind.value, "filter": query.urlencode()[:500], "rows": count})
     file.seek(0)
     name = str(page.opts.verbose_name_plural).replace(" ", "-")
     answer = FileResponse(
         file,
         as_attachment=True,
-        filename=f"{name}-{timezone.now():%Y-%m-%d}.{kind}",
-        content_type=writing.CONTENT_TYPES[FileJob.Format(kind)],
+        filename=f"{name}-{timezone.now():%Y-%m-%d}.{kind.value}",
+        content_type=writing.CONTENT_TYPES[kind],
     )
     answer["Cache-Control"] = "private, no-store"
     return answer

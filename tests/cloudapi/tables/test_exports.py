@@ -17,11 +17,11 @@ from cloudapi import urls  # noqa: F401  (registers the pages)
 from cloudapi.tables import writing
 from cloudapi.tables.registry import TABLES
 from cloudapi.tables.table import plain
-from devices.models import Device, DockConnection, ServiceCall
+from devices.models import Device, DeviceLabel, DockConnection, Label, ServiceCall
 from devices.templatetags.moments import ago
 from licenses.models import LicenseEvent, UnlockLicense
 from mqtt_bridge.models import Exchange
-from organizations.models import AuditEvent, BindingCode, Membership, Organization, Role
+from organizations.models import AuditEvent, BindingCode, FileJob, Membership, Organization, Role
 from organizations.tenancy import organization_of
 from tests.cast import member
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
@@ -139,6 +139,16 @@ def test_the_name_that_a_new_owner_gave_a_dock_is_not_in_its_old_commands(as_rol
     assert (row["Dock"], row["Callsign"]) == ("HARBOURDOCK", "")
 
 
+def test_a_dock_of_another_owner_and_its_labels_are_not_named(as_role, other_organization):
+    aircraft = Device.objects.get(sn="HARBOURDOCK")
+    Device.objects.filter(pk=aircraft.pk).update(gateway=Device.objects.get(sn="NORTHERNDOCK"))
+    DeviceLabel.objects.create(device=aircraft, label=Label.objects.get(organization=other_organization))
+    row = rows_of(as_role(Role.VIEWER).get(address(Device, "export")))[0]
+    assert (row["In the dock"], row["Labels"]) == ("", "HARBOUR label")
+    row = rows_of(as_role("staff").get(address(Device, "export"), {"q": "HARBOURDOCK"}))[0]
+    assert row["In the dock"] == "NORTHERNDOCK"
+
+
 def test_a_binding_code_is_exported_without_what_it_opens(as_role):
     text = as_role(Role.VIEWER).get(address(BindingCode, "export")).getvalue().decode()
     assert BindingCode.objects.filter(label="HARBOUR code").get().digest not in text
@@ -162,10 +172,10 @@ def test_an_export_of_staff_is_no_organizations_affair(as_role):
 
 
 def test_a_list_of_too_many_rows_says_so(as_role, monkeypatch):
-    monkeypatch.setattr(writing, "MOST", 1)
+    monkeypatch.setitem(writing.MOST, FileJob.Format.CSV, 1)
     answer = as_role("staff").get(address(Device, "export"), {"q": "DOCK"}, follow=True)
     assert answer.redirect_chain == [(f"{address(Device, 'changelist')}?q=DOCK", 302)]
-    assert "more than 1 rows" in answer.content.decode()
+    assert "more than 1 rows, the most of one CSV file" in answer.content.decode()
 
 
 @pytest.mark.parametrize("model", [DockConnection, LicenseEvent, UnlockLicense, get_user_model()])
