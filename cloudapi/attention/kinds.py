@@ -118,7 +118,7 @@ KINDS: Final = {
         Level.NOTICE,
         ("device was moved to or from your organization", "devices were moved to or from your organization"),
         "by the platform's staff, in the last 7 days",
-        rows.transfers, None),
+        rows.transfers, None, counted="object_id"),
     "no_room": Kind(
         Level.WARNING, "No room for more unknown devices", _room,
         rows.strangers, None,
