@@ -1,6 +1,10 @@
-"""Forms of the sign-in."""
+"""Forms of the sign-in and of saved filters."""
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from organizations.people import saved_filters
 
 
 class CodeInput(forms.TextInput):
@@ -20,3 +24,20 @@ class CodeForm(forms.Form):
             attrs={"autocomplete": "one-time-code", "autofocus": True, "class": "vTextField", "spellcheck": "false"}
         ),
     )
+
+
+class SavedFilterForm(forms.Form):
+    """What the strip above a list sends; nobody sees its errors, for the page sends nothing else."""
+
+    page = forms.CharField(max_length=100)
+    name = forms.CharField(max_length=60)
+    query = forms.CharField(max_length=2000)
+
+    def clean_page(self) -> str:
+        page: str = self.cleaned_data["page"]
+        if saved_filters.address_of(page) is None:
+            raise ValidationError(page)
+        return page
+
+    def clean_query(self) -> str:
+        return saved_filters.kept(QueryDict(self.cleaned_data["query"]))

@@ -12,22 +12,24 @@ from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
 from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from cloudapi.rest.guesses import EVERYBODY, Limit, client_of
 from organizations.audit import Actor
 from organizations.models import AuditEvent
-from organizations.people import password_reset, provider, second_factor, sessions, sign_in
-from organizations.people.forms import CodeForm
+from organizations.people import password_reset, provider, saved_filters, second_factor, sessions, sign_in
+from organizations.people.forms import CodeForm, SavedFilterForm
 from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
@@ -150,6 +152,29 @@ def sessions_page(request: HttpRequest) -> HttpResponse:
         return redirect("sessions")
     rows = [(row, sessions.browser_name(row.browser)) for row in sessions.of_user(user)]
     return _page(request, "sessions", "Sessions", {"rows": rows, "own": request.session.session_key})
+
+
+@require_POST
+@login_required
+def save_filter(request: HttpRequest) -> HttpResponse:
+    """Keep what a list shows under a name, for the user alone."""
+    form = SavedFilterForm(request.POST)
+    if not form.is_valid():
+        raise BadRequest("No list, or no name of at most 60 letters.")
+    page, query = form.cleaned_data["page"], form.cleaned_data["query"]
+    if not saved_filters.save(_user(request).pk, page=page, name=form.cleaned_data["name"], query=query):
+        text = gettext("You have {most} filters of this list already: forget one of them.")
+        messages.error(request, text.format(most=saved_filters.MOST))
+    return redirect(f"{saved_filters.address_of(page)}?{query}")
+
+
+@require_POST
+@login_required
+def delete_saved_filter(request: HttpRequest, pk: int) -> HttpResponse:
+    """Forget one of the user's; the list stays as it is."""
+    row = get_object_or_404(_user(request).saved_filters, pk=pk)
+    row.delete()
+    return redirect(f"{saved_filters.address_of(row.page) or reverse('admin:index')}?{row.query}")
 
 
 def may_change_password(request: HttpRequest) -> bool:
