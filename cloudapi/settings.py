@@ -215,7 +215,6 @@ API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", default=600, least=0
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = "cloudapi.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -1,8 +1,7 @@
 """Unlock licenses in words of the active language: what kind, what it allows, where it is.
 
-The texts are in English here; `locale/zh_Hans/LC_MESSAGES/django.po` has the Chinese, of which
-`pybabel compile -d locale -D django` makes what is read. `details` is what a dock sent, so every function takes any
-JSON value and none raises.
+The texts are in English here; the Chinese is in `locale/`, kept by `manage.py messages`. `details` is what a dock
+sent, so every function takes any JSON value and none raises.
 """
 
 import math

@@ -21,7 +21,7 @@ from mqtt_bridge.protocol.messages import LicenseListReply, decode_data
 from tests.licenses.lists import SEVEN
 from tests.stack import ROOT
 
-CATALOGUE = ROOT / "locale/zh_Hans/LC_MESSAGES"
+CATALOGUE = ROOT / "licenses/locale/zh_Hans/LC_MESSAGES"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),

@@ -1,0 +1,1 @@
+"""In which language and zone a person reads."""
