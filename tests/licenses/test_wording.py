@@ -1,14 +1,6 @@
 """Licenses in words, in English and Chinese."""
 
-import io
-import re
-from gettext import GNUTranslations
-from pathlib import Path
-
-import django as django_package
 import pytest
-from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
-from babel.messages.pofile import read_po
 from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +11,7 @@ from licenses.validity import State
 from licenses.wording import describe, height_limit
 from mqtt_bridge.protocol.messages import LicenseListReply, decode_data
 from tests.licenses.lists import SEVEN
-from tests.stack import ROOT
 
-CATALOGUE = ROOT / "licenses/locale/zh_Hans/LC_MESSAGES"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
@@ -33,11 +23,6 @@ any_details = st.dictionaries(NAMES, json_values) | json_values
 
 def made(kind, details=None, **fields):
     return UnlockLicense(type=kind, details={} if details is None else details, **fields)
-
-
-def catalogue():
-    file = io.BytesIO((CATALOGUE / "django.po").read_bytes())
-    return [text for text in read_po(file) if text.id]
 
 
 def test_the_example_in_english_and_chinese():
@@ -129,39 +114,3 @@ def test_height_that_cannot_be_is_shown_as_it_came():
     assert describe(row) == "Height Sky HIGH (not usable)"
     with translation.override("zh-hans"):
         assert describe(row) == "限高 Sky HIGH（无法使用）"
-
-
-# --- the catalogue of Chinese texts ------------------------------------------------------------------
-
-
-def test_every_text_is_there_in_chinese_with_the_same_values():
-    keywords = DEFAULT_KEYWORDS | {"gettext_lazy": None, "pgettext_lazy": DEFAULT_KEYWORDS["pgettext"]}
-    found = extract_from_dir(ROOT / "licenses", method_map=[("**.py", "python")], keywords=keywords)
-    used = {(context, text if isinstance(text, str) else text[0]) for _, _, text, _, context in found}
-    texts = {(text.context, text.id if text.pluralizable is False else text.id[0]): text for text in catalogue()}
-    assert set(texts) == used
-    assert len(used) > 60
-    for (_, english), text in texts.items():
-        chinese = text.string[0] if text.pluralizable else text.string
-        assert chinese
-        assert set(re.findall(r"{\w+}", chinese)) == set(re.findall(r"{\w+}", english))
-
-
-def test_the_compiled_catalogue_is_that_of_its_texts():
-    with (CATALOGUE / "django.mo").open("rb") as file:
-        compiled = GNUTranslations(file)
-    for text in catalogue():
-        if text.pluralizable:
-            assert compiled.ngettext(*text.id, 1) == text.string[0]
-        elif text.context:
-            assert compiled.pgettext(text.context, text.id) == text.string
-        else:
-            assert compiled.gettext(text.id) == text.string
-
-
-def test_no_text_changes_one_of_django():
-    django = Path(django_package.__file__).parent
-    for file in django.glob("**/locale/en/LC_MESSAGES/django.po"):
-        theirs = {(text.context, text.id) for text in read_po(io.BytesIO(file.read_bytes()))}
-        both = {text.id for text in catalogue() if (text.context, text.id) in theirs}
-        assert both <= {"Show all"}  # which is the same in Chinese
