@@ -1,0 +1,132 @@
+"""Texts that are not marked for translation: how many each file still has. The numbers may only fall.
+
+`unmarked.json` has them. After marking, run: python -m tests.organizations.language.test_marking
+"""
+
+import ast
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from django.template.base import Lexer, TokenType
+
+from organizations.language.catalogues import APPS
+from tests.stack import ROOT
+
+KNOWN = Path(__file__).with_name("unmarked.json")
+WORD = re.compile(r"[A-Za-z]{2}")
+SHOWN = {"title", "aria-label", "alt", "placeholder"}  # attributes
+RAW = {"code", "pre", "script", "style"}
+NAMED = {"label", "help_text", "title", "verbose_name", "verbose_name_plural", "short_description", "empty_label",
+         "empty_value_display", "message"}  # fmt: skip
+SAID = {"ValidationError", "Refused", "RefusedError", "message_user", "format_html", "error", "success", "warning"}
+SILENT = {"logger", "log", "self.stdout", "parser"}  # whose words go to a log or a terminal
+MARKS = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "pgettext", "pgettext_lazy", "npgettext", "_",
+         "gettext_noop"}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """The words of a template that stand in its HTML as they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.raw = [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.raw += tag in RAW
+        self.found += [value for name, value in attrs if value and name in SHOWN and WORD.search(value)]
+
+    def handle_endtag(self, tag):
+        self.raw -= tag in RAW
+
+    def handle_data(self, data):
+        if not self.raw and WORD.search(data):
+            self.found.append(data.strip())
+
+
+def words_of_template(text):
+    html, translated = [], False
+    for token in Lexer(text).tokenize():
+        name = token.contents.split(None, 1)[0] if token.contents.strip() else ""
+        if token.token_type == TokenType.BLOCK and name in ("blocktranslate", "endblocktranslate"):
+            translated = name == "blocktranslate"
+        elif token.token_type == TokenType.BLOCK and name in ("comment", "endcomment"):
+            translated = name == "comment"
+        elif not translated:
+            html.append(token.contents if token.token_type == TokenType.TEXT else " ")
+    page = Page()
+    page.feed("".join(html))
+    return page.found
+
+
+def name_of(call):
+    func = call.func
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+
+
+def is_text(node):
+    if isinstance(node, ast.JoinedStr):
+        return any(isinstance(part, ast.Constant) and WORD.search(str(part.value)) for part in node.values)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(WORD.search(node.value))
+
+
+def words_of_python(text):
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and name_of(node) not in MARKS:
+            owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+            if owner in SILENT:
+                continue
+            found += [one.value for one in node.keywords if one.arg in NAMED and is_text(one.value)]
+            if name_of(node) in SAID:
+                found += [one for one in node.args if is_text(one)]
+            if name_of(node) in ("display", "action"):  # of the admin
+                found += [one.value for one in node.keywords if one.arg == "description" and is_text(one.value)]
+        if isinstance(node, ast.ClassDef) and any("Choices" in ast.unparse(base) for base in node.bases):
+            values = [line.value for line in node.body if isinstance(line, ast.Assign)]
+            found += [one.elts[-1] for one in values if isinstance(one, ast.Tuple) and is_text(one.elts[-1])]
+        if isinstance(node, ast.ClassDef):
+            lines = [line for line in node.body if isinstance(line, ast.Assign) and is_text(line.value)]
+            found += [line.value for line in lines if ast.unparse(line.targets[0]) in NAMED]
+    return found
+
+
+def unmarked():
+    counts = {}
+    for path in sorted((ROOT / "templates").rglob("*")):
+        if path.suffix in (".html", ".txt"):
+            counts[path.relative_to(ROOT).as_posix()] = len(words_of_template(path.read_text()))
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            # The API's documents are English, whoever reads them.
+            if not {"migrations", "management", "protocol", "simulator", "api", "rest", "api.py", "serializers.py"} & {
+                *path.parts
+            }:
+                counts[path.relative_to(ROOT).as_posix()] = len(words_of_python(path.read_text()))
+    return {name: count for name, count in counts.items() if count}
+
+
+def test_no_file_has_more_unmarked_texts_than_before():
+    known = json.loads(KNOWN.read_text())
+    more = {name: count for name, count in unmarked().items() if count > known.get(name, 0)}
+    assert more == {}, "mark them: docs/translating.md"
+
+
+def test_the_list_of_unmarked_texts_is_up_to_date():
+    found = unmarked()
+    assert {name: count for name, count in json.loads(KNOWN.read_text()).items() if count != found.get(name, 0)} == {}
+
+
+def test_unmarked_texts_are_found():
+    assert words_of_template("<p title='A dock'>Two docks</p>{% blocktranslate %}no{% endblocktranslate %}") == [
+        "A dock",
+        "Two docks",
+    ]
+    assert words_of_template("{% translate 'Docks' %} <code>sn</code> {{ count }}") == []
+    assert len(words_of_python('class A(TextChoices):\n    ON = "on", "switched on"')) == 1
+    assert len(words_of_python('F(label="Name", help_text=_("Yes"))\nraise Refused(f"no {x}")')) == 2
+
+
+if __name__ == "__main__":
+    KNOWN.write_text(json.dumps(unmarked(), indent=0) + "\n")
