@@ -77,7 +77,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "organizations.people.sessions.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",  # what the browser asks for, of LANGUAGES
+    "organizations.language.middleware.Middleware",  # language and zone: the person's, else the browser's
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -7,7 +7,7 @@ of sessions costs no further query.
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
@@ -41,11 +41,21 @@ _SYSTEMS: Final = (
 )
 
 
+class _Unexpired(NamedTuple):
+    session_data: str
+    last_used: datetime
+    created: datetime
+    address: str
+    browser: str
+    language: str | None
+    time_zone: str | None
+
+
 _UNEXPIRED: Final = Prepared(
-    UserSession,
+    _Unexpired,
     lambda: UserSession.objects.filter(
         session_key=Parameter("key", models.CharField()), expire_date__gt=Parameter("now", models.DateTimeField())
-    ),
+    ).values_list(*_Unexpired._fields[:-2], "user__preference__language", "user__preference__time_zone"),
 )
 
 
@@ -56,6 +66,7 @@ class SessionStore(DatabaseStore):
     browser = ""
     last_used: datetime | None = None  # of the row that was read
     created: datetime | None = None
+    _language = _time_zone = ""
 
     @classmethod
     def get_model_class(cls) -> type[UserSession]:
@@ -68,7 +79,13 @@ class SessionStore(DatabaseStore):
             return {}
         self.last_used, self.created = row.last_used, row.created
         self.address, self.browser = self.address or row.address, self.browser or row.browser
+        self._language, self._time_zone = row.language or "", row.time_zone or ""
         return self.decode(row.session_data)
+
+    def preference(self) -> tuple[str, str]:
+        """Language and time zone that the person has chosen; "" for what is not, or where nobody is signed in."""
+        self.get(SESSION_KEY)  # reads the row
+        return self._language, self._time_zone
 
     def create_model_instance(self, data: Mapping[str, object]) -> UserSession:
         row = cast(UserSession, super().create_model_instance(dict(data)))
