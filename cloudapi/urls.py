@@ -8,6 +8,7 @@ from cloudapi.web import health
 from devices.broker import http as broker
 from devices.consumers import DeviceConsumer, NotFoundConsumer, OrganizationConsumer
 from licenses import views as licenses
+from organizations.language import views as language
 from organizations.people import views as people
 from organizations.views import welcome
 
@@ -24,6 +25,8 @@ urlpatterns = [
     path("second-factor/set-up/", people.set_up_second_factor, name="second_factor_set_up"),
     path("saved-filters/", people.save_filter, name="save_filter"),
     path("saved-filters/<int:pk>/delete/", people.delete_saved_filter, name="delete_saved_filter"),
+    path("language/", language.set_language, name="set_language"),
+    path("preferences/", language.preferences, name="preferences"),
     path("sessions/", people.sessions_page, name="sessions"),
     path("password-reset/", people.ResetPassword.as_view(), name="password_reset"),
     path("password-reset/sent/", people.ResetSent.as_view(), name="password_reset_done"),

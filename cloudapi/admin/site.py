@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
+from django.views.i18n import JavaScriptCatalog
 
 from cloudapi.admin import acknowledging_pages, closing_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
@@ -32,6 +33,7 @@ APPS = {
     "axes": "Sign-in protection",
 }
 ROLES = {Role.VIEWER: _("viewer"), Role.OPERATOR: _("operator"), Role.MANAGER: _("manager")}
+CATALOGUES = ["django.contrib.admin", "cloudapi", "devices", "licenses"]  # with texts of scripts
 ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
 
 
@@ -83,6 +85,10 @@ class DockCloudAdminSite(AdminSite):
             context["all_day"] = ALL_DAY
             context["membership"] = partial(_membership, request)  # asked for by the header alone
         return context
+
+    def i18n_javascript(self, request: HttpRequest, extra_context: object = None) -> HttpResponseBase:
+        """What scripts say, the stock admin's and ours, in the language of the page."""
+        return JavaScriptCatalog.as_view(packages=CATALOGUES)(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> TemplateResponse:
         overview = start_page.overview(request.user, bridge=_bridge(request))

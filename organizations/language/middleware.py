@@ -1,7 +1,7 @@
 """Each request in the language and the zone of its person; else as the browser says; else English and UTC.
 
-The cookie `django_language` is what was chosen where nobody is signed in. The cookie `zone` is the browser's zone, which
-`static/zone.js` sets.
+The cookie `django_language` is what was chosen where nobody is signed in. The cookie `zone` is the browser's, set by
+`static/zone.js`.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,0 +1,64 @@
+"""Sentences that rows keep: they are stored in English, and translated when they are shown.
+
+So no row must be rewritten when a translation is, and the API says the same to everybody.
+"""
+
+import re
+from functools import lru_cache
+
+from django.utils.functional import Promise
+from django.utils.translation import get_language, override
+from django.utils.translation.trans_real import translation
+
+_SEPARATOR = "; "  # between sentences of one reason
+_PLACEHOLDER = re.compile(r"\\{(\w+)(?::[^{}]*)?\\}")  # after `re.escape`
+
+
+def english(text: "str | Promise") -> str:
+    """What a row keeps of a text that is marked for translation."""
+    with override("en"):
+        return str(text)
+
+
+def shown(text: str) -> str:
+    """A stored sentence, or several joined by "; ", in the active language; what is not known stays as it is."""
+    language = get_language() or "en"
+    return text if not text or language.startswith("en") else _shown(text, language)
+
+
+@lru_cache(maxsize=8192)
+def _shown(text: str, language: str) -> str:
+    if (known := _sentence(text, language)) is not None:
+        return known
+    if _SEPARATOR in text:
+        return "；".join(_shown(part, language) for part in text.split(_SEPARATOR))
+    about, colon, rest = text.partition(": ")
+    if colon and (known := _sentence(rest, language)) is not None:  # "4TADL210010001: device disabled"
+        return f"{about}：{known}"
+    return text
+
+
+def _sentence(text: str, language: str) -> str | None:
+    """The translation of a text, or of the message with placeholders that it was made of; None if there is none."""
+    catalogue = translation(language)
+    found: str = catalogue.gettext(text)
+    if found != text:
+        return found
+    for pattern, message in _patterns(language):
+        if match := pattern.fullmatch(text):
+            return str(catalogue.gettext(message)).format(**match.groupdict())
+    return None
+
+
+@lru_cache(maxsize=4)
+def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """What matches each message with placeholders, those with the most words of their own first."""
+    keys = (key for key in translation(language)._catalog if isinstance(key, str) and "\x04" not in key)
+    found = []
+    for message in keys:
+        pattern = _PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(message))
+        names = re.findall(r"\(\?P<(\w+)>", pattern)
+        own = len(re.sub(r"\{[^{}]*\}", "", message))
+        if names and len(names) == len(set(names)) and own >= 5:
+            found.append((own, re.compile(pattern, re.DOTALL), message))
+    return [(pattern, message) for _, pattern, message in sorted(found, key=lambda one: -one[0])]

@@ -1,0 +1,73 @@
+"""How a person chooses language and time zone."""
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin import site
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from organizations import time_zones
+from organizations.people.models import Preference
+
+YEAR = 365 * 24 * 3600  # seconds
+
+
+class PreferenceForm(forms.ModelForm[Preference]):
+    """Language and zone of one person."""
+
+    language = forms.ChoiceField(
+        label=_("Language"), required=False, choices=[("", _("as the browser asks")), *settings.LANGUAGES]
+    )
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"),
+        required=False,
+        choices=lambda: [("", _("as the browser's")), *((name, name) for name in sorted(time_zones.names()))],
+        help_text=_("Times on all pages are in this zone. Files and the REST API have UTC."),
+    )
+
+    class Meta:
+        model = Preference
+        fields = ("language", "time_zone")
+
+
+@require_POST
+def set_language(request: HttpRequest) -> HttpResponse:
+    """Keep the language that the switch names, for the person or else for this browser; back to the page."""
+    language, back = request.POST.get("language", ""), request.POST.get("next", "")
+    is_own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    response = redirect(back if is_own else "admin:index")
+    if language in dict(settings.LANGUAGES):
+        if request.user.is_authenticated:
+            Preference.objects.update_or_create(user=request.user, defaults={"language": language})
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            language,
+            max_age=YEAR,
+            secure=request.is_secure(),
+            httponly=True,
+            samesite="Lax",
+        )
+    return response
+
+
+@login_required(login_url="admin:login")
+@never_cache
+def preferences(request: HttpRequest) -> HttpResponse:
+    """The page of a person's language and zone."""
+    own = Preference.objects.filter(user=request.user.pk).first() or Preference(user_id=request.user.pk)
+    form = PreferenceForm(request.POST or None, instance=own)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        with override(own.language or None):
+            messages.success(request, _("Saved."))
+        return redirect("preferences")
+    context = {**site.each_context(request), "title": _("Preferences"), "form": form}
+    return TemplateResponse(request, "admin/people/preferences.html", context)
