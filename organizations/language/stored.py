@@ -53,7 +53,7 @@ def _sentence(text: str, language: str) -> str | None:
 @lru_cache(maxsize=4)
 def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     """What matches each message with placeholders, those with the most words of their own first."""
-    keys = (key for key in translation(language)._catalog if isinstance(key, str) and "\x04" not in key)
+    keys = (key for key in translation(language)._catalog.keys() if isinstance(key, str) and "\x04" not in key)  # noqa: SIM118  (no dict)
     found = []
     for message in keys:
         pattern = _PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(message))
