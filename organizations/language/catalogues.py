@@ -96,7 +96,7 @@ def untranslated(catalogue: Catalog) -> list[str]:
     return [
         str(one.id)
         for one in catalogue
-        if one.id and (one.fuzzy or not all([one.string] if isinstance(one.string, str) else one.string))
+        if one.id and (one.fuzzy or not all(one.string if isinstance(one.string, tuple | list) else [one.string]))
     ]
 
 

@@ -20,7 +20,7 @@ from organizations.people.models import Preference
 YEAR = 365 * 24 * 3600  # seconds
 
 
-class PreferenceForm(forms.ModelForm[Preference]):
+class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]
     """Language and zone of one person."""
 
     language = forms.ChoiceField(
