@@ -81,6 +81,7 @@ class Source:
     trial: tuple[str, ...]  # arguments of a first run,
     answer: str  # and what that must print
     beside: tuple[str, ...] = ()  # what must lie in the same folder
+    also: str = ""  # what else the extracted tree must hold: one that was fetched before that is fetched again
 
 
 SOURCES = {
@@ -102,8 +103,9 @@ SOURCES = {
     "chromium": Source(
         ("chromium-headless-shell", "chromium", "google-chrome"), "usr/lib/chromium/chromium-headless-shell",
         # The last is for Playwright's driver: run that in the program's environment, too.
-        ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "libatomic1"),
-        trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"), answer="<html"),
+        ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core", "fonts-wqy-microhei", "libatomic1"),
+        trial=("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom", "about:blank"), answer="<html",
+        also="usr/share/fonts/truetype/wqy"),  # Chinese letters
     # Judges alerts; 19 MB that only `make check-alerts` fetches.
     "promtool": Source(
         ("promtool",), "usr/bin/promtool", ("prometheus",), trial=("--version",), answer="promtool, version"),
@@ -152,7 +154,7 @@ def _home(cache: Path) -> Path:
 
 def _extracted(name: str, root: Path) -> Program | None:
     path = next(root.glob(SOURCES[name].extracted), None)
-    if path is None:
+    if path is None or not (root / SOURCES[name].also).exists():
         return None
     libraries = sorted({str(library.parent) for library in root.rglob("*.so*")})
     env = {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, os.environ.get("LD_LIBRARY_PATH")]))}
@@ -189,8 +191,7 @@ def fetch(name: str, cache: Path) -> Program:
 
 def _fetch_once(name: str, home: Path, apt: "_Apt", *, with_new_index: bool) -> Program:
     unfinished = home / f"{name}.unfinished"
-    for folder in (unfinished, home / name):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     apt.update(even_if_fresh=with_new_index)
     apt.download(SOURCES[name].packages, unfinished)
@@ -200,9 +201,10 @@ def _fetch_once(name: str, home: Path, apt: "_Apt", *, with_new_index: bool) -> 
     if (unfinished / "usr/share/fonts").exists():
         (unfinished / "fonts.conf").write_text(FONTS)
     if (program := _extracted(name, unfinished)) is None:
-        raise FileNotFoundError(f"the packages do not hold {SOURCES[name].extracted}")
+        raise FileNotFoundError(f"the packages do not hold {SOURCES[name].extracted} {SOURCES[name].also}".rstrip())
     if found := complaint(name, program):
         raise OSError(found)
+    shutil.rmtree(home / name, ignore_errors=True)  # only now: an older tree may be in use
     unfinished.rename(home / name)
     return program.moved_to(home / name)
 

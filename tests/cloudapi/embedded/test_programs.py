@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_nothing_is_fetched_twice(repository, tmp_path):
     first = programs.find("greet", cache=tmp_path / "cache")
     shutil.rmtree(repository)
     assert programs.find("greet", cache=tmp_path / "cache") == first
+
+
+@needs_apt
+def test_older_tree_that_lacks_a_newer_package_is_fetched_again(repository, tmp_path, monkeypatch):
+    old = programs.find("greet", cache=tmp_path / "cache")
+    source = programs.SOURCES["greet"]
+    newer = replace(source, packages=("greet-server", "greet-manual"), also="usr/share/manual")
+    monkeypatch.setitem(programs.SOURCES, "greet", newer)
+    assert programs.cached("greet", tmp_path / "cache") is None
+    assert programs.find("greet", cache=tmp_path / "cache") == old
+    assert (old.root / "usr/share/manual").read_text() == "long"
 
 
 @needs_apt
