@@ -12,12 +12,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
-from django.views.i18n import JavaScriptCatalog
 
 from cloudapi.admin import acknowledging_pages, closing_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 from cloudapi.attention import DOCKS_FILTER
 from organizations.models import Membership, Role
+from organizations.language import scripts
 from organizations.people.views import SignIn, may_change_password
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -84,11 +84,12 @@ class DockCloudAdminSite(AdminSite):
             context["bridge"] = _bridge(request)
             context["all_day"] = ALL_DAY
             context["membership"] = partial(_membership, request)  # asked for by the header alone
+            context["script_texts"] = scripts.query()
         return context
 
     def i18n_javascript(self, request: HttpRequest, extra_context: object = None) -> HttpResponseBase:
-        """What scripts say, the stock admin's and ours, in the language of the page."""
-        return JavaScriptCatalog.as_view(packages=CATALOGUES)(request)
+        """What scripts say, in the language of the page."""
+        return scripts.response(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> TemplateResponse:
         overview = start_page.overview(request.user, bridge=_bridge(request))
