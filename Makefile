@@ -50,6 +50,7 @@ check: setup
 		DATABASE_URL=postgres://docks@127.0.0.1/docks REDIS_URL=redis://127.0.0.1 MQTT_URL=mqtts://127.0.0.1 \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 	DEBUG=true $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=true $(BIN)/python manage.py messages --check
 	$(BIN)/python -m pytest -n0 -q tests/test_migrations.py
 
 # deploy/alerts_test.yml says when they fire

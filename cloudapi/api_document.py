@@ -7,7 +7,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["organizations.api.permissions.ByRole"],
     "DEFAULT_THROTTLE_CLASSES": ["cloudapi.rest.rate_limit.PerMinute"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["cloudapi.rest.rendering.EnglishJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["cloudapi.rest.parsing.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",

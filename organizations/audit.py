@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from mqtt_bridge.database import bulk
 from mqtt_bridge.protocol.redaction import MASK, is_secret
+from organizations.language.stored import english
 from organizations.models import AuditEvent, OrganizationAPIKey
 
 
@@ -63,7 +64,7 @@ def event(
         action=action,
         object_type=subject._meta.label,
         object_id=str(subject.pk),
-        object_name=str(subject)[:200],
+        object_name=english(subject)[:200],
         before=dict(before or {}),
         after=dict(after or {}),
     )
@@ -103,6 +104,6 @@ def record(events: Iterable[Event]) -> None:
 def writable(values: Mapping[str, object]) -> dict[str, object]:
     """Values of fields as JSON: numbers, truth values and null unchanged, the rest as text, secrets masked."""
     return {
-        name: MASK if is_secret(name) else value if isinstance(value, bool | int | float | None) else str(value)
+        name: MASK if is_secret(name) else value if isinstance(value, bool | int | float | None) else english(value)
         for name, value in values.items()
     }

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
+from django.utils import timezone, translation
 from django.utils.crypto import get_random_string
 
 from cloudapi.embedded.servers import PostgreSQL
@@ -132,6 +133,13 @@ def _quick_flush():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", delete_rows)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _english_and_utc():
+    """Whatever language and zone an earlier test has left."""
+    with translation.override("en"), timezone.override("UTC"):
         yield
 
 

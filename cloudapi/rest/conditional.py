@@ -9,9 +9,10 @@ from django.utils.http import parse_etags, quote_etag
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
+
+from cloudapi.rest.rendering import EnglishJSONRenderer
 
 
 class PreconditionFailed(APIException):
@@ -45,7 +46,7 @@ class ConditionalViewSet(GenericViewSet[Any]):
     def answer(self, row: Model, code: int = status.HTTP_200_OK) -> Response:
         """One row, with its tag; 304 if the client has it already."""
         data = self.get_serializer(row).data
-        digest = hashlib.blake2b(JSONRenderer().render(data), digest_size=12).hexdigest()
+        digest = hashlib.blake2b(EnglishJSONRenderer().render(data), digest_size=12).hexdigest()
         tag = quote_etag(f"{self.version(row)}-{digest}")
         if self.request.method in SAFE_METHODS:
             conditional = get_conditional_response(self.request, etag=tag)

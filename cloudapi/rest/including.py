@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from django.db.models import Model, Prefetch, QuerySet
+from django.utils.translation import override
 from rest_framework import serializers
 from rest_framework.viewsets import GenericViewSet
 
 from cloudapi.rest.fields import StrictModelSerializer
+from cloudapi.rest.rendering import ENGLISH
 
 INCLUDE: Final = "include"
 
@@ -29,6 +31,10 @@ class IncludingSerializer(StrictModelSerializer):
     def get_fields(self) -> dict[str, serializers.Field[object, object, object, object]]:
         left_out = set(self.includes) - set(self.context.get("include", ()))
         return {name: field for name, field in super().get_fields().items() if name not in left_out}
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        with override(ENGLISH):
+            return super().to_representation(instance)
 
 
 class IncludingViewSet(GenericViewSet[Any]):

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import msgspec
 from django.db import transaction
 from django.db.models import prefetch_related_objects
+from django.utils.functional import Promise
+from django.utils.translation import override
 from rest_framework.serializers import SerializerMethodField
 
 from devices.live import frame_sender
@@ -31,7 +33,8 @@ def tell_calls(calls: Iterable[ServiceCall]) -> None:
 
 def call_frames(call: ServiceCall) -> list[Frame]:
     """What to send of a call as it is now; no query if its related rows are there."""
-    text = frame_text("service_call", {name: read(call) for name, read in _reads().items()})
+    with override("en"):  # one text for everybody who may see the call
+        text = frame_text("service_call", {name: read(call) for name, read in _reads().items()})
     owner = call.organization_id
     return [Frame(device_group(call.device_id, owner), text), Frame(organization_group(owner), text)]
 
@@ -85,7 +88,13 @@ def tell_rights(kind: str, pk: object) -> None:
 
 def frame_text(kind: str, content: object) -> str:
     """A frame as it goes to the browser: JSON with its `type` beside the content."""
-    return msgspec.json.encode({"type": kind, **dict(content)}).decode()  # type: ignore[call-overload]
+    return msgspec.json.encode({"type": kind, **dict(content)}, enc_hook=_text).decode()  # type: ignore[call-overload]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Promise):  # to be translated
+        return str(value)
+    raise NotImplementedError
 
 
 def _hint(kind: str, device: Subject) -> Frame:

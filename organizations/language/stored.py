@@ -6,7 +6,6 @@ So no row must be rewritten when a translation is, and the API says the same to 
 import re
 from functools import lru_cache
 
-from django.utils.functional import Promise
 from django.utils.translation import get_language, override
 from django.utils.translation.trans_real import translation
 
@@ -14,10 +13,10 @@ _SEPARATOR = "; "  # between sentences of one reason
 _PLACEHOLDER = re.compile(r"\\{(\w+)(?::[^{}]*)?\\}")  # after `re.escape`
 
 
-def english(text: "str | Promise") -> str:
-    """What a row keeps of a text that is marked for translation."""
+def english(value: object) -> str:
+    """What a row keeps of a text that is marked for translation, or of a row or a value with such a name."""
     with override("en"):
-        return str(text)
+        return str(value)
 
 
 def shown(text: str) -> str:

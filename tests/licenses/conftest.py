@@ -5,7 +5,6 @@ import os
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.utils import translation
 
 from devices.models import ServiceCall
 from licenses import files
@@ -15,13 +14,6 @@ from tests.cast import member
 
 CONTENT = b"PK\x03\x04" + os.urandom(3000) + b"\r\n\0\xff"
 MD5 = hashlib.md5(CONTENT).hexdigest()  # noqa: S324
-
-
-@pytest.fixture(autouse=True)
-def _english():
-    """A request leaves its language behind."""
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture
