@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,45 @@ def test_a_text_reads_the_same_wherever_it_stands(domain):
         for one in catalogues.read(catalogues.path_of(app, domain)):
             known[one.context, str(one.id)].update(texts(one))
     assert {key: found for key, found in known.items() if len(found) > 1} == {}
+
+
+# --- the words of GLOSSARY.tsv -------------------------------------------------------------------
+
+
+def glossary():
+    """English, Chinese, and the words that are never used for it."""
+    path = Path(catalogues.__file__).with_name("GLOSSARY.tsv")
+    lines = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+    return [(english, chinese, never.split()) for english, chinese, never in lines]
+
+
+def wrong_words(english, chinese):
+    """The terms of an English text that its Chinese does not have, and what it must not have."""
+    wrong = []
+    for term, word, _ in sorted(glossary(), key=lambda line: -len(line[0])):
+        english, found = re.subn(rf"\b{term}(e?s|'s)?\b", " ", english, flags=re.IGNORECASE)
+        if found and word not in chinese:
+            wrong.append(f"{term}: {word}")
+    return wrong + [word for _, _, never in glossary() for word in never if word in chinese]
+
+
+@pytest.mark.parametrize(("app", "domain"), EACH)
+def test_dji_and_we_call_a_thing_by_one_word(app, domain):
+    for one in catalogues.read(catalogues.path_of(app, domain)):
+        english = one.id if isinstance(one.id, str) else one.id[-1]
+        for chinese in texts(one) if english else ():
+            assert wrong_words(english, chinese) == [], english
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese", "wrong"),
+    [
+        ("{count} docks offline", "{count} 个机场离线", []),
+        ("the aircraft", "无人机", ["aircraft: 飞行器", "无人机"]),
+        ("from the command line", "用命令行", []),
+        ("two batches", "两批", ["batch: 批次"]),
+        ("DOCK_MQTT_URL", "DOCK_MQTT_URL", []),
+    ],
+)
+def test_a_wrong_word_is_found(english, chinese, wrong):
+    assert wrong_words(english, chinese) == wrong
