@@ -10,14 +10,15 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from cloudapi.admin import acknowledging_pages, closing_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 from cloudapi.attention import DOCKS_FILTER
-from organizations.models import Membership, Role
 from organizations.language import scripts
+from organizations.models import Membership, Role
 from organizations.people.views import SignIn, may_change_password
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -25,15 +26,14 @@ View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 PRODUCT = "Dock Cloud"
 # What is used all day comes first; apps that are not listed here come last, under their own names.
 APPS = {
-    "devices": "Devices",
-    "licenses": "Unlock licenses",
-    "mqtt_bridge": "Bridge",
-    "organizations": "Organizations",
-    "auth": "Users",
-    "axes": "Sign-in protection",
+    "devices": _("Devices"),
+    "licenses": _("Unlock licenses"),
+    "mqtt_bridge": _("Bridge"),
+    "organizations": _("Organizations"),
+    "auth": _("Users"),
+    "axes": _("Sign-in protection"),
 }
 ROLES = {Role.VIEWER: _("viewer"), Role.OPERATOR: _("operator"), Role.MANAGER: _("manager")}
-CATALOGUES = ["django.contrib.admin", "cloudapi", "devices", "licenses"]  # with texts of scripts
 ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
 
 
@@ -43,7 +43,7 @@ class DockCloudAdminSite(AdminSite):
     site_title = PRODUCT
     site_header = PRODUCT
     site_url = None
-    index_title = "What needs me now?"
+    index_title = _("What needs me now?")
     empty_value_display = "–"
     enable_nav_sidebar = False  # busy lists need its room; the menu at the top has what is used all day
 
@@ -66,7 +66,7 @@ class DockCloudAdminSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         """The stock page; a second factor and an identity provider may belong to it."""
-        context = {**self.each_context(request), "title": "Log in", "subtitle": None, **(extra_context or {})}
+        context = {**self.each_context(request), "title": _("Log in"), "subtitle": None, **(extra_context or {})}
         return cast(HttpResponse, SignIn.as_view(extra_context=context)(request))
 
     def password_change(  # type: ignore[override]  # the stubs' does not redirect either
@@ -74,7 +74,7 @@ class DockCloudAdminSite(AdminSite):
     ) -> HttpResponse:
         """The stock page, for so many tries: who found an open browser does not guess the password here."""
         if not may_change_password(request):
-            text = "Too many tries to change the password. Try again in 15 minutes.\n"
+            text = gettext("Too many tries to change the password. Try again in 15 minutes.") + "\n"
             return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
         return super().password_change(request, extra_context)
 

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.attention import DOCKS_FILTER, Item, Known, Level, Visit, docks, is_acknowledged, look
 from devices.models import Acknowledgement, Device
@@ -20,10 +22,10 @@ TABLE_ROWS: Final = 10
 SEVERAL: Final = 2  # docks offline in one organization point to a site or a network, not to a dock
 # CSS class and words of each tile; the last two are left out if they would say 0.
 TILES: Final = {
-    Presence.OFFLINE: ("bad", "docks offline"),
-    Presence.ONLINE: ("good", "docks online"),
-    Presence.UNKNOWN: ("unknown", "docks not seen yet"),
-    Presence.NEVER: ("", "never connected"),
+    Presence.OFFLINE: ("bad", _("docks offline")),
+    Presence.ONLINE: ("good", _("docks online")),
+    Presence.UNKNOWN: ("unknown", _("docks not seen yet")),
+    Presence.NEVER: ("", _("never connected")),
 }
 
 
@@ -33,7 +35,7 @@ class Tile:
 
     kind: str
     count: int
-    text: str
+    text: Promise
     query: str
 
 
@@ -111,7 +113,7 @@ def _tiles(visit: Visit) -> list[Tile]:
     by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
     counts = docks(visit).aggregate(total=Count("pk"), **by_presence)
     if not visit.watch.bridge_alive:
-        return [Tile("unknown", counts["total"], "docks, states unknown", DOCKS_FILTER)]
+        return [Tile("unknown", counts["total"], _("docks, states unknown"), DOCKS_FILTER)]
     tiles = [
         Tile(
             "" if presence == Presence.OFFLINE and not count else kind,
@@ -122,4 +124,4 @@ def _tiles(visit: Visit) -> list[Tile]:
         for presence, (kind, text) in TILES.items()
         if (count := counts[presence]) or presence in (Presence.OFFLINE, Presence.ONLINE)
     ]
-    return [*tiles, Tile("", counts["total"], "docks in all", DOCKS_FILTER)]
+    return [*tiles, Tile("", counts["total"], _("docks in all"), DOCKS_FILTER)]

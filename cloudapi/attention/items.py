@@ -50,7 +50,7 @@ def look(visit: Visit) -> Found:
             continue
         cover = covers.get(name)
         left = counts[name] - (cover.total if cover else 0)
-        if left > 0 if isinstance(kind.text, tuple) else cover is None or None not in cover.organizations:
+        if left > 0 if kind.is_counted else cover is None or None not in cover.organizations:
             detail = str(kind.detail(visit, left) if callable(kind.detail) else kind.detail)
             if cover and cover.total:
                 more = ngettext("{count} more is acknowledged", "{count} more are acknowledged", cover.total)

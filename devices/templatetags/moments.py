@@ -1,13 +1,19 @@
 """Times as people read them: how long, how long ago, the exact moment on hover."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy
 
 register = template.Library()
+_UNITS = (  # seconds in one, from how many on, words
+    (86_400, 2 * 86_400, gettext_lazy("{} days")),
+    (3_600, 3_600, gettext_lazy("{} h")),
+    (60, 60, gettext_lazy("{} min")),
+)
 
 
 @register.filter
@@ -16,21 +22,24 @@ def ago(moment: object) -> SafeString:
     if not isinstance(moment, datetime):
         return format_html("{}", "–")
     seconds = (timezone.now() - moment).total_seconds()
-    words = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+    words = gettext("{time} ago") if seconds >= 0 else gettext("in {time}")
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(timespec="seconds"), exact(moment), words
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        exact(moment),
+        words.format(time=duration(abs(seconds))),
     )
 
 
 @register.filter
 def exact(moment: datetime | None) -> str:
-    """The moment in UTC, to the second."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "–"
+    """The moment to the second, with the person's time zone."""
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S} {timezone.get_current_timezone_name()}" if moment else "–"
 
 
 def duration(seconds: float) -> str:
     """A length of time in its largest unit, rounded down: 45 s, 3 min, 5 h, 12 days."""
-    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= size * (2 if unit == "days" else 1):
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    for size, least, words in _UNITS:
+        if seconds >= least:
+            return words.format(int(seconds // size))
+    return gettext("{} s").format(max(0, int(seconds)))

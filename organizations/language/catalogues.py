@@ -16,6 +16,7 @@ from babel.messages import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract, extract_javascript, extract_python
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from django.apps import apps
 from django.conf import settings
 from django.utils.translation.template import templatize
 
@@ -24,6 +25,7 @@ LOCALE = "zh_Hans"
 TEMPLATES_OF = {"people": "organizations"}  # folders of templates/admin that are not named after their app
 KEYWORDS = DEFAULT_KEYWORDS | {
     "gettext_lazy": None,
+    "gettext_noop": None,
     "ngettext_lazy": DEFAULT_KEYWORDS["ngettext"],
     "pgettext_lazy": DEFAULT_KEYWORDS["pgettext"],
     "npgettext_lazy": DEFAULT_KEYWORDS["npgettext"],
@@ -130,7 +132,11 @@ def _sources(app: str, domain: Domain) -> Iterable[Path]:
 def _of_django(domain: Domain) -> set[tuple[str | None, str]]:
     """Context and English of what Django translates itself."""
     known = set()
-    for path in Path(django.__file__).parent.rglob(f"locale/{LOCALE}/LC_MESSAGES/{domain.name}.mo"):
+    installed = [Path(app.path) for app in apps.get_app_configs() if app.name.startswith("django.")]
+    for folder in (Path(django.__file__).parent / "conf", *installed):
+        path = folder / "locale" / LOCALE / "LC_MESSAGES" / f"{domain.name}.mo"
+        if not path.exists():
+            continue
         with path.open("rb") as file:
             keys = GNUTranslations(file)._catalog  # type: ignore[attr-defined]
         for key in keys:

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -66,8 +66,8 @@ def preferences(request: HttpRequest) -> HttpResponse:
     form = PreferenceForm(request.POST or None, instance=own)
     if request.method == "POST" and form.is_valid():
         form.save()
-        with override(own.language or None):
-            messages.success(request, _("Saved."))
+        with override(own.language or get_language()):  # the next page is in it
+            messages.success(request, str(_("Saved.")))
         return redirect("preferences")
     context = {**site.each_context(request), "title": _("Preferences"), "form": form}
     return TemplateResponse(request, "admin/people/preferences.html", context)

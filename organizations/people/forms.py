@@ -3,6 +3,7 @@
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
 
 from organizations.people import saved_filters
 
@@ -18,7 +19,7 @@ class CodeForm(forms.Form):
     """A code of the app or a recovery code."""
 
     code = forms.CharField(
-        label="Code",
+        label=_("Code"),
         max_length=64,
         widget=CodeInput(
             attrs={"autocomplete": "one-time-code", "autofocus": True, "class": "vTextField", "spellcheck": "false"}

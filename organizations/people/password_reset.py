@@ -5,7 +5,7 @@ known or not.
 """
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,13 +13,14 @@ from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import transaction
-from django.utils.translation import gettext
+from django.utils.translation import gettext, override
 
 from cloudapi.rest.guesses import Limit
 from organizations import audit
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Membership
 from organizations.people import sessions
+from organizations.people.models import Preference
 
 PAUSE: Final = 300  # seconds between two mails to one address
 BY_MANAGERS: Final = Limit("reset-by-managers", 3, 3600)  # of one user, whoever asks
@@ -30,12 +31,26 @@ def is_configured() -> bool:
     return bool(settings.EMAIL_URL)
 
 
-def send(address: str) -> None:
+class _Form(PasswordResetForm):
+    """Each mail is in the language that its user has chosen, else in that of the request."""
+
+    language = ""
+
+    def send_mail(  # type: ignore[override]  # the stubs know each argument
+        self, subject: str, text: str, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        chosen = Preference.objects.filter(user=context["user"]).values_list("language", flat=True).first()
+        with override(chosen or self.language):
+            super().send_mail(subject, text, context, *args, **kwargs)
+
+
+def send(address: str, language: str) -> None:
     """Mail all active users with this address, at most every PAUSE seconds."""
     digest = hashlib.sha256(address.lower().encode()).hexdigest()
-    form = PasswordResetForm({"email": address})
+    form = _Form({"email": address})
     if not form.is_valid() or not cache.add(f"password-reset:{digest}", 1, PAUSE):
         return
+    form.language = language
     public = urlsplit(settings.PUBLIC_URL)
     # Without a request: the link leads to PUBLIC_URL, whatever Host the browser sent.
     form.save(

@@ -18,8 +18,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from joserfc.errors import JoseError
 from requests import RequestException
+
+from organizations.language.stored import english
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ def send_there(request: HttpRequest, next_url: str) -> HttpResponse:
         with _turn():
             response: HttpResponse = _client().authorize_redirect(request, back)
     except (OAuthError, RequestException, RuntimeError, ValueError) as error:
-        raise _refused("The identity provider does not answer. Try again later.", error) from error
+        raise _refused(_("The identity provider does not answer. Try again later."), error) from error
     return response
 
 
@@ -66,9 +70,9 @@ def who_returned(request: HttpRequest) -> tuple[User, str]:
                 more = client.userinfo(token=token)
                 claims |= more if more.get("sub") == claims.get("sub") else {}
     except (OAuthError, JoseError, RequestException, RuntimeError, ValueError) as error:
-        raise _refused("The identity provider did not confirm who you are. Try again.", error) from error
+        raise _refused(_("The identity provider did not confirm who you are. Try again."), error) from error
     if not claims or issuer.rstrip("/") != settings.OIDC_ISSUER:
-        raise _refused("The identity provider did not confirm who you are. Try again.", f"issuer {issuer!r}")
+        raise _refused(_("The identity provider did not confirm who you are. Try again."), f"issuer {issuer!r}")
     return _account(claims), next_url
 
 
@@ -76,14 +80,16 @@ def _account(claims: dict[str, object]) -> User:
     """The one account with this address."""
     address, is_verified = str(claims.get("email") or ""), claims.get("email_verified")
     if not address or is_verified not in (True, "true"):
-        raise _refused("The identity provider has not verified your email address.", claims.get("sub"))
+        raise _refused(_("The identity provider has not verified your email address."), claims.get("sub"))
     users = get_user_model().objects.filter(email__iexact=address, is_active=True, is_staff=True)
     # In capitals "ı" is "i", and that mailbox is somebody else's: for us only ASCII has capitals.
     folded = address.encode(errors="replace").lower()
     found: list[User] = [user for user in users if user.email.encode().lower() == folded]
     if len(found) != 1:
-        text = f"{len(found) or 'No'} accounts here have the address {address}."
-        raise _refused(f"{text} Ask the platform's staff.", claims.get("sub"))
+        text = _("No accounts here have the address {address}. Ask the platform's staff.")
+        if found:
+            text = _("{count} accounts here have the address {address}. Ask the platform's staff.")
+        raise _refused(text.format(count=len(found), address=address), claims.get("sub"))
     return found[0]
 
 
@@ -91,15 +97,15 @@ def _account(claims: dict[str, object]) -> User:
 def _turn() -> Iterator[None]:
     """Wait until few enough others ask the provider. Raises RefusedError if it takes too long."""
     if not _turns.acquire(timeout=BUSY):
-        raise _refused("Too many people sign in at the same time. Try again.", "busy")
+        raise _refused(_("Too many people sign in at the same time. Try again."), "busy")
     try:
         yield
     finally:
         _turns.release()
 
 
-def _refused(text: str, why: object) -> RefusedError:
-    logger.warning("A sign-in through the identity provider was refused: %s (%s)", text, why)
+def _refused(text: str | Promise, why: object) -> RefusedError:
+    logger.warning("A sign-in through the identity provider was refused: %s (%s)", english(text), why)
     return RefusedError(text)
 
 

@@ -17,6 +17,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext
 
 from mqtt_bridge.database.prepared import Parameter, Prepared
 from organizations import audit
@@ -154,4 +155,6 @@ def browser_name(user_agent: str) -> str:
     """What people call this browser: "Firefox on Windows"."""
     browser = next((name for name, pattern in _BROWSERS if re.search(pattern, user_agent)), "")
     system = next((name for name, pattern in _SYSTEMS if re.search(pattern, user_agent)), "")
-    return " on ".join(filter(None, (browser, system))) or user_agent[:40] or "unknown"
+    if browser and system:
+        return gettext("{browser} on {system}").format(browser=browser, system=system)
+    return browser or system or user_agent[:40] or gettext("unknown")

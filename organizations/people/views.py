@@ -18,9 +18,11 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import mark_safe
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
@@ -34,13 +36,13 @@ from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
 SHOWN = "second_factor"  # where a session keeps which secret it was shown
-WRONG = "This code is wrong, or was used before. Wait for the next one."
+WRONG = _("This code is wrong, or was used before. Wait for the next one.")
 # Requests for a mail: each is a task, and workers have docks to serve.
 BY_CLIENT = Limit("reset", 10, 900)
 IN_ALL = Limit("resets", 100, 900)
 SENT_THERE = Limit("provider", 60, 600)  # each stores a session
 OWN_PASSWORD = Limit("own", 10, 900)  # passwords that a signed-in user, or somebody at their browser, tries
-LOCKED = "Too many wrong codes. Try again in 15 minutes."
+LOCKED = _("Too many wrong codes. Try again in 15 minutes.")
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -88,7 +90,7 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and _is_right(form, person.user):
         sign_in.complete(request, person)
         return redirect(person.next_url)
-    return _page(request, "code", "Second factor", {"form": form})
+    return _page(request, "code", _("Second factor"), {"form": form})
 
 
 @never_cache
@@ -110,12 +112,12 @@ def set_up_second_factor(request: HttpRequest) -> HttpResponse:
                 sign_in.complete(request, person)
             sessions.end([user], actor=_actor(user), keep=request.session.session_key)
             return _codes_page(request, codes, person.next_url if person is not None else reverse("second_factor"))
-        form.add_error("code", "This code is wrong. Check that your phone's clock is right.")
+        form.add_error("code", _("This code is wrong. Check that your phone's clock is right."))
     # without inline style, which our content security policy forbids
     qr = segno.make(second_factor.uri(factor), error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
     is_required = second_factor.is_required(user)
     context = {"form": form, "factor": factor, "qr": mark_safe(qr), "is_required": is_required}  # noqa: S308  # paths only
-    return _page(request, "set_up", "Set up a second factor", context)
+    return _page(request, "set_up", _("Set up a second factor"), context)
 
 
 @never_cache
@@ -129,16 +131,16 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and factor is not None and form.is_valid():
         is_removal = "remove" in request.POST
         if is_removal and is_required:
-            form.add_error(None, "You need a second factor here; only platform staff can remove it.")
+            form.add_error(None, _("You need a second factor here; only platform staff can remove it."))
         elif _is_right(form, user):
             if not is_removal:
                 codes = second_factor.renew_codes(user, actor=_actor(user))
                 return _codes_page(request, codes, reverse("second_factor"))
             second_factor.remove([user], actor=_actor(user))
-            messages.success(request, "Your second factor is removed. The password alone opens your account now.")
+            messages.success(request, _("Your second factor is removed. The password alone opens your account now."))
             return redirect("second_factor")
     context = {"factor": factor, "is_required": is_required, "form": form, "left": second_factor.codes_left(user)}
-    return _page(request, "second_factor", "Second factor", context)
+    return _page(request, "second_factor", _("Second factor"), context)
 
 
 @never_cache
@@ -148,10 +150,11 @@ def sessions_page(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     if request.method == "POST":
         count = sessions.end([user], actor=_actor(user), keep=request.session.session_key)
-        messages.success(request, f"{count} other session{'' if count == 1 else 's'} ended.")
+        ended = ngettext("{count} other session ended.", "{count} other sessions ended.", count).format(count=count)
+        messages.success(request, ended)
         return redirect("sessions")
     rows = [(row, sessions.browser_name(row.browser)) for row in sessions.of_user(user)]
-    return _page(request, "sessions", "Sessions", {"rows": rows, "own": request.session.session_key})
+    return _page(request, "sessions", _("Sessions"), {"rows": rows, "own": request.session.session_key})
 
 
 @require_POST
@@ -198,7 +201,7 @@ def to_provider(request: HttpRequest) -> HttpResponse:
     wanted = request.GET.get("next", "")
     is_own = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     if SENT_THERE.count(client_of(request.META.get("REMOTE_ADDR", ""))) > SENT_THERE.tries:
-        messages.error(request, "Too many tries to sign in. Try again in 10 minutes.")
+        messages.error(request, _("Too many tries to sign in. Try again in 10 minutes."))
         return redirect("admin:login")
     try:
         return provider.send_there(request, wanted if is_own else reverse("admin:index"))
@@ -243,9 +246,9 @@ class ResetPassword(_ResetPage, auth_views.PasswordResetView):
     def form_valid(self, form: Any) -> HttpResponse:
         client = client_of(self.request.META.get("REMOTE_ADDR", ""))
         if BY_CLIENT.count(client) > BY_CLIENT.tries or IN_ALL.count(EVERYBODY) > IN_ALL.tries:
-            form.add_error("email", "Too many requests. Try again in 15 minutes.")
+            form.add_error("email", _("Too many requests. Try again in 15 minutes."))
             return self.render_to_response(self.get_context_data(form=form), status=429)
-        send_password_reset.delay(form.cleaned_data["email"])
+        send_password_reset.delay(form.cleaned_data["email"], get_language())
         return redirect("password_reset_done")
 
 
@@ -278,10 +281,10 @@ def _is_right(form: CodeForm, user: User) -> bool:
 
 
 def _codes_page(request: HttpRequest, codes: list[str], next_url: str) -> HttpResponse:
-    return _page(request, "recovery_codes", "Recovery codes", {"codes": codes, "next_url": next_url})
+    return _page(request, "recovery_codes", _("Recovery codes"), {"codes": codes, "next_url": next_url})
 
 
-def _page(request: HttpRequest, name: str, title: str, context: Mapping[str, object]) -> HttpResponse:
+def _page(request: HttpRequest, name: str, title: str | Promise, context: Mapping[str, object]) -> HttpResponse:
     shown = {**site.each_context(request), "title": title, **context}
     return TemplateResponse(request, f"admin/people/{name}.html", shown)
 

@@ -84,6 +84,7 @@ def test_a_person_ends_all_other_sessions(browser_of, alice):
     give_password(page, "alice")
     give_code(page, app.code())
     page.click("#user-tools >> text=Sessions")
+    page.wait_for_selector("text=End all others")
     assert page.locator("table.inside tbody tr, table.inside > tr").count() == 2
     assert re.search(r"Chrome on Linux\s+this one\s+127\.0\.0\.1", page.inner_text("table.inside"))
     assert too_wide(page, 390, 1280) == []

@@ -13,7 +13,7 @@ EACH = [
     pytest.param(app, domain, id=f"{app}-{domain.name}")
     for app, domain in product(catalogues.APPS, (catalogues.PAGES, catalogues.SCRIPTS))
 ]
-PLACEHOLDER = re.compile(r"{\w*}|%\(\w+\)[sd]|%[sd%]")
+PLACEHOLDER = re.compile(r"{\w*(?::[^{}]*)?}|%\(\w+\)[sd]|%[sd%]")
 
 
 def texts(one):

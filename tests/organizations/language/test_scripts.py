@@ -13,7 +13,9 @@ CHINESE = {"Accept-Language": "zh-hans"}
 
 def address(client, headers=None):
     """Where the start page loads them from."""
-    found = re.search(r'<script src="(/admin/jsi18n/[^"]*)"', client.get("/admin/", headers=headers).content.decode())
+    found = re.search(
+        r'<script defer src="(/admin/jsi18n/[^"]*)"', client.get("/admin/", headers=headers).content.decode()
+    )
     return found and found[1].replace("&amp;", "&")
 
 

@@ -14,6 +14,8 @@ from django.utils import timezone
 from environ import Env
 
 from organizations.models import AuditEvent
+from organizations.people import password_reset
+from organizations.people.models import Preference
 from organizations.people.tasks import send_password_reset
 from tests.demo import free_port
 from tests.organizations.people.sign_in import LOGIN, give_password, may_enter, with_second_factor
@@ -100,16 +102,24 @@ def test_the_answer_is_the_same_for_an_unknown_address(mailbox, alice, django_as
 def test_the_request_itself_looks_nobody_up(mailbox, alice, monkeypatch, django_assert_num_queries):
     """Else the time of the answer would tell whether the address is known: a worker does it."""
     sent = []
-    monkeypatch.setattr(send_password_reset, "delay", sent.append)
+    monkeypatch.setattr(send_password_reset, "delay", lambda *given: sent.append(given))
     with django_assert_num_queries(0):
         ask("alice@example.org")
-    assert (sent, mailbox.mails) == (["alice@example.org"], [])
+    assert (sent, mailbox.mails) == ([("alice@example.org", "en")], [])
 
 
 def test_a_host_that_the_browser_made_up_is_in_no_link(mailbox, alice):
     ask("alice@example.org", host="evil.example.org", x_forwarded_host="evil.example.org")
     assert "evil" not in mailbox.mails[0][1]
     assert link_in(mailbox)
+
+
+def test_a_mail_is_in_the_language_of_its_reader_else_of_the_request(alice):
+    for chosen, subject in (("", "设置新密码"), ("en", "choose a new password")):
+        Preference.objects.update_or_create(user=alice, defaults={"language": chosen})
+        cache.clear()
+        password_reset.send("alice@example.org", "zh-hans")
+        assert subject in mail.outbox[-1].subject
 
 
 def test_one_address_gets_one_mail_in_five_minutes(mailbox, alice):

@@ -1,0 +1,114 @@
+"""Every page of the admin, read with each translation in brackets: what is outside of them and no data is not marked.
+
+`unfinished.json` names the pages that still have such words. It may only get shorter; after marking, run
+`PAGES=write pytest tests/organizations/language/test_pages.py`.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.test import Client
+from django.utils import translation
+from django.utils.safestring import SafeData, mark_safe
+
+from tests.cloudapi import test_admin_doors as doors
+from tests.organizations.language.test_catalogues import PLACEHOLDER
+from tests.organizations.language.test_marking import WORD, Page
+from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
+
+KNOWN = Path(__file__).with_name("unfinished.json")
+PEOPLE = ("preferences", "sessions", "second-factor", "second-factor/set-up")
+ALLOWED = re.compile(  # what reads the same in each language
+    r"\b(Dock Cloud|DJI( Pilot 2)?|REST|API|UTC|MQTT|JSON|CSV|SN|ID|English|[A-Z]+_[A-Z_]+|\w+://\S+|[\w-]+\.(js|md))\b"
+)
+
+
+@pytest.fixture
+def bracketed(monkeypatch):
+    """Texts are shown in brackets; values that are put into them are outside."""
+
+    def wrapped(translate):
+        def wrap(*args):
+            text = translate(*args)
+            parts = re.split(f"({PLACEHOLDER.pattern})", str(text))
+            shown = "".join(part if number % 2 else part and f"⟦{part}⟧" for number, part in enumerate(parts))
+            return mark_safe(shown) if isinstance(text, SafeData) else shown  # noqa: S308
+
+        return wrap
+
+    for name in ("gettext", "ngettext", "pgettext", "npgettext"):
+        monkeypatch.setattr(translation._trans, name, wrapped(getattr(translation._trans, name)))
+
+
+def values(value):
+    """Every text in a JSON value."""
+    if isinstance(value, dict):
+        return {text for name, inner in value.items() for text in {name, *values(inner)}}
+    if isinstance(value, list | tuple):
+        return {text for inner in value for text in values(inner)}
+    return {value} if isinstance(value, str) else set()
+
+
+def data():
+    """A pattern of the texts that rows have."""
+    found = set()
+    for model in apps.get_models():
+        fields = [field.attname for field in model._meta.concrete_fields if not field.choices]
+        for row in model._default_manager.all():
+            found |= values([getattr(row, name) for name in fields]) | {str(row.pk)}
+    longest = sorted((re.escape(text) for text in found if WORD.search(text)), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)({'|'.join(longest)})(?!\w)")
+
+
+def unmarked(html, known):
+    """The words of a page that are neither in brackets nor data."""
+    page = Page()
+    page.feed(html)
+    for pattern in (r"⟦[^⟦⟧]*⟧", known, ALLOWED):
+        page.found = [re.sub(pattern, " ", text) for text in page.found]
+    return [text.strip() for text in page.found if WORD.search(text)]
+
+
+def pages(organization):
+    """Name and address of each page; every name once."""
+    for model in admin.site._registry:
+        start = f"{model._meta.app_label}/{model._meta.model_name}/"
+        yield start, f"/admin/{start}"
+        if row := doors.row_of(model, organization):
+            yield f"{start}change/", f"/admin/{start}{row.pk}/change/"
+    for address in sorted(doors.OURS):
+        if row := doors.row_of(doors.MODEL_OF[address], organization):
+            yield address, doors.filled(address, row.pk)
+    yield from (("", "/admin/"), *((name, f"/{name}/") for name in PEOPLE))  # "System" asks other servers: too slow
+
+
+def test_every_page_is_marked_but_those_that_are_named(world, organization, staff, bracketed):
+    client, known, found = Client(), data(), {}
+    client.force_login(staff)
+    for name, address in pages(organization):
+        response = client.get(address)
+        if response.status_code == 200 and response["Content-Type"].startswith("text/html"):
+            header, start, content = response.content.decode().partition('<main id="content-start"')
+            found[name] = unmarked(start + content, known)
+            found["header"] = unmarked(header.partition("<body")[2], known)
+    assert len(found) > 50
+    wrong = sorted(name for name, words in found.items() if words)
+    if os.environ.get("PAGES") == "write":
+        KNOWN.write_text(json.dumps(wrong, indent=0) + "\n")
+    allowed = json.loads(KNOWN.read_text())
+    assert {name: found[name][:10] for name in wrong if name not in allowed} == {}, "mark them: docs/translating.md"
+    assert sorted(set(allowed) - set(wrong)) == [], "take them off the list"
+
+
+def test_words_without_brackets_are_found(bracketed):
+    known = re.compile("Pier 7")
+    assert unmarked(f"<p>{translation.gettext('Docks')} Pier 7</p>", known) == []
+    assert unmarked(f"<p title='A dock'>{translation.gettext('{name} of it').format(name='two')}</p>", known) == [
+        "A dock",
+        "two",
+    ]
