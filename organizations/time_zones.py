@@ -12,7 +12,7 @@ MOST = 64  # characters of a name
 @cache  # it reads a folder of files
 def names() -> frozenset[str]:
     """All that this server knows, such as `Asia/Shanghai`."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - {"localtime", "Factory"})  # a machine's own, and that of none
 
 
 def validate(name: str) -> None:

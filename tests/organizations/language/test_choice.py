@@ -3,6 +3,7 @@
 import pytest
 from django.core.cache import cache
 from django.http import HttpRequest, StreamingHttpResponse
+from django.test import Client
 from django.utils import timezone, translation
 
 from organizations.language.middleware import Middleware
@@ -84,3 +85,27 @@ def signed_in(client):
     request = HttpRequest()
     request.session = client.session.__class__(client.session.session_key)
     return request
+
+
+def test_only_who_is_signed_in_has_preferences_and_only_their_own(client, alice, bob):
+    for answer in (client.get("/preferences/"), client.post("/preferences/", {"language": "zh-hans"})):
+        assert answer["Location"].startswith("/admin/login/")
+    client.force_login(bob)
+    client.post("/preferences/", {"language": "zh-hans", "user": alice.pk})
+    assert list(Preference.objects.values_list("user", "language")) == [(bob.pk, "zh-hans")]
+
+
+@pytest.mark.parametrize("address", ["/language/", "/preferences/"])
+def test_another_site_changes_nothing(alice, address):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert client.post(address, {"language": "zh-hans"}).status_code == 403
+    assert Preference.objects.count() == 0
+
+
+@pytest.mark.parametrize("odd", ["\\000", "１２３", "../etc/passwd", "%00", "localtime", "x" * 3000])
+def test_odd_cookies_are_ignored(client, alice, odd):
+    client.force_login(alice)
+    client.cookies["zone"] = client.cookies["django_language"] = odd
+    assert language_of(client.get("/preferences/")) == "en"
+    assert client.post("/language/", {"language": odd, "next": odd})["Location"] == "/admin/"
