@@ -87,7 +87,7 @@ class DockCloudAdminSite(AdminSite):
             context["script_texts"] = scripts.query()
         return context
 
-    def i18n_javascript(self, request: HttpRequest, extra_context: object = None) -> HttpResponseBase:
+    def i18n_javascript(self, request: HttpRequest, extra_context: object = None) -> HttpResponse:
         """What scripts say, in the language of the page."""
         return scripts.response(request)
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.conf import settings
 from django.db.models import Min, Model, Q, QuerySet
-from django.utils.functional import Promise
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -24,6 +23,9 @@ from mqtt_bridge import access_list
 from mqtt_bridge.models import Certificate, Exchange
 from organizations import codes
 from organizations.models import BindingFailure
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as LazyText
 
 WRONG_CODES_PER_HOUR: Final = 20  # more than this, from all gateways together, looks like guessing
 NEARLY: Final = 0.9  # of UNCLAIMED_DEVICE_CAP
@@ -54,8 +56,8 @@ class Kind(NamedTuple):
     """A kind of problem. It is shown if any row has it, unless it is not counted, and if `also_if` says so."""
 
     level: Level
-    text: Promise  # with {count}, if it is counted
-    detail: Promise | Callable[[Visit, int], str]
+    text: "LazyText"  # with {count}, if it is counted
+    detail: "LazyText | Callable[[Visit, int], str]"
     rows: Callable[[Visit], QuerySet[Model, object]] | None  # for this user; kinds with one function share a query
     where: Callable[[Visit], Q] | None  # which of the rows have the problem; None: all
     view: str = ""  # the list that shows them: the name of its URL

@@ -6,7 +6,7 @@ The cookie `django_language` is what was chosen where nobody is signed in. The c
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError
@@ -17,7 +17,6 @@ from django.utils.cache import patch_vary_headers
 from organizations import time_zones
 
 ZONE_COOKIE = "zone"
-Piece = TypeVar("Piece")
 
 
 class Middleware:
@@ -29,10 +28,10 @@ class Middleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         language, zone = _preferred(request)
         with _reading(language, zone):
-            request.LANGUAGE_CODE = language  # type: ignore[attr-defined]
+            request.LANGUAGE_CODE = language
             response = self._get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _each(response.streaming_content, language, zone)
+            response.streaming_content = _each(cast(Iterable[bytes], response.streaming_content), language, zone)
         patch_vary_headers(response, ("Accept-Language", "Cookie"))
         response.headers.setdefault("Content-Language", language)
         return response
@@ -54,7 +53,7 @@ def _reading(language: str, zone: ZoneInfo) -> ExitStack:
         return stack.pop_all()
 
 
-def _each(pieces: Iterable[Piece], language: str, zone: ZoneInfo) -> Iterator[Piece]:
+def _each(pieces: Iterable[bytes], language: str, zone: ZoneInfo) -> Iterator[bytes]:
     """What is streamed is made after the request, maybe in other threads."""
     iterator = iter(pieces)
     while True:

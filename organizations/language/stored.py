@@ -5,6 +5,7 @@ So no row must be rewritten when a translation is, and the API says the same to 
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from django.utils.translation import get_language, override
 from django.utils.translation.trans_real import translation
@@ -52,7 +53,8 @@ def _sentence(text: str, language: str) -> str | None:
 @lru_cache(maxsize=4)
 def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     """What matches each message with placeholders, those with the most words of their own first."""
-    keys = (key for key in translation(language)._catalog.keys() if isinstance(key, str) and "\x04" not in key)  # noqa: SIM118  (no dict)
+    catalogue: Any = translation(language)
+    keys = (key for key in catalogue._catalog.keys() if isinstance(key, str) and "\x04" not in key)  # noqa: SIM118  (no dict)
     found = []
     for message in keys:
         pattern = _PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(message))

@@ -1,13 +1,17 @@
 """How a person chooses language and time zone."""
 
+from typing import cast
+
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import site
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext_lazy as _
@@ -43,7 +47,7 @@ def set_language(request: HttpRequest) -> HttpResponse:
     """Keep the language that the switch names, for the person or else for this browser; back to the page."""
     language, back = request.POST.get("language", ""), request.POST.get("next", "")
     is_own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
-    response = redirect(back if is_own else "admin:index")
+    response = HttpResponseRedirect(back if is_own and back.startswith("/") else reverse("admin:index"))
     if language in dict(settings.LANGUAGES):
         if request.user.is_authenticated:
             Preference.objects.update_or_create(user=request.user, defaults={"language": language})
@@ -62,7 +66,8 @@ def set_language(request: HttpRequest) -> HttpResponse:
 @never_cache
 def preferences(request: HttpRequest) -> HttpResponse:
     """The page of a person's language and zone."""
-    own = Preference.objects.filter(user=request.user.pk).first() or Preference(user_id=request.user.pk)
+    user = cast(User, request.user)
+    own = Preference.objects.filter(user=user).first() or Preference(user=user)
     form = PreferenceForm(request.POST or None, instance=own)
     if request.method == "POST" and form.is_valid():
         form.save()
