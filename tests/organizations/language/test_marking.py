@@ -35,7 +35,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.raw += tag in RAW
-        self.found += [value for name, value in attrs if value and name in SHOWN and WORD.search(value)]
+        shown = SHOWN | {"value"} if dict(attrs).get("type") in ("submit", "button", "reset") else SHOWN
+        self.found += [value for name, value in attrs if value and name in shown and WORD.search(value)]
 
     def handle_endtag(self, tag):
         self.raw -= tag in RAW
@@ -57,7 +58,7 @@ def words_of_template(text):
             html.append(token.contents if token.token_type == TokenType.TEXT else " ")
     page = Page()
     page.feed("".join(html))
-    return page.found
+    return page.found + re.findall(r"\|pluralize", text)  # which knows English only
 
 
 def name_of(call):
@@ -74,7 +75,9 @@ def is_text(node):
 def words_of_python(text):
     found = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and name_of(node) not in MARKS:
+        if isinstance(node, ast.Call) and name_of(node) in MARKS:  # no catalogue has what is known at run time only
+            found += [one for one in node.args if isinstance(one, ast.JoinedStr)]
+        elif isinstance(node, ast.Call):
             owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
             if owner in SILENT:
                 continue
@@ -125,6 +128,11 @@ def test_unmarked_texts_are_found():
     ]
     assert words_of_template("{% translate 'Docks' %} <code>sn</code> {{ count }}") == []
     assert len(words_of_python('class A(TextChoices):\n    ON = "on", "switched on"')) == 1
+    assert words_of_template("<input type='submit' value='Save'><input value='Pier 7'>{{ n|pluralize }}") == [
+        "Save",
+        "|pluralize",
+    ]
+    assert len(words_of_python('_(f"no {x}")')) == 1
     assert len(words_of_python('F(label="Name", help_text=_("Yes"))\nraise Refused(f"no {x}")')) == 2
 
 
