@@ -6,6 +6,7 @@ folder. A message that Django translates itself is not repeated.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from gettext import GNUTranslations
 from pathlib import Path
@@ -87,6 +88,10 @@ def as_po(catalogue: Catalog) -> bytes:
 
 def as_mo(catalogue: Catalog) -> bytes:
     """The bytes of the `.mo` file: the same for the same messages."""
+    catalogue = deepcopy(catalogue)
+    for one in catalogue:
+        if not isinstance(one.string, str) and not all(one.string or ()):
+            one.string = ""  # a plural that is not translated is English, not empty
     catalogue.creation_date = catalogue.revision_date = datetime(2026, 1, 1, tzinfo=UTC)
     file = io.BytesIO()
     write_mo(file, catalogue)
