@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
+from django.utils.translation import ngettext
 
 from devices.calls.methods import UPDATE
 from devices.calls.refusal import Refused
@@ -141,9 +142,12 @@ def delete(file: LicenseFile, *, actor: Actor) -> None:
         locked = LicenseFile.objects.select_for_update(of=("self",)).filter(pk=file.pk)
         for row in locked:
             if count := calls_using(row):
-                raise FileInUseError(
-                    f"{row.name} is in use by {count} open service call(s). Wait until they have ended."
+                text = ngettext(
+                    "{file} is in use by {n} open command. Wait until it has ended.",
+                    "{file} is in use by {n} open commands. Wait until they have ended.",
+                    count,
                 )
+                raise FileInUseError(text.format(file=row.name, n=count))
             before = {"name": row.name, "size": row.size, "md5": row.md5, "downloads": row.downloads.count()}
             audit.record([audit.event(actor, "delete", row, organization_id=row.organization_id, before=before)])
             row.delete()

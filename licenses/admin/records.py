@@ -7,6 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.templatetags.moments import ago, exact
 from licenses.admin.licenses import changes, event_words
@@ -31,11 +33,13 @@ class _Records(ReadOnlyAdmin):
     def inventory(self, row: LicenseEvent | LicenseList) -> str:
         return str(Inventory(row.device_model_domain).label)
 
-    @admin.display(description="call")
+    @admin.display(description=_("command"))
     def asked_with(self, row: LicenseEvent | LicenseList) -> SafeString | str:
         if row.call_id is None:
             return "–"
-        return format_html('<a href="{}">call</a>', reverse("admin:devices_servicecall_change", args=[row.call_id]))
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:devices_servicecall_change", args=[row.call_id]), gettext("command")
+        )
 
 
 @admin.register(LicenseEvent)

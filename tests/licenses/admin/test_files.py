@@ -151,7 +151,7 @@ def test_file_in_use_is_not_deleted_and_the_page_says_why(client, alice, file, m
     make_call({"license_file": file.pk})
     client.force_login(alice)
     response = client.post(f"{LIST}{file.pk}/delete/", {"post": "yes"}, follow=True)
-    assert "in use by 1 open service call(s). Wait until they have ended." in response.content.decode()
+    assert "in use by 1 open command. Wait until it has ended." in response.content.decode()
     assert LicenseFile.objects.exists()
 
 
