@@ -162,7 +162,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
         "sn",
     )
     actions = (
-        *ACTIONS, "group_selected", "issue_credentials", "rotate_credentials", "revoke_credentials",
+        *ACTIONS, "group_selected", "rename_selected", "issue_credentials", "rotate_credentials", "revoke_credentials",
         "enable_selected", "disable_selected", "release_selected", "transfer_selected", "retire_selected",
         "restore_selected",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.device_pages import KeyList, named
-from devices.grouping import assigning
+from devices.grouping import assigning, renaming
 from devices.models import Device, Label, Site
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
 from organizations.models import Organization, Role
@@ -104,8 +104,23 @@ class AssignForm(forms.Form):
             )
 
 
+class RenameForm(forms.Form):
+    """Which devices, and the pattern of their names."""
+
+    devices = KeyList()
+    pattern = forms.CharField(
+        label=_("Pattern"),
+        max_length=200,
+        help_text=_(
+            "{n} is a number, {n:02} one of two digits. {organization}, {site}, {product}, {sn} and {callsign} are the "
+            "device's own."
+        ),
+    )
+    first = forms.IntegerField(label=_("First number"), min_value=0, max_value=9999, initial=1)
+
+
 class GroupingPages(TenantAdmin):
-    """Putting devices at a site, and labels on them, for operators."""
+    """Putting devices at a site, and labels and names on them, for operators."""
 
     def has_group_permission(self, request: HttpRequest) -> bool:
         """Whether the user is an operator of any organization; each device is asked about again."""
@@ -113,12 +128,58 @@ class GroupingPages(TenantAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
-        return [path("grouping/", view(self.grouping_view), name="devices_device_grouping"), *super().get_urls()]
+        return [
+            path("grouping/", view(self.grouping_view), name="devices_device_grouping"),
+            path("rename/", view(self.rename_view), name="devices_device_rename"),
+            *super().get_urls(),
+        ]
 
     @admin.action(description=_("Change site and labels of selected devices"), permissions=["group"])
     def group_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         keys = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
         return HttpResponseRedirect(f"{reverse('admin:devices_device_grouping')}?devices={keys}")
+
+    @admin.action(description=_("Rename selected devices by a pattern"), permissions=["group"])
+    def rename_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
+        keys = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
+        return HttpResponseRedirect(f"{reverse('admin:devices_device_rename')}?devices={keys}")
+
+    def rename_view(self, request: HttpRequest) -> HttpResponse:
+        """GET shows the names that `?devices=1,2` get by `&pattern=`, POST gives them."""
+        if not self.has_group_permission(request):
+            raise PermissionDenied
+        data = request.POST if request.method == "POST" else request.GET
+        is_asked = "pattern" in data
+        form = RenameForm(data if is_asked else {"devices": data.get("devices", ""), "first": "1"})
+        form.is_valid()
+        visible: QuerySet[Device] = self.get_queryset(request).filter(pk__in=form.cleaned_data.get("devices", []))
+        rows = visible.select_related("organization", "site").order_by("sn")
+        devices = [device for device in rows if may(request, Role.OPERATOR, device.organization_id)]
+        if not devices:
+            self.message_user(request, gettext("Choose the devices to rename from the list."), messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:devices_device_changelist"))
+        wanted: list[str] = []
+        if form.is_valid():
+            given = form.cleaned_data
+            try:
+                wanted = renaming.names(devices, given["pattern"], first=given["first"])
+            except ValidationError as error:
+                form.add_error("pattern", error)
+        if wanted and request.method == "POST":
+            changed = renaming.rename(devices, wanted, actor=actor(request))
+            text = gettext("Renamed: {devices}.").format(devices=named(changed)) if changed else _("Nothing changed.")
+            self.message_user(request, str(text), messages.SUCCESS)
+            return HttpResponseRedirect(reverse("admin:devices_device_changelist"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Rename devices"),
+            "opts": self.opts,
+            "form": form,
+            "is_asked": is_asked,
+            "wanted": list(zip(devices, wanted or [""] * len(devices), strict=True)),
+            "is_ready": bool(wanted),
+        }
+        return TemplateResponse(request, "admin/devices/device/rename.html", context)
 
     def grouping_view(self, request: HttpRequest) -> HttpResponse:
         """GET asks what `?devices=1,2`, all of one organization, get; POST assigns it."""

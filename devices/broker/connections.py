@@ -26,9 +26,9 @@ class Remark(TextChoices):
 
 
 def gateways(devices: Rows) -> Rows:
-    """Those that connect to the broker: docks, and whatever has an account of its own or came by enrolment."""
+    """Those in use that connect to the broker: docks, and whatever has an account of its own or came by enrolment."""
     has_account = Exists(BrokerAccount.objects.filter(device=OuterRef("pk")))
-    return devices.filter(Q(pk__in=Device.objects.docks().values("pk")) | has_account)
+    return devices.filter(Q(pk__in=Device.objects.docks().values("pk")) | has_account, retired_at=None)
 
 
 def matching(way: str, now: datetime) -> Q:

@@ -1,1 +1,1 @@
-"""Sites and labels on devices."""
+"""Sites and labels on devices, and names for many at once."""

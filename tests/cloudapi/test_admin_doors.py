@@ -71,6 +71,7 @@ TABLE = {
     "devices/device/grouping/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "devices/device/inbox/": ((403, 403, 403, 200), (403, 403, 403, 302)),
     "devices/device/release/": ((403, 403, 302, 302), (403, 403, 302, 302)),
+    "devices/device/rename/": ((403, 302, 302, 302), (403, 302, 302, 302)),
     "devices/device/retire/": ((403, 403, 302, 302), (403, 403, 302, 302)),
     "devices/device/transfer/": ((403, 403, 403, 302), (403, 403, 403, 302)),
     "devices/dockconnection/credentials/": ((403, 403, 302, 302), (403, 403, 302, 302)),

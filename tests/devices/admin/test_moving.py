@@ -151,6 +151,14 @@ def test_a_manager_retires_a_dock_with_its_aircraft_after_a_question(client, ali
     assert set(client.get(LIST, {"retired": "yes"}).context["cl"].result_list) == {dock, aircraft}
 
 
+def test_a_retired_dock_is_not_among_the_connections(client, staff, dock):
+    client.force_login(staff)
+    connections = "/admin/devices/dockconnection/"
+    assert len(client.get(connections).context["cl"].result_list) == 1
+    Device.objects.filter(pk=dock.pk).update(organization=None, retired_at=timezone.now())
+    assert len(client.get(connections).context["cl"].result_list) == 0
+
+
 def test_staff_take_it_back_on_its_page(client, staff, dock):
     Device.objects.filter(pk=dock.pk).update(organization=None, retired_at=timezone.now())
     client.force_login(staff)
