@@ -115,9 +115,11 @@ class Changes:
             cleared = [{**UNKNOWN_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
             bulk.upsert(DeviceState, cleared, unique=["device_id"], changes=[*UNKNOWN_STATE, "cleared_at"])
             ending.abandon(keys)
-            if not self.keep_accounts:
-                # The next owner's dock must not be open to those who know the secret of the last one's.
-                accounts.end_of([device.pk for device in self._proven.values()], actor=self.actor)
+            proven = [device.pk for device in self._proven.values()]
+            if self.keep_accounts:
+                accounts.forget_issuers(proven)
+            else:  # The next owner's dock must not be open to those who know the secret of the last one's.
+                accounts.end_of(proven, actor=self.actor)
             for label in settings.FORGOTTEN_ON_RELEASE:
                 apps.get_model(label)._default_manager.filter(device__in=keys).delete()
             names = {owner.pk: str(owner) for owner in _OWNERS(keys={event.organization_id for event in self._events})}

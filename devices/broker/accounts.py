@@ -201,6 +201,11 @@ def end_of(device_keys: Collection[int], *, actor: Actor) -> None:
     revoke(BrokerAccount.objects.filter(device__in=device_keys, revoked_at=None), actor=actor)
 
 
+def forget_issuers(device_keys: Collection[int]) -> None:
+    """Let the accounts that these docks keep name no person of the owner who loses them; one statement."""
+    BrokerAccount.objects.filter(device__in=device_keys).update(created_by=None, label="")
+
+
 def follow_owners(device_keys: Collection[int]) -> None:
     """Let the accounts of these docks belong to whoever owns them now; one statement."""
     owner = Device.objects.filter(pk=OuterRef("device")).values("organization")

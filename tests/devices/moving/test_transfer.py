@@ -88,6 +88,16 @@ def test_a_dock_keeps_its_mqtt_account_and_its_new_owner_has_it(lived_in, other_
     assert (account.revoked_at, account.organization) == (None, other_organization)
 
 
+def test_the_account_that_is_kept_names_no_person_of_the_former_owner(client, dock, alice, charlie, other_organization):
+    accounts.issue(device=dock, actor=Actor(AuditEvent.Through.ADMIN, alice))
+    moved([dock], other_organization)
+    assert BrokerAccount.objects.get().created_by is None
+    client.force_login(charlie)
+    text = client.get(f"/admin/devices/device/{dock.pk}/change/").content.decode()
+    assert dock.sn in text
+    assert "alice" not in text
+
+
 def test_a_dock_loses_its_mqtt_account_if_that_is_chosen(lived_in, organization, other_organization):
     moved([lived_in], other_organization, keep_accounts=False)
     account = BrokerAccount.objects.get()
