@@ -351,3 +351,9 @@ def test_the_list_keeps_itself_current_until_it_is_paused(see, staff):
     assert "devices/refresh.js" in text
     assert "data-refreshed" in text
     assert 'data-pause aria-pressed="false"' in text
+
+
+def test_an_empty_journal_says_what_to_do_next(see, staff):
+    assert "They appear here as soon as a dock connects." in see(staff, LIST)
+    assert "type the whole serial number" in see(staff, LIST, q="OCK1")
+    assert "Remove a filter" in see(staff, LIST, outcome="error")
