@@ -248,18 +248,33 @@ def test_password_and_code_are_in_no_page_and_no_row(client, staff, dock, fault)
         assert "canary" not in text
 
 
-def test_an_error_report_does_not_show_the_password(client, olga, dock, monkeypatch):
+@pytest.mark.parametrize("way", ["one", "many", "again"])
+def test_an_error_report_does_not_show_the_password(client, olga, dock, monkeypatch, way):
     """What Django would mail to the admins, with the variables of every function."""
     reports = []
 
     def report(request, **_kwargs):
         reports.append(ExceptionReporter(request, *sys.exc_info()).get_traceback_html())
 
+    batch = ServiceCallBatch.objects.create(
+        organization=dock.organization,
+        method="login_dji_account",
+        data={"username": "pilot", "password": "***", "verification_code": ""},
+    )
+    ServiceCall.objects.create(
+        device=dock, organization=dock.organization, method=batch.method, batch=batch, status="failed"
+    )
+    address = {
+        "one": panel_of(dock),
+        "many": f"{LIST}commands/login/",
+        "again": reverse("admin:devices_servicecallbatch_retry", args=[batch.pk]),
+    }[way]
+    client.force_login(olga)
     monkeypatch.setattr(asking, "_insert", lambda *_, **__: 1 / 0)
     got_request_exception.connect(report)
     try:
         with pytest.raises(ZeroDivisionError):
-            send(client, olga, dock, **LOGIN)
+            client.post(address, LOGIN | {"devices": str(dock.pk)})
     finally:
         got_request_exception.disconnect(report)
     [text] = reports
