@@ -70,8 +70,8 @@ def listed(see, user, **query):
     ("url", "title"),
     [
         (LIST, "Devices"),
-        ("/admin/devices/servicecall/", "Service calls"),
-        ("/admin/devices/servicecallbatch/", "Batches of service calls"),
+        ("/admin/devices/servicecall/", "Commands"),
+        ("/admin/devices/servicecallbatch/", "Batches of commands"),
         ("/admin/mqtt_bridge/exchange/", "Journal"),
     ],
 )
