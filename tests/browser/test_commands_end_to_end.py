@@ -356,7 +356,7 @@ def test_the_reason_of_a_refusal_is_shown_in_plain_words(page, dock):
     wait(page, "Failed: the aircraft is not connected (325012).")
     dock.faults = Faults(["rejected"])
     page.click("#command-logout button")
-    wait(page, "Refused by the dock.")
+    wait(page, "Refused by the dock: the dock gives no reason.")
     assert was_never_loaded_again(page)
 
 

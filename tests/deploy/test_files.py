@@ -164,7 +164,7 @@ def test_the_image_holds_what_the_server_needs_and_no_more():
     packages = set(
         re.findall(r"root_packages = \[(.*)\]", (ROOT / "pyproject.toml").read_text())[0].replace('"', "").split(", ")
     )
-    assert packages | {"manage.py", "requirements.txt", "locale", "static", "templates"} <= kept
+    assert packages | {"manage.py", "requirements.txt", "static", "templates"} <= kept
     assert not {"tests", "docs", ".git"} & kept
 
 
