@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 from django.contrib.admin import AdminSite
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext
@@ -74,8 +75,8 @@ class DockCloudAdminSite(AdminSite):
     ) -> HttpResponse:
         """The stock page, for so many tries: who found an open browser does not guess the password here."""
         if not may_change_password(request):
-            text = gettext("Too many tries to change the password. Try again in 15 minutes.") + "\n"
-            return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+            text = gettext("Too many tries to change the password. Try again in 15 minutes.")
+            return render(request, "429.html", {"text": text}, status=429)
         return super().password_change(request, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, object]:

@@ -20,6 +20,8 @@ from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from cloudapi.rest.guesses import EVERYBODY, Limit, client_of, refused_tries
@@ -207,10 +209,15 @@ def too_many(request: HttpRequest, *_given: object) -> HttpResponse:
     """The answer to a try too many."""
     attempt = getattr(request, "sign_in", None)
     wait = attempt.wait if attempt is not None and attempt.wait else settings.AXES_COOLOFF_TIME * 3600
-    after = f"{math.ceil(wait / 60)} minutes" if wait > 60 else f"{math.ceil(wait)} seconds"
-    text = f"Too many tries to sign in. Try again in {after}, or in a browser in which you have signed in before.\n"
+    number = math.ceil(wait / 60)
+    text = ngettext(
+        "You have tried to sign in too often. Try again in {number} minute, or use a browser that you signed in with.",
+        "You have tried to sign in too often. Try again in {number} minutes, or use a browser that you signed in with.",
+        number,
+    )
     headers = {"Retry-After": str(math.ceil(wait)), "Cache-Control": "no-store"}
-    return HttpResponse(text, status=429, headers=headers, content_type="text/plain; charset=utf-8")
+    page = render_to_string("429.html", {"text": text.format(number=number)}, request)
+    return HttpResponse(page, status=429, headers=headers)
 
 
 # --- browsers that have signed in before ----------------------------------------------------------------

@@ -6,7 +6,6 @@ from typing import cast
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -19,7 +18,7 @@ from devices.admin.panels import device_link
 from devices.broker import accounts, states
 from devices.models import BrokerAccount
 from devices.templatetags.moments import ago
-from organizations.admin.forms import IssuingForm, from_now, in_future
+from organizations.admin.forms import IssuingForm, SplitDateTime, from_now, in_future
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.tenant import TenantFilter, actor
 from organizations.models import Role
@@ -32,7 +31,7 @@ class EnrolmentForm(IssuingForm):
     expires_at = forms.SplitDateTimeField(
         label="Expires at (UTC)",
         initial=partial(from_now, accounts.ENROLMENT_LIFETIME),
-        widget=AdminSplitDateTime(),
+        widget=SplitDateTime(),
         help_text="Docks that use it then can bind no more. What they have bound stays bound.",
     )
 

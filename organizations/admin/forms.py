@@ -35,6 +35,15 @@ MOST_LABEL: Final = 100  # characters
 NUMBER: Final = re.compile(r"\{n(?::0?(\d))?\}")
 
 
+class SplitDateTime(AdminSplitDateTime):
+    """The stock fields for a date and a time, with names that are read out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for widget, name in zip(self.widgets, (_("Date (UTC)"), _("Time (UTC)")), strict=True):
+            widget.attrs["aria-label"] = name
+
+
 class WriteOnlyField(forms.CharField):
     """A secret that is typed and never shown; left empty it stays as it is."""
 
@@ -211,7 +220,7 @@ class BindingCodeForm(IssuingForm):
         label="Expires at (UTC)",
         initial=partial(from_now, CODE_LIFETIME),
         required=False,
-        widget=AdminSplitDateTime(),
+        widget=SplitDateTime(),
         help_text="Empty: never.",
     )
     max_uses = forms.IntegerField(
@@ -289,7 +298,7 @@ class ApiKeyForm(IssuingForm):
         label="Expires at (UTC)",
         initial=partial(from_now, LIFETIME),
         required=False,
-        widget=AdminSplitDateTime(),
+        widget=SplitDateTime(),
     )
     never_expires = forms.BooleanField(
         label="It never expires",

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet, TextChoices
+from django.db.models import DateTimeField, Model, QuerySet, TextChoices
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from organizations.admin.forms import IssuingForm
+from organizations.admin.forms import IssuingForm, SplitDateTime
 from organizations.admin.tenant import TenantAdmin, actor, readable
 from organizations.audit import Actor
 from organizations.models import Organization, Role
@@ -102,6 +102,7 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
     add_role = change_role = Role.MANAGER
     actions = ("revoke_selected",)
     change_form_template = "admin/organizations/issued_change_form.html"
+    formfield_overrides: ClassVar = {DateTimeField: {"widget": SplitDateTime}}
 
     def issue(self, request: HttpRequest, obj: Issued, wanted: dict[str, object]) -> tuple[Issued, str]:
         """Issue what a valid form asks for; returns the row and its secret."""

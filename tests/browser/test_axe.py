@@ -1,0 +1,97 @@
+"""What axe finds on the pages: nothing serious, in light and in dark."""
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from django.apps import apps
+
+from cloudapi.diagnosis import checks, findings
+from devices.models import Device
+from organizations.models import Membership
+from tests.world import *  # noqa: F403  (the fixture)
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+LISTS = [
+    "auth/user",
+    "devices/brokeraccount",
+    "devices/device",
+    "devices/dockconnection",
+    "devices/servicecall",
+    "devices/servicecallbatch",
+    "licenses/licensefile",
+    "licenses/unlocklicense",
+    "mqtt_bridge/exchange",
+    "organizations/auditevent",
+    "organizations/bindingcode",
+    "organizations/invitation",
+    "organizations/membership",
+    "organizations/organization",
+    "organizations/organizationapikey",
+]
+FORMS = [
+    "auth/user",
+    "devices/brokeraccount",
+    "devices/device",
+    "organizations/bindingcode",
+    "organizations/invitation",
+    "organizations/organization",
+    "organizations/organizationapikey",
+]
+DAILY = {"", "devices/device/", "devices/servicecall/", "licenses/unlocklicense/", "organizations/bindingcode/"}
+RUN = """async () => {
+  const found = await axe.run({resultTypes: ["violations"], preload: false});
+  return found.violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(
+    ({id, nodes}) => nodes.map(({html, any}) => `${id}: ${html.slice(0, 160)} ${any.map(({message}) => message)}`));
+}"""
+
+
+def addresses():
+    """The own pages of the world: lists, forms, rows and what else there is."""
+    yield from ("", "system/", "search/?q=DOCK")
+    yield from (f"{model}/" for model in LISTS)
+    yield from (f"{model}/add/" for model in FORMS)
+    for label in LISTS:
+        row = apps.get_model(*label.split("/"))._default_manager.order_by("pk").first()
+        if row is not None:
+            yield f"{label}/{row.pk}/change/"
+    dock = Device.objects.get(sn="HARBOURDOCK").pk
+    yield from (f"devices/device/{dock}/commands/", f"licenses/unlocklicense/dock/{dock}/")
+    yield from (
+        f"{place}/import/" for place in ("devices/device", "devices/dockconnection", "organizations/bindingcode")
+    )
+    yield from ("licenses/unlocklicense/map/", "licenses/unlocklicense/timeline/", "devices/device/clear-out/")
+    yield f"organizations/organization/{Membership.objects.first().organization_id}/close/"
+    yield from ("../preferences/", "../sessions/", "../second-factor/", "password_change/", "../no/such/")
+
+
+@pytest.mark.usefixtures("world")
+def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints, monkeypatch):
+    """Neither in light, nor in dark and on a phone on the pages that are used all day."""
+    complaints.allow("Applying inline style violates", ".*/no/such/")  # axe measures with one, and does without it
+    monkeypatch.setattr(checks, "run", lambda: iter([findings.problem("Broker", "No connection.", "Start it.")]))
+    sign_in(staff)
+    found = []
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        for address in addresses():
+            if scheme == "light" or address in DAILY:
+                page.goto(f"/admin/{address}")
+                page.evaluate(AXE_SCRIPT)
+                found += [f"{scheme} /admin/{address} {text}" for text in page.evaluate(RUN)]
+    assert found == []
+
+
+@pytest.mark.usefixtures("world")
+def test_filters_fold_up_above_the_list_on_a_phone(page, sign_in, alice):
+    sign_in(alice)
+    page.goto("/admin/devices/device/")
+    assert page.is_visible("#changelist-filter a >> text=online")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not page.is_visible("#changelist-filter a >> text=online")
+    box, rows = (page.locator(place).bounding_box() for place in (".filters", "#result_list"))
+    assert box["height"] < 60
+    assert box["y"] < rows["y"]
+    page.click(".filters > summary")
+    page.click("#changelist-filter a >> text=offline")
+    page.wait_for_selector(".filters >> text=Filter (in use)")
