@@ -235,15 +235,21 @@ def switch_cell(shown: Shown, query: str) -> SafeString:
     row = shown.license
     button = SafeString()
     if shown.may_switch and not shown.is_pending and row.device_model_domain == Inventory.AIRCRAFT:
-        why = shown.why_not_off if row.enabled else shown.why_not_on
+        if row.enabled:
+            value, why, text = "off", shown.why_not_off, gettext("Switch off")
+            name = gettext("Switch off {license} of {dock}")
+        else:
+            value, why, text = "on", shown.why_not_on, gettext("Switch on")
+            name = gettext("Switch on {license} of {dock}")
         button = format_html(
-            '<button type="submit" class="switch" formaction="{0}?{1}" name="enable" value="{2}" '
-            'aria-label="Switch {2} {3}"{4}>Switch {2}</button>',
+            '<button type="submit" class="switch" formaction="{}?{}" name="enable" value="{}" '
+            'aria-label="{}"{}>{}</button>',
             reverse("admin:licenses_unlocklicense_switch", args=[row.pk]),
             query,
-            "off" if row.enabled else "on",
-            row,
+            value,
+            name.format(license=f"{row} ({row.license_id})", dock=row.device),
             format_html(' disabled title="{}"', why) if why else "",
+            text,
         )
     return format_html("{} {} {}", enabled_word(shown), attempt_note(shown), button)
 

@@ -285,6 +285,13 @@ def test_the_button_of_a_row_leads_back_to_the_list_as_it_was(client, see, olga,
     assert ServiceCall.objects.get().data["license_id"] == row.license_id
 
 
+def test_each_button_has_a_name_of_its_own(see, olga, dock):
+    for key in (1, 2):
+        license_(dock, key=key, name="Harbour")
+    names = re.findall(r'class="switch"[^>]*aria-label="([^"]+)"', see(olga, LIST).content.decode())
+    assert sorted(names) == [f"Switch off Harbour ({key}) of {dock}" for key in (1, 2)]
+
+
 def test_a_refusal_of_the_dock_shows_its_reason(see, dock):
     row = license_(dock)
     fields = {"method": methods.SWITCH, "subject": "unlock_license_switch:1", "status": "failed", "result_code": 325012}
