@@ -6,6 +6,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.diagnosis import checks
 from cloudapi.diagnosis.findings import Level
@@ -13,9 +15,9 @@ from organizations.tenancy import is_platform_staff
 
 # CSS class of each level, as on the start page, and the word beside it; the worst last.
 SHOWN = {
-    Level.OK: ("good", "OK"),
-    Level.NOTE: ("warning", "Look at it"),
-    Level.PROBLEM: ("critical", "Problem"),
+    Level.OK: ("good", _("OK")),
+    Level.NOTE: ("warning", _("Look at it")),
+    Level.PROBLEM: ("critical", _("Problem")),
 }
 
 
@@ -27,7 +29,7 @@ def system(request: HttpRequest, context: dict[str, object]) -> TemplateResponse
     worst_first = [one for level in reversed(SHOWN) for one in found if one.level == level]
     count = Counter(one.level for one in found)
     more = {
-        "title": "System",
+        "title": gettext("System"),
         "lines": [(*SHOWN[one.level], one) for one in worst_first],
         "problems": count[Level.PROBLEM],
         "notes": count[Level.NOTE],
