@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Substr, Upper
 from django.db.models.lookups import Exact
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device, ServiceCall
 from organizations.changing import ChangingModel, ChangingQuerySet
@@ -22,8 +23,8 @@ INT8 = 2**63  # beyond what a license id can be
 class Inventory(models.IntegerChoices):
     """DJI's `device_model_domain`: where a list of licenses was read from."""
 
-    AIRCRAFT = 0, "imported in the aircraft"
-    DOCK = 3, "approved for the dock"
+    AIRCRAFT = 0, _("imported in the aircraft")
+    DOCK = 3, _("approved for the dock")
 
 
 # A license in both inventories is shown as the aircraft's row.
@@ -82,7 +83,7 @@ class UnlockLicense(ChangingModel):
     organization_path = "device__organization"
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="unlock_licenses", help_text="The dock asked.")
-    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
+    device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
     license_id = models.BigIntegerField()
     name = models.CharField(max_length=256, blank=True)
     type = models.BigIntegerField(null=True)
@@ -146,7 +147,7 @@ class LicenseList(TenantModel):
     organization_path = "device__organization"
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="license_lists")
-    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
+    device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
     consistence = models.BooleanField(null=True, help_text="Whether the dock says that both inventories are the same.")
     complete = models.BooleanField(help_text="Whether it told of every license; only then others are gone.")
     applied = models.BooleanField(default=True, help_text="False: a later list had been answered before.")
@@ -187,15 +188,15 @@ class LicenseEvent(TenantModel):
     """What became of a license by lists and switches; it stays with the organization that owned the dock then."""
 
     class Kind(models.TextChoices):
-        APPEARED = "appeared"
-        VANISHED = "vanished"
-        ENABLED = "enabled"
-        DISABLED = "disabled"
-        CHANGED = "changed"
+        APPEARED = "appeared", _("Appeared")
+        VANISHED = "vanished", _("Vanished")
+        ENABLED = "enabled", _("Enabled")
+        DISABLED = "disabled", _("Disabled")
+        CHANGED = "changed", _("Changed")
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="license_events")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="license_events")
-    device_model_domain = models.PositiveSmallIntegerField("inventory", choices=Inventory)
+    device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
     license_id = models.BigIntegerField()
     name = models.CharField(max_length=256, blank=True)
     kind = models.CharField(max_length=8, choices=Kind)
@@ -251,9 +252,9 @@ class LicenseFile(TenantModel):
     finished: int  # of the rows of `with_downloads()` only
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="license_files")
-    name = models.CharField(max_length=255, help_text="As uploaded, without what a file name must not hold.")
-    md5 = models.CharField("MD5", max_length=32, help_text="Of the exact bytes, lower-case hex: DJI's fingerprint.")
-    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    name = models.CharField(max_length=255, help_text=_("As uploaded, without what a file name must not hold."))
+    md5 = models.CharField("MD5", max_length=32, help_text=_("Of the exact bytes, lower-case hex: DJI's fingerprint."))
+    size = models.PositiveBigIntegerField(help_text=_("Bytes."))
     content = models.BinaryField()
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
@@ -261,7 +262,7 @@ class LicenseFile(TenantModel):
     uploaded_with = models.ForeignKey(
         OrganizationAPIKey, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
-    created = models.DateTimeField("uploaded", default=timezone.now)
+    created = models.DateTimeField(_("uploaded"), default=timezone.now)
 
     objects: ClassVar[LicenseFileManager] = LicenseFileManager()
 
@@ -283,9 +284,9 @@ class LicenseFileDownload(TenantModel):
     """A download of a license file by a dock, a person or a program, or a refused one by a signed address."""
 
     class Outcome(models.TextChoices):
-        BROKEN_OFF = "broken_off", "not finished"
-        FINISHED = "finished", "finished"
-        EXPIRED = "expired", "refused: the address had expired"
+        BROKEN_OFF = "broken_off", _("not finished")
+        FINISHED = "finished", _("finished")
+        EXPIRED = "expired", _("refused: the address had expired")
 
     organization_path = "file__organization"
 

@@ -34,7 +34,9 @@ class LicenseTable(Table):
                 "organization", _("Organization"), lambda row: row.device.organization and row.device.organization.name
             ),
             Column(
-                "inventory", _("Inventory"), lambda row: dict(Inventory.choices).get(row.device_model_domain) or None
+                "inventory",
+                _("Inventory"),
+                lambda row: str(dict(Inventory.choices).get(row.device_model_domain, "")) or None,
             ),
             Column("license_id", _("License"), lambda row: row.license_id),
             Column("name", _("Name"), lambda row: row.name),

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from devices.calls.refusal import NO_WORKER
 from devices.models import Device
@@ -24,7 +24,7 @@ from organizations.admin.tenant import may
 from organizations.models import Role
 
 TAIL = 14  # letters at the end of a long name that are always shown
-BOTH, AIRCRAFT_ONLY, DOCK_ONLY = "both", "aircraft only", "dock only"
+BOTH, AIRCRAFT_ONLY, DOCK_ONLY = gettext_noop("both"), gettext_noop("aircraft only"), gettext_noop("dock only")
 
 
 class Shown(NamedTuple):
@@ -146,7 +146,7 @@ def show_one(
 
 def name_cell(row: UnlockLicense) -> SafeString:
     """The name, and beneath it the id, since names repeat."""
-    name = row.name or f"License {row.license_id}"
+    name = row.name or gettext("License {id}").format(id=row.license_id)
     return format_html('<span class="license-name">{}</span> <small>{}</small>', name, row.license_id)
 
 
@@ -161,7 +161,7 @@ def middle(text: object) -> SafeString:
 
 def type_cell(row: UnlockLicense) -> SafeString:
     """What it allows, on hover in full."""
-    only = format_html(' <small class="user-only">{}</small>', "one account only") if row.user_only else ""
+    only = format_html(' <small class="user-only">{}</small>', gettext("one account only")) if row.user_only else ""
     return format_html('<span title="{}">{}</span>{}', wording.describe(row), wording.type_name(row.type), only)
 
 
@@ -169,7 +169,7 @@ def dock_cell(row: UnlockLicense) -> SafeString:
     """The dock, linked, and the device that the license is bound to if that is another."""
     page = reverse("admin:devices_device_change", args=[row.device_id])
     bound = row.device_sn if row.device_sn != row.device.sn else ""
-    bound_to = format_html(" <small>for {}</small>", bound) if bound else ""
+    bound_to = format_html(" <small>{}</small>", gettext("for {device}").format(device=bound)) if bound else ""
     return format_html(
         '<a href="{}#licenses" title="{}">{}</a>{}', page, row.device.sn, row.device.callsign or row.device.sn, bound_to
     )
@@ -191,10 +191,12 @@ def window_bar(row: UnlockLicense, now: datetime, kind: str) -> SafeString:
     if passed is None:
         return SafeString()
     return format_html(
-        '<svg class="window-bar window-{}" viewBox="0 0 {} 80" preserveAspectRatio="none" role="img" aria-label="{} % '
-        'of its window is over"><rect class="window-all" width="{}" height="80"></rect>'
+        '<svg class="window-bar window-{}" viewBox="0 0 {} 80" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<rect class="window-all" width="{}" height="80"></rect>'
         '<rect class="window-passed" width="{}" height="80"></rect></svg>',
-        kind, bars.WIDTH, passed * 100 // bars.WIDTH, bars.WIDTH, passed,
+        kind, bars.WIDTH,
+        gettext("{percent} of its window is over").format(percent=f"{passed * 100 // bars.WIDTH} %"),
+        bars.WIDTH, passed,
     )  # fmt: skip
 
 
@@ -214,11 +216,12 @@ def enabled_word(shown: Shown) -> SafeString:
     """On or off as the dock last confirmed it, by an old list in the past tense."""
     enabled = shown.license.enabled
     if enabled is None:
-        return format_html('<span class="switched switched-unknown">{}</span>', "not reported")
-    word = "on" if enabled else "off"
+        return format_html('<span class="switched switched-unknown">{}</span>', gettext("not reported"))
+    word = gettext_noop("on") if enabled else gettext_noop("off")
     if shown.is_stale:
-        return format_html('<span class="switched switched-stale">was {}</span>', word)
-    return format_html('<span class="switched switched-{}">{}</span>', word, word)
+        was = gettext("was on") if enabled else gettext("was off")
+        return format_html('<span class="switched switched-stale">{}</span>', was)
+    return format_html('<span class="switched switched-{}">{}</span>', word, gettext(word))
 
 
 def attempt_note(shown: Shown) -> SafeString:
@@ -257,7 +260,7 @@ def switch_cell(shown: Shown, query: str) -> SafeString:
 def found_cell(shown: Shown) -> SafeString:
     """In which inventories it is, and in what they differ."""
     marks = format_html(' <small class="differs">{}</small>', ", ".join(shown.differences)) if shown.differences else ""
-    return format_html("{}{} {}", shown.found_in, marks, apart_note(shown))
+    return format_html("{}{} {}", gettext(shown.found_in), marks, apart_note(shown))
 
 
 def apart_note(shown: Shown) -> SafeString:
@@ -273,5 +276,5 @@ def apart_note(shown: Shown) -> SafeString:
 
 def as_of_cell(shown: Shown) -> SafeString:
     """When a list last held it in this form."""
-    old = format_html(' <small class="old">{}</small>', "old list") if shown.is_stale else ""
+    old = format_html(' <small class="old">{}</small>', gettext("old list")) if shown.is_stale else ""
     return format_html("{}{}", ago(shown.as_of), old)

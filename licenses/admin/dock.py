@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device
 from devices.presence import watch
@@ -21,9 +23,9 @@ from organizations.tenancy import restrict
 ROWS = 500  # licenses on a dock's page; the list has them all
 # The dock's own word on whether the inventories are the same: its kind, as of `Standing`, and a sentence.
 CONSISTENCE: Final = {
-    None: ("unsure", "Not reported."),
-    True: ("good", "The same."),
-    False: ("bad", "Not the same."),
+    None: ("unsure", _("Not reported.")),
+    True: ("good", _("The same.")),
+    False: ("bad", _("Not the same.")),
 }
 
 
@@ -52,7 +54,11 @@ class DockPages(TenantAdmin):
         context = dock_page(request, device)
         if "fragment" in request.GET:
             return TemplateResponse(request, "admin/licenses/dock.html", context)
-        context |= {**self.admin_site.each_context(request), "title": f"Licenses of {device}", "opts": self.opts}
+        context |= {
+            **self.admin_site.each_context(request),
+            "title": gettext("Licenses of {dock}").format(dock=device),
+            "opts": self.opts,
+        }
         return TemplateResponse(request, "admin/licenses/dock_page.html", context)
 
 
@@ -102,7 +108,9 @@ def _side(row: UnlockLicense | None, zone: ZoneInfo) -> tuple[str, str]:
     """A license as one inventory has it: on or off, and its window."""
     if row is None:
         return "", ""
-    return "on/off not reported" if row.enabled is None else "on" if row.enabled else "off", validity.window(row, zone)
+    if row.enabled is None:
+        return gettext("on/off not reported"), validity.window(row, zone)
+    return gettext("on") if row.enabled else gettext("off"), validity.window(row, zone)
 
 
 def _inventory(side: Side) -> dict[str, object]:
@@ -123,10 +131,15 @@ def _inventory(side: Side) -> dict[str, object]:
 def _verdict(compared: Comparison) -> tuple[str, str]:
     """The result of our comparison: its kind, as of `Standing`, and a sentence."""
     if not compared.is_comparable:
-        return "unsure", "Not known: both inventories must be read first."
+        return "unsure", gettext("Not known: both inventories must be read first.")
     different = sum(1 for pair in compared.pairs if pair.differences)
     is_doubtful = any(side.is_stale or side.is_incomplete for side in (compared.aircraft, compared.dock))
-    old = " by lists that are old or incomplete" if is_doubtful else ""
+    total = len(compared.pairs)
+    if different and is_doubtful:
+        words = gettext("{count} of {total} licenses differ by lists that are old or incomplete.")
+        return "bad", words.format(count=different, total=total)
     if different:
-        return "bad", f"{different} of {len(compared.pairs)} licenses differ{old}."
-    return ("unsure" if old else "good"), f"Both inventories are the same{old}."
+        return "bad", gettext("{count} of {total} licenses differ.").format(count=different, total=total)
+    if is_doubtful:
+        return "unsure", gettext("Both inventories are the same by lists that are old or incomplete.")
+    return "good", gettext("Both inventories are the same.")

@@ -14,6 +14,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from licenses import files, views
@@ -28,7 +30,7 @@ class LicenseFileForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
     """A file for the docks of an organization."""
 
     upload = forms.FileField(
-        label="File", help_text="An offline license file from DJI's FlySafe site. Docks get it byte for byte."
+        label=_("File"), help_text=_("An offline license file from DJI's FlySafe site. Docks get it byte for byte.")
     )
 
     class Meta:
@@ -53,7 +55,7 @@ class LicenseFileAdmin(TenantAdmin):
     list_filter = (("organization", TenantFilter), "created")
     list_select_related = ("organization", "uploaded_by", "uploaded_with")
     search_fields = ("name", "=md5", "organization__name")
-    search_help_text = "Name, organization, or the whole MD5"
+    search_help_text = _("Name, organization, or the whole MD5")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LicenseFile]:
         return super().get_queryset(request).with_downloads()  # type: ignore[attr-defined,no-any-return]
@@ -102,7 +104,10 @@ class LicenseFileAdmin(TenantAdmin):
     ) -> HttpResponse:
         if not obj.already_there:
             return super().response_add(request, obj, post_url_continue)
-        text = f"These bytes are here already: this is the file, under the name it was uploaded with first, {obj}."
+        said = gettext(
+            "These bytes are here already: this is the file, under the name it was uploaded with first, {file}."
+        )
+        text = said.format(file=obj)
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[obj.pk]))
 
@@ -133,24 +138,30 @@ class LicenseFileAdmin(TenantAdmin):
             raise Http404
         return views.send(request, file, user=request.user)
 
-    @admin.display(description="file")
+    @admin.display(description=_("file"))
     def fetch(self, obj: LicenseFile) -> SafeString:
-        return format_html('<a href="{}">Download</a>', reverse("admin:licenses_licensefile_download", args=[obj.pk]))
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:licenses_licensefile_download", args=[obj.pk]), gettext("Download")
+        )
 
-    @admin.display(ordering="uploaded_by", description="uploaded by", empty_value="–")
+    @admin.display(ordering="uploaded_by", description=_("uploaded by"), empty_value="–")
     def uploader(self, obj: LicenseFile) -> str | None:
         who = obj.uploaded_by or obj.uploaded_with
         return str(who) if who else None
 
-    @admin.display(ordering="size", description="size")
+    @admin.display(ordering="size", description=_("size"))
     def size_shown(self, obj: LicenseFile) -> SafeString:
-        return format_html('<span title="{} bytes">{}</span>', obj.size, filesizeformat(obj.size))
+        return format_html(
+            '<span title="{}">{}</span>',
+            ngettext("{count} byte", "{count} bytes", obj.size).format(count=obj.size),
+            filesizeformat(obj.size),
+        )
 
-    @admin.display(ordering="finished", description="downloads")
+    @admin.display(ordering="finished", description=_("downloads"))
     def fetched(self, obj: LicenseFile) -> int:
         return obj.finished
 
-    @admin.display(description="downloads")
+    @admin.display(description=_("downloads"))
     def log(self, obj: LicenseFile) -> SafeString:
         rows = obj.downloads.select_related("call__device", "user", "api_key")[:SHOWN]
         return render_to_string("admin/licenses/licensefile/downloads.html", {"rows": rows, "shown": SHOWN})

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.admin.filters import Lookups
 from devices.models import Device
@@ -20,11 +22,11 @@ OTHER: Final = "other"
 class StateFilter(admin.SimpleListFilter):
     """Licenses by their state now; a license may be in several."""
 
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
-        return [(name, words) for name, (words, _) in STATES.items()]
+        return [(name, words) for name, (words, _rows) in STATES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         state = STATES.get(self.value() or "")
@@ -32,11 +34,11 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class TypeFilter(admin.SimpleListFilter):
-    title = "type"
+    title = _("type")
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
-        return [*((str(kind.value), type_name(kind)) for kind in Kind), (OTHER, "other types")]
+        return [*((str(kind.value), type_name(kind)) for kind in Kind), (OTHER, gettext("other types"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         value = self.value() or ""
@@ -48,14 +50,14 @@ class TypeFilter(admin.SimpleListFilter):
 class InventoryFilter(admin.SimpleListFilter):
     """In which inventory the dock lists a license."""
 
-    title = "found in"
+    title = _("found in")
     parameter_name = "inventory"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
         return [
-            ("both", "aircraft and dock"),
-            ("aircraft", "the aircraft only"),
-            ("dock", "the dock only: not imported"),
+            ("both", gettext("aircraft and dock")),
+            ("aircraft", gettext("the aircraft only")),
+            ("dock", gettext("the dock only: not imported")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
@@ -70,11 +72,11 @@ class InventoryFilter(admin.SimpleListFilter):
 
 
 class UserOnlyFilter(admin.SimpleListFilter):
-    title = "account restriction"
+    title = _("account restriction")
     parameter_name = "user_only"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
-        return [("yes", "only with its DJI account"), ("no", "with any")]
+        return [("yes", gettext("only with its DJI account")), ("no", gettext("with any"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         if self.value() in ("yes", "no"):
@@ -85,7 +87,7 @@ class UserOnlyFilter(admin.SimpleListFilter):
 class DockFilter(admin.SimpleListFilter):
     """One dock, to which other pages lead; others are found by searching."""
 
-    title = "dock"
+    title = _("dock")
     parameter_name = "device"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:

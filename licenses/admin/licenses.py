@@ -12,7 +12,10 @@ from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.admin.calls import words
 from devices.calls.refusal import NO_WORKER
@@ -55,7 +58,7 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count all licenses
     search_fields = ("device__sn",)
-    search_help_text = "Dock, license name, license ID, or the serial number that it is bound to"
+    search_help_text = _("Dock, license name, license ID, or the serial number that it is bound to")
     fields = ("note",)  # the template shows the dock's own
 
     class Media:
@@ -66,7 +69,7 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
         return (urgency(timezone.now(), over_and_on=0), *NEXT_END)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Unlock licenses", **(extra_context or {})})
+        return super().changelist_view(request, {"title": gettext("Unlock licenses"), **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UnlockLicense], search_term: str
@@ -84,35 +87,35 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
 
     # --- columns -------------------------------------------------------------------------------
 
-    @admin.display(description="license", ordering="name")
+    @admin.display(description=_("license"), ordering="name")
     def license(self, row: UnlockLicense) -> SafeString:
         return cells.name_cell(row)
 
-    @admin.display(description="type", ordering="type")
+    @admin.display(description=_("type"), ordering="type")
     def kind(self, row: UnlockLicense) -> SafeString:
         return cells.type_cell(row)
 
-    @admin.display(description="dock", ordering="device__callsign")
+    @admin.display(description=_("dock"), ordering="device__callsign")
     def dock(self, row: UnlockLicense) -> SafeString:
         return cells.dock_cell(row)
 
-    @admin.display(description="organization", ordering="device__organization__name")
+    @admin.display(description=_("organization"), ordering="device__organization__name")
     def owner(self, row: UnlockLicense) -> str:
-        return row.device.organization.name if row.device.organization else "unclaimed"
+        return row.device.organization.name if row.device.organization else gettext("unclaimed")
 
-    @admin.display(description="validity", ordering="end_time")
+    @admin.display(description=_("validity"), ordering="end_time")
     def validity(self, row: Listed) -> SafeString:
         return cells.validity_cell(row.shown)
 
-    @admin.display(description="switched", ordering="enabled")
+    @admin.display(description=_("switched"), ordering="enabled")
     def switched(self, row: Listed) -> SafeString:
         return cells.switch_cell(row.shown, row.way_back)
 
-    @admin.display(description="found in")
+    @admin.display(description=_("found in"))
     def found_in(self, row: Listed) -> SafeString:
         return cells.found_cell(row.shown)
 
-    @admin.display(description="as of")
+    @admin.display(description=_("as of"))
     def as_of(self, row: Listed) -> SafeString:
         return cells.as_of_cell(row.shown)
 
@@ -130,17 +133,17 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-FIELDS = {
-    "license_id": "License ID",
-    "name": "Name",
-    "type": "Type",
-    "group_id": "Group ID",
-    "user_id": "User ID",
-    "device_sn": "Bound to",
-    "begin_time": "Begins",
-    "end_time": "Ends",
-    "user_only": "Only with its account",
-    "enabled": "On",
+FIELDS: Final[dict[str, str | Promise]] = {
+    "license_id": _("License ID"),
+    "name": _("Name"),
+    "type": _("Type"),
+    "group_id": _("Group ID"),
+    "user_id": _("User ID"),
+    "device_sn": _("Bound to"),
+    "begin_time": _("Begins"),
+    "end_time": _("Ends"),
+    "user_only": _("Only with its account"),
+    "enabled": _("On"),
 }
 
 
@@ -166,7 +169,7 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
     events = restrict(LicenseEvent.objects.select_related("call"), request.user)
     newest = events.filter(device=row.device_id, license_id=row.license_id)[:HISTORY]
     return {
-        "title": row.name or f"License {row.license_id}",
+        "title": row.name or gettext("License {id}").format(id=row.license_id),
         "subtitle": None,
         "shown": shown,
         "standing": cells.standing_mark(shown),
@@ -178,7 +181,8 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
         "sentence": wording.describe(row),
         "sides": [(Inventory(side.device_model_domain).label, side) for side in sides],
         "fields": [
-            Field(name, label, [_words(name, getattr(side, name)) for side in sides]) for name, label in FIELDS.items()
+            Field(name, str(label), [_words(name, getattr(side, name)) for side in sides])
+            for name, label in FIELDS.items()
         ],
         "details": [(name, wording.detail_lines(value)) for name, value in sorted(row.details.items())],
         "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
@@ -203,26 +207,26 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
 def _words(name: str, value: object) -> str:
     """The value of one of DJI's fields, as the row or the history has it, which keeps moments as text."""
     if value is None or value == "":
-        return "not reported"
+        return gettext("not reported")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     if name in ("begin_time", "end_time"):
         return exact(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
     return f"{wording.type_name(value)} ({value})" if name == "type" and isinstance(value, int) else str(value)
 
 
-EVENT_WORDS: Final[dict[str, str]] = {
-    LicenseEvent.Kind.APPEARED: "appeared in the list",
-    LicenseEvent.Kind.VANISHED: "vanished from the list",
-    LicenseEvent.Kind.ENABLED: "switched on",
-    LicenseEvent.Kind.DISABLED: "switched off",
-    LicenseEvent.Kind.CHANGED: "changed",
+EVENT_WORDS: Final[dict[str, str | Promise]] = {
+    LicenseEvent.Kind.APPEARED: _("appeared in the list"),
+    LicenseEvent.Kind.VANISHED: _("vanished from the list"),
+    LicenseEvent.Kind.ENABLED: _("switched on"),
+    LicenseEvent.Kind.DISABLED: _("switched off"),
+    LicenseEvent.Kind.CHANGED: _("changed"),
 }
 
 
 def event_words(event: LicenseEvent) -> str:
     """What became of the license: "switched on"."""
-    return EVENT_WORDS.get(event.kind, event.kind)
+    return str(EVENT_WORDS.get(event.kind, event.kind))
 
 
 def changes(event: LicenseEvent) -> list[tuple[str, str, str]]:
@@ -230,5 +234,7 @@ def changes(event: LicenseEvent) -> list[tuple[str, str, str]]:
     if event.kind != LicenseEvent.Kind.CHANGED:
         return []
     names = sorted({*event.before, *event.after})
-    sides = (event.before, event.after)
-    return [(FIELDS.get(name, name), *(_words(name, side.get(name)) for side in sides)) for name in names]
+    return [
+        (str(FIELDS.get(name, name)), _words(name, event.before.get(name)), _words(name, event.after.get(name)))
+        for name in names
+    ]

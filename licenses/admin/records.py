@@ -29,7 +29,7 @@ class _Records(ReadOnlyAdmin):
         css = {"all": ["devices/devices.css", "licenses/licenses.css"]}
         js = [Script("devices/refresh.js", type="module")]
 
-    @admin.display(description="inventory")
+    @admin.display(description=_("inventory"))
     def inventory(self, row: LicenseEvent | LicenseList) -> str:
         return str(Inventory(row.device_model_domain).label)
 
@@ -51,7 +51,7 @@ class LicenseEventAdmin(_Records):
     list_filter = ("kind", "device_model_domain", ("organization", TenantFilter), ("at", admin.DateFieldListFilter))
     list_select_related = ("device", "organization")
     search_fields = ("device__sn",)
-    search_help_text = "Serial number of the dock, license name or license ID"
+    search_help_text = _("Serial number of the dock, license name or license ID")
     fields = (
         "happened_exactly",
         "what",
@@ -66,7 +66,7 @@ class LicenseEventAdmin(_Records):
     readonly_fields = fields
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "History of licenses", **(extra_context or {})})
+        return super().changelist_view(request, {"title": gettext("History of licenses"), **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LicenseEvent], search_term: str
@@ -78,37 +78,37 @@ class LicenseEventAdmin(_Records):
             queryset = queryset.filter(device__sn=term.upper()) | queryset.filter(name__icontains=term)
         return queryset, False
 
-    @admin.display(description="happened")
+    @admin.display(description=_("happened"))
     def happened(self, row: LicenseEvent) -> SafeString:
         return ago(row.at)
 
-    @admin.display(description="happened")
+    @admin.display(description=_("happened"))
     def happened_exactly(self, row: LicenseEvent) -> str:
         return exact(row.at)
 
-    @admin.display(description="what")
+    @admin.display(description=_("what"))
     def what(self, row: LicenseEvent) -> str:
         changed = "; ".join(f"{label}: {before} → {after}" for label, before, after in changes(row))
         return f"{event_words(row)}: {changed}" if changed else event_words(row)
 
-    @admin.display(description="license")
+    @admin.display(description=_("license"))
     def license(self, row: LicenseEvent) -> SafeString:
-        return format_html("{} <small>{}</small>", row.name or "License", row.license_id)
+        return format_html("{} <small>{}</small>", row.name or gettext("License"), row.license_id)
 
-    @admin.display(description="dock")
+    @admin.display(description=_("dock"))
     def dock(self, row: LicenseEvent) -> str:
         """A dock that now belongs to another organization is shown by its serial number alone."""
         return str(row.device) if row.device.organization_id == row.organization_id else row.device.sn
 
-    @admin.display(description="organization")
+    @admin.display(description=_("organization"))
     def owner(self, row: LicenseEvent) -> str:
         return row.organization.name
 
-    @admin.display(description="values")
+    @admin.display(description=_("values"))
     def values(self, row: LicenseEvent) -> SafeString:
-        sides = (("before", row.before), ("after", row.after))
+        sides = ((gettext("before"), row.before), (gettext("after"), row.after))
         lines = [f"{side}: {name} = {value}" for side, values in sides for name, value in sorted(values.items())]
-        return format_html("<pre>{}</pre>", "\n".join(lines) or "nothing")
+        return format_html("<pre>{}</pre>", "\n".join(lines) or gettext("nothing"))
 
 
 @admin.register(LicenseList)
@@ -123,7 +123,7 @@ class LicenseListAdmin(_Records):
     )  # fmt: skip
     list_select_related = ("device__organization",)
     search_fields = ("device__sn", "device__callsign")
-    search_help_text = "Serial number or callsign of the dock"
+    search_help_text = _("Serial number or callsign of the dock")
     fields = (
         "dock",
         "inventory",
@@ -137,40 +137,44 @@ class LicenseListAdmin(_Records):
     readonly_fields = fields
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "License lists read", **(extra_context or {})})
+        return super().changelist_view(request, {"title": gettext("License lists read"), **(extra_context or {})})
 
-    @admin.display(description="read")
+    @admin.display(description=_("read"))
     def fetched(self, row: LicenseList) -> SafeString:
         return ago(row.fetched_at)
 
-    @admin.display(description="read")
+    @admin.display(description=_("read"))
     def fetched_exactly(self, row: LicenseList) -> str:
         return exact(row.fetched_at)
 
-    @admin.display(description="asked for")
+    @admin.display(description=_("asked for"))
     def asked_exactly(self, row: LicenseList) -> str:
         return exact(row.asked_at)
 
-    @admin.display(description="dock")
+    @admin.display(description=_("dock"))
     def dock(self, row: LicenseList) -> str:
         return str(row.device)
 
-    @admin.display(description="organization")
+    @admin.display(description=_("organization"))
     def owner(self, row: LicenseList) -> str:
         return row.device.organization.name if row.device.organization else "–"
 
-    @admin.display(description="licenses")
+    @admin.display(description=_("licenses"))
     def count_shown(self, row: LicenseList) -> str:
-        return "no list" if row.count is None else f"{row.count:,}"
+        return gettext("no list") if row.count is None else f"{row.count:,}"
 
-    @admin.display(description="outcome")
+    @admin.display(description=_("outcome"))
     def became(self, row: LicenseList) -> str:
         if row.count is None:
-            return "incomplete: no list in the answer, nothing was changed"
+            return gettext("incomplete: no list in the answer, nothing was changed")
         if not row.applied:
-            return "overtaken: a later list was read first, nothing was changed"
-        return "applied" if row.complete else "incomplete: licenses were added, none removed"
+            return gettext("overtaken: a later list was read first, nothing was changed")
+        if row.complete:
+            return gettext("applied")
+        return gettext("incomplete: licenses were added, none removed")
 
-    @admin.display(description="consistent, by the dock")
+    @admin.display(description=_("consistent, by the dock"))
     def consistent(self, row: LicenseList) -> str:
-        return "not reported" if row.consistence is None else "yes" if row.consistence else "no"
+        if row.consistence is None:
+            return gettext("not reported")
+        return gettext("yes") if row.consistence else gettext("no")

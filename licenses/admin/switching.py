@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from devices.admin.commands import NOT_OPERATOR
@@ -100,11 +101,11 @@ class SwitchPages(TenantAdmin):
 
     # --- many ----------------------------------------------------------------------------------
 
-    @admin.action(description="Switch on…", permissions=["command"])
+    @admin.action(description=gettext_lazy("Switch on…"), permissions=["command"])
     def switch_on_selected(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> HttpResponse | None:
         return self._choose(request, queryset, "on")
 
-    @admin.action(description="Switch off…", permissions=["command"])
+    @admin.action(description=gettext_lazy("Switch off…"), permissions=["command"])
     def switch_off_selected(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> HttpResponse | None:
         return self._choose(request, queryset, "off")
 
@@ -120,7 +121,7 @@ class SwitchPages(TenantAdmin):
             raise PermissionDenied
         form = SwitchManyForm(request.POST)
         if request.method != "POST" or "licenses" not in form.data or not form.is_valid():
-            self.message_user(request, "Choose the licenses to switch from the list.", messages.WARNING)
+            self.message_user(request, _("Choose the licenses to switch from the list."), messages.WARNING)
             return HttpResponseRedirect(reverse(LIST))
         found = self.get_queryset(request).filter(pk__in=form.cleaned_data["licenses"])
         rows = list(found.select_related("device__organization", "device__state")[: MANY + 1])
@@ -139,7 +140,8 @@ class SwitchPages(TenantAdmin):
                 skipped=not_mine,
             )
         except Refused as refused:
-            self.message_user(request, f"Nothing is switched: {refused}", messages.ERROR)
+            text = _("Nothing is switched: {reason}").format(reason=refused)
+            self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(reverse(LIST))
         return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[batch.pk]))
 
@@ -158,9 +160,9 @@ class SwitchPages(TenantAdmin):
     def _why_none(self, request: HttpRequest, rows: list[UnlockLicense]) -> str:
         """Why these licenses make no batch; platform staff may mix organizations."""
         if len(rows) > MANY:
-            return f"Choose {MANY:,} licenses at most: narrow the list."
+            return _("Choose {count} licenses at most: narrow the list.").format(count=f"{MANY:,}")
         if not may(request, None) and rows and owner(row.device for row in rows) is None:
-            return "Choose licenses of one organization: a batch belongs to one."
+            return _("Choose licenses of one organization: a batch belongs to one.")
         return ""
 
     def _confirm(
@@ -172,16 +174,20 @@ class SwitchPages(TenantAdmin):
             return None
         mine, not_mine = self._commanded(request, rows)
         plan = switching.plan(mine, enable=SIDES[side], watch=watch())
+        if side == "on":
+            title = ngettext("Switch {count} license on", "Switch {count} licenses on", len(rows))
+        else:
+            title = ngettext("Switch {count} license off", "Switch {count} licenses off", len(rows))
         skipped = sorted([*not_mine, *plan.skipped], key=itemgetter(1))
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Switch {len(rows):,} license{'s' * (len(rows) != 1)} {side}",
+            "title": title.format(count=f"{len(rows):,}"),
             "opts": self.opts,
             "side": side,
             "form": form or SwitchManyForm(initial={"licenses": [row.pk for row in rows]}),
             "now": plan.now,
-            "waiting": [row for row, _ in plan.waiting],
-            "skipped": [(reason, [row for row, _ in group]) for reason, group in groupby(skipped, itemgetter(1))],
+            "waiting": [row for row, _why in plan.waiting],
+            "skipped": [(reason, [row for row, _why in group]) for reason, group in groupby(skipped, itemgetter(1))],
             "skipped_count": len(skipped),
             "unavailable": not settings.COMMANDS_AVAILABLE,
         }

@@ -8,6 +8,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from devices.models import Device
@@ -50,7 +51,7 @@ class TimelinePages(ListPages):
         ]
         context = {
             **self.admin_site.each_context(request),
-            "title": "License timeline",
+            "title": gettext("License timeline"),
             "opts": self.opts,
             "cl": changes,
             "docks": docks.values(),
