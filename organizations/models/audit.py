@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from organizations.models import audit_words
 from organizations.models.audit_words import Changed
@@ -28,7 +29,7 @@ class AuditEvent(TenantModel):
     request_id = models.UUIDField(default=uuid.uuid4)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+")
     api_key = models.ForeignKey(
-        OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name="API key"
+        OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name=_("API key")
     )
     through = models.CharField(max_length=10, choices=Through)
     organization = models.ForeignKey(Organization, models.SET_NULL, null=True, db_index=False, related_name="+")

@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models.organizations import Organization
@@ -55,9 +57,10 @@ class BindingCodeQuerySet(ChangingQuerySet["BindingCode"]):
 def check_own_code(code: str, organization: Organization) -> None:
     """Raise ValidationError of the field `code` if this code may not be used in this organization."""
     if len(normalise_code(code)) < CODE_MIN_LENGTH:
-        raise ValidationError({"code": f"A code needs at least {CODE_MIN_LENGTH} letters or digits."})
+        text = gettext("A code needs at least {least} letters or digits.").format(least=CODE_MIN_LENGTH)
+        raise ValidationError({"code": text})
     if BindingCode.objects.filter(organization=organization, digest=digest_of(code)).exists():
-        raise ValidationError({"code": "This organization already has, or had, this code. Choose another."})
+        raise ValidationError({"code": _("This organization already has, or had, this code. Choose another.")})
 
 
 class BindingCode(ChangingModel, IssuedModel):
@@ -68,22 +71,22 @@ class BindingCode(ChangingModel, IssuedModel):
     class State(models.TextChoices):
         """How people sort codes; one that expires soon is usable too."""
 
-        USABLE = "usable", "usable"
-        EXPIRING = "expiring", "usable, expires within 3 days"
-        USED_UP = "used-up", "used up"
-        EXPIRED = "expired", "expired"
-        REVOKED = "revoked", "revoked"
-        INACTIVE = "inactive", "organization inactive"
+        USABLE = "usable", _("usable")
+        EXPIRING = "expiring", _("usable, expires within 3 days")
+        USED_UP = "used-up", _("used up")
+        EXPIRED = "expired", _("expired")
+        REVOKED = "revoked", _("revoked")
+        INACTIVE = "inactive", _("organization inactive")
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")
-    label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
+    label = models.CharField(max_length=100, blank=True, help_text=_("For whom or which site, for your own overview."))
     digest = models.CharField(max_length=64, editable=False)
-    hint = models.CharField("ends in", max_length=4, editable=False)
+    hint = models.CharField(_("ends in"), max_length=4, editable=False)
     # 60 bits or more: nobody guesses it, so guesses of others through enrolment do not lock it out.
     is_strong = models.BooleanField(default=False, db_default=False, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: never."))
     max_uses = models.PositiveIntegerField(
-        null=True, blank=True, help_text="A dock with its aircraft is one use. Empty: no limit."
+        null=True, blank=True, help_text=_("A dock with its aircraft is one use. Empty: no limit.")
     )
     uses = models.PositiveIntegerField(default=0, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -114,8 +117,12 @@ class BindingCode(ChangingModel, IssuedModel):
         return self.State.EXPIRING if is_expiring else self.State.USABLE
 
     def why_unusable(self, now: datetime) -> str:
-        """Why this code binds no new device now, in words; empty if it does."""
+        """Why this code binds no new device now, in English words; empty if it does."""
         if not self.organization.is_active:
-            return "organization inactive"
-        state = self.state_at(now)
-        return "" if state in (self.State.USABLE, self.State.EXPIRING) else f"code {state.label}"
+            return gettext_noop("organization inactive")
+        reasons = {
+            self.State.USED_UP: gettext_noop("code used up"),
+            self.State.EXPIRED: gettext_noop("code expired"),
+            self.State.REVOKED: gettext_noop("code revoked"),
+        }
+        return reasons.get(self.state_at(now), "")

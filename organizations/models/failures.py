@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from organizations.models.organizations import Organization
 
@@ -49,14 +50,14 @@ class BindingFailure(models.Model):
     A dock repeats an unanswered request, so the same pair again is the same row, not a further guess.
     """
 
-    gateway_sn = models.CharField("gateway SN", max_length=64)
+    gateway_sn = models.CharField(_("gateway SN"), max_length=64)
     by_enrolment = models.BooleanField(
-        "through enrolment",
+        _("through enrolment"),
         default=False,
         db_default=False,
-        help_text="It need not be this gateway that guessed; with its own account this one is not locked out.",
+        help_text=_("It need not be this gateway that guessed; with its own account this one is not locked out."),
     )
-    organization_id_tried = models.CharField("organization ID tried", max_length=64, blank=True)
+    organization_id_tried = models.CharField(_("organization ID tried"), max_length=64, blank=True)
     pair_digest = models.CharField(max_length=64, editable=False)
     reason = models.CharField(max_length=64)
     first_at = models.DateTimeField(auto_now_add=True)

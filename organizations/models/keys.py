@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from organizations.models.members import Role
 from organizations.models.organizations import Organization
@@ -19,24 +21,24 @@ class OrganizationAPIKey(IssuedModel, TenantKey):
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
     role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
-    last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+    last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text=_("To the minute."))
 
     objects: ClassVar[TenantKeyManager] = TenantKeyManager()
 
     class Meta:
         ordering = ("-created",)
-        verbose_name = "API key"
-        verbose_name_plural = "API keys"
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
     def why_unusable(self, now: datetime) -> str:
-        """Why this key opens nothing now, in words; empty if it does."""
+        """Why this key opens nothing now, in English words; empty if it does."""
         if self.revoked:
-            return "revoked"
+            return gettext_noop("revoked")
         if self.expiry_date is not None and self.expiry_date <= now:
-            return "expired"
+            return gettext_noop("expired")
         return ""
 
 

@@ -6,6 +6,8 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.db import models
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 
 from organizations.models.organizations import Organization
 from organizations.tenancy import IssuedModel, TenantModel, TenantQuerySet
@@ -14,9 +16,14 @@ from organizations.tenancy import IssuedModel, TenantModel, TenantQuerySet
 class Role(models.TextChoices):
     """What a member may do; each role may also do what the ones before it may."""
 
-    VIEWER = "viewer", "viewer: sees"
-    OPERATOR = "operator", "operator: also commands docks"
-    MANAGER = "manager", "manager: also members, codes, release of devices"
+    VIEWER = "viewer", _("viewer: sees")
+    OPERATOR = "operator", _("operator: also commands docks")
+    MANAGER = "manager", _("manager: also members, codes, release of devices")
+
+    def word(self) -> str:
+        """Its name in the active language, without what it may do."""
+        words = {Role.VIEWER: gettext("viewer"), Role.OPERATOR: gettext("operator"), Role.MANAGER: gettext("manager")}
+        return words[self]
 
     def includes(self, other: "Role") -> bool:
         """Whether this role may do what the other may."""
@@ -66,11 +73,11 @@ class Invitation(IssuedModel):
         return f"{self.username} to {self.organization.name}"
 
     def why_unusable(self, now: datetime) -> str:
-        """Why its link makes no member now, in words; empty if it does."""
+        """Why its link makes no member now, in English words; empty if it does."""
         if self.accepted_at is not None:
-            return "accepted"
+            return gettext_noop("accepted")
         if self.revoked_at is not None:
-            return "ended"
+            return gettext_noop("ended")
         if self.expires_at <= now:
-            return "expired"
-        return "" if self.organization.is_active else "organization inactive"
+            return gettext_noop("expired")
+        return "" if self.organization.is_active else gettext_noop("organization inactive")

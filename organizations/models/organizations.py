@@ -24,31 +24,38 @@ class Organization(ChangingModel):
     organization_path: ClassVar[str] = ""
 
     organization_id = models.CharField(
-        "organization ID",
+        _("organization ID"),
         max_length=64,
         unique=True,
         default=new_organization_id,
-        validators=[RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", "Use 1 to 64 letters, digits, hyphens or underscores.")],
-        help_text="What DJI Pilot 2 asks for beside the dock. It cannot be changed later.",
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", _("Use 1 to 64 letters, digits, hyphens or underscores."))
+        ],
+        help_text=_("What DJI Pilot 2 asks for beside the dock. It cannot be changed later."),
     )
-    name = models.CharField(max_length=100, help_text="Pilot 2 shows it to the technician for confirmation.")
-    is_active = models.BooleanField("active", default=True, help_text="No device binds to an inactive organization.")
+    name = models.CharField(max_length=100, help_text=_("Pilot 2 shows it to the technician for confirmation."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("No device binds to an inactive organization.")
+    )
     device_limit = models.PositiveIntegerField(
-        null=True, blank=True, default=1000, help_text="How many devices, docks and aircraft together. Empty: no limit."
+        null=True,
+        blank=True,
+        default=1000,
+        help_text=_("How many devices, docks and aircraft together. Empty: no limit."),
     )
     license_sync_hours = models.PositiveSmallIntegerField(
-        "read licenses every",
+        _("read licenses every"),
         null=True,
         blank=True,
         default=24,
         validators=[MinValueValidator(1)],
-        help_text="Hours after which the lists of unlock licenses of its docks are read again. Empty: never.",
+        help_text=_("Hours after which the lists of unlock licenses of its docks are read again. Empty: never."),
     )
     second_factor_required = models.BooleanField(
-        "second factor required",
+        _("second factor required"),
         default=False,
         db_default=False,
-        help_text="A member without one must set it up before anything else, you too. API keys are not affected.",
+        help_text=_("A member without one must set it up before anything else, you too. API keys are not affected."),
     )
     time_zone = models.CharField(
         _("time zone"),
@@ -59,9 +66,9 @@ class Organization(ChangingModel):
         validators=[time_zones.validate],
         help_text=_("Of its sites that name no other, such as Asia/Shanghai. Empty: UTC."),
     )
-    app_id = models.CharField("DJI app ID", max_length=64, blank=True)
-    app_key = EncryptedTextField("DJI app key", blank=True)
-    app_license = EncryptedTextField("DJI app license", blank=True)
+    app_id = models.CharField(_("DJI app ID"), max_length=64, blank=True)
+    app_key = EncryptedTextField(_("DJI app key"), blank=True)
+    app_license = EncryptedTextField(_("DJI app license"), blank=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -76,4 +83,4 @@ class Organization(ChangingModel):
     def clean(self) -> None:
         parts = (self.app_id, self.app_key, self.app_license)
         if any(parts) and not all(parts):
-            raise ValidationError("A DJI license needs app ID, app key and app license together, or none of them.")
+            raise ValidationError(_("A DJI license needs app ID, app key and app license together, or none of them."))
