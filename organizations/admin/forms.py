@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from django import forms
@@ -30,6 +30,9 @@ from organizations.models import (
 )
 from organizations.typed import TypedField
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as LazyText
+
 MOST_CODES: Final = 100  # of one form
 MOST_LABEL: Final = 100  # characters
 NUMBER: Final = re.compile(r"\{n(?::0?(\d))?\}")
@@ -47,9 +50,9 @@ class SplitDateTime(AdminSplitDateTime):
 class WriteOnlyField(forms.CharField):
     """A secret that is typed and never shown; left empty it stays as it is."""
 
-    def __init__(self, *, label: str) -> None:
+    def __init__(self, *, label: "str | LazyText") -> None:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
-        help_text = "Never shown. Leave empty to keep what is stored."
+        help_text = _("Never shown. Leave empty to keep what is stored.")
         super().__init__(required=False, widget=widget, label=label, help_text=help_text)
 
     def has_changed(self, initial: object, data: object) -> bool:
@@ -59,12 +62,12 @@ class WriteOnlyField(forms.CharField):
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """Platform staff's form of an organization."""
 
-    app_key = WriteOnlyField(label="DJI app key")
-    app_license = WriteOnlyField(label="DJI app license")
+    app_key = WriteOnlyField(label=_("DJI app key"))
+    app_license = WriteOnlyField(label=_("DJI app license"))
     clear_license = forms.BooleanField(
-        label="Remove the own DJI license",
+        label=_("Remove the own DJI license"),
         required=False,
-        help_text="Docks of this organization then get the license of the server's settings.",
+        help_text=_("Docks of this organization then get the license of the server's settings."),
     )
 
     class Meta:
@@ -109,7 +112,7 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
         role: str = self.cleaned_data["role"]
         stored = Membership.objects.select_for_update().get(pk=self.instance.pk)
         if self.keeps_manager and role != stored.role and rights.is_last_manager(stored):
-            raise ValidationError("An organization keeps its last manager. Name another one first.")
+            raise ValidationError(_("An organization keeps its last manager. Name another one first."))
         return role
 
 
@@ -126,13 +129,13 @@ class InvitationForm(IssuingForm):
         model = Invitation
         fields = ["form_id", "organization", "username", "role"]
         widgets = {"username": forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"})}
-        help_texts = {"username": "The name this person signs in with here, now or later."}
+        help_texts = {"username": _("The name this person signs in with here, now or later.")}
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
         name, organization = cleaned.get("username"), cleaned.get("organization")
         if name and Membership.objects.filter(user__username__iexact=name, organization=organization).exists():
-            self.add_error("username", "This user is a member of this organization already.")
+            self.add_error("username", _("This user is a member of this organization already."))
         return cleaned
 
 
@@ -149,7 +152,7 @@ class MailForm(forms.Form):
 def in_future(moment: datetime | None) -> datetime | None:
     """This moment; ValidationError if it is over."""
     if moment is not None and moment <= timezone.now():
-        raise ValidationError("This time is over already.")
+        raise ValidationError(_("This time is over already."))
     return moment
 
 
@@ -161,9 +164,9 @@ def from_now(lifetime: timedelta) -> datetime:
 class SheetLogin(TextChoices):
     """Which account of the broker an onboarding sheet has."""
 
-    ENROLMENT = "enrolment", "an enrolment account made for this sheet, which expires with the code"
-    OWN = "own", "the dock's own account: type its serial number below"
-    FIXED = "fixed", "the fixed one of the server's settings (DOCK_MQTT_USERNAME)"
+    ENROLMENT = "enrolment", _("an enrolment account made for this sheet, which expires with the code")
+    OWN = "own", _("the dock's own account: type its serial number below")
+    FIXED = "fixed", _("the fixed one of the server's settings (DOCK_MQTT_USERNAME)")
 
 
 def default_login() -> SheetLogin:
@@ -209,42 +212,44 @@ class BindingCodeForm(IssuingForm):
         help_text=_("One on each line, one code for each line. It replaces number and label above."),
     )
     code = TypedField(
-        label="Own code",
+        label=_("Own code"),
         required=False,
         max_length=64,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
-        help_text="Leave empty to have one made. An own one needs 8 or more letters and digits; "
-        "hyphens and case do not count. Others can guess it, so it is refused while many wrong codes are tried.",
+        help_text=_(
+            "Leave empty to have one made. An own one needs 8 or more letters and digits; "
+            "hyphens and case do not count. Others can guess it, so it is refused while many wrong codes are tried."
+        ),
     )
     expires_at = forms.SplitDateTimeField(
-        label="Expires at (UTC)",
+        label=_("Expires at (UTC)"),
         initial=partial(from_now, CODE_LIFETIME),
         required=False,
         widget=SplitDateTime(),
-        help_text="Empty: never.",
+        help_text=_("Empty: never."),
     )
     max_uses = forms.IntegerField(
-        label="How many uses",
+        label=_("How many uses"),
         initial=1,
         required=False,
         min_value=1,
-        help_text="A dock with its aircraft is one use. Empty: no limit.",
+        help_text=_("A dock with its aircraft is one use. Empty: no limit."),
     )
 
     login = forms.ChoiceField(
-        label="MQTT account on the sheet",
+        label=_("MQTT account on the sheet"),
         choices=SheetLogin.choices,
         initial=default_login,
         widget=forms.RadioSelect,
         required=False,
-        help_text="With an enrolment account the dock can bind and do nothing else, until it gets its own.",
+        help_text=_("With an enrolment account the dock can bind and do nothing else, until it gets its own."),
     )
     serial_number = TypedField(
-        label="Serial number of the dock",
+        label=_("Serial number of the dock"),
         required=False,
         max_length=64,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "vTextField"}),
-        help_text="Only for the dock's own account. It is on the dock's type plate.",
+        help_text=_("Only for the dock's own account. It is on the dock's type plate."),
     )
 
     class Meta:
@@ -268,7 +273,9 @@ class BindingCodeForm(IssuingForm):
             if login == SheetLogin.OWN:
                 self.add_error("login", _("A dock's own account is for one sheet: choose another for several codes."))
         if sn and login != SheetLogin.OWN:
-            self.add_error("login", "A serial number is typed in: choose the dock's own account, or empty that field.")
+            self.add_error(
+                "login", _("A serial number is typed in: choose the dock's own account, or empty that field.")
+            )
         elif login == SheetLogin.OWN and isinstance(organization, Organization):
             logins = import_module(settings.SHEET_LOGINS)
             if why := logins.why_no_own(sn or "", organization=organization, may_add=self.may_add_docks):
@@ -295,15 +302,15 @@ class ApiKeyForm(IssuingForm):
     """A new API key."""
 
     expiry_date = forms.SplitDateTimeField(
-        label="Expires at (UTC)",
+        label=_("Expires at (UTC)"),
         initial=partial(from_now, LIFETIME),
         required=False,
         widget=SplitDateTime(),
     )
     never_expires = forms.BooleanField(
-        label="It never expires",
+        label=_("It never expires"),
         required=False,
-        help_text="Whatever the time above. Such a key works until somebody revokes it.",
+        help_text=_("Whatever the time above. Such a key works until somebody revokes it."),
     )
 
     class Meta:
@@ -316,7 +323,7 @@ class ApiKeyForm(IssuingForm):
             self.errors.pop("expiry_date", None)
             cleaned["expiry_date"] = None
         elif "expiry_date" in cleaned and cleaned["expiry_date"] is None:
-            self.add_error("expiry_date", "Say when it expires, or that it never does.")
+            self.add_error("expiry_date", _("Say when it expires, or that it never does."))
         return cleaned
 
     def clean_expiry_date(self) -> datetime | None:

@@ -7,6 +7,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
@@ -26,8 +27,8 @@ class InvitationAdmin(IssuingAdmin[Invitation]):
     issuing_form = InvitationForm
     shown = ("organization", "username", "role", "state", "created_by", "created", "expires_at", "accepted_at")
     sheet_template = "admin/organizations/invitation/sheet.html"
-    add_hint = "The link is shown once, on the next page. It is for this person alone and works for 72 hours."
-    revoked_means = "its link opens nothing any more."
+    add_hint = _("The link is shown once, on the next page. It is for this person alone and works for 72 hours.")
+    revoked_means = _("its link opens nothing any more.")
     view_role = Role.MANAGER
 
     list_display = ("username", "role_name", "state", "organization__name", "created_by", "expires_at")
@@ -51,7 +52,8 @@ class InvitationAdmin(IssuingAdmin[Invitation]):
         link = f"{settings.PUBLIC_URL}{reverse('welcome', args=[plain])}"
         if form is None and password_reset.is_configured():
             form = MailForm(initial={"plain": plain, "language": get_language()})
-        return {"title": "New invitation", "invitation": obj, "link": link, "form": form}
+        title, role = gettext("New invitation"), Role(obj.role).word()
+        return {"title": title, "invitation": obj, "role": role, "link": link, "form": form}
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.mail)
@@ -83,6 +85,6 @@ class InvitationAdmin(IssuingAdmin[Invitation]):
         context = {**self.admin_site.each_context(request), "opts": self.opts, **self.sheet(row, plain, form)}
         return TemplateResponse(request, self.sheet_template, context)
 
-    @admin.display(ordering="role", description="role")
+    @admin.display(ordering="role", description=_("role"))
     def role_name(self, obj: Invitation) -> str:
-        return obj.role
+        return Role(obj.role).word()

@@ -13,13 +13,17 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from organizations.admin.forms import IssuingForm, SplitDateTime
 from organizations.admin.tenant import TenantAdmin, actor, readable
 from organizations.audit import Actor
+from organizations.language.stored import shown as translated
 from organizations.models import Organization, Role
 from organizations.tenancy import IssuedModel
 
@@ -67,7 +71,7 @@ class Steps(Protocol[Issued]):
 class StateFilter(admin.SimpleListFilter):
     """Whether a row still opens something, or why not."""
 
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def __init__(
@@ -96,8 +100,8 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
     shown: ClassVar[tuple[str, ...]]  # fields of a row that was issued
     editable: ClassVar[tuple[str, ...]] = ()  # of these
     sheet_template: ClassVar[str]  # the page that shows the secret
-    add_hint: ClassVar[str]
-    revoked_means: ClassVar[str]  # what follows "... is revoked: "
+    add_hint: ClassVar[str | Promise]
+    revoked_means: ClassVar[str | Promise]  # what follows "... is revoked: "
 
     add_role = change_role = Role.MANAGER
     actions = ("revoke_selected",)
@@ -141,8 +145,10 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
         if issued is None or not self.model._default_manager.filter(pk=issued).exists():
             return super().add_view(request, form_url, extra_context)
         name = self.opts.verbose_name
-        text = f"This form has issued its {name} already, which cannot be shown again. Need another one? Add it."
-        self.message_user(request, text, messages.WARNING)
+        text = gettext(
+            "This form has issued its {name} already, which cannot be shown again. Need another one? Add it."
+        )
+        self.message_user(request, text.format(name=name), messages.WARNING)
         return HttpResponseRedirect(self._page("change", issued))
 
     def save_model(self, request: HttpRequest, obj: Issued, form: "ModelForm[Issued]", change: bool) -> None:
@@ -179,10 +185,11 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
         name = f"{self.opts.app_label}_{self.opts.model_name}_revoke"
         return [path("<int:pk>/revoke/", view, name=name), *super().get_urls()]
 
-    @admin.action(description="Revoke selected %(verbose_name_plural)s", permissions=["change"])
+    @admin.action(description=_("Revoke selected %(verbose_name_plural)s"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Issued]) -> None:
         allowed = [row for row in queryset if self.has_change_permission(request, row)]
-        self.message_user(request, f"{self.steps.revoke(allowed, actor=actor(request))} revoked.")
+        count = self.steps.revoke(allowed, actor=actor(request))
+        self.message_user(request, gettext("{count} revoked.").format(count=count))
 
     @method_decorator(require_POST)
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -193,15 +200,16 @@ class IssuingAdmin(TenantAdmin, Generic[Issued]):
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         is_new = self.steps.revoke([row], actor=actor(request))
-        self.message_user(request, f"{row} is revoked: {self.revoked_means}" if is_new else f"{row} had ended before.")
+        text = gettext("{name} is revoked: {meaning}") if is_new else gettext("{name} had ended before.")
+        self.message_user(request, text.format(name=row, meaning=self.revoked_means))
         return HttpResponseRedirect(self._page("change", pk))
 
     # --- columns ---------------------------------------------------------------------------
 
-    @admin.display
+    @admin.display(description=_("state"))
     def state(self, obj: Issued) -> SafeString:
-        why = obj.why_unusable(timezone.now())
-        return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or "usable")
+        why = translated(obj.why_unusable(timezone.now()))
+        return format_html('<span class="state {}">{}</span>', "off" if why else "on", why or gettext("usable"))
 
     def _page(self, page: str, pk: int) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=[pk])

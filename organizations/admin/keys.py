@@ -8,6 +8,8 @@ from django.contrib.admin.utils import display_for_value
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from rest_framework_api_key.models import APIKey
 
 from organizations import api_keys
@@ -32,11 +34,11 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
     )  # fmt: skip
     editable = ("name",)
     sheet_template = "admin/organizations/organizationapikey/sheet.html"
-    add_hint = (
+    add_hint = _(
         "The key is shown once, on the next page. It belongs to the organization: it keeps working when its maker "
         "leaves, until it expires or somebody revokes it."
     )
-    revoked_means = "requests with it are refused from now on."
+    revoked_means = _("requests with it are refused from now on.")
     view_role = Role.MANAGER
 
     list_display = ("name", "prefix", "state", "role_name", "organization__name", "used", "expires")
@@ -56,21 +58,22 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
         )
 
     def sheet(self, obj: OrganizationAPIKey, plain: str) -> dict[str, object]:
-        return {"title": "New API key", "key": obj, "plain": plain, "server": settings.PUBLIC_URL}
+        shown = {"key": obj, "role": Role(obj.role).word(), "plain": plain, "server": settings.PUBLIC_URL}
+        return {"title": gettext("New API key"), **shown}
 
-    @admin.display(ordering="role", description="role")
+    @admin.display(ordering="role", description=_("role"))
     def role_name(self, obj: OrganizationAPIKey) -> str:
-        return obj.role
+        return Role(obj.role).word()
 
-    @admin.display(ordering="last_used", description="last used")
+    @admin.display(ordering="last_used", description=_("last used"))
     def used(self, obj: OrganizationAPIKey) -> str:
-        return display_for_value(obj.last_used, "never")
+        return display_for_value(obj.last_used, gettext("never"))
 
-    @admin.display(ordering="expiry_date")
+    @admin.display(ordering="expiry_date", description=_("expires"))
     def expires(self, obj: OrganizationAPIKey) -> str:
-        return display_for_value(obj.expiry_date, "never")
+        return display_for_value(obj.expiry_date, gettext("never"))
 
-    @admin.display(description="latest actions")
+    @admin.display(description=_("latest actions"))
     def lately(self, obj: OrganizationAPIKey) -> SafeString:
         events = AuditEvent.objects.filter(api_key=obj)[:RECENT]
         return render_to_string("admin/organizations/organizationapikey/lately.html", {"events": events, "key": obj})

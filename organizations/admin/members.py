@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from organizations import rights
@@ -87,6 +88,6 @@ class MembershipAdmin(TenantAdmin):
             return False
         return not isinstance(obj, Membership) or is_platform_staff(request.user) or not rights.is_last_manager(obj)
 
-    @admin.display(ordering="user__last_login", description="last sign-in")
+    @admin.display(ordering="user__last_login", description=_("last sign-in"))
     def last_sign_in(self, obj: Membership) -> datetime | str:
-        return obj.user.last_login or "never"
+        return obj.user.last_login or gettext("never")

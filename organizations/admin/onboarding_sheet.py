@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import segno
 from django.conf import settings
+from django.utils.translation import gettext
 
 from organizations.models import BindingCode
 from organizations.typed import in_groups
@@ -60,11 +61,11 @@ def fixed_login() -> Login:
 def sheet(code: BindingCode, plain: str, login: Login) -> Sheet:
     """The sheet of a code that was just issued; `plain` is the code, which cannot be found again later."""
     values = [
-        Value("MQTT gateway address", login.address),
-        Value("MQTT account", login.username),
-        Value("MQTT password", login.password, () if login.is_fixed else in_groups(login.password)),
-        Value("Organization ID", code.organization.organization_id),
-        Value("Device binding code", plain),
+        Value(gettext("MQTT gateway address"), login.address),
+        Value(gettext("MQTT account"), login.username),
+        Value(gettext("MQTT password"), login.password, () if login.is_fixed else in_groups(login.password)),
+        Value(gettext("Organization ID"), code.organization.organization_id),
+        Value(gettext("Device binding code"), plain),
     ]
     needed = zip(("DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD"), login[:3], strict=True)
     text = "\n".join(f"{label}: {value}" for label, value, _ in values if value)

@@ -23,6 +23,7 @@ from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.keys import OrganizationAPIKeyAdmin
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
 from organizations.audit import Actor
+from organizations.language.stored import shown as translated
 from organizations.models import BindingCode, Organization, Role
 from organizations.tenancy import is_platform_staff
 
@@ -41,11 +42,11 @@ def has_history(organization: Organization) -> bool:
 class LicenseFilter(admin.SimpleListFilter):
     """Whose DJI license the docks of an organization get."""
 
-    title = "DJI license"
+    title = _("DJI license")
     parameter_name = "license"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Organization]") -> list[tuple[str, str]]:
-        return [("own", "its own"), ("missing", "none of its own")]
+        return [("own", gettext("its own")), ("missing", gettext("none of its own"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Organization]) -> QuerySet[Organization]:
         missing = Q(app_id="") | Q(app_key="") | Q(app_license="")
@@ -99,16 +100,19 @@ class OrganizationAdmin(TenantAdmin):
         if obj and obj.closed_at:
             shown = ("closed_at", *shown)
         if is_platform_staff(request.user):
-            text = "Only if this organization has its own app at DJI; else leave all three empty."
+            text = gettext("Only if this organization has its own app at DJI; else leave all three empty.")
             license_ = ("license_state", "app_id", "app_key", "app_license", "clear_license")
-            fieldsets = [(None, {"fields": shown}), ("Own DJI license", {"description": text, "fields": license_})]
+            fieldsets = [
+                (None, {"fields": shown}),
+                (gettext("Own DJI license"), {"description": text, "fields": license_}),
+            ]
         else:
             fieldsets = [(None, {"fields": (*shown, "license_state")})]
         if obj and may(request, OrganizationAPIKeyAdmin.view_role, obj.pk):
             overview = ("members", "binding_codes", "api_keys")
-            fieldsets.append(("Members, binding codes and API keys", {"fields": overview}))
+            fieldsets.append((gettext("Members, binding codes and API keys"), {"fields": overview}))
         elif obj:
-            fieldsets.append(("Members and binding codes", {"fields": ("members", "binding_codes")}))
+            fieldsets.append((gettext("Members and binding codes"), {"fields": ("members", "binding_codes")}))
         return fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
@@ -139,46 +143,47 @@ class OrganizationAdmin(TenantAdmin):
         context["may_close"] = is_platform_staff(request.user)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(ordering="docks")
+    @admin.display(ordering="docks", description=_("docks"))
     def docks(self, obj: fleet.Counted) -> int:
         return obj.docks
 
-    @admin.display(ordering="docks_online", description="online")
+    @admin.display(ordering="docks_online", description=_("online"))
     def docks_online(self, obj: fleet.Counted) -> str:
-        return str(obj.docks_online) if obj.is_bridge_alive else "unknown"
+        return str(obj.docks_online) if obj.is_bridge_alive else gettext("unknown")
 
-    @admin.display(ordering="aircraft")
+    @admin.display(ordering="aircraft", description=_("aircraft"))
     def aircraft(self, obj: fleet.Counted) -> int:
         return obj.aircraft
 
-    @admin.display(ordering="device_limit", description="device limit")
+    @admin.display(ordering="device_limit", description=_("device limit"))
     def limit(self, obj: Organization) -> str:
-        return "none" if obj.device_limit is None else str(obj.device_limit)
+        return gettext("none") if obj.device_limit is None else str(obj.device_limit)
 
-    @admin.display(description="DJI license")
+    @admin.display(description=_("DJI license"))
     def license_state(self, obj: Organization) -> str:
         if obj.app_license:
-            return "Its own."
+            return gettext("Its own.")
         if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
-            return "The one of the server's settings."
-        return "None: docks are refused until there is one here or in the server's settings."
+            return gettext("The one of the server's settings.")
+        return gettext("None: docks are refused until there is one here or in the server's settings.")
 
-    @admin.display(description="members")
+    @admin.display(description=_("members"))
     def members(self, obj: Organization) -> SafeString:
         rows = obj.memberships.select_related("user").order_by("user__username")[:SHOWN]
         return render_to_string("admin/organizations/organization/members.html", {"rows": rows, "organization": obj})
 
-    @admin.display(description="binding codes")
+    @admin.display(description=_("binding codes"))
     def binding_codes(self, obj: Organization) -> SafeString:
         rows = obj.binding_codes.select_related("organization")[:SHOWN]
         now = timezone.now()
-        context = {"rows": [(row, row.why_unusable(now)) for row in rows], "organization": obj}
+        context = {"rows": [(row, translated(row.why_unusable(now))) for row in rows], "organization": obj}
         return render_to_string("admin/organizations/organization/binding_codes.html", context)
 
-    @admin.display(description="API keys")
+    @admin.display(description=_("API keys"))
     def api_keys(self, obj: Organization) -> SafeString:
         now = timezone.now()
-        rows = [(row, row.why_unusable(now)) for row in obj.api_keys.all()[:SHOWN]]
+        keys = obj.api_keys.all()[:SHOWN]
+        rows = [(row, translated(row.why_unusable(now)), Role(row.role).word()) for row in keys]
         return render_to_string("admin/organizations/organization/api_keys.html", {"rows": rows, "organization": obj})
 
 
@@ -194,8 +199,10 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     )  # fmt: skip
     editable = ("label", "expires_at", "max_uses")
     sheet_template = "admin/organizations/bindingcode/sheet.html"
-    add_hint = "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
-    revoked_means = "it binds nothing any more. Bound devices stay bound."
+    add_hint = _(
+        "The code is shown once, on the onboarding sheet that follows. Have a printer or the technician ready."
+    )
+    revoked_means = _("it binds nothing any more. Bound devices stay bound.")
     delete_role = Role.MANAGER
 
     list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
@@ -206,7 +213,7 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     def get_form(
         self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
     ) -> "type[ModelForm[BindingCode]]":
-        form = super().get_form(request, obj, change, labels={"expires_at": "Expires at (UTC)"}, **kwargs)
+        form = super().get_form(request, obj, change, labels={"expires_at": _("Expires at (UTC)")}, **kwargs)
         form.may_add_docks = is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every BindingCodeForm
         return form
 
@@ -249,19 +256,21 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
                 return onboarding_sheet.Login(onboarding_sheet.enrolment_address(), *made)
         return onboarding_sheet.fixed_login()
 
-    @admin.display(ordering="label", description="label")
+    @admin.display(ordering="label", description=_("label"))
     def name(self, obj: BindingCode) -> str:
-        return obj.label or "no label"
+        return obj.label or gettext("no label")
 
-    @admin.display(ordering="hint")
+    @admin.display(ordering="hint", description=_("ends in"))
     def ends_in(self, obj: BindingCode) -> str:
         return f"…{obj.hint}"
 
-    @admin.display(ordering="uses", description="uses")
+    @admin.display(ordering="uses", description=_("uses"))
     def used(self, obj: BindingCode) -> str:
-        return f"{obj.uses} of {obj.max_uses}" if obj.max_uses is not None else f"{obj.uses}, no limit"
+        if obj.max_uses is None:
+            return gettext("{uses}, no limit").format(uses=obj.uses)
+        return gettext("%(uses)s of %(most)s") % {"uses": obj.uses, "most": obj.max_uses}
 
-    @admin.display(description="devices bound with it")
+    @admin.display(description=_("devices bound with it"))
     def devices(self, obj: BindingCode) -> SafeString:
         context = {"devices": obj.devices.order_by("sn")[:SHOWN], "code": obj}
         return render_to_string("admin/organizations/bindingcode/devices.html", context)

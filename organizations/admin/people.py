@@ -10,6 +10,8 @@ from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from organizations import audit
 from organizations.admin.tenant import actor, audit_trail_page
@@ -41,13 +43,13 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
         (
-            "Rights",
+            _("Rights"),
             {
-                "description": "Everything else follows from the memberships.",
+                "description": _("Everything else follows from the memberships."),
                 "fields": ("is_active", "is_staff", "is_superuser"),
             },
         ),
-        ("Times", {"fields": ("last_login", "date_joined")}),
+        (_("Times"), {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
 
@@ -96,28 +98,30 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
         after = {"changed": message} if message else {}
         audit.record([audit.event(actor(request), action, user, organization_id=None, after=after)])
 
-    @admin.display(description="member of")
+    @admin.display(description=_("member of"))
     def organizations(self, obj: User) -> str:
         return ", ".join(membership.organization.name for membership in obj.memberships.all())
 
-    @admin.display(boolean=True, ordering="is_superuser", description="platform staff")
+    @admin.display(boolean=True, ordering="is_superuser", description=_("platform staff"))
     def platform_staff(self, obj: User) -> bool:
         return is_platform_staff(obj)
 
-    @admin.display(boolean=True, ordering="second", description="second factor")
+    @admin.display(boolean=True, ordering="second", description=_("second factor"))
     def has_second_factor(self, obj: User) -> bool:
         return bool(obj.second)  # type: ignore[attr-defined]  # of `get_queryset`
 
-    @admin.display(ordering="open", description="sessions")
+    @admin.display(ordering="open", description=_("sessions"))
     def open_sessions(self, obj: User) -> int:
         return int(obj.open)  # type: ignore[attr-defined]  # of `get_queryset`
 
-    @admin.action(description="Remove the second factor of selected users", permissions=["change"])
+    @admin.action(description=_("Remove the second factor of selected users"), permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         count = second_factor.remove(queryset, actor=actor(request))
-        self.message_user(request, f"{count} removed. A user who needs one sets it up at the next sign-in.")
+        text = gettext("{count} removed. A user who needs one sets it up at the next sign-in.")
+        self.message_user(request, text.format(count=count))
 
-    @admin.action(description="End all sessions of selected users", permissions=["change"])
+    @admin.action(description=_("End all sessions of selected users"), permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         count = sessions.end(queryset, actor=actor(request))
-        self.message_user(request, f"{count} session{'' if count == 1 else 's'} ended.")
+        text = ngettext("{count} session ended.", "{count} sessions ended.", count)
+        self.message_user(request, text.format(count=count))
