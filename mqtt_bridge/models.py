@@ -6,6 +6,8 @@ from typing import ClassVar, Final, Self, TypedDict
 from django.db import models
 from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.database.prepared import Parameter, Prepared
 from mqtt_bridge.protocol.topics import Channel
@@ -33,17 +35,17 @@ class Exchange(models.Model):
         ERROR = "error"
         LEFT = "left"  # another service on the same broker answers this method
 
-    LEFT_TO_OTHERS: ClassVar[str] = "left to others"  # the reason while nobody has answered
-    DISABLED: ClassVar[str] = "device disabled"
-    FULL: ClassVar[str] = "the journal of this device is full for today"
-    FULL_OF_STRANGERS: ClassVar[str] = "the journal of devices that belong to nobody is full for today"
-    HAS_ACCOUNT: ClassVar[str] = "the dock has an account of its own"
-    NOT_ENROLLING: ClassVar[str] = "only the onboarding is answered there"
-    UNANSWERED: ClassVar[str] = "left to others; nobody answered within 10 s"
+    LEFT_TO_OTHERS: ClassVar[str] = gettext_noop("left to others")  # the reason while nobody has answered
+    DISABLED: ClassVar[str] = gettext_noop("device disabled")
+    FULL: ClassVar[str] = gettext_noop("the journal of this device is full for today")
+    FULL_OF_STRANGERS: ClassVar[str] = gettext_noop("the journal of devices that belong to nobody is full for today")
+    HAS_ACCOUNT: ClassVar[str] = gettext_noop("the dock has an account of its own")
+    NOT_ENROLLING: ClassVar[str] = gettext_noop("only the onboarding is answered there")
+    UNANSWERED: ClassVar[str] = gettext_noop("left to others; nobody answered within 10 s")
 
     organization_path: ClassVar[str] = "organization"
 
-    gateway_sn = models.CharField("gateway SN", max_length=64)
+    gateway_sn = models.CharField(_("gateway SN"), max_length=64)
     organization = models.ForeignKey(
         "organizations.Organization", models.SET_NULL, null=True, blank=True, db_index=False, related_name="exchanges"
     )
@@ -58,15 +60,15 @@ class Exchange(models.Model):
     outcome = models.CharField(max_length=12, choices=Outcome)
     reason = models.CharField(max_length=200, blank=True)
     by_enrolment = models.BooleanField(
-        "through enrolment",
+        _("through enrolment"),
         default=False,
         db_default=False,
-        help_text="It came through an enrolment account, so that its sender need not be this gateway.",
+        help_text=_("It came through an enrolment account, so that its sender need not be this gateway."),
     )
 
     class Meta:
-        verbose_name = "journal entry"
-        verbose_name_plural = "journal"
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal")
         ordering = ("-received_at", "-pk")
         indexes = [
             models.Index(fields=["gateway_sn", "-received_at"], name="exchange_gateway"),  # a dock's timeline
@@ -133,12 +135,12 @@ class PassingEvent(models.Model):
 
     organization_path: ClassVar[str] = "organization"
 
-    gateway_sn = models.CharField("device SN", max_length=64)
+    gateway_sn = models.CharField(_("device SN"), max_length=64)
     organization = models.ForeignKey(
         "organizations.Organization", models.CASCADE, null=True, related_name="passing_events"
     )
     method = models.CharField(max_length=64, blank=True)
-    count = models.PositiveBigIntegerField(help_text="Since `first_at`.")
+    count = models.PositiveBigIntegerField(help_text=_("Since `first_at`."))
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     payload = models.TextField(blank=True)
@@ -158,7 +160,7 @@ class Trace(models.Model):
 
     organization_path: ClassVar[str] = "organization"
 
-    gateway_sn = models.CharField("device SN", max_length=64, unique=True)
+    gateway_sn = models.CharField(_("device SN"), max_length=64, unique=True)
     organization = models.ForeignKey("organizations.Organization", models.CASCADE, null=True, related_name="traces")
     until = models.DateTimeField()
 

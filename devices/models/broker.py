@@ -10,6 +10,8 @@ from typing import ClassVar, Final, NamedTuple, Self
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from devices.models.devices import Device
 from organizations.changing import ChangingModel, ChangingQuerySet
@@ -81,10 +83,10 @@ class BrokerAccount(ChangingModel, IssuedModel):
     SOON: ClassVar = timedelta(days=3)
 
     class Kind(models.TextChoices):
-        DOCK = "dock", "dock's own"
-        ENROLMENT = "enrolment", "enrolment"
+        DOCK = "dock", _("dock's own")
+        ENROLMENT = "enrolment", _("enrolment")
 
-    username = models.CharField("user name", max_length=80, unique=True, editable=False)
+    username = models.CharField(_("user name"), max_length=80, unique=True, editable=False)
     kind = models.CharField(max_length=9, choices=Kind, editable=False)
     device = models.ForeignKey(
         Device, models.CASCADE, null=True, blank=True, editable=False, related_name="broker_accounts"
@@ -93,18 +95,18 @@ class BrokerAccount(ChangingModel, IssuedModel):
     organization = models.ForeignKey(
         Organization, models.CASCADE, null=True, blank=True, related_name="broker_accounts"
     )
-    label = models.CharField(max_length=100, blank=True, help_text="For whom or which site, for your own overview.")
+    label = models.CharField(max_length=100, blank=True, help_text=_("For whom or which site, for your own overview."))
     digest = models.CharField(max_length=88, editable=False)
     salt = models.CharField(max_length=24, editable=False)
     iterations = models.PositiveIntegerField(default=ITERATIONS, editable=False)
     pending = EncryptedTextField(
-        blank=True, default="", editable=False, help_text="The secret, until the broker has it. Empty with EMQX."
+        blank=True, default="", editable=False, help_text=_("The secret, until the broker has it. Empty with EMQX.")
     )
     created = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: never."))
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     applied_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When the broker took the last change."
+        null=True, blank=True, editable=False, help_text=_("When the broker took the last change.")
     )
     last_connected_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_address = models.CharField(max_length=64, blank=True, default="", editable=False)
@@ -125,7 +127,7 @@ class BrokerAccount(ChangingModel, IssuedModel):
             models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="broker_account_expires_at"),
             models.Index(fields=["id"], condition=~Q(pending=""), name="broker_account_pending"),
         ]
-        verbose_name = "broker account"
+        verbose_name = _("broker account")
 
     def __str__(self) -> str:
         return self.username
@@ -137,15 +139,15 @@ class BrokerAccount(ChangingModel, IssuedModel):
     def why_unusable(self, now: datetime) -> str:
         """Why the broker does not let it in now, in words; empty if it does."""
         if self.revoked_at is not None:
-            return "revoked"
+            return gettext_noop("revoked")
         if self.expires_at is not None and self.expires_at <= now:
-            return "expired"
+            return gettext_noop("expired")
         # A dock that was only named may have been disabled by whoever named it.
         if self.device is not None and not self.device.is_enabled and self.device.claim != Device.Claim.NAMED:
-            return "dock disabled"
+            return gettext_noop("dock disabled")
         is_enrolment = self.kind == self.Kind.ENROLMENT
         if is_enrolment and self.organization is not None and not self.organization.is_active:
-            return "organization inactive"
+            return gettext_noop("organization inactive")
         return ""
 
 
@@ -154,5 +156,5 @@ class DockConnection(Device):
 
     class Meta:
         proxy = True
-        verbose_name = "connection"
-        verbose_name_plural = "connections"
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")

@@ -44,12 +44,12 @@ class ServiceCallBatch(ChangingModel):
     organization = models.ForeignKey(Organization, models.PROTECT, null=True, related_name="service_call_batches")
     method = models.CharField(max_length=64)
     data = models.JSONField(default=dict)
-    skipped = models.JSONField(default=list, help_text="Docks that got no call: [{sn, callsign, reason}].")
+    skipped = models.JSONField(default=list, help_text=_("Docks that got no call: [{sn, callsign, reason}]."))
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
     note = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
-    stopped = models.DateTimeField(null=True, help_text="When somebody stopped what was not sent by then.")
+    stopped = models.DateTimeField(null=True, help_text=_("When somebody stopped what was not sent by then."))
     due_at = models.DateTimeField(_("due"), null=True, blank=True, help_text=_("Empty: started when it was asked for."))
     planned = models.JSONField(
         _("planned"), null=True, blank=True, help_text=_("Which docks it will ask, and for what; no secrets.")
@@ -122,49 +122,49 @@ class ServiceCall(ChangingModel):
     """
 
     class Status(models.TextChoices):
-        QUEUED = "queued", "waiting to be sent"
-        SENT = "sent", "sent"
-        ACCEPTED = "accepted", "accepted"
-        IN_PROGRESS = "in_progress", "in progress"
-        PAUSED = "paused", "paused"
-        SUCCEEDED = "succeeded", "succeeded"
-        FAILED = "failed", "failed"
-        REJECTED = "rejected", "rejected"
-        CANCELED = "canceled", "canceled"
-        TIMED_OUT = "timed_out", "no answer"
-        EXPIRED = "expired", "not sent"
+        QUEUED = "queued", _("waiting to be sent")
+        SENT = "sent", _("sent")
+        ACCEPTED = "accepted", _("accepted")
+        IN_PROGRESS = "in_progress", _("in progress")
+        PAUSED = "paused", _("paused")
+        SUCCEEDED = "succeeded", _("succeeded")
+        FAILED = "failed", _("failed")
+        REJECTED = "rejected", _("rejected")
+        CANCELED = "canceled", _("canceled")
+        TIMED_OUT = "timed_out", _("no answer")
+        EXPIRED = "expired", _("not sent")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Without indexes of their own: others below begin with them, and each costs every change of a call.
     device = models.ForeignKey(
-        Device, models.PROTECT, db_index=False, related_name="service_calls", help_text="The gateway asked."
+        Device, models.PROTECT, db_index=False, related_name="service_calls", help_text=_("The gateway asked.")
     )
     organization = models.ForeignKey(
         Organization,
         models.PROTECT,
         db_index=False,
         related_name="service_calls",
-        help_text="Whose device it was then.",
+        help_text=_("Whose device it was then."),
     )
     method = models.CharField(max_length=64)
-    subject = models.CharField(max_length=128, blank=True, help_text="Of what only one call may be open per dock.")
-    data = models.JSONField(default=dict, help_text="What the service is given; secrets as ***.")
+    subject = models.CharField(max_length=128, blank=True, help_text=_("Of what only one call may be open per dock."))
+    data = models.JSONField(default=dict, help_text=_("What the service is given; secrets as ***."))
     tid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
     bid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
-    late = models.BooleanField(default=False, help_text="The end came after we had given up waiting.")
+    late = models.BooleanField(default=False, help_text=_("The end came after we had given up waiting."))
     percent = models.PositiveSmallIntegerField(null=True)
-    result_code = models.BigIntegerField(null=True, help_text="The dock's.")
+    result_code = models.BigIntegerField(null=True, help_text=_("The dock's."))
     result_text = models.TextField(blank=True)
-    output = models.JSONField(default=dict, help_text="What the dock told beside the result.")
-    version = models.PositiveIntegerField(default=1, help_text="Rises by one with every change.")
+    output = models.JSONField(default=dict, help_text=_("What the dock told beside the result."))
+    version = models.PositiveIntegerField(default=1, help_text=_("Rises by one with every change."))
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="service_calls")
     requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls")
     note = models.TextField(blank=True)
     batch = models.ForeignKey(ServiceCallBatch, models.PROTECT, null=True, related_name="calls")
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
     idempotency_key = models.CharField(max_length=255, blank=True)
-    queue = models.BooleanField(default=False, help_text="Wait for the dock to come online.")
+    queue = models.BooleanField(default=False, help_text=_("Wait for the dock to come online."))
     by_schedule = models.BooleanField(
         _("by schedule"),
         default=False,
@@ -175,8 +175,8 @@ class ServiceCall(ChangingModel):
     sent = models.DateTimeField(null=True)
     replied = models.DateTimeField(null=True)
     closed = models.DateTimeField(null=True)
-    expires = models.DateTimeField(default=in_a_minute, help_text="Not sent any more after this.")
-    deadline = models.DateTimeField(null=True, help_text="Not waited for any longer; moves with every event.")
+    expires = models.DateTimeField(default=in_a_minute, help_text=_("Not sent any more after this."))
+    deadline = models.DateTimeField(null=True, help_text=_("Not waited for any longer; moves with every event."))
 
     objects: ClassVar[ServiceCallQuerySet] = ServiceCallQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -227,12 +227,12 @@ class ServiceCallEvent(models.Model):
     """One step in a call's life; only ever added, in the transaction that changes the call."""
 
     class Source(models.TextChoices):
-        ISSUED = "issued", "asked for"
-        WORKER = "worker", "sent by us"
-        REPLY = "reply", "reply of the dock"
-        EVENT = "event", "event of the dock"
-        PERSON = "person", "a person"
-        CLOCK = "clock", "time ran out"
+        ISSUED = "issued", _("asked for")
+        WORKER = "worker", _("sent by us")
+        REPLY = "reply", _("reply of the dock")
+        EVENT = "event", _("event of the dock")
+        PERSON = "person", _("a person")
+        CLOCK = "clock", _("time ran out")
 
     call = models.ForeignKey(ServiceCall, models.CASCADE, db_index=False, related_name="events")
     version = models.PositiveIntegerField()

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from devices.models.grouping import DeviceLabel, Label, Site
 from mqtt_bridge.protocol import model_keys
@@ -71,11 +72,11 @@ class DeviceQuerySet(ChangingQuerySet["Device"]):
 class Claim(models.TextChoices):
     """What makes an organization the owner of a device."""
 
-    NONE = "", "nobody owns it"
-    CODE = "code", "it brought a binding code itself"
-    ENROLLED = "enrol", "it brought a binding code through enrolment"
-    PERSON = "person", "a person added it"
-    NAMED = "named", "its owner's dock named it"
+    NONE = "", _("nobody owns it")
+    CODE = "code", _("it brought a binding code itself")
+    ENROLLED = "enrol", _("it brought a binding code through enrolment")
+    PERSON = "person", _("a person added it")
+    NAMED = "named", _("its owner's dock named it")
 
 
 class Standing:
@@ -125,15 +126,15 @@ class Device(Standing, ChangingModel):
     Claim = Claim
 
     sn = models.CharField(
-        "serial number",
+        _("serial number"),
         max_length=64,
         unique=True,
-        validators=[RegexValidator(SN_PATTERN, "1 to 64 letters, digits, hyphens or underscores, no leading sign.")],
+        validators=[RegexValidator(SN_PATTERN, _("1 to 64 letters, digits, hyphens or underscores, no leading sign."))],
     )
     model_key = models.CharField(
         max_length=32,
         blank=True,
-        help_text="DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device.",
+        help_text=_("DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device."),
     )
     organization = models.ForeignKey(
         Organization,
@@ -142,14 +143,14 @@ class Device(Standing, ChangingModel):
         blank=True,
         db_index=False,  # others begin with it
         related_name="devices",
-        help_text="Empty: unclaimed.",
+        help_text=_("Empty: unclaimed."),
     )
     callsign = models.CharField(max_length=128, blank=True)
     is_enabled = models.BooleanField(
-        "enabled", default=True, help_text="A disabled device gets no DJI license and cannot be bound."
+        _("enabled"), default=True, help_text=_("A disabled device gets no DJI license and cannot be bound.")
     )
     claim = models.CharField(
-        max_length=6, choices=Claim, blank=True, editable=False, help_text="What makes its organization the owner."
+        max_length=6, choices=Claim, blank=True, editable=False, help_text=_("What makes its organization the owner.")
     )
     gateway = models.ForeignKey(
         "self",
@@ -157,7 +158,7 @@ class Device(Standing, ChangingModel):
         null=True,
         blank=True,
         related_name="carried",
-        help_text="The dock that an aircraft belongs to, switched on or off; none for docks.",
+        help_text=_("The dock that an aircraft belongs to, switched on or off; none for docks."),
     )
     bound_at = models.DateTimeField(null=True, blank=True, editable=False)
     bound_with = models.ForeignKey(
@@ -167,7 +168,7 @@ class Device(Standing, ChangingModel):
         null=True,
         blank=True,
         editable=False,
-        help_text="When something last came through enrolment for this serial number, which proves nothing.",
+        help_text=_("When something last came through enrolment for this serial number, which proves nothing."),
     )
     created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
     site = models.ForeignKey(
@@ -209,7 +210,7 @@ class Device(Standing, ChangingModel):
     @property
     def model_name(self) -> str:
         """The product's name; of an unknown product, its raw key."""
-        return model_keys.name(self.model_key) if self.model_key else "unknown model"
+        return model_keys.name(self.model_key) if self.model_key else gettext_noop("unknown model")
 
     @property
     def time_zone(self) -> str:
@@ -261,23 +262,23 @@ class Pairing(models.Model):
     """
 
     class Witness(models.TextChoices):
-        BIND = "bind", "bind request of the dock"
-        TOPOLOGY = "topology", "topology of the dock"
-        DOCK = "dock", "properties of the dock"
-        AIRCRAFT = "aircraft", "properties of the aircraft"
-        RELEASE = "release", "release"
-        RECORD = "record", "earlier record"
+        BIND = "bind", _("bind request of the dock")
+        TOPOLOGY = "topology", _("topology of the dock")
+        DOCK = "dock", _("properties of the dock")
+        AIRCRAFT = "aircraft", _("properties of the aircraft")
+        RELEASE = "release", _("release")
+        RECORD = "record", _("earlier record")
 
     dock = models.ForeignKey(Device, models.CASCADE, related_name="aircraft_pairings")
     aircraft = models.ForeignKey(Device, models.CASCADE, related_name="dock_pairings")
     since = models.DateTimeField()
-    until = models.DateTimeField(null=True, help_text="Empty: it still belongs there.")
-    witness = models.CharField(max_length=8, choices=Witness, help_text="Who said first that it belongs there.")
+    until = models.DateTimeField(null=True, help_text=_("Empty: it still belongs there."))
+    witness = models.CharField(max_length=8, choices=Witness, help_text=_("Who said first that it belongs there."))
     ended_by = models.CharField(max_length=8, choices=Witness, blank=True)
-    linked_since = models.DateTimeField(null=True, help_text="Empty: switched off, or linked through another dock.")
-    is_heard = models.BooleanField(default=False, help_text="Whether the aircraft said so, too.")
-    changed_at = models.DateTimeField(help_text="What was said before this moment is out of date.")
-    remark = models.CharField(max_length=200, blank=True, help_text="Why it does not belong to the dock's owner.")
+    linked_since = models.DateTimeField(null=True, help_text=_("Empty: switched off, or linked through another dock."))
+    is_heard = models.BooleanField(default=False, help_text=_("Whether the aircraft said so, too."))
+    changed_at = models.DateTimeField(help_text=_("What was said before this moment is out of date."))
+    remark = models.CharField(max_length=200, blank=True, help_text=_("Why it does not belong to the dock's owner."))
 
     objects: ClassVar[WritingQuerySet[Self]] = WritingQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -307,14 +308,14 @@ class Pairing(models.Model):
         if dock.organization_id == aircraft.organization_id:
             return ""
         if aircraft.organization_id is not None:
-            return "belongs to another organization"
+            return gettext_noop("belongs to another organization")
         if dock.organization is None or aircraft.gateway_id != dock.pk:
             return ""
         if not dock.organization.is_active:
-            return "not adopted: the organization is not active"
+            return gettext_noop("not adopted: the organization is not active")
         if not aircraft.is_enabled:
-            return "not adopted: it is disabled"
+            return gettext_noop("not adopted: it is disabled")
         if self.witness == self.Witness.AIRCRAFT:
-            return "not adopted: only the aircraft says that it belongs to this dock"
+            return gettext_noop("not adopted: only the aircraft says that it belongs to this dock")
         is_known = model_keys.domain(aircraft.model_key) == model_keys.AIRCRAFT
-        return None if is_known else "not adopted: its model is not known yet"
+        return None if is_known else gettext_noop("not adopted: its model is not known yet")

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q, Value
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.models.devices import Device
 
@@ -24,23 +25,23 @@ class DeviceState(models.Model):
     mode_code = models.IntegerField(null=True)
     properties = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     clock_skew_ms = models.BigIntegerField(null=True)
-    cleared_at = models.DateTimeField(null=True, help_text="Telemetry from before belongs to a former owner.")
+    cleared_at = models.DateTimeField(null=True, help_text=_("Telemetry from before belongs to a former owner."))
     refused = models.PositiveBigIntegerField(
-        default=0, db_default=0, help_text="Messages and values that could not be read."
+        default=0, db_default=0, help_text=_("Messages and values that could not be read.")
     )
-    refused_at = models.DateTimeField(null=True, help_text="When the last of them came.")
+    refused_at = models.DateTimeField(null=True, help_text=_("When the last of them came."))
     refused_why = models.CharField(max_length=200, blank=True, default="", db_default="")
     told = models.JSONField(
         default=dict,
         db_default=Value({}, models.JSONField()),
-        help_text="When the newest message of each kind arrived, in ms since 1970; of the last minute.",
+        help_text=_("When the newest message of each kind arrived, in ms since 1970; of the last minute."),
     )
     named = models.CharField(
         max_length=64,
         blank=True,
         default="",
         db_default="",
-        help_text="The aircraft that the dock named last, once that is learnt.",
+        help_text=_("The aircraft that the dock named last, once that is learnt."),
     )
 
     class Meta:
@@ -75,21 +76,21 @@ class DeviceAccount(models.Model):
     """The DJI account that a dock is logged in to."""
 
     class Status(models.TextChoices):
-        LOGGED_OUT = "logged_out", "logged out"
-        LOGGING_IN = "logging_in", "logging in"
-        VERIFICATION_REQUIRED = "verification_required", "verification required"
-        LOGGED_IN = "logged_in", "logged in"
-        FAILED = "failed", "failed"
-        UNKNOWN = "unknown", "unknown: the dock may be logged in"
+        LOGGED_OUT = "logged_out", _("logged out")
+        LOGGING_IN = "logging_in", _("logging in")
+        VERIFICATION_REQUIRED = "verification_required", _("verification required")
+        LOGGED_IN = "logged_in", _("logged in")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("unknown: the dock may be logged in")
 
     device = models.OneToOneField(Device, models.CASCADE, related_name="account")
     username = models.CharField(max_length=128, blank=True)
     status = models.CharField(max_length=24, choices=Status, default=Status.LOGGED_OUT)
     verification_code_url = models.CharField(
-        max_length=2048, blank=True, help_text="Where to get the code; https only."
+        max_length=2048, blank=True, help_text=_("Where to get the code; https only.")
     )
     before = models.JSONField(
-        default=dict, editable=False, help_text="What holds again if an attempt never reaches the dock."
+        default=dict, editable=False, help_text=_("What holds again if an attempt never reaches the dock.")
     )
     updated = models.DateTimeField(auto_now=True)
 
