@@ -75,7 +75,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
         page.title = gettext("Batches of commands")
         counts = batches.counts(page.result_list)
 
-        @admin.display(description="progress")
+        @admin.display(description=_("progress"))
         def how_it_goes(batch: ServiceCallBatch) -> str:
             return planned_sentence(batch) or progress_sentence(counts.get(batch.pk, {}), len(batch.skipped))
 
@@ -83,21 +83,21 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
         page.list_display = [what, how_it_goes, *others]
         return page
 
-    @admin.display(description="asked for")
+    @admin.display(description=_("asked for"))
     def what(self, batch: ServiceCallBatch) -> str:
         return wording.title(batch.method, batch.data)
 
-    @admin.display(description="by")
+    @admin.display(description=_("by"))
     def who(self, batch: ServiceCallBatch) -> str:
-        return str(batch.asked_by or "a script")
+        return str(batch.asked_by or gettext("a script"))
 
-    @admin.display(description="started")
+    @admin.display(description=_("started"))
     def when(self, batch: ServiceCallBatch) -> SafeString | str:
         return ago(batch.started_at or batch.created) if batch.due_at is None or batch.started_at else ""
 
-    @admin.display(description="organization")
+    @admin.display(description=_("organization"))
     def owner(self, batch: ServiceCallBatch) -> str:
-        return batch.organization.name if batch.organization else "several"
+        return batch.organization.name if batch.organization else gettext("several")
 
     # --- one batch -----------------------------------------------------------------------------
 
@@ -204,12 +204,13 @@ def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:
     """The progress of a batch, by its calls' states: "180 of 200 done, 12 open, 8 did not succeed; 5 skipped"."""
     total, done = sum(counts.values()), counts.get(ServiceCall.Status.SUCCEEDED, 0)
     still_open = sum(counts.get(status, 0) for status in OPEN_STATUSES)
-    parts = [f"{done} of {total} done"]
+    parts = [gettext("{done} of {total} done").format(done=done, total=total)]
     if still_open:
-        parts.append(f"{still_open} open")
+        parts.append(gettext("{n} open").format(n=still_open))
     if failed := total - done - still_open:
-        parts.append(f"{failed} did not succeed")
-    return ", ".join(parts) + (f"; {skipped} skipped" if skipped else "")
+        parts.append(gettext("{n} did not succeed").format(n=failed))
+    text = ", ".join(parts)
+    return gettext("{progress}; {n} skipped").format(progress=text, n=skipped) if skipped else text
 
 
 def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, object]:
@@ -218,7 +219,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
     counted = dict(calls.order_by().values_list("status").annotate(Count("pk")))
     total = sum(counted.values())
     state = request.GET.get("state", "")
-    if state not in wording.WORDS:
+    if state not in ServiceCall.Status.values:
         state = ""
     shown = calls.filter(status=state) if state else calls
     shown = shown.select_related("device", "organization").annotate(urgency=URGENCY).order_by("urgency", "device__sn")
@@ -226,9 +227,9 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
     is_planned = batch.due_at is not None and batch.started_at is None
     may_stop = (queued or (is_planned and not batch.stopped)) and may(request, Role.OPERATOR, batch.organization_id)
     bar, x = [], 0
-    for status, word in wording.WORDS.items():
+    for status, word in ServiceCall.Status.choices:
         if count := counted.get(status, 0):
-            bar.append({"x": x, "count": count, "kind": wording.KINDS[status], "word": word, "status": status})
+            bar.append({"x": x, "count": count, "kind": wording.KINDS[status], "word": str(word), "status": status})
             x += count
     failed = batches.retryable(calls).count() if may(request, Role.OPERATOR, batch.organization_id) else 0
     owners = calls.order_by().values_list("organization__organization_id", "organization__name")

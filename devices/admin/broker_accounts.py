@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.credentials import sheets_page
@@ -21,6 +22,7 @@ from devices.templatetags.moments import ago
 from organizations.admin.forms import IssuingForm, SplitDateTime, from_now, in_future
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.tenant import TenantFilter, actor
+from organizations.language import stored
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff
 
@@ -29,16 +31,16 @@ class EnrolmentForm(IssuingForm):
     """A new enrolment account."""
 
     expires_at = forms.SplitDateTimeField(
-        label="Expires at (UTC)",
+        label=_("Expires at (UTC)"),
         initial=partial(from_now, accounts.ENROLMENT_LIFETIME),
         widget=SplitDateTime(),
-        help_text="Docks that use it then can bind no more. What they have bound stays bound.",
+        help_text=_("Docks that use it then can bind no more. What they have bound stays bound."),
     )
 
     class Meta:
         model = BrokerAccount
         fields = ["form_id", "organization", "label", "expires_at"]
-        help_texts = {"organization": "Empty: for docks of every organization. Only platform staff may do that."}
+        help_texts = {"organization": _("Empty: for docks of every organization. Only platform staff may do that.")}
 
     def clean_expires_at(self) -> datetime | None:
         return in_future(self.cleaned_data["expires_at"])
@@ -56,19 +58,19 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
     )  # fmt: skip
     editable = ("label",)
     sheet_template = "admin/devices/device/credential_sheets.html"
-    add_hint = (
+    add_hint = _(
         "An enrolment account lets docks bind that have no account of their own yet, and nothing else. Its secret is "
         "shown once, on the next page. A sheet with a binding code can have an enrolment account made for it: issue a "
         "binding code for that. For a dock that is here already, open the dock's page and give it its own account."
     )
-    revoked_means = "the broker throws out whoever uses it, and refuses it from now on."
+    revoked_means = _("the broker throws out whoever uses it, and refuses it from now on.")
     view_role = Role.VIEWER
 
     list_display = ("username", "kind", "of", "state", "issued", "last_connected", "expires", "label")
     list_filter = (StateFilter, "kind", ("organization", TenantFilter))
     list_select_related = ("organization", "device")
     search_fields = ("username", "label", "device__sn", "device__callsign", "organization__name")
-    search_help_text = "User name, label, dock or organization"
+    search_help_text = _("User name, label, dock or organization")
 
     class Media:
         css = {"all": ["devices/devices.css"]}
@@ -82,7 +84,7 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        return super().add_view(request, form_url, {"title": "New enrolment account", **(extra_context or {})})
+        return super().add_view(request, form_url, {"title": gettext("New enrolment account"), **(extra_context or {})})
 
     def get_form(
         self, request: HttpRequest, obj: BrokerAccount | None = None, change: bool = False, **kwargs: object
@@ -100,34 +102,39 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
     def response_add(
         self, request: HttpRequest, obj: BrokerAccount, post_url_continue: str | None = None
     ) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "New enrolment account"}
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("New enrolment account"),
+        }
         return sheets_page(request, context, [obj])
 
     # --- columns ---------------------------------------------------------------------------
 
-    @admin.display(description="of", ordering="device__sn")
+    @admin.display(description=_("of"), ordering="device__sn")
     def of(self, obj: BrokerAccount) -> SafeString | str:
         if obj.device is not None:
             return device_link(obj.device)
-        return obj.organization.name if obj.organization else "the platform"
+        return obj.organization.name if obj.organization else gettext("the platform")
 
-    @admin.display(description="issued", ordering="created")
+    @admin.display(description=_("issued"), ordering="created")
     def issued(self, obj: BrokerAccount) -> SafeString:
         return ago(obj.created)
 
-    @admin.display(description="last connected", ordering="last_connected_at")
+    @admin.display(description=_("last connected"), ordering="last_connected_at")
     def last_connected(self, obj: BrokerAccount) -> SafeString | str:
         if obj.last_connected_at is None:
-            return "never"
-        return format_html("{} <small>from {}</small>", ago(obj.last_connected_at), obj.last_address or "unknown")
+            return gettext("never")
+        address = format_html(gettext("from {address}"), address=obj.last_address or gettext("unknown"))
+        return format_html("{} <small>{}</small>", ago(obj.last_connected_at), address)
 
-    @admin.display(description="expires", ordering="expires_at")
+    @admin.display(description=_("expires"), ordering="expires_at")
     def expires(self, obj: BrokerAccount) -> SafeString | str:
-        return ago(obj.expires_at) if obj.expires_at else "never"
+        return ago(obj.expires_at) if obj.expires_at else gettext("never")
 
     @admin.display
     def state(self, obj: BrokerAccount) -> SafeString:
-        why = obj.why_unusable(timezone.now())
+        why = stored.shown(obj.why_unusable(timezone.now()))
         waits = not why and obj.pending and not obj.applied_at
-        words = why or ("waits for the broker" if waits else "usable")
+        words = why or (gettext("waits for the broker") if waits else gettext("usable"))
         return format_html('<span class="state {}">{}</span>', "off" if why or waits else "on", words)

@@ -96,7 +96,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         page = super().get_changelist_instance(request)
         page.title = gettext("Commands")
 
-        @admin.display(description="dock")
+        @admin.display(description=_("dock"))
         def dock(call: ServiceCall) -> SafeString | str:
             return dock_link(call, request)
 
@@ -119,33 +119,33 @@ class ServiceCallAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(found)
         return queryset, False
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state(self, call: ServiceCall) -> SafeString:
         """A coloured word with a mark that does not need the colour."""
         kind = wording.KINDS.get(call.status, "")
         return format_html('<span class="call-state call-{}">{}</span>', kind, call.get_status_display())
 
-    @admin.display(description="asked for")
+    @admin.display(description=_("asked for"))
     def what(self, call: ServiceCall) -> str:
         return wording.title(call.method, call.data)
 
-    @admin.display(description="result")
+    @admin.display(description=_("result"))
     def result(self, call: ServiceCall) -> SafeString | str:
         text = wording.describe(call)
         if call.percent is None or not call.is_open:
             return text
         return format_html('<progress max="100" value="{0}" aria-label="{0} %"></progress> {1}', call.percent, text)
 
-    @admin.display(description="asked")
+    @admin.display(description=_("asked"))
     def asked(self, call: ServiceCall) -> SafeString:
-        return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or "a script")
+        return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or gettext("a script"))
 
     @admin.display(description=_("until"))
     def until(self, call: ServiceCall) -> SafeString | str:
         """When it is no longer sent."""
         return ago(call.expires) if call.status == ServiceCall.Status.QUEUED else ""
 
-    @admin.display(description="organization")
+    @admin.display(description=_("organization"))
     def owner(self, call: ServiceCall) -> str:
         return call.organization.name
 
@@ -316,7 +316,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         "retries": visible.filter(retry_of=call).order_by("created"),
         "history": history,
         "data": exchanges.indented(call.data),
-        "output": exchanges.indented(call.output) if call.output else "nothing",
+        "output": exchanges.indented(call.output) if call.output else gettext("nothing"),
         "result_words": wording.result(call),
         "journal": f"{journal}?{urlencode({'q': call.device.sn})}",
         "messages_of_call": f"{journal}?{urlencode({'q': call.tid})}",
@@ -349,4 +349,7 @@ def batch_link(batch: ServiceCallBatch) -> SafeString:
 
 def words() -> dict[str, str]:
     """The states in words and colours, for the page's script."""
-    return {"words": json.dumps(wording.WORDS), "kinds": json.dumps(wording.KINDS)}
+    return {
+        "words": json.dumps(wording.words()),
+        "kinds": json.dumps(wording.KINDS),
+    }

@@ -94,7 +94,7 @@ def panel(
         "why_most": reason if times > 2 else "",  # more than login and logout: shown once
         "waits": waits(),
         "usual_wait": DAY,
-        "words": json.dumps(wording.WORDS),
+        "words": json.dumps(wording.words()),
         "kinds": json.dumps(wording.KINDS),
     }
 

@@ -17,6 +17,8 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from devices.admin.credentials import may_manage
@@ -36,12 +38,12 @@ CHUNK: Final = 500  # rows at once
 OF_ORGANIZATION: Final = "organization__id__exact"  # the parameter of the list's filter
 # What is on the tiles above the list; the colour is how bad it is.
 TILES: Final = (
-    (Way.OWN, "good", "use their own account"),
-    (Way.UNUSED, "", "have one, not used yet"),
-    (Way.ENROLMENT, "bad", "still use an enrolment account"),
-    (Way.NONE, "", "have no account"),
-    (Remark.EXPIRING, "bad", "use a secret that ends within 3 days"),
-    (Remark.REVOKED, "", "had all accounts revoked"),
+    (Way.OWN, "good", _("use their own account")),
+    (Way.UNUSED, "", _("have one, not used yet")),
+    (Way.ENROLMENT, "bad", _("still use an enrolment account")),
+    (Way.NONE, "", _("have no account")),
+    (Remark.EXPIRING, "bad", _("use a secret that ends within 3 days")),
+    (Remark.REVOKED, "", _("had all accounts revoked")),
 )
 # Only the order asks for it: as a column it would be looked up for every dock, of which a page shows a hundred.
 LAST_CONNECTED: Final = Subquery(
@@ -104,9 +106,9 @@ def connection_panel(request: HttpRequest, device: Device) -> dict[str, object]:
 class WayFilter(OptionFilter[Device]):
     """Docks by how they connect."""
 
-    title = "what it connects with"
+    title = _("what it connects with")
     parameter_name = "way"
-    options = {str(value): str(label) for value, label in (*Way.choices, *Remark.choices)}
+    options = {str(value): label for value, label in (*Way.choices, *Remark.choices)}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return rows.filter(connections.matching(value, timezone.now()))
@@ -126,7 +128,7 @@ class DockConnectionAdmin(ImportPages):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # the tiles have the numbers
     search_fields = ("sn", "callsign", "organization__name", "organization__organization_id")
-    search_help_text = "Serial number, callsign or organization"
+    search_help_text = _("Serial number, callsign or organization")
     actions = ("issue_credentials", "rotate_credentials", "revoke_credentials")
     change_list_template = "admin/devices/dockconnection/change_list.html"
 
@@ -143,7 +145,7 @@ class DockConnectionAdmin(ImportPages):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with the accounts of its docks, in a constant number of queries."""
         page = super().get_changelist_instance(request)
-        page.title = "Who connects with what"
+        page.title = gettext("Who connects with what")
         page.result_list = _shown_all(page.result_list)
         return page
 
@@ -194,7 +196,7 @@ class DockConnectionAdmin(ImportPages):
         try:
             keys = list(super().get_changelist_instance(request).queryset.values_list("pk", flat=True))
         except IncorrectLookupParameters as error:
-            raise BadRequest("There is no such filter.") from error
+            raise BadRequest(gettext("There is no such filter.")) from error
 
         def pieces() -> Iterator[bytes]:
             yield MARK + encoded([COLUMNS])
@@ -210,40 +212,40 @@ class DockConnectionAdmin(ImportPages):
 
     # --- columns ---------------------------------------------------------------------------
 
-    @admin.display(description="dock", ordering="callsign")
+    @admin.display(description=_("dock"), ordering="callsign")
     def dock(self, dock: DockConnection) -> SafeString:
         small = dock.sn if dock.callsign not in ("", dock.sn) else ""
         name = dock.callsign or dock.sn
         return format_html('<a href="{}#connection">{}</a> <small>{}</small>', page_of(dock), name, small)
 
-    @admin.display(description="organization", ordering="organization__name")
+    @admin.display(description=_("organization"), ordering="organization__name")
     def owner(self, dock: DockConnection) -> str:
-        return dock.organization.name if dock.organization else "unclaimed"
+        return dock.organization.name if dock.organization else gettext("unclaimed")
 
-    @admin.display(description="connects with")
+    @admin.display(description=_("connects with"))
     def connects_with(self, dock: "ListedDock") -> SafeString:
         found = dock.shown
         if found.way == Way.ENROLMENT:
-            last = format_html("last {}", ago(dock.enrolled_at))
+            last = format_html(gettext("last {moment}"), moment=ago(dock.enrolled_at))
             return format_html('<span class="needs">{}</span> <small>{}</small>', found.way.label, last)
         name = found.account.username if found.account else ""
         kind = "on" if found.way == Way.OWN else "off"
         return format_html('<span class="state {}">{}</span> <small>{}</small>', kind, found.way.label, name)
 
-    @admin.display(description="issued")
+    @admin.display(description=_("issued"))
     def since(self, dock: "ListedDock") -> SafeString | str:
         return ago(dock.shown.account.created) if dock.shown.account else ""
 
-    @admin.display(description="last connected", ordering=LAST_CONNECTED)
+    @admin.display(description=_("last connected"), ordering=LAST_CONNECTED)
     def last_connected(self, dock: "ListedDock") -> SafeString | str:
         account = dock.shown.account
         if account is None:
             return ""
         if account.last_connected_at is None:
-            return "never"
+            return gettext("never")
         return format_html("{} <small>{}</small>", ago(account.last_connected_at), account.last_address)
 
-    @admin.display(description="ends")
+    @admin.display(description=_("ends"))
     def ends(self, dock: "ListedDock") -> SafeString | str:
         account = dock.shown.account
         return ago(account.expires_at) if account is not None and account.expires_at else ""

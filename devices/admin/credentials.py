@@ -16,7 +16,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from devices.admin.device_pages import NOT_MANAGER, KeyList
@@ -29,23 +31,23 @@ from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
 from organizations.typed import in_groups
 
-HAS_NONE: Final = "has no account"
-UNPROVEN: Final = "another dock named it; it has not proven yet whose it is"
+HAS_NONE: Final = _("has no account")
+UNPROVEN: Final = _("another dock named it; it has not proven yet whose it is")
 MOST_NAMES: Final = 10  # of docks in one message
-OVERLAPS: Final = {"0": "at once", "1": "in a day", "7": "in 7 days", "30": "in 30 days"}
+OVERLAPS: Final = {"0": _("at once"), "1": _("in a day"), "7": _("in 7 days"), "30": _("in 30 days")}
 
 
 class Deed(NamedTuple):
     """Something to do with the accounts of docks, in words."""
 
-    title: str
-    button: str
+    title: str | Promise
+    button: str | Promise
 
 
 DEEDS: Final = {
-    "issue": Deed("Give docks an account of their own", "Issue and show"),
-    "rotate": Deed("Rotate secrets", "Rotate and show"),
-    "revoke": Deed("Revoke accounts", "Revoke"),
+    "issue": Deed(_("Give docks an account of their own"), _("Issue and show")),
+    "rotate": Deed(_("Rotate secrets"), _("Rotate and show")),
+    "revoke": Deed(_("Revoke accounts"), _("Revoke")),
 }
 
 
@@ -56,7 +58,7 @@ class CredentialForm(forms.Form):
     deed = forms.ChoiceField(choices=[(name, name) for name in DEEDS], widget=forms.HiddenInput)
     form_id = forms.CharField(widget=forms.HiddenInput, initial=new_form_id, required=False, max_length=64)
     old_ends = forms.ChoiceField(
-        label="The old secret ends", choices=list(OVERLAPS.items()), initial="7", required=False
+        label=_("The old secret ends"), choices=list(OVERLAPS.items()), initial="7", required=False
     )
 
 
@@ -132,10 +134,10 @@ def _why_not(request: HttpRequest, device: Device, deed: str) -> str:
     if device.is_aircraft:
         return accounts.IS_AIRCRAFT
     if not may_manage(request, device):
-        return UNPROVEN if device.is_unproven else NOT_MANAGER
+        return str(UNPROVEN if device.is_unproven else NOT_MANAGER)
     if deed == "issue":
         return accounts.why_no_account(device, found, timezone.now())
-    return "" if found else HAS_NONE
+    return "" if found else str(HAS_NONE)
 
 
 def may_manage(request: HttpRequest, device: Device) -> bool:
@@ -159,15 +161,15 @@ class CredentialPages(TenantAdmin):
         """Whether the user manages any organization; each dock is asked about again."""
         return may(request, Role.MANAGER, anywhere=True)
 
-    @admin.action(description="Give selected docks an account of their own", permissions=["credentials"])
+    @admin.action(description=_("Give selected docks an account of their own"), permissions=["credentials"])
     def issue_credentials(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._ask(request, list(queryset.values_list("pk", flat=True)), "issue")
 
-    @admin.action(description="Rotate the secrets of selected docks", permissions=["credentials"])
+    @admin.action(description=_("Rotate the secrets of selected docks"), permissions=["credentials"])
     def rotate_credentials(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._ask(request, list(queryset.values_list("pk", flat=True)), "rotate")
 
-    @admin.action(description="Revoke the accounts of selected docks", permissions=["credentials"])
+    @admin.action(description=_("Revoke the accounts of selected docks"), permissions=["credentials"])
     def revoke_credentials(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._ask(request, list(queryset.values_list("pk", flat=True)), "revoke")
 
@@ -178,7 +180,7 @@ class CredentialPages(TenantAdmin):
             raise PermissionDenied
         form = CredentialForm(request.POST if request.method == "POST" else request.GET)
         if not form.is_valid():
-            self.message_user(request, "Choose the docks from the list.", messages.WARNING)
+            self.message_user(request, gettext("Choose the docks from the list."), messages.WARNING)
             return self._back(request)
         deed, keys = form.cleaned_data["deed"], form.cleaned_data["devices"]
         if request.method != "POST":
@@ -186,7 +188,9 @@ class CredentialPages(TenantAdmin):
         old_ends = int(form.cleaned_data["old_ends"] or accounts.OVERLAP.days)
         forms_done = IssuedForms(request, "credentials")
         if form.cleaned_data["form_id"] in forms_done:
-            text = "This form was carried out already, and its secrets cannot be shown again. Lost them? Rotate."
+            text = gettext(
+                "This form was carried out already, and its secrets cannot be shown again. Lost them? Rotate."
+            )
             self.message_user(request, text, messages.WARNING)
             return self._back(request)
         with transaction.atomic():
@@ -200,7 +204,11 @@ class CredentialPages(TenantAdmin):
                 self.message_user(request, text.format(count=len(made), names=names), messages.SUCCESS)
             self._tell_skipped(request, skipped)
             return self._back(request, keys)
-        context = {**self.admin_site.each_context(request), "title": "Accounts of the broker", "opts": self.opts}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Accounts of the broker"),
+            "opts": self.opts,
+        }
         device_keys = {row.device_id for row in made}
         back = device_keys.pop() if len(device_keys) == 1 else None
         return sheets_page(

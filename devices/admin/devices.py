@@ -93,10 +93,10 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A device that has not connected yet. It corrects its product when it connects."""
 
     model_key = forms.ChoiceField(
-        label="Product",
+        label=_("Product"),
         required=False,
         choices=[
-            ("", "the device will report it"),
+            ("", _("the device will report it")),
             *(
                 (key, f"{name} ({key})")
                 for key, name in model_keys.PRODUCTS.items()
@@ -106,9 +106,9 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
     is_another = forms.BooleanField(
-        label="It is another device",
+        label=_("It is another device"),
         required=False,
-        help_text="Only where the serial number differs from a known one in nothing but the case of letters.",
+        help_text=_("Only where the serial number differs from a known one in nothing but the case of letters."),
     )
 
     class Meta:
@@ -121,13 +121,18 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
         sn = cleaned.get("sn")
         known = Device.objects.filter(sn__iexact=sn).exclude(sn=sn).first() if sn else None
         if known is not None and not cleaned.get("is_another"):
-            self.add_error("sn", f"Did you mean {known.sn}? It is here already. If not, tick “It is another device”.")
+            self.add_error(
+                "sn",
+                gettext("Did you mean {sn}? It is here already. If not, tick “It is another device”.").format(
+                    sn=known.sn
+                ),
+            )
         return cleaned
 
     def clean_organization(self) -> Organization | None:
         owner: Organization | None = self.cleaned_data["organization"]
         if owner is not None and pairing.room_in({owner.pk: owner.device_limit}).get(owner.pk, 1) < 1:
-            raise forms.ValidationError("This organization has reached its limit of devices.")
+            raise forms.ValidationError(gettext("This organization has reached its limit of devices."))
         return owner
 
 
@@ -155,7 +160,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
     list_max_show_all = 1000
     show_full_result_count = False
     search_fields = ("sn", "callsign", "organization__name", "organization__organization_id")
-    search_help_text = "Serial number, callsign or organization"
+    search_help_text = _("Serial number, callsign or organization")
     ordering = (
         Case(When(organization=None, then=2), When(model_key__startswith="3-", then=0), default=1).asc(),
         "callsign",
@@ -175,7 +180,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with what its columns show besides the row, in a constant number of queries."""
         page = super().get_changelist_instance(request)
-        page.title = "Devices"
+        page.title = gettext("Devices")
         is_staff, held = is_platform_staff(request.user), roles(request)
         mine = Q() if is_staff else Q(organization__in=held) | Q(organization=None)
         carried = Prefetch("carried", Device.objects.filter(mine).order_by("sn"), to_attr="visibly_carried")
@@ -193,35 +198,38 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
 
     # --- columns -------------------------------------------------------------------------------
 
-    @admin.display(description="presence, last seen", ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
+    @admin.display(description=_("presence, last seen"), ordering=Coalesce(F("state__last_seen"), Value(EPOCH)))
     def last_seen(self, device: "ListedDevice") -> SafeString:
         seen = device.state.seen if hasattr(device, "state") else None
         return format_html("{} <small>{}</small>", presence_word(device, device.presence), ago(seen) if seen else "")
 
-    @admin.display(description="device", ordering="callsign")
+    @admin.display(description=_("device"), ordering="callsign")
     def device(self, device: Device) -> SafeString:
         if device.callsign in ("", device.sn):
             return format_html('<span class="device-name">{}</span>', device.sn)
         return format_html('<span class="device-name">{}</span> <small>{}</small>', device.callsign, device.sn)
 
-    @admin.display(description="product, firmware", ordering="model_key")
+    @admin.display(description=_("product, firmware"), ordering="model_key")
     def product(self, device: Device) -> SafeString:
         version = device.state.firmware_version if hasattr(device, "state") else ""
-        return format_html("{} <small>{}</small>", device.model_name, version)
+        name = device.model_name if device.model_key else gettext("unknown model")
+        return format_html("{} <small>{}</small>", name, version)
 
     @admin.display(description=_("organization"), ordering="organization__name")
     def owner(self, device: Device) -> SafeString:
         owner = device.organization.name if device.organization else gettext("unclaimed")
         return format_html("{} <small>{}</small>{}", owner, device.site or "", labels_of(device))
 
-    @admin.display(description="aircraft / dock")
+    @admin.display(description=_("aircraft / dock"))
     def carriage(self, device: "ListedDevice") -> SafeString | str:
         if device.gateway is not None:
-            return format_html("in {}", short_link(device.gateway)) if device.may_name_gateway else "in a dock"
+            if not device.may_name_gateway:
+                return gettext("in a dock")
+            return format_html(gettext("in {dock}"), dock=short_link(device.gateway))
         bound = [aircraft for aircraft in device.visibly_carried if aircraft.is_bound]
         return format_html_join(", ", "{}", ((short_link(aircraft),) for aircraft in bound)) or NOTHING
 
-    @admin.display(description="needs attention")
+    @admin.display(description=_("needs attention"))
     def attention(self, device: "ListedDevice") -> SafeString:
         return format_html_join(
             "",
@@ -229,7 +237,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
             ((need.css, need.detail, need.words) for need in device.needs),
         )
 
-    @admin.display(description="bound", ordering=Coalesce(F("bound_at"), Value(EPOCH)))
+    @admin.display(description=_("bound"), ordering=Coalesce(F("bound_at"), Value(EPOCH)))
     def bound_since(self, device: Device) -> SafeString:
         return ago(device.bound_at)
 
@@ -272,7 +280,11 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
         self, objs: Sequence[Device] | QuerySet[Device], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
-        bound = [format_html("{} is bound: release it first", device) for device in objs if device.is_bound]
+        bound = [
+            format_html(gettext("{device} is bound: release it first"), device=device)
+            for device in objs
+            if device.is_bound
+        ]
         return deleted, counts, set() if bound else missing, [*protected, *bound]
 
     def history_view(
@@ -286,7 +298,7 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Who did what to {device}",
+            "title": gettext("Who did what to {device}").format(device=device),
             "opts": self.opts,
             "object": device,
             "events": audit_trail(request, device)[:HISTORY],

@@ -10,9 +10,10 @@ from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.admin.filters import ChannelFilter, MethodFilter, OutcomeFilter
+from devices.admin.filters import OUTCOMES, ChannelFilter, MethodFilter, OutcomeFilter
 from devices.admin.panels import device_link
 from devices.diagnosis import exchanges
 from devices.diagnosis.onboarding import onboarding
@@ -20,6 +21,7 @@ from devices.models import Device
 from devices.templatetags.moments import exact
 from mqtt_bridge.models import Exchange, Heartbeat
 from organizations.admin.tenant import CappedPaginator, ReadOnlyAdmin, TenantFilter
+from organizations.language import stored
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
 
@@ -60,11 +62,11 @@ class ExchangeAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with each gateway linked to its device if the user may see it: one query for the page."""
         page = super().get_changelist_instance(request)
-        page.title = "Journal"
+        page.title = gettext("Journal")
         sns = {exchange.gateway_sn for exchange in page.result_list}
         links = {row.sn: device_link(row) for row in restrict(Device.objects.filter(sn__in=sns), request.user)}
 
-        @admin.display(description="gateway")
+        @admin.display(description=_("gateway"))
         def gateway(exchange: Exchange) -> SafeString | str:
             return links.get(exchange.gateway_sn, exchange.gateway_sn)
 
@@ -90,31 +92,31 @@ class ExchangeAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(pk__in=list(keys))
         return queryset, False
 
-    @admin.display(description="received")
+    @admin.display(description=_("received"))
     def received_at_shown(self, exchange: Exchange) -> SafeString:
         moment = exchange.received_at.astimezone(UTC)
         return format_html(
             '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
         )
 
-    @admin.display(description="received")
+    @admin.display(description=_("received"))
     def received(self, exchange: Exchange) -> str:
         return exact(exchange.received_at)
 
-    @admin.display(description="by the device's clock")
+    @admin.display(description=_("by the device's clock"))
     def device_clock(self, exchange: Exchange) -> str:
         return exact(exchange.device_time)
 
-    @admin.display(description="method")
+    @admin.display(description=_("method"))
     def said(self, exchange: Exchange) -> SafeString | str:
         return exchange.method or format_html("<em>{}</em>", exchange.channel)
 
-    @admin.display(description="outcome and reason")
+    @admin.display(description=_("outcome and reason"))
     def became(self, exchange: Exchange) -> SafeString:
-        way = "through enrolment:" if exchange.by_enrolment else ""
-        return format_html("{} {} {}", way, outcome_word(exchange), exchange.reason)
+        way = gettext("through enrolment:") if exchange.by_enrolment else ""
+        return format_html("{} {} {}", way, outcome_word(exchange), stored.shown(exchange.reason))
 
-    @admin.display(description="organization")
+    @admin.display(description=_("organization"))
     def owner(self, exchange: Exchange) -> str:
         return exchange.organization.name if exchange.organization else "–"
 
@@ -128,7 +130,8 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
 def outcome_word(exchange: Exchange) -> SafeString:
     """The outcome of the message, as a coloured word."""
-    return format_html('<span class="outcome outcome-{0}">{0}</span>', exchange.became)
+    became = exchange.became
+    return format_html('<span class="outcome outcome-{}">{}</span>', became, OUTCOMES.get(became, became))
 
 
 def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]:
@@ -138,7 +141,9 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]
     visible = restrict(Exchange.objects.all(), request.user)
     message, answer = exchanges.sides(exchange)
     return {
-        "title": f"{exchange.method or exchange.channel} from {exchange.gateway_sn}",
+        "title": gettext("{message} from {gateway}").format(
+            message=exchange.method or exchange.channel, gateway=exchange.gateway_sn
+        ),
         "outcome": outcome_word(exchange),
         "gateway": device_link(device) if device else exchange.gateway_sn,
         "sides": [
@@ -165,11 +170,11 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
 
-    @admin.display(description="alive", boolean=True)
+    @admin.display(description=_("alive"), boolean=True)
     def is_alive(self, heartbeat: Heartbeat) -> bool:
         return not heartbeat.is_stale()
 
-    @admin.display(description="round trip", ordering="round_trip_ms")
+    @admin.display(description=_("round trip"), ordering="round_trip_ms")
     def round_trip(self, heartbeat: Heartbeat) -> str:
         return f"{heartbeat.round_trip_ms:.1f} ms"
 

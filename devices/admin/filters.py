@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from django.apps import apps
 from django.contrib import admin
@@ -40,6 +40,18 @@ MAX_BATCHES = 20  # the newest, as choices
 MAX_PEOPLE = 100
 MAX_GROUPS = 200
 
+# What became of a message of the journal, by `Exchange.became`.
+OUTCOMES: Final[Mapping[str, object]] = {
+    "answered": _("answered"),
+    "refused": _("refused"),
+    "noted": _("noted"),
+    "ignored": _("ignored"),
+    "quarantined": _("quarantined"),
+    "error": _("error"),
+    "left": _("left"),
+    "unanswered": _("unanswered"),
+}
+
 Lookups = list[tuple[str, str]]
 Row = TypeVar("Row", bound=Model)
 
@@ -65,40 +77,40 @@ class OptionFilter(admin.SimpleListFilter, Generic[Row]):
 
 
 class PresenceFilter(OptionFilter[Device]):
-    title = "presence"
+    title = _("presence")
     parameter_name = "presence"
-    options = {str(value): str(label) for value, label in Presence.choices}
+    options = {str(value): label for value, label in Presence.choices}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return rows.filter(watch().matching(value))
 
 
 class AttentionFilter(OptionFilter[Device]):
-    title = "attention"
+    title = _("attention")
     parameter_name = "attention"
-    options = {"yes": "needs attention"}
+    options = {"yes": _("needs attention")}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return needs.needing(rows, restrict(Exchange.objects.all(), self.request.user), timezone.now())
 
 
 class ClockFilter(OptionFilter[Device]):
-    title = "clock"
+    title = _("clock")
     parameter_name = "clock"
-    options = {"wrong": "wrong"}
+    options = {"wrong": _("wrong")}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return rows.filter(needs.has_wrong_clock())
 
 
 class KindFilter(OptionFilter[Device]):
-    title = "kind"
+    title = _("kind")
     parameter_name = "kind"
     options = {
-        "dock": "dock",
-        "aircraft": "aircraft",
-        "remote-controller": "remote controller",
-        "unknown": "unknown",
+        "dock": _("dock"),
+        "aircraft": _("aircraft"),
+        "remote-controller": _("remote controller"),
+        "unknown": _("unknown"),
     }
     AIRCRAFT = Q(model_key__startswith=f"{model_keys.AIRCRAFT}-")
     CONTROLLER = Q(model_key__startswith=f"{model_keys.REMOTE_CONTROLLER}-")
@@ -113,9 +125,9 @@ class KindFilter(OptionFilter[Device]):
 class ClaimedFilter(OptionFilter[Device]):
     """For platform staff: nobody else sees unclaimed devices."""
 
-    title = "claimed"
+    title = _("claimed")
     parameter_name = "claimed"
-    options = {"yes": "yes", "no": "no"}
+    options = {"yes": _("yes"), "no": _("no")}
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         return super().lookups(request, model_admin) if is_platform_staff(request.user) else []
@@ -191,7 +203,7 @@ class LabelFilter(GroupingFilter):
 class FirmwareFilter(admin.SimpleListFilter):
     """Firmware versions of the devices that the user may see."""
 
-    title = "firmware"
+    title = _("firmware")
     parameter_name = "firmware"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
@@ -206,9 +218,9 @@ class FirmwareFilter(admin.SimpleListFilter):
 class AccountFilter(OptionFilter[Device]):
     """Docks by the state of their DJI account."""
 
-    title = "DJI account"
+    title = _("DJI account")
     parameter_name = "account"
-    options = {str(value): str(label) for value, label in DeviceAccount.Status.choices}
+    options = {str(value): label for value, label in DeviceAccount.Status.choices}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         return rows.filter(account__status=value)
@@ -217,9 +229,9 @@ class AccountFilter(OptionFilter[Device]):
 class LicenseListFilter(OptionFilter[Device]):
     """Docks by what is known of their unlock licenses."""
 
-    title = "unlock licenses"
+    title = _("unlock licenses")
     parameter_name = "licenses"
-    options = {"never": "never read", "inconsistent": "not consistent, says the dock"}
+    options = {"never": _("never read"), "inconsistent": _("not consistent, says the dock")}
 
     def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
         # Found by name, for the app `licenses` is above this one.
@@ -231,7 +243,7 @@ class LicenseListFilter(OptionFilter[Device]):
 
 
 class ChannelFilter(admin.SimpleListFilter):
-    title = "channel"
+    title = _("channel")
     parameter_name = "channel"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
@@ -244,9 +256,9 @@ class ChannelFilter(admin.SimpleListFilter):
 class OutcomeFilter(OptionFilter[Exchange]):
     """The outcome of a message, in the words of the list: a refusal does not count as an answer."""
 
-    title = "outcome"
+    title = _("outcome")
     parameter_name = "outcome"
-    options = {word: word for word in exchanges.outcomes()}
+    options = {word: OUTCOMES.get(word, word) for word in exchanges.outcomes()}
 
     def chosen(self, rows: QuerySet[Exchange], value: str) -> QuerySet[Exchange]:
         return rows.filter(exchanges.outcomes()[value])
@@ -255,7 +267,7 @@ class OutcomeFilter(OptionFilter[Exchange]):
 class MethodFilter(admin.SimpleListFilter):
     """A text field, for docks send more methods than a list could offer."""
 
-    title = "method"
+    title = _("method")
     parameter_name = "method"
     template = "admin/mqtt_bridge/exchange/method_filter.html"
 
@@ -290,15 +302,15 @@ class MethodFilter(admin.SimpleListFilter):
 class CallStateFilter(OptionFilter[ServiceCall]):
     """Calls by what people look for most, then by each state."""
 
-    title = "state"
+    title = _("state")
     parameter_name = "state"
     options = {
-        "open": "open",
-        "trouble": "did not succeed, last 24 h",
-        "schedule": "scheduled read fails",
-        "unsent": "waits for a worker",
+        "open": _("open"),
+        "trouble": _("did not succeed, last 24 h"),
+        "schedule": _("scheduled read fails"),
+        "unsent": _("waits for a worker"),
         "waiting": _("waits for its dock"),
-        **wording.WORDS,
+        **{str(value): word for value, word in ServiceCall.Status.choices},
     }
 
     def chosen(self, rows: QuerySet[ServiceCall], value: str) -> QuerySet[ServiceCall]:
@@ -327,7 +339,7 @@ class ServiceFilter(OptionFilter[ServiceCall]):
 class WhoAskedFilter(admin.SimpleListFilter):
     """The users who asked for calls that the user may see."""
 
-    title = "who asked"
+    title = _("who asked")
     parameter_name = "by"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
@@ -343,7 +355,7 @@ class WhoAskedFilter(admin.SimpleListFilter):
 class BatchFilter(admin.SimpleListFilter):
     """The newest batches; an older one is linked from its own page."""
 
-    title = "batch"
+    title = _("batch")
     parameter_name = "batch"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:

@@ -29,7 +29,11 @@ KINDS: Final[dict[str, str]] = {
     Status.EXPIRED: "unsure",
 }
 CONTRADICTED: Final = (Status.FAILED, Status.REJECTED)  # by a result of 0, DJI's "success"
-WORDS: Final[dict[str, str]] = {str(value): str(label) for value, label in Status.choices}
+
+
+def words() -> dict[str, str]:
+    """The states in words, in the active language."""
+    return {str(value): str(label) for value, label in Status.choices}
 
 
 def title(method: str, data: Data) -> str:
