@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.credentials import sheets_page
@@ -125,7 +125,7 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
     def last_connected(self, obj: BrokerAccount) -> SafeString | str:
         if obj.last_connected_at is None:
             return gettext("never")
-        address = format_html(gettext("from {address}"), address=obj.last_address or gettext("unknown"))
+        address = format_html(pgettext("connection", "from {address}"), address=obj.last_address or gettext("unknown"))
         return format_html("{} <small>{}</small>", ago(obj.last_connected_at), address)
 
     @admin.display(description=_("expires"), ordering="expires_at")

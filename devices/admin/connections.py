@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
@@ -226,7 +226,7 @@ class DockConnectionAdmin(ImportPages):
     def connects_with(self, dock: "ListedDock") -> SafeString:
         found = dock.shown
         if found.way == Way.ENROLMENT:
-            last = format_html(gettext("last {moment}"), moment=ago(dock.enrolled_at))
+            last = format_html(pgettext("enrolment", "last {moment}"), moment=ago(dock.enrolled_at))
             return format_html('<span class="needs">{}</span> <small>{}</small>', found.way.label, last)
         name = found.account.username if found.account else ""
         kind = "on" if found.way == Way.OWN else "off"

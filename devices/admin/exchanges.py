@@ -10,7 +10,7 @@ from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.filters import OUTCOMES, ChannelFilter, MethodFilter, OutcomeFilter
@@ -141,7 +141,7 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]
     visible = restrict(Exchange.objects.all(), request.user)
     message, answer = exchanges.sides(exchange)
     return {
-        "title": gettext("{message} from {gateway}").format(
+        "title": pgettext("journal", "{message} from {gateway}").format(
             message=exchange.method or exchange.channel, gateway=exchange.gateway_sn
         ),
         "outcome": outcome_word(exchange),
