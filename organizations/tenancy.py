@@ -103,37 +103,42 @@ def is_platform_staff(principal: Principal) -> bool:
     return bool(getattr(principal, "is_superuser", False) and principal.is_active)
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """A membership of a user."""
 
     organization_id: int
     role: str
+    name: str  # of the organization
 
 
 _MEMBERSHIPS: Final = Prepared(
-    _Held,
+    Held,
     lambda: (
         apps.get_model("organizations", "Membership")
         ._default_manager.filter(user=Parameter("user", models.BigIntegerField()))
-        .order_by()
-        .values_list("organization_id", "role")
+        .order_by("organization__name")
+        .values_list("organization_id", "role", "organization__name")
     ),
 )
 
 
-def memberships_of(principal: Principal) -> Mapping[int, str]:
-    """The role by organization of a user, or of an API key, which carries its own.
+def held_by(user: Any) -> list[Held]:
+    """The memberships of a user, by the organizations' names.
 
     They are read once for each instance of the user. Each request, and each check of a socket, loads its own instance:
     a membership that has ended counts from the next one on.
     """
+    if not hasattr(user, "_memberships"):
+        user._memberships = _MEMBERSHIPS(user=user.pk) if user.pk else []
+    found: list[Held] = user._memberships
+    return found
+
+
+def memberships_of(principal: Principal) -> Mapping[int, str]:
+    """The role by organization of a user, or of an API key, which carries its own."""
     if isinstance(principal, TenantKey):
         return {principal.organization_id: principal.role}
-    if not hasattr(principal, "_memberships"):
-        found = _MEMBERSHIPS(user=principal.pk) if principal.pk else ()
-        principal._memberships = {held.organization_id: held.role for held in found}  # type: ignore[union-attr]
-    known: Mapping[int, str] = principal._memberships  # type: ignore[union-attr]
-    return known
+    return {held.organization_id: held.role for held in held_by(principal)}
 
 
 def restrict(queryset: Rows, principal: Principal, *, one: bool = False) -> Rows:

@@ -19,8 +19,9 @@ from cloudapi.admin import acknowledging_pages, closing_page, search, start_page
 from cloudapi.admin.start_page import BridgeStatus
 from cloudapi.attention import DOCKS_FILTER
 from organizations.language import scripts
-from organizations.models import Membership, Role
+from organizations.models import Role
 from organizations.people.views import SignIn, may_change_password
+from organizations.tenancy import held_by
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -152,8 +153,7 @@ def _bridge(request: HttpRequest) -> BridgeStatus:
 
 def _membership(request: HttpRequest) -> dict[str, object]:
     """The organization and role of the user, for the header; of several organizations their number and names."""
-    rows = Membership.objects.filter(user=request.user.pk).order_by("organization__name")
-    held = list(rows.values_list("organization", "organization__name", "role"))
+    held = held_by(request.user)
     if len(held) == 1:
-        return {"pk": held[0][0], "name": held[0][1], "role": ROLES[Role(held[0][2])], "count": 1}
-    return {"count": len(held), "names": ", ".join(name for _pk, name, _role in held)}
+        return {"pk": held[0].organization_id, "name": held[0].name, "role": ROLES[Role(held[0].role)], "count": 1}
+    return {"count": len(held), "names": ", ".join(one.name for one in held)}

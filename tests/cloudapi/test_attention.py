@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
 from django.db import connection
 from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
@@ -552,8 +553,8 @@ def test_the_banner_alone_is_there_for_open_pages(client, alice):
 def test_the_header_names_organization_and_role(rf, alice, other_organization, staff):
     def header(user):
         request = rf.get("/admin/")
-        request.user = user
-        context = admin.site.each_context(request) | {"user": user}
+        request.user = User.objects.get(pk=user.pk)  # each request loads its own
+        context = admin.site.each_context(request) | {"user": request.user}
         return " ".join(render_to_string("admin/header_membership.html", context).split())
 
     assert "Harbour Survey (manager)" in header(alice)

@@ -92,7 +92,7 @@ def test_docks_of_others_show_no_group(client, charlie, docks):
 def test_the_page_costs_as_many_queries_for_many_docks_as_for_one(client, olga, docks, django_assert_num_queries):
     client.force_login(olga)
     client.get(PAGE, {"devices": keys(docks[:1])})
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(7):
         client.get(PAGE, {"devices": keys(docks[:1])})
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(7):
         client.get(PAGE, {"devices": keys(docks)})
