@@ -9,9 +9,11 @@ from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Substr, Upper
 from django.db.models.lookups import Exact
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device, ServiceCall
+from devices.templatetags.moments import exact
 from organizations.changing import ChangingModel, ChangingQuerySet
 from organizations.models import Organization, OrganizationAPIKey
 from organizations.tenancy import TenantModel, TenantQuerySet
@@ -82,7 +84,7 @@ class UnlockLicense(ChangingModel):
 
     organization_path = "device__organization"
 
-    device = models.ForeignKey(Device, models.CASCADE, related_name="unlock_licenses", help_text="The dock asked.")
+    device = models.ForeignKey(Device, models.CASCADE, related_name="unlock_licenses")  # the dock asked
     device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
     license_id = models.BigIntegerField()
     name = models.CharField(max_length=256, blank=True)
@@ -94,14 +96,12 @@ class UnlockLicense(ChangingModel):
     end_time = models.DateTimeField(null=True)
     user_only = models.BooleanField(null=True)
     enabled = models.BooleanField(null=True)
-    details = models.JSONField(default=dict, help_text="The sub-struct of its type.")
-    raw = models.JSONField(default=dict, help_text="All of it as it came.")
-    note = models.TextField(blank=True)
-    seen_at = models.DateTimeField(default=timezone.now, help_text="When a list first held it in this form.")
-
-    in_other_inventory = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="Whether the dock's other inventory has it too."
-    )
+    details = models.JSONField(default=dict)  # the sub-struct of its type
+    raw = models.JSONField(default=dict)  # all of it as it came
+    note = models.TextField(_("note"), blank=True)
+    seen_at = models.DateTimeField(default=timezone.now)  # when a list first held it in this form
+    # Whether the dock's other inventory has it too.
+    in_other_inventory = models.BooleanField(default=False, db_default=False, editable=False)
 
     # The box around its place in degrees, None without one. Beyond 180 longitudes run on.
     west = models.FloatField(null=True, editable=False)
@@ -136,6 +136,8 @@ class UnlockLicense(ChangingModel):
             models.Index(fields=["license_id"], name="license_search_id"),
             models.Index(Upper("device_sn"), name="license_search_bound_to"),
         ]
+        verbose_name = _("unlock license")
+        verbose_name_plural = _("unlock licenses")
 
     def __str__(self) -> str:
         return self.name or str(self.license_id)
@@ -148,12 +150,12 @@ class LicenseList(TenantModel):
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="license_lists")
     device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
-    consistence = models.BooleanField(null=True, help_text="Whether the dock says that both inventories are the same.")
-    complete = models.BooleanField(help_text="Whether it told of every license; only then others are gone.")
-    applied = models.BooleanField(default=True, help_text="False: a later list had been answered before.")
-    count = models.PositiveIntegerField(null=True, help_text="Licenses in the answer; none: it held no list.")
+    consistence = models.BooleanField(_("consistent, by the dock"), null=True)  # whether both inventories are the same
+    complete = models.BooleanField(_("complete"))  # whether it told of every license; only then others are gone
+    applied = models.BooleanField(_("applied"), default=True)  # False: a later list had been answered before
+    count = models.PositiveIntegerField(null=True)  # licenses in the answer; none: it held no list
     asked_at = models.DateTimeField(default=timezone.now)
-    fetched_at = models.DateTimeField()
+    fetched_at = models.DateTimeField(_("read"))
     call = models.ForeignKey(ServiceCall, models.SET_NULL, null=True, related_name="license_lists")
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
@@ -170,9 +172,12 @@ class LicenseList(TenantModel):
                 name="license_list_consistence",
             ),
         ]
+        verbose_name = _("license list")
+        verbose_name_plural = _("license lists")
 
     def __str__(self) -> str:
-        return f"{self.get_device_model_domain_display()} of {self.device.sn} at {self.fetched_at:%Y-%m-%d %H:%M}"
+        values = {"inventory": self.get_device_model_domain_display(), "dock": self.device.sn}
+        return gettext("{inventory} of {dock} at {moment}").format(**values, moment=exact(self.fetched_at))
 
     @classmethod
     def conditions_on_docks(cls) -> dict[str, Q]:
@@ -195,12 +200,14 @@ class LicenseEvent(TenantModel):
         CHANGED = "changed", _("Changed")
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="license_events")
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="license_events")
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="license_events", verbose_name=_("organization")
+    )
     device_model_domain = models.PositiveSmallIntegerField(_("inventory"), choices=Inventory)
-    license_id = models.BigIntegerField()
-    name = models.CharField(max_length=256, blank=True)
-    kind = models.CharField(max_length=8, choices=Kind)
-    at = models.DateTimeField()
+    license_id = models.BigIntegerField(_("license ID"))
+    name = models.CharField(_("name"), max_length=256, blank=True)
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    at = models.DateTimeField(_("happened"))
     call = models.ForeignKey(ServiceCall, models.SET_NULL, null=True, related_name="license_events")
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
@@ -213,9 +220,11 @@ class LicenseEvent(TenantModel):
             models.Index(fields=["device", "device_model_domain", "license_id", "-at"], name="license_event_history"),
             models.Index(fields=["at"], name="license_event_at"),  # pruning
         ]
+        verbose_name = _("license event")
+        verbose_name_plural = _("license events")
 
     def __str__(self) -> str:
-        return f"{self.name or self.license_id} {self.kind}"
+        return f"{self.name or self.license_id}: {self.get_kind_display()}"
 
 
 class LicenseFileQuerySet(TenantQuerySet["LicenseFile"]):
@@ -251,10 +260,14 @@ class LicenseFile(TenantModel):
     already_there = False  # set by `licenses.files.store` if these bytes had been uploaded before
     finished: int  # of the rows of `with_downloads()` only
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="license_files")
-    name = models.CharField(max_length=255, help_text=_("As uploaded, without what a file name must not hold."))
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="license_files", verbose_name=_("organization")
+    )
+    name = models.CharField(
+        _("name"), max_length=255, help_text=_("As uploaded, without what a file name must not hold.")
+    )
     md5 = models.CharField("MD5", max_length=32, help_text=_("Of the exact bytes, lower-case hex: DJI's fingerprint."))
-    size = models.PositiveBigIntegerField(help_text=_("Bytes."))
+    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes."))
     content = models.BinaryField()
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
@@ -275,6 +288,8 @@ class LicenseFile(TenantModel):
         indexes = [
             models.Index(fields=["organization", "-created"], name="license_file_organization"),  # a tenant's list
         ]
+        verbose_name = _("license file")
+        verbose_name_plural = _("license files")
 
     def __str__(self) -> str:
         return self.name
@@ -292,18 +307,12 @@ class LicenseFileDownload(TenantModel):
 
     file = models.ForeignKey(LicenseFile, models.CASCADE, related_name="downloads")
     at = models.DateTimeField(default=timezone.now)
-    sent = models.PositiveBigIntegerField(default=0, help_text="Bytes handed to the network.")
+    sent = models.PositiveBigIntegerField(default=0)  # bytes handed to the network
     remote_address = models.GenericIPAddressField(null=True)
-    call = models.ForeignKey(
-        ServiceCall, models.SET_NULL, null=True, related_name="+", help_text="For which the address was made."
-    )
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        related_name="+",
-        help_text="A person; none and no key is a dock.",
-    )
+    # For which the address was made.
+    call = models.ForeignKey(ServiceCall, models.SET_NULL, null=True, related_name="+")
+    # A person; none and no key is a dock.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     api_key = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.BROKEN_OFF)
 
@@ -315,6 +324,8 @@ class LicenseFileDownload(TenantModel):
             models.Index(fields=["file", "-at"], name="license_download_file"),  # the latest of a file
             models.Index(fields=["at"], name="license_download_at"),  # pruning
         ]
+        verbose_name = _("download")
+        verbose_name_plural = _("downloads")
 
     def __str__(self) -> str:
-        return f"{self.file_id} at {self.at:%Y-%m-%d %H:%M}: {self.get_outcome_display()}"
+        return f"{self.get_outcome_display()}, {exact(self.at)}"

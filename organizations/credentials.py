@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import DateTimeField, OuterRef, Subquery
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared, pipeline
@@ -23,11 +24,11 @@ from organizations.models import (
 )
 from organizations.typed import digest_of, normalise_code, typed
 
-WRONG = "organization ID and code do not belong together"
+WRONG = gettext_noop("organization ID and code do not belong together")
 KEPT = timedelta(days=30)
-LOCKED_OUT = "gateway locked out after too many wrong codes"
-GUESSED = "codes of this organization are locked out through enrolment after too many wrong ones"
-FLOODED = "own codes of this organization are refused while many wrong ones are tried"
+LOCKED_OUT = gettext_noop("gateway locked out after too many wrong codes")
+GUESSED = gettext_noop("codes of this organization are locked out through enrolment after too many wrong ones")
+FLOODED = gettext_noop("own codes of this organization are refused while many wrong ones are tried")
 # Wrong codes from all gateways, however they come in, before a code that is not strong is refused: a broker without
 # access lists takes any serial number.
 LIMIT_IN_ALL = 100

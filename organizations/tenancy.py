@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
 from mqtt_bridge.database import bulk
@@ -21,6 +22,11 @@ class TenantKey(AbstractAPIKey):
     organization_id: int
     role: str
     is_authenticated: ClassVar[bool] = True
+
+    # With names that are translated, which those of the base class are not.
+    name = models.CharField(_("name"), max_length=50, default=None)
+    prefix = models.CharField(_("prefix"), max_length=8, unique=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True, db_index=True)
 
     class Meta:
         abstract = True
@@ -72,7 +78,13 @@ class IssuedModel(TenantModel):
     """A tenant's row that opens something with a secret, which is shown once and not stored."""
 
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("created by"),
     )
     plain: str = ""  # the secret, in the request that issues it
 

@@ -22,7 +22,7 @@ from devices.models import (
 from licenses import files
 from licenses.models import LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
-from organizations import api_keys, audit, codes, invitations
+from organizations import api_keys, audit, codes, credentials, invitations
 from organizations.models import AuditEvent, BindingFailure, FileJob, Preference, Role, SavedFilter
 
 
@@ -127,7 +127,7 @@ def furnish_both(harbour, alice, northern, charlie):
     furnish(northern, charlie, "NORTHERN")
     Device.objects.create(sn="STRANGER", model_key="3-1-0")
     now = timezone.now()
-    BindingFailure.objects.create(gateway_sn="GUESSER", pair_digest="0" * 64, reason="wrong", last_at=now)
+    BindingFailure.objects.create(gateway_sn="GUESSER", pair_digest="0" * 64, reason=credentials.WRONG, last_at=now)
     Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
 
 

@@ -19,26 +19,30 @@ class AuditEvent(TenantModel):
     """Who did what, through what, to which object; rows of one action share a request id."""
 
     class Through(models.TextChoices):
-        ADMIN = "admin"
-        API = "api"
-        BRIDGE = "bridge"
-        COMMAND = "command"
-        SCHEDULE = "schedule"
+        ADMIN = "admin", _("Admin")
+        API = "api", _("API")
+        BRIDGE = "bridge", _("Bridge")
+        COMMAND = "command", _("Command line")
+        SCHEDULE = "schedule", _("Schedule")
 
-    at = models.DateTimeField(default=timezone.now)
-    request_id = models.UUIDField(default=uuid.uuid4)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+")
+    at = models.DateTimeField(_("at"), default=timezone.now)
+    request_id = models.UUIDField(_("request ID"), default=uuid.uuid4)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name=_("user")
+    )
     api_key = models.ForeignKey(
         OrganizationAPIKey, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name=_("API key")
     )
-    through = models.CharField(max_length=10, choices=Through)
-    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, db_index=False, related_name="+")
-    action = models.CharField(max_length=40)
-    object_type = models.CharField(max_length=60)
-    object_id = models.CharField(max_length=64)
-    object_name = models.CharField(max_length=200, blank=True)
-    before = models.JSONField(default=dict, blank=True)
-    after = models.JSONField(default=dict, blank=True)
+    through = models.CharField(_("through"), max_length=10, choices=Through)
+    organization = models.ForeignKey(
+        Organization, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name=_("organization")
+    )
+    action = models.CharField(_("action"), max_length=40)
+    object_type = models.CharField(_("object type"), max_length=60)
+    object_id = models.CharField(_("object id"), max_length=64)
+    object_name = models.CharField(_("object name"), max_length=200, blank=True)
+    before = models.JSONField(_("before"), default=dict, blank=True)
+    after = models.JSONField(_("after"), default=dict, blank=True)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -54,9 +58,11 @@ class AuditEvent(TenantModel):
             models.Index(fields=["action", "-at"], name="audit_event_action"),  # search
             models.Index(fields=["object_name", "-at"], name="audit_event_object_name"),  # search, of what is gone too
         ]
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
 
     def __str__(self) -> str:
-        return f"{self.action} {self.object_name}"
+        return self.done
 
     @property
     def who(self) -> object:

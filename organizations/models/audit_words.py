@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -145,6 +146,7 @@ def value_of(field: Any, value: object) -> str:
         case dict():
             return ", ".join(f"{name}: {value_of(None, one)}" for name, one in value.items()) or NOTHING
         case str() if _MOMENT.fullmatch(value) and (moment := parse_datetime(value)):
-            return f"{moment.astimezone(UTC) if moment.tzinfo else moment:%Y-%m-%d %H:%M:%S} UTC"
+            local = timezone.localtime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            return f"{local:%Y-%m-%d %H:%M:%S} {timezone.get_current_timezone_name()}"
     choices = dict(getattr(field, "flatchoices", ()))
     return str(choices.get(value, value))

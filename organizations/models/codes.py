@@ -78,19 +78,23 @@ class BindingCode(ChangingModel, IssuedModel):
         REVOKED = "revoked", _("revoked")
         INACTIVE = "inactive", _("organization inactive")
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="binding_codes")
-    label = models.CharField(max_length=100, blank=True, help_text=_("For whom or which site, for your own overview."))
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="binding_codes", verbose_name=_("organization")
+    )
+    label = models.CharField(
+        _("label"), max_length=100, blank=True, help_text=_("For whom or which site, for your own overview.")
+    )
     digest = models.CharField(max_length=64, editable=False)
     hint = models.CharField(_("ends in"), max_length=4, editable=False)
     # 60 bits or more: nobody guesses it, so guesses of others through enrolment do not lock it out.
     is_strong = models.BooleanField(default=False, db_default=False, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: never."))
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
     max_uses = models.PositiveIntegerField(
-        null=True, blank=True, help_text=_("A dock with its aircraft is one use. Empty: no limit.")
+        _("max uses"), null=True, blank=True, help_text=_("A dock with its aircraft is one use. Empty: no limit.")
     )
-    uses = models.PositiveIntegerField(default=0, editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created = models.DateTimeField(auto_now_add=True)
+    uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects: ClassVar[BindingCodeQuerySet] = BindingCodeQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -99,9 +103,11 @@ class BindingCode(ChangingModel, IssuedModel):
         constraints = [
             models.UniqueConstraint(fields=["organization", "digest"], name="one_binding_code_per_organization"),
         ]
+        verbose_name = _("binding code")
+        verbose_name_plural = _("binding codes")
 
     def __str__(self) -> str:
-        return f"{self.label or 'code'} …{self.hint}"
+        return f"{self.label or _('code')} …{self.hint}"
 
     def state_at(self, now: datetime) -> State:
         """In which state this code is; `EXPIRING` rather than `USABLE`."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from organizations.language.stored import shown
 from organizations.models.organizations import Organization
 
 # How far the clocks of our hosts may differ. A row dated later still was written before a clock was set back.
@@ -59,9 +60,9 @@ class BindingFailure(models.Model):
     )
     organization_id_tried = models.CharField(_("organization ID tried"), max_length=64, blank=True)
     pair_digest = models.CharField(max_length=64, editable=False)
-    reason = models.CharField(max_length=64)
-    first_at = models.DateTimeField(auto_now_add=True)
-    last_at = models.DateTimeField()
+    reason = models.CharField(_("reason"), max_length=64)
+    first_at = models.DateTimeField(_("first at"), auto_now_add=True)
+    last_at = models.DateTimeField(_("last at"))
 
     objects: ClassVar[BindingFailureQuerySet] = BindingFailureQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -74,6 +75,8 @@ class BindingFailure(models.Model):
             models.Index(fields=["last_at"], name="binding_failure_last_at"),  # the global count, pruning
             models.Index(fields=["organization_id_tried", "last_at"], name="binding_failure_tried"),  # flooded
         ]
+        verbose_name = _("binding failure")
+        verbose_name_plural = _("binding failures")
 
     def __str__(self) -> str:
-        return f"{self.gateway_sn}: {self.reason}"
+        return f"{self.gateway_sn}: {shown(self.reason)}"

@@ -19,9 +19,13 @@ class OrganizationAPIKey(IssuedModel, TenantKey):
     Role = Role
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
-    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
-    last_used = models.DateTimeField(null=True, blank=True, editable=False, help_text=_("To the minute."))
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="api_keys", verbose_name=_("organization")
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.VIEWER)
+    last_used = models.DateTimeField(
+        _("last used"), null=True, blank=True, editable=False, help_text=_("To the minute.")
+    )
 
     objects: ClassVar[TenantKeyManager] = TenantKeyManager()
 
@@ -45,12 +49,12 @@ class OrganizationAPIKey(IssuedModel, TenantKey):
 class IdempotentAnswer(models.Model):
     """The answer to a request with an `Idempotency-Key`, kept for repeats: `organizations/api/idempotency.py`."""
 
-    principal = models.CharField(max_length=40, help_text='Who asked: "key:12" or "user:3".')
+    principal = models.CharField(max_length=40)  # who asked: "key:12" or "user:3"
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="Keyed digest of method, path and body.")
+    fingerprint = models.CharField(max_length=64)  # keyed digest of method, path and body
     status = models.PositiveSmallIntegerField()
-    # Text, because jsonb would change the order of names, and refuse NUL in what an error repeats.
-    body = models.TextField(help_text="JSON in ASCII.")
+    # JSON in ASCII, as text: jsonb would change the order of names, and refuse NUL in what an error repeats.
+    body = models.TextField()
     headers = models.JSONField(default=dict)
     created = models.DateTimeField(default=timezone.now)
 

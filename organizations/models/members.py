@@ -35,9 +35,13 @@ class Membership(TenantModel):
 
     Role = Role
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships", verbose_name=_("user")
+    )
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="memberships", verbose_name=_("organization")
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.VIEWER)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -46,31 +50,37 @@ class Membership(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["user", "organization"], name="one_membership_per_user_and_organization"),
         ]
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.organization.name}"
+        return gettext("{user} in {organization}").format(user=self.user, organization=self.organization.name)
 
 
 class Invitation(IssuedModel):
     """A person of this name is asked to become a member. What its link carries is not stored."""
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
-    username = models.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
-    role = models.CharField(max_length=10, choices=Role, default=Role.VIEWER)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="invitations", verbose_name=_("organization")
+    )
+    username = models.CharField(_("username"), max_length=150, validators=[UnicodeUsernameValidator()])
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.VIEWER)
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    expires_at = models.DateTimeField(editable=False)
-    accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires at"), editable=False)
+    accepted_at = models.DateTimeField(_("accepted at"), null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects: ClassVar[TenantQuerySet[Self]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("-created",)
         indexes = [models.Index(fields=["expires_at"], name="invitation_expires_at")]  # pruning
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
 
     def __str__(self) -> str:
-        return f"{self.username} to {self.organization.name}"
+        return gettext("{user} to {organization}").format(user=self.username, organization=self.organization.name)
 
     def why_unusable(self, now: datetime) -> str:
         """Why its link makes no member now, in English words; empty if it does."""

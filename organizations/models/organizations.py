@@ -33,11 +33,14 @@ class Organization(ChangingModel):
         ],
         help_text=_("What DJI Pilot 2 asks for beside the dock. It cannot be changed later."),
     )
-    name = models.CharField(max_length=100, help_text=_("Pilot 2 shows it to the technician for confirmation."))
+    name = models.CharField(
+        _("name"), max_length=100, help_text=_("Pilot 2 shows it to the technician for confirmation.")
+    )
     is_active = models.BooleanField(
         _("active"), default=True, help_text=_("No device binds to an inactive organization.")
     )
     device_limit = models.PositiveIntegerField(
+        _("device limit"),
         null=True,
         blank=True,
         default=1000,
@@ -70,12 +73,14 @@ class Organization(ChangingModel):
     app_key = EncryptedTextField(_("DJI app key"), blank=True)
     app_license = EncryptedTextField(_("DJI app license"), blank=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
-    created = models.DateTimeField(auto_now_add=True)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects: ClassVar[ChangingQuerySet[Self]] = ChangingQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         ordering = ("name", "pk")
+        verbose_name = _("organization")
+        verbose_name_plural = _("organizations")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.organization_id})"

@@ -11,6 +11,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from organizations import time_zones
@@ -24,12 +25,16 @@ class SecondFactor(models.Model):
     secret = EncryptedTextField()
     created = models.DateTimeField(auto_now_add=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
-    last_step = models.BigIntegerField(default=0, help_text="The time step of the last code: no code works twice.")
-    wrong_codes = models.PositiveSmallIntegerField(default=0, help_text="In a row, from any address.")
+    last_step = models.BigIntegerField(default=0)  # the time step of the last code: no code works twice
+    wrong_codes = models.PositiveSmallIntegerField(default=0)  # in a row, from any address
     locked_until = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        verbose_name = _("second factor")
+        verbose_name_plural = _("second factors")
+
     def __str__(self) -> str:
-        return f"second factor of {self.user}"
+        return gettext("second factor of {user}").format(user=self.user)
 
     def is_locked(self, now: datetime) -> bool:
         """Whether too many wrong codes came lately."""
@@ -45,9 +50,11 @@ class RecoveryCode(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "digest"], name="one_recovery_code_per_user")]
+        verbose_name = _("recovery code")
+        verbose_name_plural = _("recovery codes")
 
     def __str__(self) -> str:
-        return f"recovery code of {self.user}"
+        return gettext("recovery code of {user}").format(user=self.user)
 
 
 class UserSession(AbstractBaseSession):
@@ -57,13 +64,14 @@ class UserSession(AbstractBaseSession):
     address = models.CharField(max_length=45)
     browser = models.CharField(max_length=300)
     created = models.DateTimeField(default=timezone.now)
-    last_used = models.DateTimeField(default=timezone.now, help_text="To the minute.")
+    last_used = models.DateTimeField(default=timezone.now)  # to the minute
 
     class Meta:
-        verbose_name = "session"
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
 
     def __str__(self) -> str:
-        return f"session of {self.user}"
+        return gettext("session of {user}").format(user=self.user)
 
     @classmethod
     def get_session_store_class(cls) -> type[SessionBase]:
@@ -96,7 +104,7 @@ class Preference(models.Model):
         verbose_name_plural = _("preferences")
 
     def __str__(self) -> str:
-        return f"preferences of {self.user}"
+        return gettext("preferences of {user}").format(user=self.user)
 
 
 class SavedFilter(models.Model):
