@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from devices.models import Device
@@ -49,10 +49,10 @@ TEXTS: Final = {  # of the page and its script
     "radius": gettext_lazy("radius {radius} m"),
     "nowhere": gettext_lazy("no location"),
     "no_outline": gettext_lazy("the map has no outline of it"),
-    "window": gettext_lazy("{begin} to {end} UTC"),
+    "window": gettext_lazy("{begin} to {end} {zone}"),
     "open": pgettext_lazy("no begin or end", "…"),
-    "as_of": gettext_lazy("as of {moment} UTC"),
-    "stale": gettext_lazy("out of date: read at {moment} UTC"),
+    "as_of": gettext_lazy("as of {moment} {zone}"),
+    "stale": gettext_lazy("out of date: read at {moment} {zone}"),
     "never": gettext_lazy("never read from the dock"),
     "page": gettext_lazy("Open"),
     "and_more": gettext_lazy("and {count} more"),
@@ -90,7 +90,7 @@ class MapPages(ListPages):
         try:
             box = geography.read_box(text) if text else None
         except ValueError as error:
-            raise BadRequest("bbox must be west,south,east,north in degrees.") from error
+            raise BadRequest(gettext("bbox must be west,south,east,north in degrees.")) from error
         if box is not None:
             rows = rows.in_box(*box)
         docks = _named_docks(request).select_related("state")
@@ -117,10 +117,10 @@ class MapPages(ListPages):
         self.filtered(request)  # refuses what the list refuses
         query = _query(request)
         texts = {name: str(text) for name, text in TEXTS.items()}
-        docks = list(_named_docks(request)[:1])
+        title, docks = texts["title"], list(_named_docks(request)[:1])
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{texts['title']}: {docks[0]}" if docks else texts["title"],
+            "title": gettext("{title}: {dock}").format(title=title, dock=docks[0]) if docks else title,
             "opts": self.opts,
             "texts": texts,
             "texts_json": json.dumps(texts),
@@ -149,7 +149,7 @@ def _named_docks(request: HttpRequest) -> QuerySet[Device]:
 def _number(request: HttpRequest, name: str) -> int:
     text = request.GET.get(name, "0")
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise BadRequest(f"{name} must be a whole number.")
+        raise BadRequest(gettext("{name} must be a whole number.").format(name=name))
     return int(text)
 
 

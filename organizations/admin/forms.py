@@ -13,6 +13,8 @@ from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
 from django.utils import timezone
+from django.utils.functional import lazy
+from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -43,8 +45,15 @@ class SplitDateTime(AdminSplitDateTime):
 
     def __init__(self) -> None:
         super().__init__()
-        for widget, name in zip(self.widgets, (_("Date (UTC)"), _("Time (UTC)")), strict=True):
+        for widget, name in zip(self.widgets, (_("Date"), _("Time")), strict=True):
             widget.attrs["aria-label"] = name
+
+
+def _of_zone() -> str:
+    return gettext("In the time zone {zone}.").format(zone=timezone.get_current_timezone_name())
+
+
+of_zone = lazy(_of_zone, str)  # in which a person types a time: their own
 
 
 class WriteOnlyField(forms.CharField):
@@ -222,11 +231,11 @@ class BindingCodeForm(IssuingForm):
         ),
     )
     expires_at = forms.SplitDateTimeField(
-        label=_("Expires at (UTC)"),
+        label=_("Expires at"),
         initial=partial(from_now, CODE_LIFETIME),
         required=False,
         widget=SplitDateTime(),
-        help_text=_("Empty: never."),
+        help_text=format_lazy("{} {}", of_zone(), _("Empty: never.")),
     )
     max_uses = forms.IntegerField(
         label=_("How many uses"),
@@ -302,10 +311,11 @@ class ApiKeyForm(IssuingForm):
     """A new API key."""
 
     expiry_date = forms.SplitDateTimeField(
-        label=_("Expires at (UTC)"),
+        label=_("Expires at"),
         initial=partial(from_now, LIFETIME),
         required=False,
         widget=SplitDateTime(),
+        help_text=of_zone(),
     )
     never_expires = forms.BooleanField(
         label=_("It never expires"),

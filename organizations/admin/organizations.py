@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from mqtt_bridge import access_list
 from organizations import codes, fleet
 from organizations.admin import onboarding_sheet
-from organizations.admin.forms import BindingCodeForm, OrganizationForm, SheetLogin
+from organizations.admin.forms import BindingCodeForm, OrganizationForm, SheetLogin, of_zone
 from organizations.admin.issuing import IssuingAdmin, StateFilter
 from organizations.admin.keys import OrganizationAPIKeyAdmin
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
@@ -205,7 +205,7 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     revoked_means = _("it binds nothing any more. Bound devices stay bound.")
     delete_role = Role.MANAGER
 
-    list_display = ("name", "state", "used", "expires_at", "organization__name", "ends_in")
+    list_display = ("name", "state", "used", "expires_at", "owner", "ends_in")
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("label", "hint", "organization__name")
@@ -213,7 +213,13 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     def get_form(
         self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
     ) -> "type[ModelForm[BindingCode]]":
-        form = super().get_form(request, obj, change, labels={"expires_at": _("Expires at (UTC)")}, **kwargs)
+        form = super().get_form(
+            request,
+            obj,
+            change,
+            help_texts={"expires_at": f"{of_zone()} {gettext('Empty: never.')}"},
+            **kwargs,
+        )
         form.may_add_docks = is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every BindingCodeForm
         return form
 

@@ -367,18 +367,24 @@ function itemOf(entry) {
   return entry.item;
 }
 
+// A moment in the reader's time zone, as the server's pages write it.
+function local(moment) {
+  const style = { timeZone: root.dataset.zone, dateStyle: "short", timeStyle: "short" };
+  return new Intl.DateTimeFormat("sv-SE", style).format(new Date(moment)); // "2025-01-31 08:00"
+}
+
 function windowOf({ begin_time, end_time }) {
-  const day = (moment) => (moment ? moment.slice(0, 16).replace("T", " ").replace(" 00:00", "") : texts.open);
-  return fill(texts.window, { begin: day(begin_time), end: day(end_time) });
+  const day = (moment) => (moment ? local(moment).replace(" 00:00", "") : texts.open);
+  return fill(texts.window, { begin: day(begin_time), end: day(end_time), zone: root.dataset.zone });
 }
 
 function ages(licenses) {
   const lines = new Map(); // words -> class
   for (const { properties } of licenses) {
-    const moment = properties.as_of?.slice(0, 16).replace("T", " ");
-    if (!moment) lines.set(texts.never, "stale");
-    else if (properties.stale) lines.set(fill(texts.stale, { moment }), "stale");
-    else lines.set(fill(texts.as_of, { moment }), "quiet");
+    const read = properties.as_of && { moment: local(properties.as_of), zone: root.dataset.zone };
+    if (!read) lines.set(texts.never, "stale");
+    else if (properties.stale) lines.set(fill(texts.stale, read), "stale");
+    else lines.set(fill(texts.as_of, read), "quiet");
   }
   return [...lines].map(([words, kind]) => element("span", kind, words));
 }

@@ -292,7 +292,7 @@ def test_the_only_organization_is_chosen_already(page, organization, client, sta
 def test_times_of_a_code_name_their_zone(page, code):
     row, _ = code
     text = page.get(f"{LIST}{row.pk}/change/").content.decode()
-    assert "Expires at (UTC)" in text
+    assert "In the time zone UTC. Empty: never." in text
     assert f"{row.created:%H:%M} UTC" in text
 
 
