@@ -8,6 +8,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.translation import gettext
 from django.views import defaults
 from django.views.debug import SafeExceptionReporterFilter
 
@@ -26,7 +27,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     is_program = request.path.startswith(API)
     if is_away(sys.exc_info()[1]):
-        text = "The database is away or busy. Try again in a few seconds."
+        text = gettext("The database is away or busy. Try again in a few seconds.")
         headers = {"Retry-After": str(RETRY_AFTER)}
         if is_program:
             body = problem(503, "database_unavailable", text)
@@ -34,7 +35,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return HttpResponse(render_to_string("503.html", {"text": text}), status=503, headers=headers)
     if not is_program:
         return defaults.server_error(request)
-    body = problem(500, "server_error", "The server failed. Try again later.")
+    body = problem(500, "server_error", gettext("The server failed. Try again later."))
     return JsonResponse(body, status=500, content_type=MEDIA_TYPE)
 
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models import Device
 from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.validity import is_stale
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 LISTS = 200  # answers searched for the last one that held a list
 
@@ -37,7 +41,7 @@ class Pair(NamedTuple):
     license_id: int
     aircraft: UnlockLicense | None
     dock: UnlockLicense | None
-    differences: tuple[str, ...]
+    differences: "tuple[StrOrPromise, ...]"
 
     @property
     def is_switched_apart(self) -> bool:
@@ -66,9 +70,9 @@ class Comparison(NamedTuple):
         return self.aircraft.is_known and self.dock.is_known
 
 
-MISSING = "not imported in the aircraft"
-EXTRA = "not approved for the dock"
-WINDOW = "another window"
+MISSING = gettext_lazy("not imported in the aircraft")
+EXTRA = gettext_lazy("not approved for the dock")
+WINDOW = gettext_lazy("another window")
 
 
 def compare(device: Device, *, now: datetime | None = None) -> Comparison:
@@ -103,7 +107,7 @@ def _side(domain: Inventory, lists: Iterable[LicenseList], now: datetime) -> Sid
 
 def pair(key: int, aircraft: UnlockLicense | None, dock: UnlockLicense | None, *, both: bool) -> Pair:
     """The license side by side. That an inventory lacks it is a difference only if `both` were read."""
-    differences: list[str] = []
+    differences: list[StrOrPromise] = []
     if both and aircraft is None:
         differences.append(MISSING)
     elif both and dock is None:

@@ -19,7 +19,8 @@ from django.db import transaction
 from django.db.models import Count, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.calls.methods import UPDATE
 from devices.calls.refusal import Refused
@@ -49,7 +50,8 @@ class FileTooLargeError(ValidationError):
     problem = (413, "too_large")  # status and type in REST
 
     def __init__(self) -> None:
-        super().__init__(f"The file is too large: more than {filesizeformat(settings.LICENSE_FILE_CAP)}.")
+        text = gettext("The file is too large: more than {size}.")
+        super().__init__(text.format(size=filesizeformat(settings.LICENSE_FILE_CAP)))
 
 
 class Ticket(NamedTuple):
@@ -92,7 +94,7 @@ def read(upload: "UploadedFile[bytes]") -> bytes:
     if len(content) > cap:
         raise FileTooLargeError
     if not content:
-        raise ValidationError("The file is empty.")
+        raise ValidationError(gettext("The file is empty."))
     return content
 
 
@@ -117,14 +119,17 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
         if is_new:
             kept = LicenseFile.objects.filter(organization=organization).aggregate(files=Count("pk"), size=Sum("size"))
             if kept["files"] > FILES or kept["size"] > settings.LICENSE_FILES_CAP:
-                raise ValidationError(
-                    f"{organization.name} may have at most {FILES} license files, and "
-                    f"{filesizeformat(settings.LICENSE_FILES_CAP)} of them. Delete some that no dock needs any more."
+                text = gettext(
+                    "{organization} may have at most {count} license files, and {size} of them. Delete some that no "
+                    "dock needs any more."
                 )
+                size = filesizeformat(settings.LICENSE_FILES_CAP)
+                raise ValidationError(text.format(organization=organization.name, count=FILES, size=size))
             after = {"name": row.name, "size": row.size, "md5": md5}
             audit.record([audit.event(actor, "upload", row, organization_id=organization.pk, after=after)])
         elif not LicenseFile.objects.filter(pk=row.pk, content=content).exists():
-            raise ValidationError(f"These are other bytes with the same MD5 as {row.name}: a forgery of one of them.")
+            text = gettext("These are other bytes with the same MD5 as {file}: a forgery of one of them.")
+            raise ValidationError(text.format(file=row.name))
     stored: LicenseFile = row
     stored.already_there = not is_new
     return stored
@@ -176,10 +181,10 @@ def payload(call: ServiceCall) -> protocol.LicenseUpdateRequest:
         return protocol.LicenseUpdateRequest()
     key = call.data.get("license_file")
     if set(call.data) != {"license_file"} or type(key) is not int:
-        raise Refused(Refused.Kind.INVALID, "Name an uploaded license file by its number, and nothing else.")
+        raise Refused(Refused.Kind.INVALID, _("Name an uploaded license file by its number, and nothing else."))
     file = LicenseFile.objects.filter(pk=key, organization=call.organization_id).first()
     if file is None:
-        raise Refused(Refused.Kind.INVALID, "There is no such license file in the organization of this dock.")
+        raise Refused(Refused.Kind.INVALID, _("There is no such license file in the organization of this dock."))
     return protocol.LicenseUpdateRequest(
         file=protocol.LicenseFile(url=signed_url(file, call=call), fingerprint=file.md5)
     )

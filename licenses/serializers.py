@@ -105,7 +105,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
     def get_validity(self, row: UnlockLicense) -> str:
         """Without what is left of the window: that would change the row's ETag every minute."""
         standing = validity.standing(row, self.context["now"], in_both=row.in_other_inventory)
-        return standing.past if self.get_is_stale(row) else standing.words
+        return str(standing.past if self.get_is_stale(row) else standing.words)
 
     def get_as_of(self, row: UnlockLicense) -> datetime:
         return validity.as_of(row, row.complete_at)

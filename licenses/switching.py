@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop, override
+from django.utils.translation import gettext_lazy as _
 
 from devices.calls import asking, batches, methods, refusal, wording
 from devices.calls.batches import Skipped
@@ -15,7 +17,7 @@ from licenses.models import Inventory, UnlockLicense
 from organizations.audit import Actor
 
 LATELY: Final = timedelta(hours=24)  # older attempts are not shown
-NOT_IMPORTED: Final = "It is not imported in the aircraft: update the licenses of the dock first."
+NOT_IMPORTED: Final = _("It is not imported in the aircraft: update the licenses of the dock first.")
 
 Key = tuple[int, int]  # of the dock, and the license's own
 
@@ -33,15 +35,18 @@ class Attempt(NamedTuple):
     @property
     def words(self) -> str:
         """What became of it, in one sentence."""
-        side = "on" if self.enable else "off"
-        outcome = wording.describe(self.call)
+        on = self.enable
         if self.is_open:
-            return f"switching {side}…"
-        if self.call.status == ServiceCall.Status.TIMED_OUT:
-            return f"switch {side}: {outcome[0].lower()}{outcome[1:]}"
+            return gettext("switching on…") if on else gettext("switching off…")
         if self.call.status == ServiceCall.Status.SUCCEEDED:
-            return f"the dock confirmed {side}, but its list disagrees"
-        return f"not switched {side}: {outcome[0].lower()}{outcome[1:]}"
+            confirmed = gettext("the dock confirmed on, but its list disagrees")
+            return confirmed if on else gettext("the dock confirmed off, but its list disagrees")
+        if self.call.status == ServiceCall.Status.TIMED_OUT:
+            text = gettext("switch on: {outcome}") if on else gettext("switch off: {outcome}")
+        else:
+            text = gettext("not switched on: {outcome}") if on else gettext("not switched off: {outcome}")
+        outcome = wording.describe(self.call)
+        return text.format(outcome=f"{outcome[0].lower()}{outcome[1:]}")
 
 
 class Plan(NamedTuple):
@@ -82,11 +87,11 @@ def why_not(
 ) -> str:
     """Why it cannot be switched so now, in a sentence; "" if it can. No query: the dock comes with its state."""
     if license_.device_model_domain != Inventory.AIRCRAFT:
-        return NOT_IMPORTED
+        return str(NOT_IMPORTED)
     if license_.enabled is enable:
-        return f"It is {'on' if enable else 'off'} already."
+        return gettext("It is on already.") if enable else gettext("It is off already.")
     if attempt is not None and attempt.is_open:
-        return "A switch of it is under way."
+        return gettext("A switch of it is under way.")
     refused = refusal.why_not(license_.device, methods.METHODS[methods.SWITCH], queue=queue, watch=watch)
     return str(refused) if refused else ""
 
@@ -140,8 +145,10 @@ def switch_many(
     skipped: Iterable[tuple[UnlockLicense, str]] = (),
 ) -> ServiceCallBatch:
     """One batch with a call for each license; it records which got none and why. Raises Refused."""
-    planned = plan(licenses, enable=enable, watch=watch)
+    with override("en"):  # what the batch keeps
+        planned = plan(licenses, enable=enable, watch=watch)
     left_out = [*skipped, *planned.skipped, *([] if queue else planned.waiting)]
+    about = gettext_noop("license {id}")
     chosen = [*planned.now, *(row for row, _ in planned.waiting if queue)]
     return batches.start_each(
         requests=[(row.device, {"license_id": row.license_id, "enable": enable}) for row in chosen],
@@ -151,5 +158,5 @@ def switch_many(
         note=note,
         queue=queue,
         expires_in=expires_in,
-        skipped=[Skipped(row.device, reason, f"license {row.license_id}") for row, reason in left_out],
+        skipped=[Skipped(row.device, reason, about.format(id=row.license_id)) for row, reason in left_out],
     )

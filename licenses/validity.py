@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -16,6 +16,9 @@ from devices.models import Device
 from devices.templatetags.moments import duration
 from licenses.models import Inventory, UnlockLicense, UnlockLicenseQuerySet
 from organizations import time_zones
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 SOON: Final = timedelta(days=7)
 
@@ -49,20 +52,22 @@ class Standing(NamedTuple):
     """A license's state in words for a list, and the kind that colours and marks it."""
 
     kind: str  # good, soon, bad, quiet or unsure
-    words: str
-    past: str  # for an old list, which shows only how it was
+    words: "StrOrPromise"
+    past: "StrOrPromise"  # for an old list, which shows only how it was
 
 
 _STANDINGS: Final = {
-    State.IN_FORCE: Standing("good", "in force", "was in force"),
-    State.APPROVED: Standing("quiet", "not imported", "was not imported"),
-    State.DISABLED: Standing("quiet", "off", "was off"),
-    State.NOT_YET: Standing("quiet", "not yet begun", "not yet begun"),
-    State.EXPIRED: Standing("quiet", "expired", "expired"),
-    State.UNKNOWN: Standing("unsure", "on/off not reported", "on/off not reported"),
+    State.IN_FORCE: Standing("good", gettext_lazy("in force"), gettext_lazy("was in force")),
+    State.APPROVED: Standing("quiet", gettext_lazy("not imported"), gettext_lazy("was not imported")),
+    State.DISABLED: Standing("quiet", gettext_lazy("off"), gettext_lazy("was off")),
+    State.NOT_YET: Standing("quiet", gettext_lazy("not yet begun"), gettext_lazy("not yet begun")),
+    State.EXPIRED: Standing("quiet", gettext_lazy("expired"), gettext_lazy("expired")),
+    State.UNKNOWN: Standing("unsure", gettext_lazy("on/off not reported"), gettext_lazy("on/off not reported")),
 }
-_EXPIRED_BUT_ENABLED: Final = Standing("bad", "expired, still on", "expired, was on")
-_APPROVED_AND_IMPORTED: Final = Standing("quiet", "approved for the dock", "was approved for the dock")
+_EXPIRED_BUT_ENABLED: Final = Standing("bad", gettext_lazy("expired, still on"), gettext_lazy("expired, was on"))
+_APPROVED_AND_IMPORTED: Final = Standing(
+    "quiet", gettext_lazy("approved for the dock"), gettext_lazy("was approved for the dock")
+)
 
 
 def standing(license_: UnlockLicense, now: datetime, *, in_both: bool = False) -> Standing:
@@ -145,21 +150,27 @@ def _time(first: datetime, last: datetime, zone: ZoneInfo) -> str:
     return ngettext("{count} day", "{count} days", days).format(count=days)
 
 
+_Chosen = Callable[[UnlockLicenseQuerySet, datetime], UnlockLicenseQuerySet]
 # What lists are narrowed by: the words, and which rows. A license may be in several.
-STATES: Final[Mapping[str, tuple[str, Callable[[UnlockLicenseQuerySet, datetime], UnlockLicenseQuerySet]]]] = {
-    "expired-enabled": ("expired, still on", lambda rows, now: rows.expired_but_enabled(now)),
-    "expiring-7": ("on, ends within 7 days", lambda rows, now: rows.expiring(now, days=7)),
-    "expiring-30": ("on, ends within 30 days", lambda rows, now: rows.expiring(now, days=30)),
-    "in-force": ("in force", lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.AIRCRAFT)),
-    "disabled": ("off", lambda rows, now: rows.in_window(now).filter(enabled=False)),
+STATES: Final[
+    Mapping[str, "tuple[StrOrPromise, Callable[[UnlockLicenseQuerySet, datetime], UnlockLicenseQuerySet]]"]
+] = {
+    "expired-enabled": (gettext_lazy("expired, still on"), lambda rows, now: rows.expired_but_enabled(now)),
+    "expiring-7": (gettext_lazy("on, ends within 7 days"), lambda rows, now: rows.expiring(now, days=7)),
+    "expiring-30": (gettext_lazy("on, ends within 30 days"), lambda rows, now: rows.expiring(now, days=30)),
+    "in-force": (
+        gettext_lazy("in force"),
+        lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.AIRCRAFT),
+    ),
+    "disabled": (gettext_lazy("off"), lambda rows, now: rows.in_window(now).filter(enabled=False)),
     "not-begun": (
-        "not yet begun",
+        gettext_lazy("not yet begun"),
         lambda rows, now: rows.filter(Q(end_time=None) | Q(end_time__gt=now), begin_time__gt=now),
     ),
-    "expired": ("expired", lambda rows, now: rows.filter(end_time__lte=now)),
+    "expired": (gettext_lazy("expired"), lambda rows, now: rows.filter(end_time__lte=now)),
     "not-imported": (
-        "not imported",
+        gettext_lazy("not imported"),
         lambda rows, now: rows.in_force(now).filter(device_model_domain=Inventory.DOCK, in_other_inventory=False),
     ),
-    "not-told": ("on/off not reported", lambda rows, now: rows.in_window(now).filter(enabled=None)),
+    "not-told": (gettext_lazy("on/off not reported"), lambda rows, now: rows.in_window(now).filter(enabled=None)),
 }

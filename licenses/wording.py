@@ -106,7 +106,9 @@ def detail_lines(value: object) -> list[str]:
     if not value or not all(isinstance(corner, dict) for corner in value):
         return [", ".join(map(str, value))]
     lines = [f"{coordinate(corner.get('latitude'))}, {coordinate(corner.get('longitude'))}" for corner in value]
-    return lines[:CORNERS] + ([f"and {len(lines) - CORNERS} more"] if len(lines) > CORNERS else [])
+    return lines[:CORNERS] + (
+        [gettext("and {count} more").format(count=len(lines) - CORNERS)] if len(lines) > CORNERS else []
+    )
 
 
 def _areas(ids: object) -> str:

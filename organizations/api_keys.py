@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.rest.guesses import Limit, TooManyTriesError, WrongTries, client_of, refused_tries
 from mqtt_bridge.database.prepared import Parameter, Prepared
@@ -32,9 +33,9 @@ _USABLE: Final = Prepared(
 class State(models.TextChoices):
     """What became of a key, as people sort them."""
 
-    USABLE = "usable", "usable"
-    EXPIRED = "expired", "expired"
-    REVOKED = "revoked", "revoked"
+    USABLE = "usable", _("usable")
+    EXPIRED = "expired", _("expired")
+    REVOKED = "revoked", _("revoked")
 
 
 def in_state(

@@ -23,6 +23,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.rest.guesses import Limit
 from organizations import audit
@@ -39,10 +40,10 @@ BY_ORGANIZATION: Final = Limit("invitations-by-organization", 100, 86_400)
 class State(models.TextChoices):
     """What became of an invitation, as people sort them."""
 
-    USABLE = "usable", "usable"
-    ACCEPTED = "accepted", "accepted"
-    EXPIRED = "expired", "expired"
-    ENDED = "ended", "ended"
+    USABLE = "usable", _("usable")
+    ACCEPTED = "accepted", _("accepted")
+    EXPIRED = "expired", _("expired")
+    ENDED = "ended", _("ended")
 
 
 def in_state(invitations: QuerySet[Invitation], state: str, now: datetime | None = None) -> QuerySet[Invitation]:
@@ -123,16 +124,16 @@ def accept(plain: str, *, user: AbstractBaseUser | None = None, password: str = 
     with transaction.atomic():
         invitation = find(plain)
         if invitation is None:
-            raise ValidationError("This invitation is not valid any more. Ask for a new one.")
+            raise ValidationError(_("This invitation is not valid any more. Ask for a new one."))
         # All invitations of the name, so that two links make one account, not two.
         rows = list(_open().filter(username__iexact=invitation.username).select_for_update().order_by("pk"))
         existing = account(invitation.username)
         if invitation not in rows or existing != user:
-            raise ValidationError("This invitation is for somebody else, or not valid any more. Ask for a new one.")
+            raise ValidationError(_("This invitation is for somebody else, or not valid any more. Ask for a new one."))
         if existing is None:
             existing = get_user_model().objects.create_user(invitation.username, password=password, is_staff=True)
         if existing.is_superuser or not existing.is_active:
-            raise ValidationError("Platform staff need no membership.")
+            raise ValidationError(_("Platform staff need no membership."))
         membership, is_new = Membership.objects.get_or_create(
             user=existing, organization=invitation.organization, defaults={"role": invitation.role}
         )

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -26,8 +27,8 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     invitation = invitations.find(token)
     page: dict[str, object] = {"site_header": site.site_header, "site_title": site.site_title, "invitation": invitation}
     if invitation is None:
-        return _answer(request, page | {"title": "This invitation is not valid any more"}, status=410)
-    page |= {"title": f"Invitation to {invitation.organization.name}"}
+        return _answer(request, page | {"title": gettext("This invitation is not valid any more")}, status=410)
+    page |= {"title": gettext("Invitation to {organization}").format(organization=invitation.organization.name)}
     account = invitations.account(invitation.username)
     visitor = request.user if request.user.is_authenticated else None
     form = SetPasswordForm(account or User(username=invitation.username), request.POST or None)
@@ -36,14 +37,15 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
         return _answer(request, page)
     if "decline" in request.POST:
         invitations.decline(token, user=visitor)
-        return _answer(request, page | {"title": "You declined", "invitation": None, "is_declined": True})
+        return _answer(request, page | {"title": gettext("You declined"), "invitation": None, "is_declined": True})
     if account is None and not form.is_valid():
         return _answer(request, page)
     try:
         membership = invitations.accept(token, user=account, password=request.POST.get("new_password1", ""))
     except ValidationError as error:
         return _answer(request, page | {"errors": error.messages})
-    messages.success(request, f"You are a member of {membership.organization.name} now.")
+    said = gettext("You are a member of {organization} now.").format(organization=membership.organization.name)
+    messages.success(request, said)
     if second_factor.is_required(membership.user) and second_factor.find(membership.user) is None:
         # Their password was typed, or they were signed in, a moment ago: the next page sets the second factor up.
         return sign_in.proceed(request, membership.user, reverse("admin:index"))

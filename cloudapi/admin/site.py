@@ -55,14 +55,14 @@ class DockCloudAdminSite(AdminSite):
         @wraps(view)
         def checked(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
             if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
-                raise BadRequest("NUL in the query string.")
+                raise BadRequest(gettext("NUL in the query string."))
             try:
                 return view(request, *args, **kwargs)
             except OverflowError:
                 # SQLite's driver takes no number of more than 64 bits, and only an address holds one.
                 if not re.search(r"\d{19}", request.get_full_path()):
                     raise
-                raise BadRequest("A number in the address is too large.") from None
+                raise BadRequest(gettext("A number in the address is too large.")) from None
 
         return super().admin_view(cast(View, checked), cacheable)
 

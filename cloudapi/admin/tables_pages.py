@@ -20,6 +20,7 @@ from cloudapi.tables.imports import IMPORTS
 from cloudapi.tables.registry import table_of
 from organizations import audit, rights
 from organizations.admin.tenant import TenantAdmin, actor
+from organizations.language.stored import english
 from organizations.models import FileJob
 from organizations.tenancy import is_platform_staff
 
@@ -50,7 +51,7 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     try:
         kind = FileJob.Format(query.pop(FORMAT, [FileJob.Format.CSV])[-1])
     except ValueError:
-        raise BadRequest("The format is csv or xlsx.") from None
+        raise BadRequest(gettext("The format is csv or xlsx.")) from None
     page = filtered(request, model_admin, query)
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     try:
@@ -66,7 +67,7 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
         return HttpResponseRedirect(f"{address}?{query.urlencode()}")
     note_export(request, page, {"format": kind.value, "filter": query.urlencode()[:500], "rows": count})
     file.seek(0)
-    name = str(page.opts.verbose_name_plural).replace(" ", "-")
+    name = english(page.opts.verbose_name_plural).replace(" ", "-")
     answer = FileResponse(
         file,
         as_attachment=True,
@@ -85,7 +86,7 @@ def filtered(request: HttpRequest, model_admin: "ModelAdmin[Any]", query: Any) -
     try:
         page: ChangeList = model_admin.get_changelist_instance(request)
     except IncorrectLookupParameters as error:
-        raise BadRequest("The list has no such filter.") from error
+        raise BadRequest(gettext("The list has no such filter.")) from error
     return page
 
 
@@ -95,7 +96,7 @@ def note_export(request: HttpRequest, page: ChangeList, after: dict[str, object]
     if not is_platform_staff(request.user) and isinstance(page.model_admin, TenantAdmin):
         found = rights.in_request(request)
         keys = [key for key in found.roles if found.may(page.model_admin.view_role, key)]
-    name = str(page.opts.verbose_name_plural)
+    name = english(page.opts.verbose_name_plural)
     audit.record(
         audit.listed(actor(request), "export", page.model, name, organization_id=key, after=after) for key in keys
     )

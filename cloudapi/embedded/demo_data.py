@@ -19,6 +19,7 @@ from organizations.typed import digest_of
 
 ADMIN = "admin"
 PASSWORD = "demo-demo"  # noqa: S105  (of a server that listens on loopback only)
+LABEL = "demo"  # of its codes
 # organization ID, name, a binding code that never expires, members
 ORGANIZATIONS = (
     ("10000001", "Harbour Survey", "DEMO-HARB-2345", {"alice": Role.MANAGER, "bob": Role.VIEWER}),
@@ -120,7 +121,7 @@ def prepare() -> None:
             organization_id=organization_id, defaults={"name": name}
         )
         if not organization.binding_codes.filter(digest=digest_of(code)).exists():
-            BindingCode.objects.issue(organization=organization, code=code, label="demo", expires_at=None)
+            BindingCode.objects.issue(organization=organization, code=code, label=LABEL, expires_at=None)
         for username, role in members.items():
             user = users.filter(username=username).first()
             is_known = user is not None

@@ -3,11 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy
+
 from licenses.models import UnlockLicense
 
 WIDTH: Final = 1000  # of a bar, in its own units
 EDGE: Final = 45  # where the name of a tick has no room
-SPANS: Final = {"quarter": ("3 months", 30, 90), "year": ("1 year", 90, 365), "decade": ("10 years", 365, 3650)}
+SPANS: Final = {
+    "quarter": (gettext_lazy("3 months"), 30, 90),
+    "year": (gettext_lazy("1 year"), 90, 365),
+    "decade": (gettext_lazy("10 years"), 365, 3650),
+}
 
 
 def passed(license_: UnlockLicense, now: datetime) -> int | None:
@@ -81,7 +88,7 @@ class Axis(NamedTuple):
         for month in range(first, self.end.year * 12 + self.end.month, step):
             moment = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
             if EDGE <= self.at(moment) <= WIDTH - EDGE:
-                found.append(Tick(self.at(moment), f"{moment:%Y}" if step >= 12 else f"{moment:%b %Y}"))
+                found.append(Tick(self.at(moment), date_format(moment, "Y" if step >= 12 else "YEAR_MONTH_FORMAT")))
         return found
 
 

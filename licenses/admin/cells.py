@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Subquery
@@ -23,6 +23,9 @@ from licenses.switching import Attempt
 from organizations.admin.tenant import may
 from organizations.models import Role
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 TAIL = 14  # letters at the end of a long name that are always shown
 BOTH, AIRCRAFT_ONLY, DOCK_ONLY = gettext_noop("both"), gettext_noop("aircraft only"), gettext_noop("dock only")
 
@@ -33,7 +36,7 @@ class Shown(NamedTuple):
     license: UnlockLicense
     now: datetime
     twin: UnlockLicense | None  # the same license in the dock's other inventory
-    differences: tuple[str, ...]
+    differences: "tuple[StrOrPromise, ...]"
     is_switched_apart: bool  # on in one inventory, off in the other
     attempt: Attempt | None
     as_of: datetime
@@ -52,7 +55,7 @@ class Shown(NamedTuple):
         return "stale" if self.is_stale else self.standing.kind
 
     @property
-    def words(self) -> str:
+    def words(self) -> "StrOrPromise":
         """Its standing, by an old list in the past tense."""
         return self.standing.past if self.is_stale else self.standing.words
 
@@ -259,8 +262,9 @@ def switch_cell(shown: Shown, query: str) -> SafeString:
 
 def found_cell(shown: Shown) -> SafeString:
     """In which inventories it is, and in what they differ."""
-    marks = format_html(' <small class="differs">{}</small>', ", ".join(shown.differences)) if shown.differences else ""
-    return format_html("{}{} {}", gettext(shown.found_in), marks, apart_note(shown))
+    found, differences = gettext(shown.found_in), ", ".join(map(str, shown.differences))
+    marks = format_html(' <small class="differs">{}</small>', differences) if differences else ""
+    return format_html("{}{} {}", found, marks, apart_note(shown))
 
 
 def apart_note(shown: Shown) -> SafeString:

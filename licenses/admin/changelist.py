@@ -12,6 +12,7 @@ from django.db.models import Case, F, QuerySet, When
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from licenses.admin import cells
 from licenses.models import UnlockLicense, UnlockLicenseQuerySet
@@ -157,4 +158,4 @@ class ListPages(TenantAdmin):
         try:
             return self.get_changelist_instance(request)
         except IncorrectLookupParameters as error:
-            raise BadRequest("The license list has no such filter.") from error
+            raise BadRequest(gettext("The license list has no such filter.")) from error

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from licenses import validity, wording
@@ -76,9 +77,9 @@ def columns(shown: Shown) -> list[Cell]:
         validity.days_left(row, shown.now, validity.zone_of(row.device)),
         row.enabled,
         row.user_only,
-        shown.standing.words,
-        shown.found_in,
-        "; ".join(shown.differences),
+        str(shown.standing.words),
+        gettext(shown.found_in),
+        "; ".join(map(str, shown.differences)),
         shown.as_of,
         shown.is_stale,
         row.note,

@@ -51,7 +51,7 @@ class LicenseFileAdmin(TenantAdmin):
     delete_role = Role.MANAGER
     actions = None  # each deletion is asked about by itself
 
-    list_display = ("name", "fetch", "size_shown", "organization__name", "uploader", "created", "fetched", "md5")
+    list_display = ("name", "fetch", "size_shown", "owner", "uploader", "created", "fetched", "md5")
     list_filter = (("organization", TenantFilter), "created")
     list_select_related = ("organization", "uploaded_by", "uploaded_with")
     search_fields = ("name", "=md5", "organization__name")

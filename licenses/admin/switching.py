@@ -66,7 +66,7 @@ class SwitchPages(TenantAdmin):
             raise PermissionDenied
         enable = SIDES.get(request.POST.get("enable", ""))
         if enable is None:
-            raise BadRequest("Switch it on or off.")
+            raise BadRequest(_("Switch it on or off."))
         page = reverse("admin:licenses_unlocklicense_change", args=[license_.pk])
         if "_changelist_filters" in request.GET:
             way_back = f"{reverse(LIST)}?{request.GET['_changelist_filters']}".rstrip("?")

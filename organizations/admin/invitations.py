@@ -31,7 +31,7 @@ class InvitationAdmin(IssuingAdmin[Invitation]):
     revoked_means = _("its link opens nothing any more.")
     view_role = Role.MANAGER
 
-    list_display = ("username", "role_name", "state", "organization__name", "created_by", "expires_at")
+    list_display = ("username", "role_name", "state", "owner", "created_by", "expires_at")
     list_filter = (StateFilter, ("organization", TenantFilter))
     list_select_related = ("organization", "created_by")
     search_fields = ("username", "organization__name")

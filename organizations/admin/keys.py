@@ -41,7 +41,7 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
     revoked_means = _("requests with it are refused from now on.")
     view_role = Role.MANAGER
 
-    list_display = ("name", "prefix", "state", "role_name", "organization__name", "used", "expires")
+    list_display = ("name", "prefix", "state", "role_name", "owner", "used", "expires")
     list_filter = (StateFilter, "role", ("organization", TenantFilter))
     list_select_related = ("organization",)
     search_fields = ("name", "prefix")

@@ -4,12 +4,14 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminPasswordChangeForm, SetUnusablePasswordMixin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.text import format_lazy
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +23,16 @@ from organizations.tenancy import is_platform_staff
 
 # Rights come from Membership.role, never from Django's groups or permissions.
 admin.site.unregister([User, Group])
+
+
+class PasswordForm(AdminPasswordChangeForm):
+    """The stock form, whose help text is not translated."""
+
+    usable_password_help_text = format_lazy(
+        '{}<ul id="id_unusable_warning" class="messagelist"><li class="warning">{}</li></ul>',
+        SetUnusablePasswordMixin.usable_password_help_text,
+        _("If disabled, the current password for this user will be lost."),
+    )
 
 
 @admin.register(User)
@@ -40,6 +52,7 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
     actions = ("remove_second_factor", "end_sessions")
     list_filter = ("is_active", "is_superuser", "memberships__role")
     filter_horizontal = ()
+    change_password_form = PasswordForm
     fieldsets = (
         (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
         (

@@ -12,10 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from organizations import credentials
 from organizations.admin.tenant import HISTORY_ROLE, ReadOnlyAdmin, TenantFilter, actor
+from organizations.language.stored import shown
 from organizations.models import AuditEvent, BindingFailure, Membership, Organization, OrganizationAPIKey, audit_words
 from organizations.tenancy import Principal, TenantModel, is_platform_staff, restrict
 from organizations.typed import typed
@@ -27,11 +29,11 @@ MOST_OFFERED: Final = 50  # people in the filter
 class LockedOutFilter(admin.SimpleListFilter):
     """Gateways that must wait."""
 
-    title = "lock-out"
+    title = _("lock-out")
     parameter_name = "locked"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[BindingFailure]") -> list[tuple[str, str]]:
-        return [("yes", "locked out now")]
+        return [("yes", gettext("locked out now"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> QuerySet[BindingFailure]:
         return queryset.filter(Q(is_locked=True)) if self.value() == "yes" else queryset
@@ -45,6 +47,7 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
     list_filter = (LockedOutFilter, "by_enrolment", "last_at")
     search_fields = ("gateway_sn", "organization_id_tried")
     actions = ("clear_lockout",)
+    fields = ("gateway_sn", "by_enrolment", "organization_id_tried", "why", "first_at", "last_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
         rows: QuerySet[BindingFailure] = super().get_queryset(request)
@@ -52,9 +55,13 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
         same = locked_out.filter(gateway_sn=OuterRef("gateway_sn"), by_enrolment=OuterRef("by_enrolment"))
         return rows.annotate(is_locked=Exists(same))
 
-    @admin.display(boolean=True, ordering="is_locked", description="gateway locked out")
+    @admin.display(boolean=True, ordering="is_locked", description=_("gateway locked out"))
     def is_locked_out(self, obj: BindingFailure) -> bool:
         return bool(obj.is_locked)  # type: ignore[attr-defined]  # of `get_queryset`
+
+    @admin.display(description=_("reason"))
+    def why(self, obj: BindingFailure) -> str:
+        return shown(obj.reason)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)
@@ -71,10 +78,11 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
     def has_delete_permission(self, request: HttpRequest, obj: BindingFailure | None = None) -> bool:
         return False
 
-    @admin.action(description="Let these gateways try again (clear lock-out)", permissions=["view"])
+    @admin.action(description=_("Let these gateways try again (clear lock-out)"), permissions=["view"])
     def clear_lockout(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> None:
         cleared = credentials.clear_lockouts(queryset.values_list("gateway_sn", flat=True), actor=actor(request))
-        self.message_user(request, f"{cleared} gateway(s) may try again.", messages.SUCCESS)
+        text = ngettext("{count} gateway may try again.", "{count} gateways may try again.", cleared)
+        self.message_user(request, text.format(count=cleared), messages.SUCCESS)
 
 
 def _naming(term: str, principal: Principal) -> Q:

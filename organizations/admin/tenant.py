@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from organizations import audit, rights
 from organizations.audit import Actor
@@ -54,6 +55,11 @@ def readable(queryset: Rows, request: HttpRequest, role: Role | None) -> Rows:
 
 class TenantFilter(admin.RelatedFieldListFilter):
     """A list filter that names only rows the user may see: `("organization", TenantFilter)`."""
+
+    def __init__(self, field: "RelatedField[Any, Any]", *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, *args, **kwargs)
+        if field.remote_field.model is Organization:
+            self.title = _("organization")
 
     @property
     def include_empty_choice(self) -> bool:
@@ -132,6 +138,11 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
         label = format_html(gettext("Select this object for an action - {}"), str(obj))
         box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
         return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
+
+    @admin.display(ordering="organization__name", description=_("organization"))
+    def owner(self, obj: Any) -> str | None:
+        """The name of its organization: a column of lists."""
+        return str(obj.organization.name) if obj.organization else None
 
     # --- who may -------------------------------------------------------------------------------
 

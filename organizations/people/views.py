@@ -163,7 +163,7 @@ def save_filter(request: HttpRequest) -> HttpResponse:
     """Keep what a list shows under a name, for the user alone."""
     form = SavedFilterForm(request.POST)
     if not form.is_valid():
-        raise BadRequest("No list, or no name of at most 60 letters.")
+        raise BadRequest(gettext("No list, or no name of at most 60 letters."))
     page, query = form.cleaned_data["page"], form.cleaned_data["query"]
     if not saved_filters.save(_user(request).pk, page=page, name=form.cleaned_data["name"], query=query):
         text = gettext("You have {most} filters of this list already: forget one of them.")

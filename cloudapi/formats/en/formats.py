@@ -2,6 +2,7 @@
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
+YEAR_MONTH_FORMAT = "M Y"
 DATETIME_FORMAT = "j M Y H:i e"  # with the time zone
 SHORT_DATE_FORMAT = "j M Y"
 SHORT_DATETIME_FORMAT = "j M Y H:i e"

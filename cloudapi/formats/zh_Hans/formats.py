@@ -2,6 +2,7 @@
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i"
+YEAR_MONTH_FORMAT = "Y-m"
 DATETIME_FORMAT = "Y-m-d H:i e"
 SHORT_DATE_FORMAT = "Y-m-d"
 SHORT_DATETIME_FORMAT = "Y-m-d H:i e"

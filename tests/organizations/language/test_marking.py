@@ -16,11 +16,13 @@ from tests.stack import ROOT
 
 KNOWN = Path(__file__).with_name("unmarked.json")
 WORD = re.compile(r"[A-Za-z]{2}")
+NAMES = re.compile(r"\b(?:CSV|XLSX)\b")  # the same in each language
 SHOWN = {"title", "aria-label", "alt", "placeholder"}  # attributes
 RAW = {"code", "pre", "script", "style"}
 NAMED = {"label", "help_text", "title", "verbose_name", "verbose_name_plural", "short_description", "empty_label",
          "empty_value_display", "message"}  # fmt: skip
 SAID = {"ValidationError", "Refused", "RefusedError", "message_user", "format_html", "error", "success", "warning"}
+CLASSES = re.compile(r"{% block (?:bodyclass|coltype) %}.*?{% endblock %}", re.DOTALL)  # of the page's body
 SILENT = {"logger", "log", "self.stdout", "parser"}  # whose words go to a log or a terminal
 MARKS = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "pgettext", "pgettext_lazy", "npgettext", "_",
          "gettext_noop"}  # fmt: skip
@@ -35,7 +37,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.raw += tag in RAW
-        shown = SHOWN | {"value"} if dict(attrs).get("type") in ("submit", "button", "reset") else SHOWN
+        button = tag == "input" and dict(attrs).get("type") in ("submit", "button", "reset")
+        shown = SHOWN | {"value"} if button else SHOWN
         self.found += [value for name, value in attrs if value and name in shown and WORD.search(value)]
 
     def handle_endtag(self, tag):
@@ -46,9 +49,15 @@ class Page(HTMLParser):
             self.found.append(data.strip())
 
 
+def words_of_html(html):
+    page = Page()
+    page.feed(html)
+    return page.found
+
+
 def words_of_template(text):
     html, translated = [], False
-    for token in Lexer(text).tokenize():
+    for token in Lexer(CLASSES.sub("", text)).tokenize():
         name = token.contents.split(None, 1)[0] if token.contents.strip() else ""
         if token.token_type == TokenType.BLOCK and name in ("blocktranslate", "endblocktranslate"):
             translated = name == "blocktranslate"
@@ -56,9 +65,7 @@ def words_of_template(text):
             translated = name == "comment"
         elif not translated:
             html.append(token.contents if token.token_type == TokenType.TEXT else " ")
-    page = Page()
-    page.feed("".join(html))
-    return page.found + re.findall(r"\|pluralize", text)  # which knows English only
+    return words_of_html("".join(html)) + re.findall(r"\|pluralize", text)  # which knows English only
 
 
 def name_of(call):
@@ -69,7 +76,16 @@ def name_of(call):
 def is_text(node):
     if isinstance(node, ast.JoinedStr):
         return any(isinstance(part, ast.Constant) and WORD.search(str(part.value)) for part in node.values)
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(WORD.search(node.value))
+    return (
+        isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(WORD.search(NAMES.sub("", node.value)))
+    )
+
+
+def is_html(node):
+    """Whether it is a pattern of HTML without words, as `format_html` takes it: elements, or attributes of one."""
+    if not isinstance(node, ast.Constant) or not ("<" in node.value or '="' in node.value):
+        return False
+    return not words_of_html(node.value if "<" in node.value else f"<i{node.value}>")
 
 
 def words_of_python(text):
@@ -83,7 +99,7 @@ def words_of_python(text):
                 continue
             found += [one.value for one in node.keywords if one.arg in NAMED and is_text(one.value)]
             if name_of(node) in SAID:
-                found += [one for one in node.args if is_text(one)]
+                found += [one for one in node.args if is_text(one) and not is_html(one)]
             if name_of(node) in ("display", "action"):  # of the admin
                 found += [one.value for one in node.keywords if one.arg == "description" and is_text(one.value)]
         if isinstance(node, ast.ClassDef) and any("Choices" in ast.unparse(base) for base in node.bases):
@@ -132,6 +148,10 @@ def test_unmarked_texts_are_found():
         "Save",
         "|pluralize",
     ]
+    assert words_of_template("{% block bodyclass %}map-page{% endblock %}<button type='submit' value='on'>") == []
+    assert words_of_python('format_html(\'<b class="on" title="{}">{}</b>\')') == []
+    assert words_of_python("format_html(' disabled title=\"{}\"')") == []
+    assert len(words_of_python("format_html('<b title=\"on\">{}</b>')\nformat_html('<b>on</b>')")) == 2
     assert len(words_of_python('_(f"no {x}")')) == 1
     assert len(words_of_python('F(label="Name", help_text=_("Yes"))\nraise Refused(f"no {x}")')) == 2
 
