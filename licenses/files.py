@@ -20,7 +20,6 @@ from django.db.models import Count, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
 
 from devices.calls.methods import UPDATE
 from devices.calls.refusal import Refused
@@ -181,10 +180,10 @@ def payload(call: ServiceCall) -> protocol.LicenseUpdateRequest:
         return protocol.LicenseUpdateRequest()
     key = call.data.get("license_file")
     if set(call.data) != {"license_file"} or type(key) is not int:
-        raise Refused(Refused.Kind.INVALID, _("Name an uploaded license file by its number, and nothing else."))
+        raise Refused(Refused.Kind.INVALID, gettext("Name an uploaded license file by its number, and nothing else."))
     file = LicenseFile.objects.filter(pk=key, organization=call.organization_id).first()
     if file is None:
-        raise Refused(Refused.Kind.INVALID, _("There is no such license file in the organization of this dock."))
+        raise Refused(Refused.Kind.INVALID, gettext("There is no such license file in the organization of this dock."))
     return protocol.LicenseUpdateRequest(
         file=protocol.LicenseFile(url=signed_url(file, call=call), fingerprint=file.md5)
     )

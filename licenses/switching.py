@@ -102,7 +102,7 @@ def switch(license_: UnlockLicense, *, enable: bool, actor: Actor, note: str = "
     With `queue` a dock that is offline is waited for, for 24 hours.
     """
     if license_.device_model_domain != Inventory.AIRCRAFT:
-        raise refusal.Refused(refusal.Refused.Kind.INVALID, NOT_IMPORTED)
+        raise refusal.Refused(refusal.Refused.Kind.INVALID, str(NOT_IMPORTED))
     return asking.issue(
         device=license_.device,
         method=methods.SWITCH,

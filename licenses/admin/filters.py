@@ -26,7 +26,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[UnlockLicense]") -> Lookups:
-        return [(name, words) for name, (words, _rows) in STATES.items()]
+        return [(name, str(words)) for name, (words, _rows) in STATES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UnlockLicense]) -> QuerySet[UnlockLicense]:
         state = STATES.get(self.value() or "")
