@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from devices import pairing, topology
 from devices.live import broadcast
@@ -21,6 +22,7 @@ from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
 from mqtt_bridge.database import bulk
 from mqtt_bridge.database.prepared import AnyOf, Prepared, pipeline
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.messages import BindDevice
 from mqtt_bridge.protocol.result_codes import Code
@@ -31,9 +33,9 @@ from organizations.credentials import Credentials, Verdict
 from organizations.models import AuditEvent, BindingCode
 
 # in the journal
-BOUND_ELSEWHERE = "bound to another organization"
-FOREIGN_DOCK = "through enrolment, for a dock of another organization"
-NEITHER = "neither the dock that asks nor an aircraft"
+BOUND_ELSEWHERE = gettext_noop("bound to another organization")
+FOREIGN_DOCK = gettext_noop("through enrolment, for a dock of another organization")
+NEITHER = gettext_noop("neither the dock that asks nor an aircraft")
 
 
 class Request(NamedTuple):
@@ -242,10 +244,8 @@ class _Decision:
     def _why_not(self, entry: _Entry, device: _Row | None, code: BindingCode) -> str:
         """Why this device may not be bound with this code; empty if it may, or is bound already."""
         if not entry.wanted.sn:
-            return "serial number missing"
-        if device is None:
-            return NEITHER
-        if not entry.is_gateway and not self._is_aircraft(entry, device):
+            return gettext_noop("serial number missing")
+        if device is None or not (entry.is_gateway or self._is_aircraft(entry, device)):
             return NEITHER
         gateway = self.devices.get(entry.gateway_sn)
         if entry.by_enrolment and gateway is not None and gateway.organization_id not in (None, code.organization_id):
@@ -253,7 +253,7 @@ class _Decision:
             return "" if entry.is_gateway else FOREIGN_DOCK
         yields = self._yields(entry, device, code)
         if not device.is_enabled and not yields:
-            return "device disabled"
+            return Exchange.DISABLED
         if len(self.aircraft.get(entry.gateway_sn, {}).keys() - {device.sn}) >= pairing.MOST:
             return pairing.TOO_MANY
         if device.organization_id == code.organization_id and code.revoked_at is None and code.organization.is_active:
@@ -261,7 +261,7 @@ class _Decision:
         if code.pk not in entry.paid and (unusable := code.why_unusable(self.now)):
             return unusable
         if (device.organization_id is None or yields) and self.room.get(code.organization_id, 1) < 1:
-            return "device limit of the organization reached"
+            return gettext_noop("device limit of the organization reached")
         return ""
 
     def _is_aircraft(self, entry: _Entry, device: _Row) -> bool:

@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from django.db.models import Count, DateTimeField, Q
+from django.utils.translation import gettext_noop
 
 from devices.models import Device, DeviceQuerySet, Pairing
 from devices.ownership import Changes, read_owners
@@ -25,8 +26,9 @@ Witness = Pairing.Witness
 JUST_NOW = timedelta(minutes=1)  # no telemetry waits longer than this to be stored
 MOST = 8  # aircraft of a dock; DJI's docks have one, and its multi-dock flights a few
 
-TOO_MANY = f"a dock has at most {MOST} aircraft"
-OVER_LIMIT = "not adopted: device limit of the organization reached"
+TOO_MANY = gettext_noop("a dock has at most {most} aircraft").format(most=MOST)
+OVER_LIMIT = gettext_noop("not adopted: device limit of the organization reached")
+UNRECORDED = gettext_noop("not recorded: too many unclaimed devices")
 
 
 class Testimony(NamedTuple):
@@ -166,15 +168,15 @@ class Pairings:
     def _name(self, dock: Device, sn: str, testimony: Testimony) -> str:
         """Note that the aircraft belongs to the dock, and what the testimony says of the two; else returns why not."""
         if not is_sn(sn):
-            return "malformed serial number"
+            return gettext_noop("malformed serial number")
         aircraft, witness, model_key = self.devices.get(sn), testimony.witness, testimony.named[sn]
         if aircraft is None:
-            return "not recorded: too many unclaimed devices"
+            return UNRECORDED
         if aircraft is dock:
-            return "the dock itself is no aircraft"
+            return gettext_noop("the dock itself is no aircraft")
         domains = {model_keys.domain(model_key), model_keys.domain(aircraft.model_key)}
         if aircraft.bound_itself or domains - {None, model_keys.AIRCRAFT}:
-            return "not an aircraft, so it cannot belong to a dock"
+            return gettext_noop("not an aircraft, so it cannot belong to a dock")
         row = self._of_dock[dock.sn].get(sn)
         if row is None:
             row = bulk.new(Pairing, since=self.now, witness=witness.value)

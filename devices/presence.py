@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import DeviceState
 from mqtt_bridge.models import Heartbeat
@@ -15,10 +16,10 @@ from organizations.fleet import silent_before
 class Presence(models.TextChoices):
     """What we know about a device's connection."""
 
-    ONLINE = "online", "online"
-    OFFLINE = "offline", "offline"
-    UNKNOWN = "unknown", "unknown"
-    NEVER = "never", "never seen"
+    ONLINE = "online", _("online")
+    OFFLINE = "offline", _("offline")
+    UNKNOWN = "unknown", _("unknown")
+    NEVER = "never", _("never seen")
 
 
 class Watch(NamedTuple):

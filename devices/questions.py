@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
 from devices.models import Device, Standing
 from mqtt_bridge.database.prepared import AnyOf, Prepared
@@ -21,7 +22,7 @@ from organizations.models import Organization
 
 # in the journal
 DISABLED = Exchange.DISABLED
-NOT_CONFIGURED = "no DJI license configured"
+NOT_CONFIGURED = gettext_noop("no DJI license configured")
 
 
 # --- config ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from devices import pairing
 from devices.live import broadcast
@@ -181,7 +182,7 @@ class Change:
         """Take a report; returns remarks for the journal."""
         gateway, reported = self.devices.get(report.gateway_sn), report.topology
         if gateway is None:
-            return ["not recorded: too many unclaimed devices"]
+            return [pairing.UNRECORDED]
         if gateway.is_unproven:  # a dock falsely named it as its aircraft: aircraft report no topology
             if gateway.organization_id is not None:
                 self.ownership.take(gateway, "disown")
@@ -190,7 +191,7 @@ class Change:
             self.pairings.changed[gateway.sn] = gateway
         remarks = []
         if model_keys.domain(reported.model_key) == model_keys.AIRCRAFT:
-            remarks.append("it calls itself an aircraft, which is not believed")
+            remarks.append(gettext_noop("it calls itself an aircraft, which is not believed"))
         else:
             self.pairings.describe(gateway, reported.model_key)
         self.connections.note(gateway, online=not reported.is_offline)

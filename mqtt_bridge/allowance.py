@@ -10,6 +10,7 @@ from typing import cast
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.database import bulk
 from mqtt_bridge.models import Exchange, ExchangeRow
@@ -18,6 +19,9 @@ ROW = 200  # bytes that a row takes beside payload and reply, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
 STRANGERS = 20  # shares that all gateways without an owner have together: anybody may name ever new ones
 
+# in the journal, behind the reason
+MORE = gettext_noop("{count} more since the last entry")
+NOT_KEPT = gettext_noop("{count} more are not kept")
 REPEATED_AFTER = timedelta(hours=1)  # a disabled gateway asks every 10 s, for as long as it is disabled
 
 
@@ -55,7 +59,7 @@ class Repeats:
                 if is_refusal:
                     self._known[key] = _Repeated(at)
                     if known and known.skipped:
-                        row["reason"] += f"; {known.skipped} more since the last entry"
+                        row["reason"] += f"; {MORE.format(count=known.skipped)}"
             kept.append(row)
         return kept
 
@@ -77,7 +81,7 @@ class _Share:
 
     @property
     def notice(self) -> str:
-        return f"{self.why}: {self.skipped} more are not kept"
+        return f"{self.why}: {NOT_KEPT.format(count=self.skipped)}"
 
 
 class Allowance:

@@ -1,11 +1,12 @@
 """Django's registration of the app."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class MqttBridgeConfig(AppConfig):
     name = "mqtt_bridge"
-    verbose_name = "Bridge"
+    verbose_name = _("Bridge")
 
     def ready(self) -> None:
         from mqtt_bridge import checks  # noqa: F401  (registers them)

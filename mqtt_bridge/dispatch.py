@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.database.timeouts import SHORT_WAIT, DatabaseUnavailableError, is_away, is_locked, wait_for_locks
 from mqtt_bridge.line.inbox import Delivery
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 CONTROL_CHANNELS = frozenset(
     {Channel.REQUESTS, Channel.EVENTS, Channel.STATUS, Channel.SERVICES_REPLY, Channel.PROPERTY_SET_REPLY}
 )
+# in the journal
+HANDLER_FAILED = gettext_noop("handler failed")
+UNSENDABLE = gettext_noop("reply cannot be sent")
 LONGEST_HOLD = timedelta(seconds=120)  # that a message is put back again and again before it is given up
 # Of a message that could not be read, or that nobody reads. Without a tid it is not answered.
 UNREAD = Envelope(tid="", bid="", method="", timestamp=None, gateway="", need_reply=False, data=None)
@@ -162,7 +166,7 @@ def _decode(delivery: Delivery) -> Decoded | Result | None:
     if channel not in CONTROL_CHANNELS:
         return None
     if delivery.retained:
-        return Result(Decoded(delivery, sn, channel), Exchange.Outcome.IGNORED, "retained message")
+        return Result(Decoded(delivery, sn, channel), Exchange.Outcome.IGNORED, gettext_noop("retained message"))
     route: Route[Any] = UNREAD_ROUTE
     envelope, is_parsed = UNREAD, False
     try:
@@ -180,7 +184,7 @@ def _decode(delivery: Delivery) -> Decoded | Result | None:
         # Our own fault: the broker would send the message again and again if it stopped the bridge.
         with log_fields.about(sn=sn):
             logger.exception("The decoder failed on a message of %s", sn)
-        outcome, reason = Exchange.Outcome.ERROR, "decoder failed"
+        outcome, reason = Exchange.Outcome.ERROR, gettext_noop("decoder failed")
     else:
         return Decoded(delivery, sn, channel, route, envelope, is_parsed, data)
     return _refuse(Decoded(delivery, sn, channel, route, envelope, is_parsed), outcome, reason)
@@ -257,7 +261,7 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
                 continue
             with _about(item):
                 logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
-            results.append(_refuse(item, Exchange.Outcome.ERROR, f"handler failed: {type(error).__name__}"))
+            results.append(_refuse(item, Exchange.Outcome.ERROR, f"{HANDLER_FAILED}: {type(error).__name__}"))
         else:
             results.append(_answer(item, reply))
     return results
@@ -321,7 +325,7 @@ def _answer(item: Decoded, reply: Reply | None) -> Result:
     try:
         encoded = _encode(item, data)
     except ProtocolError as error:
-        return _refuse(item, Exchange.Outcome.ERROR, f"reply cannot be sent: {error}", organization_id, cost)
+        return _refuse(item, Exchange.Outcome.ERROR, f"{UNSENDABLE}: {error}", organization_id, cost)
     return Result(
         item, Exchange.Outcome.ANSWERED, reason, organization_id, cost, route.passing, encoded, data, is_owner
     )

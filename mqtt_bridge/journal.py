@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.allowance import Allowance, Repeats
 from mqtt_bridge.database import bulk
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 PAYLOAD_CAP = 8 * 1024  # characters kept of a payload or a reply
 MAX_UNWRITTEN = 20_000  # rows kept while the journal cannot be written; of more the oldest are lost
 
+ANSWERED_AFTER = gettext_noop("answered after {seconds} s")
 LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
 ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
@@ -208,7 +210,8 @@ def note_answers(deliveries: Iterable[Delivery]) -> None:
         if answer := answers.get((row.gateway_sn, row.channel, row.tid)):
             data, at = answer
             row.reply = _text(data)
-            row.reason = f"{Exchange.LEFT_TO_OTHERS}; answered after {(at - row.received_at).total_seconds():.1f} s"
+            after = ANSWERED_AFTER.format(seconds=f"{(at - row.received_at).total_seconds():.1f}")
+            row.reason = f"{Exchange.LEFT_TO_OTHERS}; {after}"
             found.append(row)
     Exchange.objects.bulk_update(found, ["reply", "reason"])
 

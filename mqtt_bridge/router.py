@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
 from mqtt_bridge.protocol.messages import EventAck, ResultReply
 from mqtt_bridge.protocol.result_codes import Code
@@ -74,7 +75,7 @@ ANY = ""  # in the table: whatever method has no line of its own, and what came 
 
 def unknown_request(messages: Sequence[Message[object]]) -> list[Reply | None]:
     """Refuse a method we do not know at once: an unanswered dock waits for 40 s before each take-off."""
-    return [Reply(failed(Code.METHOD_NOT_SUPPORTED), reason="unknown method") for _ in messages]
+    return [Reply(failed(Code.METHOD_NOT_SUPPORTED), reason=gettext_noop("unknown method")) for _ in messages]
 
 
 def accepted(messages: Sequence[Message[object]]) -> list[Reply | None]:

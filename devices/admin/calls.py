@@ -195,7 +195,8 @@ class ServiceCallAdmin(ReadOnlyAdmin):
                 )
                 started.append(batch)
             except Refused as refused:
-                self.message_user(request, f"{label(some[0].method)}: {refused}", messages.ERROR)
+                text = gettext("{about}: {text}").format(about=label(some[0].method), text=refused)
+                self.message_user(request, text, messages.ERROR)
         if len(started) == 1:
             return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[started[0].pk]))
         return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_changelist"))
@@ -304,11 +305,13 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
     history, before = [], call.created
     for event in call.events.order_by("version"):
         after = max(0.0, (event.at - before).total_seconds())
-        history.append((event, wording.KINDS.get(event.status, ""), f"+{after:.1f} s"))
+        history.append(
+            (event, wording.KINDS.get(event.status, ""), gettext("+{seconds} s").format(seconds=f"{after:.1f}"))
+        )
         before = event.at
     journal = reverse("admin:mqtt_bridge_exchange_changelist")
     return {
-        "title": f"{wording.title(call.method, call.data)}: {dock_name(call)}",
+        "title": gettext("{about}: {text}").format(about=wording.title(call.method, call.data), text=dock_name(call)),
         "subtitle": None,
         "row": row(call),
         "dock": dock_link(call, request),

@@ -18,6 +18,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from devices.admin.device_pages import KeyList
@@ -36,7 +38,7 @@ from organizations.tenancy import restrict
 MOST_DOCKS = 1000  # in an address
 RECENT_CALLS = 10  # on a dock's page, beside the open ones
 OPEN_CALLS = 50  # more are on the list of calls
-NOT_OPERATOR = "Only an operator of its organization may command it."
+NOT_OPERATOR = _("Only an operator of its organization may command it.")
 SECRETS = ("password", "verification_code")
 
 
@@ -90,7 +92,7 @@ def panel(
         "strange_link": link if methods.is_safe_link(link) and not methods.is_djis_link(link) else "",
         "calls": [row(call) for call in [*open_calls, *ended]],
         "may_command": may_command,
-        "panels": offers or {method.panel: [] for method in METHODS.values()},
+        "panels": offers or {str(method.panel): [] for method in METHODS.values()},
         "why_most": reason if times > 2 else "",  # more than login and logout: shown once
         "waits": waits(),
         "usual_wait": DAY,
@@ -121,7 +123,7 @@ def _offers(
             and refused.kind is Refused.Kind.OFFLINE
             and why_not(device, method, watch=watched, queue=True, subject=subject, busy=busy) is None
         )
-        offers.setdefault(method.panel, []).append(Offer(button, form, str(refused or ""), may_wait))
+        offers.setdefault(str(method.panel), []).append(Offer(button, form, str(refused or ""), may_wait))
     return offers
 
 
@@ -136,8 +138,9 @@ class BatchForm(SendingForm):
 
 def by_reason(skipped: Iterable[Skipped]) -> list[tuple[str, list[Device]]]:
     """The devices left out, grouped by why."""
-    ordered = sorted(skipped, key=lambda left: (left.reason, left.device.sn))
-    return [(reason, [left.device for left in group]) for reason, group in groupby(ordered, lambda left: left.reason)]
+    ordered = sorted(skipped, key=lambda left: (str(left.reason), left.device.sn))
+    groups = groupby(ordered, lambda left: str(left.reason))
+    return [(reason, [left.device for left in group]) for reason, group in groups]
 
 
 class CommandPages(TenantAdmin):
@@ -168,12 +171,12 @@ class CommandPages(TenantAdmin):
             return self._panel_page(request, device)
         method, button = BUTTONS.get(request.POST.get("command", ""), (None, None))
         if method is None or button is None:
-            raise BadRequest("There is no such command.")
+            raise BadRequest(gettext("There is no such command."))
         if not may(request, Role.OPERATOR, device.organization_id):
             raise PermissionDenied
         seconds = request.POST.get("wait", str(DAY))
         if not seconds.isdecimal() or int(seconds[:9]) not in WAITS:
-            raise BadRequest("Choose how long the command may wait.")
+            raise BadRequest(gettext("Choose how long the command may wait."))
         form = CommandForm(method, button, request.POST, owner=device.organization_id)
         if not form.is_valid():
             return self._panel_page(request, device, answered=form)
@@ -189,7 +192,9 @@ class CommandPages(TenantAdmin):
         except Refused as refused:
             form.add_error(None, str(refused))
             return self._panel_page(request, device, answered=form)
-        said = f"{wording.title(call.method, call.data)}: {wording.describe(call)}"
+        said = gettext("{about}: {text}").format(
+            about=wording.title(call.method, call.data), text=wording.describe(call)
+        )
         if "fragment" in request.GET:
             return self._panel_page(request, device, said=said)
         self.message_user(request, said, messages.SUCCESS)
@@ -203,7 +208,7 @@ class CommandPages(TenantAdmin):
             return TemplateResponse(request, "admin/devices/device/commands.html", context)
         context |= {
             **self.admin_site.each_context(request),
-            "title": f"Commands to {device}",
+            "title": gettext("Commands to {device}").format(device=device),
             "opts": self.opts,
             "original": device,
         }
@@ -222,7 +227,7 @@ class CommandPages(TenantAdmin):
             raise PermissionDenied
         form = BatchForm(request.POST)
         if request.method != "POST" or "devices" not in form.data or not form.is_valid():
-            self.message_user(request, "Choose the docks to command from the list.", messages.WARNING)
+            self.message_user(request, gettext("Choose the docks to command from the list."), messages.WARNING)
             return self._to_list()
         devices = self.get_queryset(request).filter(pk__in=form.cleaned_data["devices"])
         filled_in = CommandForm(method, button, request.POST, owner=batches.owner(devices))
@@ -284,7 +289,7 @@ class CommandPages(TenantAdmin):
         ]
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{button.title}: {len(chosen)} chosen",
+            "title": gettext("{command}: {n} chosen").format(command=button.title, n=len(chosen)),
             "opts": self.opts,
             "button": button,
             "form": form or BatchForm(initial=initial, auto_id="id_batch_%s"),

@@ -265,7 +265,7 @@ def _columns(dock: "ListedDock") -> list[str | datetime | None]:
         dock.sn,
         dock.callsign,
         dock.organization.name if dock.organization else "",
-        dock.shown.way.label,
+        str(dock.shown.way.label),
         account.username if account else "",
         account.created if account else None,
         account.last_connected_at if account else None,

@@ -79,9 +79,9 @@ def address_for(account: BrokerAccount) -> str:
 def sheet(account: BrokerAccount) -> Sheet:
     """The sheet of a dock's account that was just issued."""
     values = [
-        Value("MQTT gateway address", address_for(account)),
-        Value("MQTT account", account.username),
-        Value("MQTT password", account.plain, in_groups(account.plain)),
+        Value(gettext("MQTT gateway address"), address_for(account)),
+        Value(gettext("MQTT account"), account.username),
+        Value(gettext("MQTT password"), account.plain, in_groups(account.plain)),
     ]
     text = "\n".join(f"{label}: {value}" for label, value, _ in values if value)
     return Sheet(account, values, qr_code(text))
@@ -132,7 +132,7 @@ def choose(request: HttpRequest, devices: DeviceQuerySet, deed: str) -> Choice:
 def _why_not(request: HttpRequest, device: Device, deed: str) -> str:
     found: list[BrokerAccount] = device.alive_accounts  # type: ignore[attr-defined]  # of `choose`
     if device.is_aircraft:
-        return accounts.IS_AIRCRAFT
+        return str(accounts.IS_AIRCRAFT)
     if not may_manage(request, device):
         return str(UNPROVEN if device.is_unproven else NOT_MANAGER)
     if deed == "issue":
@@ -282,5 +282,5 @@ def some(names: Sequence[str]) -> str:
 
 def by_reason(skipped: Iterable[tuple[Device, str]]) -> list[tuple[str, list[str]]]:
     """The names of the devices that were left out, grouped by why."""
-    ordered = sorted(((reason, str(device)) for device, reason in skipped))
+    ordered = sorted(((str(reason), str(device)) for device, reason in skipped))
     return [(reason, [name for _, name in group]) for reason, group in groupby(ordered, lambda left: left[0])]

@@ -13,6 +13,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from devices import binding, registry
@@ -22,8 +24,8 @@ from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff
 
-UNCLAIMED = "already unclaimed"
-NOT_MANAGER = "only a manager of its organization may do this"
+UNCLAIMED = _("already unclaimed")
+NOT_MANAGER = _("only a manager of its organization may do this")
 NAMED = 20  # devices that a message lists by name
 
 
@@ -35,7 +37,7 @@ class KeyList(forms.Field):
     def to_python(self, value: object) -> list[int]:
         keys = str(value or "").split(",")
         if not all(key.isdecimal() and len(key) < 19 for key in keys):
-            raise forms.ValidationError("Choose devices from the list.")
+            raise forms.ValidationError(gettext("Choose devices from the list."))
         return [int(key) for key in keys]
 
     def prepare_value(self, value: object) -> object:
@@ -46,14 +48,18 @@ class ReleaseForm(forms.Form):
     """Which devices go, and whether the aircraft in the docks go with them."""
 
     devices = KeyList()
-    with_aircraft = forms.BooleanField(label="Release the aircraft in these docks too", required=False, initial=True)
+    with_aircraft = forms.BooleanField(label=_("Release the aircraft in these docks too"), required=False, initial=True)
 
 
 class ClearOutForm(forms.Form):
     """How long a device must have been silent."""
 
     days = forms.IntegerField(
-        label="Silent for (days)", initial=7, min_value=1, max_value=3650, error_messages={"invalid": "Days."}
+        label=_("Silent for (days)"),
+        initial=7,
+        min_value=1,
+        max_value=3650,
+        error_messages={"invalid": _("A number of days.")},
     )
 
 
@@ -75,9 +81,9 @@ def choose(request: HttpRequest, devices: Iterable[Device], *, bound: bool = Fal
     choice = Choice([], [])
     for device in devices:
         if bound and device.organization_id is None:
-            choice.skipped.append((device, UNCLAIMED))
+            choice.skipped.append((device, str(UNCLAIMED)))
         elif not may(request, Role.MANAGER, device.organization_id):
-            choice.skipped.append((device, NOT_MANAGER))
+            choice.skipped.append((device, str(NOT_MANAGER)))
         else:
             choice.taken.append(device)
     return choice
@@ -86,7 +92,8 @@ def choose(request: HttpRequest, devices: Iterable[Device], *, bound: bool = Fal
 def named(devices: Sequence[Device]) -> str:
     """The devices' names for a message; of many devices only the first."""
     names = ", ".join(str(device) for device in devices[:NAMED])
-    return f"{names} and {len(devices) - NAMED} more" if len(devices) > NAMED else names
+    more = gettext("{names} and {count} more").format(names=names, count=len(devices) - NAMED)
+    return more if len(devices) > NAMED else names
 
 
 class DevicePages(TenantAdmin):
@@ -107,7 +114,7 @@ class DevicePages(TenantAdmin):
 
     # --- release -----------------------------------------------------------------------------
 
-    @admin.action(description="Release selected devices from their organization", permissions=["manage"])
+    @admin.action(description=_("Release selected devices from their organization"), permissions=["manage"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
         return self._confirm_release(request, list(queryset.values_list("pk", flat=True)))
 
@@ -117,7 +124,7 @@ class DevicePages(TenantAdmin):
             raise PermissionDenied
         form = ReleaseForm(request.POST if request.method == "POST" else request.GET)
         if not form.is_valid():
-            self.message_user(request, "Choose the devices to release from the list.", messages.WARNING)
+            self.message_user(request, gettext("Choose the devices to release from the list."), messages.WARNING)
             return self._to_list()
         if request.method != "POST":
             return self._confirm_release(request, form.cleaned_data["devices"])
@@ -127,7 +134,7 @@ class DevicePages(TenantAdmin):
             )
             choice = choose(request, devices.lock_in_order(), bound=True)
             released = binding.release(choice.taken, actor=actor(request))
-        self._report(request, "Released", released, choice.skipped)
+        self._report(request, gettext("Released: {names}."), released, choice.skipped)
         return self._to_list()
 
     def _releasable(self, request: HttpRequest, keys: list[int], *, with_aircraft: bool) -> DeviceQuerySet:
@@ -143,11 +150,11 @@ class DevicePages(TenantAdmin):
         choice = choose(request, (device for device in rows if device.pk in set(keys)), bound=True)
         carried = [device for device in rows if device.pk not in set(keys)]
         if not choice.taken:
-            self._report(request, "Released", [], choice.skipped)
+            self._report(request, "", [], choice.skipped)
             return self._to_list()
         context = {
             **self.admin_site.each_context(request),
-            "title": "Release devices",
+            "title": gettext("Release devices"),
             "opts": self.opts,
             "form": ReleaseForm(initial={"devices": [device.pk for device in choice.taken], "with_aircraft": True}),
             "taken": choice.taken,
@@ -159,11 +166,11 @@ class DevicePages(TenantAdmin):
 
     # --- enable, disable -----------------------------------------------------------------------
 
-    @admin.action(description="Enable selected devices", permissions=["manage"])
+    @admin.action(description=_("Enable selected devices"), permissions=["manage"])
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
         self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Disable selected devices", permissions=["manage"])
+    @admin.action(description=_("Disable selected devices"), permissions=["manage"])
     def disable_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
@@ -171,9 +178,10 @@ class DevicePages(TenantAdmin):
         choice = choose(request, queryset)
         changed = registry.set_enabled(choice.taken, enabled=enabled, actor=actor(request))
         before = {device.pk for device in choice.taken} - {device.pk for device in changed}
-        state = "enabled" if enabled else "disabled"
-        skipped = choice.skipped + [(device, f"{state} already") for device in choice.taken if device.pk in before]
-        self._report(request, state.capitalize(), changed, skipped)
+        already = gettext("enabled already") if enabled else gettext("disabled already")
+        skipped = choice.skipped + [(device, already) for device in choice.taken if device.pk in before]
+        done = gettext("Enabled: {names}.") if enabled else gettext("Disabled: {names}.")
+        self._report(request, done, changed, skipped)
 
     # --- clear out -----------------------------------------------------------------------------
 
@@ -186,12 +194,13 @@ class DevicePages(TenantAdmin):
         now = timezone.now()
         if confirmed and form.is_valid():
             gone = registry.clear_out(days=form.cleaned_data["days"], now=now, actor=actor(request))
-            self.message_user(request, f"Deleted {gone} unclaimed device{'s' * (gone != 1)}.", messages.SUCCESS)
+            text = ngettext("Deleted {count} unclaimed device.", "Deleted {count} unclaimed devices.", gone)
+            self.message_user(request, text.format(count=gone), messages.SUCCESS)
             return self._to_list()
         found = registry.forgotten(days=form.cleaned_data["days"], now=now) if form.is_valid() else None
         context = {
             **self.admin_site.each_context(request),
-            "title": "Clear out unclaimed devices",
+            "title": gettext("Clear out unclaimed devices"),
             "opts": self.opts,
             "form": form,
             "count": found.count() if found is not None else 0,
@@ -219,12 +228,13 @@ class DevicePages(TenantAdmin):
         self, request: HttpRequest, done: str, devices: Sequence[Device], skipped: Sequence[tuple[Device, str]]
     ) -> None:
         if devices:
-            self.message_user(request, f"{done}: {named(devices)}.", messages.SUCCESS)
-        for reason in sorted({reason for _, reason in skipped}):
+            self.message_user(request, done.format(names=named(devices)), messages.SUCCESS)
+        for reason in sorted({why for _device, why in skipped}):
             names = named([device for device, why in skipped if why == reason])
-            self.message_user(request, f"Skipped, {reason}: {names}.", messages.WARNING)
+            text = gettext("Skipped, {reason}: {names}.").format(reason=reason, names=names)
+            self.message_user(request, text, messages.WARNING)
         if not devices and not skipped:
-            self.message_user(request, "None of these devices was found.", messages.WARNING)
+            self.message_user(request, gettext("None of these devices was found."), messages.WARNING)
 
     def _to_list(self) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:devices_device_changelist"))

@@ -9,7 +9,7 @@ import msgspec
 from django import forms
 from django.apps import apps
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls.method import Button, Data, Method
@@ -82,13 +82,16 @@ def _form_field(field: msgspec.inspect.Field, owner: int | None) -> forms.Field:
         rows = apps.get_model(words["rows"])._default_manager.filter(organization=owner)
         errors = {"invalid_choice": wrong}
         return forms.ModelChoiceField(
-            rows, label=label, help_text=help_text, empty_label="choose", error_messages=errors
+            rows, label=label, help_text=help_text, empty_label=_("choose"), error_messages=errors
         )
     match kind:
         case msgspec.inspect.BoolType():
-            sides = [("", "choose"), ("on", "on"), ("off", "off")]
+            on, off = pgettext_lazy("license", "on"), pgettext_lazy("license", "off")
             return forms.TypedChoiceField(
-                label=label, help_text=help_text, choices=sides, coerce=lambda side: side == "on"
+                label=label,
+                help_text=help_text,
+                choices=[("", _("choose")), ("on", on), ("off", off)],
+                coerce=lambda side: side == "on",
             )
         case msgspec.inspect.IntType():
             number = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})

@@ -6,6 +6,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from devices.admin.credentials import CredentialPages, may_manage, sheets_page
@@ -20,26 +23,29 @@ class ImportForm(forms.Form):
     """Serial numbers, as somebody copies them from a delivery note or a spreadsheet."""
 
     serial_numbers = forms.CharField(
-        label="Serial numbers",
+        label=_("Serial numbers"),
         widget=forms.Textarea(attrs={"rows": 12, "class": "vLargeTextField", "spellcheck": "false"}),
         max_length=100 * importing.MOST,
-        help_text=f"One on each line, or separated by commas or spaces; {importing.MOST} at most.",
+        help_text=format_lazy(
+            _("One on each line, or separated by commas or spaces; {most} at most."), most=importing.MOST
+        ),
     )
     organization = forms.ModelChoiceField(
         Organization.objects.filter(closed_at=None),
         required=False,
-        empty_label="nobody yet: whoever binds them",
-        label="New docks belong to",
-        help_text="Docks that are not here yet are added. Docks that are here stay whose they are.",
+        empty_label=_("nobody yet: whoever binds them"),
+        label=_("New docks belong to"),
+        help_text=_("Docks that are not here yet are added. Docks that are here stay whose they are."),
     )
     form_id = forms.CharField(widget=forms.HiddenInput, initial=new_form_id, required=False, max_length=64)
 
     def clean_serial_numbers(self) -> list[str]:
         found = importing.serial_numbers(self.cleaned_data["serial_numbers"])
         if not found:
-            raise forms.ValidationError("Type at least one serial number.")
+            raise forms.ValidationError(gettext("Type at least one serial number."))
         if len(found) > importing.MOST:
-            raise forms.ValidationError(f"These are {len(found)}: {importing.MOST} at most at once.")
+            text = gettext("These are {count}: {most} at most at once.")
+            raise forms.ValidationError(text.format(count=len(found), most=importing.MOST))
         return found
 
 
@@ -61,7 +67,7 @@ class ImportPages(CredentialPages):
             del form.fields["organization"]
         context = {
             **self.admin_site.each_context(request),
-            "title": "Accounts for many serial numbers",
+            "title": gettext("Accounts for many serial numbers"),
             "opts": self.opts,
             "form": form,
             "is_staff": is_staff,
@@ -70,7 +76,9 @@ class ImportPages(CredentialPages):
             return TemplateResponse(request, "admin/devices/dockconnection/import.html", context)
         done_before = IssuedForms(request, "credentials")
         if form.cleaned_data["form_id"] in done_before:
-            text = "This form was carried out already, and its secrets cannot be shown again. Lost them? Rotate."
+            text = gettext(
+                "This form was carried out already, and its secrets cannot be shown again. Lost them? Rotate."
+            )
             self.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(reverse(f"admin:devices_{self.opts.model_name}_changelist"))
         done = importing.bring_in(
@@ -82,7 +90,7 @@ class ImportPages(CredentialPages):
         )
         if not done.accounts:
             for sn, reason in done.skipped:
-                form.add_error("serial_numbers", f"{sn}: {reason}.")
+                form.add_error("serial_numbers", gettext("{about}: {text}.").format(about=sn, text=reason))
             return TemplateResponse(request, "admin/devices/dockconnection/import.html", context)
         done_before.add(form.cleaned_data["form_id"], "import")
         reasons: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from devices.diagnosis import exchanges, needs, tracing
 from devices.diagnosis.onboarding import onboarding
@@ -37,7 +38,7 @@ def presence_word(device: Device, presence: Presence) -> SafeString:
     An aircraft that is offline is switched off in its dock, as it is most of the time. That is no reason for alarm.
     """
     if presence == Presence.OFFLINE and device.is_aircraft:
-        return format_html('<span class="presence">{}</span>', "switched off")
+        return format_html('<span class="presence">{}</span>', gettext("switched off"))
     return format_html('<span class="presence presence-{}">{}</span>', presence.value, presence.label)
 
 
@@ -133,5 +134,5 @@ def clock(skew_ms: int | None) -> str:
     """How exact the device's clock is, in words; empty if it never sent the time."""
     if skew_ms is None:
         return ""
-    side = "ahead" if skew_ms > 0 else "behind"
-    return needs.clock_error(skew_ms) or f"{abs(skew_ms) / 1000:.1f} s {side}"
+    exact = gettext("{seconds} s ahead") if skew_ms > 0 else gettext("{seconds} s behind")
+    return needs.clock_error(skew_ms) or exact.format(seconds=f"{abs(skew_ms) / 1000:.1f}")

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import override
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -243,7 +244,10 @@ class BrokerAccountViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
             if strange := {str(place): [NONE_LIKE_THIS] for place, sn in enumerate(sns) if sn not in visible}:
                 raise NotFound({"devices": strange})
         owner = self.organization(wanted, Role.MANAGER) if wanted else None
-        done = importing.bring_in(sns, actor=actor(request), may_manage=self._may_manage, may_add=is_staff, owner=owner)
+        with override("en"):  # its reasons are data
+            done = importing.bring_in(
+                sns, actor=actor(request), may_manage=self._may_manage, may_add=is_staff, owner=owner
+            )
         rows = {row.pk: row for row in self.get_queryset().filter(pk__in=[row.pk for row in done.accounts])}
         issued = [{**self.get_serializer(rows[row.pk]).data, "secret": row.plain} for row in done.accounts]
         skipped = [{"device": sn, "reason": reason} for sn, reason in done.skipped]

@@ -29,6 +29,7 @@ from organizations import rights
 from organizations.api.filters import TypedFilter
 from organizations.api.idempotency import key_of, once
 from organizations.api.tenant import NONE_LIKE_THIS, RetrieveMixin, TenantViewSet, actor
+from organizations.language.stored import english
 from organizations.models import Role
 from organizations.serializers import TypedField
 from organizations.tenancy import restrict
@@ -40,11 +41,15 @@ WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30
 WAIT: Final = f"How many seconds to wait at most for an open call to end, 0 to {LONGEST:g}."
 # DJI's samples as requests to us.
 ONE: Final = [
-    OpenApiExample(one.label, {"device": "dock-sn", "method": name, "data": dict(one.example)}, request_only=True)
+    OpenApiExample(
+        english(one.label), {"device": "dock-sn", "method": name, "data": dict(one.example)}, request_only=True
+    )
     for name, one in METHODS.items()
 ]
 MANY: Final = [
-    OpenApiExample(one.label, {"devices": ["dock-sn"], "method": name, "data": dict(one.example)}, request_only=True)
+    OpenApiExample(
+        english(one.label), {"devices": ["dock-sn"], "method": name, "data": dict(one.example)}, request_only=True
+    )
     for name, one in METHODS.items()
     if not one.secrets
 ]
@@ -86,7 +91,7 @@ class BatchFilter(AskingFilter):
 
 def services(specs: Iterable[Method]) -> serializers.ChoiceField:
     """A field for the name of one of these services."""
-    choices = [(service.name, service.label) for service in specs]
+    choices = [(service.name, english(service.label)) for service in specs]
     names = ", ".join(name for name, _ in choices)
     # REST framework's own message repeats the value, however long.
     return serializers.ChoiceField(

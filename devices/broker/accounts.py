@@ -18,6 +18,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import BrokerAccount, Device, Pairing
 from devices.models.broker import Digest, generate_secret
@@ -31,9 +33,9 @@ T = TypeVar("T")
 Kind = BrokerAccount.Kind
 OVERLAP: Final = timedelta(days=7)  # for so long both secrets are valid, if nobody chooses
 ENROLMENT_LIFETIME: Final = timedelta(days=30)
-IS_AIRCRAFT: Final = "an aircraft connects through its dock"
-IS_RESERVED: Final = "the server itself uses this name"
-HAS_ONE: Final = "has an account already: rotate its secret instead"
+IS_AIRCRAFT: Final = _("an aircraft connects through its dock")
+IS_RESERVED: Final = _("the server itself uses this name")
+HAS_ONE: Final = _("has an account already: rotate its secret instead")
 # How names begin that no dock may have, whatever the settings are: those of our processes, and of enrolment accounts.
 RESERVED: Final = ("dock-cloud", "admin", "enrolment")
 # With a number behind it the first is of an organization; REST has something else at the address of the other.
@@ -85,7 +87,8 @@ def issue(
     if device is not None:
         done = issue_many([device], actor=actor)
         if not done.accounts:
-            raise ValidationError(f"{device.sn}: {done.skipped[0][1]}.")
+            text = gettext("{about}: {text}.").format(about=device.sn, text=done.skipped[0][1])
+            raise ValidationError(text)
         return done.accounts[0], done.accounts[0].plain
     if organization is not None:  # two who issue at once wait for each other, and get two user names
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -120,10 +123,10 @@ def issue_many(devices: Iterable[Device], *, actor: Actor) -> Issued:
 def why_no_account(device: Device, accounts: Iterable[BrokerAccount], now: datetime) -> str:
     """Why this device, which has these accounts, gets no first one, in words; empty if it may."""
     if device.is_aircraft:
-        return IS_AIRCRAFT
+        return str(IS_AIRCRAFT)
     if is_reserved(device.sn):
-        return IS_RESERVED
-    return HAS_ONE if any(account.is_alive(now) for account in accounts) else ""
+        return str(IS_RESERVED)
+    return str(HAS_ONE) if any(account.is_alive(now) for account in accounts) else ""
 
 
 def is_reserved(name: str) -> bool:
@@ -161,7 +164,8 @@ def rotate(account: BrokerAccount, *, actor: Actor, valid_for: timedelta = OVERL
     now = timezone.now()
     alive = [other for other in others if other.is_alive(now)]
     if account not in alive:
-        raise ValidationError(f"{account.username} is not valid any more: issue a new account.")
+        text = gettext("{name} is not valid any more: issue a new account.")
+        raise ValidationError(text.format(name=account.username))
     old = next(other for other in alive if other == account)
     events = []
     if device is not None and len(alive) > 1:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q, TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import BrokerAccount, Device
 from organizations.tenancy import Rows
@@ -12,17 +13,17 @@ from organizations.tenancy import Rows
 class Way(TextChoices):
     """How a dock connects, as far as its accounts tell; every dock has exactly one."""
 
-    OWN = "own", "its own account"
-    UNUSED = "unused", "its own account, not used yet"
-    ENROLMENT = "enrolment", "an enrolment account"
-    NONE = "none", "no account"
+    OWN = "own", _("its own account")
+    UNUSED = "unused", _("its own account, not used yet")
+    ENROLMENT = "enrolment", _("an enrolment account")
+    NONE = "none", _("no account")
 
 
 class Remark(TextChoices):
     """What else people look for."""
 
-    EXPIRING = "expiring", "uses a secret that ends within 3 days"
-    REVOKED = "revoked", "all its accounts were revoked"
+    EXPIRING = "expiring", _("uses a secret that ends within 3 days")
+    REVOKED = "revoked", _("all its accounts were revoked")
 
 
 def gateways(devices: Rows) -> Rows:

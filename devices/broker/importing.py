@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices import pairing
 from devices.broker import accounts
@@ -18,9 +20,9 @@ from organizations.models import Organization
 from organizations.typed import typed
 
 MOST: Final = 1000  # serial numbers at once
-NO_SN: Final = "not a serial number"
-NOT_YOURS: Final = "no dock of yours: only platform staff adds docks"
-NO_ROOM: Final = "the organization has reached its limit of devices"
+NO_SN: Final = _("not a serial number")
+NOT_YOURS: Final = _("no dock of yours: only platform staff adds docks")
+NO_ROOM: Final = _("the organization has reached its limit of devices")
 
 
 class Imported(NamedTuple):
@@ -51,14 +53,15 @@ def bring_in(
     """
     wanted = list(dict.fromkeys(sns))
     if len(wanted) > MOST:
-        raise ValidationError(f"{len(wanted)} serial numbers: {MOST} at most at once.")
-    skipped = [(sn, NO_SN) for sn in wanted if not is_sn(sn)]
+        text = gettext("{count} serial numbers: {most} at most at once.")
+        raise ValidationError(text.format(count=len(wanted), most=MOST))
+    skipped = [(sn, str(NO_SN)) for sn in wanted if not is_sn(sn)]
     wanted = [sn for sn in wanted if is_sn(sn)]
     known = set(Device.objects.filter(sn__in=wanted).values_list("sn", flat=True))
     new = [sn for sn in wanted if sn not in known] if may_add else []
     if owner is not None and new:
         room = pairing.room_in({owner.pk: owner.device_limit}).get(owner.pk, len(new))
-        skipped += [(sn, NO_ROOM) for sn in new[room:]]
+        skipped += [(sn, str(NO_ROOM)) for sn in new[room:]]
         new = new[:room]
     Device.objects.bulk_create([Device(sn=sn) for sn in new], ignore_conflicts=True)
     rows = {row.sn: row for row in Device.objects.filter(sn__in={*known, *new}).lock_in_order()}
@@ -72,5 +75,5 @@ def bring_in(
     done = accounts.issue_many(mine, actor=actor)
     skipped += [(device.sn, reason) for device, reason in done.skipped]
     accounted = {row.sn for row in mine} | {sn for sn, _ in skipped}
-    skipped += [(sn, NOT_YOURS) for sn in wanted if sn not in accounted]
+    skipped += [(sn, str(NOT_YOURS)) for sn in wanted if sn not in accounted]
     return Imported(done.accounts, new, skipped)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.broker import accounts
 from devices.broker.importing import NO_SN, NOT_YOURS
@@ -19,15 +20,15 @@ def why_no_own(sn: str, *, organization: Organization, may_add: bool) -> str:
     An unknown or unclaimed dock gets one from platform staff alone (`may_add`): it may be somebody else's.
     """
     if not is_sn(sn):
-        return NO_SN
+        return str(NO_SN)
     device = Device.objects.select_related("organization").filter(sn=sn).first()
     if device is None:
-        return accounts.IS_RESERVED if accounts.is_reserved(sn) else "" if may_add else NOT_YOURS
+        return str(accounts.IS_RESERVED if accounts.is_reserved(sn) else "" if may_add else NOT_YOURS)
     if device.organization_id is None or device.is_unproven:
         if not may_add:
-            return NOT_YOURS
+            return str(NOT_YOURS)
     elif device.organization_id != organization.pk:
-        return "it belongs to another organization" if may_add else NOT_YOURS
+        return gettext("it belongs to another organization") if may_add else str(NOT_YOURS)
     return accounts.why_no_account(device, BrokerAccount.objects.filter(device=device), timezone.now())
 
 

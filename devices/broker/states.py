@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet, TextChoices
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devices.broker import accounts
 from devices.models import BrokerAccount
@@ -14,12 +15,12 @@ from organizations.audit import Actor
 class State(TextChoices):
     """An account that expires soon or was never used is usable, too."""
 
-    USABLE = "usable", "usable"
-    UNUSED = "unused", "usable, never used"
-    EXPIRING = "expiring", "usable, expires within 3 days"
-    EXPIRED = "expired", "expired"
-    REVOKED = "revoked", "revoked"
-    KEPT_OUT = "kept-out", "dock disabled, or organization inactive"
+    USABLE = "usable", _("usable")
+    UNUSED = "unused", _("usable, never used")
+    EXPIRING = "expiring", _("usable, expires within 3 days")
+    EXPIRED = "expired", _("expired")
+    REVOKED = "revoked", _("revoked")
+    KEPT_OUT = "kept-out", _("dock disabled, or organization inactive")
 
 
 def in_state(rows: QuerySet[BrokerAccount], state: str, now: datetime | None = None) -> QuerySet[BrokerAccount]:

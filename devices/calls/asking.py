@@ -17,6 +17,9 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from cloudapi.rest.pause import Pause
 from devices import accounts
@@ -84,7 +87,7 @@ def issue(
         idempotency_key=idempotency_key,
     )
     if not outcomes:
-        raise Refused(Refused.Kind.UNCLAIMED, "This dock was deleted.")
+        raise Refused(Refused.Kind.UNCLAIMED, _("This dock was deleted."))
     made = outcomes[0].made
     if isinstance(made, Refused):
         raise made
@@ -177,17 +180,21 @@ def check(method: object, *, note: object = "", queue: bool = False, idempotency
     """The service of this name; raises Refused for what no dock could be asked, whatever the data."""
     kind = Refused.Kind
     if not isinstance(method, str):
-        raise Refused(kind.INVALID, "The name of a service is text.")
+        raise Refused(kind.INVALID, _("The name of a service is text."))
     if method not in METHODS:
-        raise Refused(kind.INVALID, f"There is no service {method!r:.70}.")
+        raise Refused(kind.INVALID, format_lazy(_("There is no service {name}."), name=f"{method!r:.70}"))
     service = METHODS[method]
     if not settings.COMMANDS_AVAILABLE:
         raise Refused(kind.UNAVAILABLE, NO_WORKER)
-    for what, text, most in (("A note", note, MOST_NOTE), ("An idempotency key", idempotency_key, MOST_KEY)):
-        if not isinstance(text, str) or len(text) > most or not is_storable(text):
-            raise Refused(kind.INVALID, f"{what} is text of at most {most} characters that can be stored.")
+    for given, most, wrong in (
+        (note, MOST_NOTE, _("A note is text of at most {most} characters that can be stored.")),
+        (idempotency_key, MOST_KEY, _("An idempotency key is text of at most {most} characters that can be stored.")),
+    ):
+        if not isinstance(given, str) or len(given) > most or not is_storable(given):
+            raise Refused(kind.INVALID, format_lazy(wrong, most=most))
     if queue and service.secrets:
-        raise Refused(kind.INVALID, f"{service.label}: a password does not wait for a dock to come online.")
+        text = _("{command}: a password does not wait for a dock to come online.")
+        raise Refused(kind.INVALID, format_lazy(text, command=service.label))
     return service
 
 
@@ -196,7 +203,8 @@ def read(service: Method, data: object) -> dict[str, object]:
     try:
         return service.read(data)
     except ValueError as error:
-        raise Refused(Refused.Kind.INVALID, f"{service.label}: {error}.") from None
+        text = gettext("{command}: {problem}.").format(command=service.label, problem=error)
+        raise Refused(Refused.Kind.INVALID, text) from None
 
 
 def _insert(service: Method, made: Sequence[tuple[ServiceCall, Data]], *, actor: Actor, now: datetime) -> None:
@@ -251,11 +259,11 @@ def retry(call: ServiceCall, *, actor: Actor, data: Data | None = None, idempote
     It waits for its dock as long as the first one did. Secrets must be given again.
     """
     if call.is_open:
-        raise Refused(Refused.Kind.BUSY, "This command has not ended yet.")
+        raise Refused(Refused.Kind.BUSY, _("This command has not ended yet."))
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if data is None and call.method in METHODS and METHODS[call.method].secrets:
-        raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
+        raise Refused(Refused.Kind.INVALID, _("The password must be entered again."))
     return issue(
         device=call.device,
         method=call.method,

@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, override
+from django.utils.translation import gettext_lazy as _
 
 from devices.calls import asking, ending, wording
 from devices.calls.method import Data
@@ -20,6 +21,10 @@ from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQue
 from devices.presence import Watch, watch
 from organizations import audit
 from organizations.audit import Actor
+from organizations.language.stored import english
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 Status = ServiceCall.Status
 UNSUCCESSFUL: Final = (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.TIMED_OUT)
@@ -29,7 +34,7 @@ class Skipped(NamedTuple):
     """A device that gets no command, and why not, in a sentence; with `about` what the command was about."""
 
     device: Device
-    reason: str
+    reason: "StrOrPromise"
     about: str = ""
 
 
@@ -169,20 +174,21 @@ def ask(
         retries=retries,
         idempotency_key=idempotency_key,
     )
-    left_out += [
-        Skipped(device, str(made), wording.title(batch.method, given) if service.masked(given) != batch.data else "")
-        for device, given, made in outcomes
-        if isinstance(made, Refused)
-    ]
+    with override("en"):  # what the batch keeps
+        for device, given, made in outcomes:
+            if isinstance(made, Refused):
+                about = "" if service.masked(given) == batch.data else wording.title(batch.method, given)
+                left_out.append(Skipped(device, str(made), about))
     record(batch, sum(isinstance(outcome.made, ServiceCall) for outcome in outcomes), left_out, actor=actor)
 
 
 def record(batch: ServiceCallBatch, calls: int, skipped: Sequence[Skipped], *, actor: Actor) -> None:
     """Write down that a batch was started with so many calls, and which docks got none."""
-    batch.skipped = [
-        {"sn": device.sn, "callsign": device.callsign, "reason": reason} | ({"about": about} if about else {})
-        for device, reason, about in sorted(skipped, key=lambda left: (left.reason, left.device.sn, left.about))
+    rows = [
+        {"sn": device.sn, "callsign": device.callsign, "reason": english(reason)} | ({"about": about} if about else {})
+        for device, reason, about in skipped
     ]
+    batch.skipped = sorted(rows, key=lambda row: (row["reason"], row["sn"], row.get("about", "")))
     batch.save(update_fields=["skipped"])
     after = {"method": batch.method, "data": batch.data, "calls": calls, "skipped": len(skipped)}
     audit.record([audit.event(actor, "start batch", batch, organization_id=batch.organization_id, after=after)])
@@ -218,7 +224,7 @@ def retry(
     """
     service = asking.check(method, note=note, queue=queue)
     if data is None and service.secrets:
-        raise Refused(Refused.Kind.INVALID, "The password must be entered again.")
+        raise Refused(Refused.Kind.INVALID, _("The password must be entered again."))
     given = None if data is None else asking.read(service, data)
     rows = list(retryable(calls).filter(method=method).select_related("device").order_by("-created"))
     # The second of two people waits here until the first one's calls are there. Docks are locked before calls.
@@ -232,7 +238,7 @@ def retry(
         if call.pk not in done and key not in requests:  # of several about one thing, the newest
             requests[key], retries[key] = (call.device, wanted), call
     if not requests:
-        raise Refused(Refused.Kind.CLOSED, gettext("Nothing is left to try again."))
+        raise Refused(Refused.Kind.CLOSED, _("Nothing is left to try again."))
     wishes = [wanted for _, wanted in requests.values()]
     return start_each(
         requests=requests.values(),
@@ -270,7 +276,7 @@ def why_mixed(devices: Iterable[Device]) -> str:
     """Why these devices make no batch of anybody but platform staff; "" if they do."""
     if len({device.organization_id for device in devices}) < 2:
         return ""
-    return "Choose docks of one organization: a batch belongs to one."
+    return gettext("Choose docks of one organization: a batch belongs to one.")
 
 
 def owner(devices: Iterable[Device]) -> int | None:

@@ -7,6 +7,8 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
@@ -19,21 +21,31 @@ from organizations.audit import Actor
 from organizations.models import CLOCK_TOLERANCE
 
 GRACE: Final = timedelta(seconds=5)  # for what the broker kept while no bridge listened
+_SUPERSEDED: Final = (
+    gettext_noop("superseded by a logout."),
+    gettext_noop("superseded by a logout. What the dock did is unknown."),
+)
+_RELEASED: Final = (
+    gettext_noop("the dock was released."),
+    gettext_noop("the dock was released. What the dock did is unknown."),
+)
 
 
 def cancel(call: ServiceCall, *, actor: Actor) -> None:
     """Call it off before it is sent; raises Refused once it is, or has ended."""
     rows = ServiceCall.objects.filter(pk=call.pk)
     if not cancel_many(rows, actor=actor):
-        why = "sent already: nobody can take it back" if rows.open().exists() else "closed already"
-        raise Refused(Refused.Kind.CLOSED, f"It has been {why}.")
+        is_sent = rows.open().exists()
+        why = _("It has been sent already: nobody can take it back.") if is_sent else _("It has been closed already.")
+        raise Refused(Refused.Kind.CLOSED, why)
 
 
 @transaction.atomic
 def cancel_many(calls: ServiceCallQuerySet, *, actor: Actor) -> int:
     """Call off those that are not sent; returns how many."""
     queued = calls.filter(status=Status.QUEUED).lock_in_order()
-    canceled = apply(queued, lambda call: Word(Source.PERSON, Status.CANCELED, text="before it was sent."))
+    word = Word(Source.PERSON, Status.CANCELED, text=gettext_noop("before it was sent."))
+    canceled = apply(queued, lambda _call: word)
     _audit_canceled(canceled, actor=actor)
     return len(canceled)
 
@@ -57,23 +69,18 @@ def supersede(method: Method, calls: Sequence[ServiceCall], *, actor: Actor, now
     rows = ServiceCall.objects.open().filter(
         device__in=docks, subject__in=set(docks.values()), method__in=method.supersedes
     )
-    _audit_canceled(apply(rows.lock_in_order(), _interrupted("superseded by a logout."), now=now), actor=actor)
+    _audit_canceled(apply(rows.lock_in_order(), _interrupted(_SUPERSEDED), now=now), actor=actor)
 
 
 def abandon(device_ids: Iterable[int]) -> None:
     """Close what is open for devices that leave their organization; must run in a transaction."""
     calls = ServiceCall.objects.open().filter(device__in=list(device_ids))
-    apply(calls.lock_in_order(), _interrupted("the dock was released."))
+    apply(calls.lock_in_order(), _interrupted(_RELEASED))
 
 
-def _interrupted(why: str) -> Callable[[ServiceCall], Word]:
-    """The end of calls that the dock may be carrying out."""
-
-    def word(call: ServiceCall) -> Word:
-        outcome = "" if call.status == Status.QUEUED else " What the dock did is unknown."
-        return Word(Source.PERSON, Status.CANCELED, text=f"{why}{outcome}")
-
-    return word
+def _interrupted(why: tuple[str, str]) -> Callable[[ServiceCall], Word]:
+    """The end of calls that the dock may be carrying out: in words for one that was not sent, and for one that was."""
+    return lambda call: Word(Source.PERSON, Status.CANCELED, text=why[call.status != Status.QUEUED])
 
 
 @transaction.atomic
@@ -91,8 +98,9 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
     def word(call: ServiceCall) -> Word:
         if call.status != Status.QUEUED:
             return Word(Source.CLOCK, Status.TIMED_OUT)
-        why = "the dock did not come online in time." if call.queue else "no worker sent it in time."
-        return Word(Source.CLOCK, Status.EXPIRED, text=why)
+        if call.queue:
+            return Word(Source.CLOCK, Status.EXPIRED, text=gettext_noop("the dock did not come online in time."))
+        return Word(Source.CLOCK, Status.EXPIRED, text=gettext_noop("no worker sent it in time."))
 
     overdue = ServiceCall.objects.overdue(now, longest=max(silence(method) for method in METHODS))
     return len(apply(overdue.lock_in_order(skip_locked=True)[:CLOSE_LIMIT], word))

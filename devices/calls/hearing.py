@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db.models import Q
+from django.utils.translation import gettext_noop
 from msgspec import Struct
 
 from devices.calls.method import Method
@@ -18,6 +19,10 @@ from devices.models import ServiceCall
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
+
+# in the journal
+OVERDONE = gettext_noop("too many reports of this call")
+ENDED = gettext_noop("the call had ended")
 
 # Locked in the order of their keys.
 REPORTED = Prepared(
@@ -61,7 +66,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
         bid = report.bid if report.source == Source.EVENT else ""
         call = by_bid.get((report.sn, bid)) or by_tid.get((report.sn, report.tid))
         if call is None:
-            reasons.append("no call of ours")
+            reasons.append(gettext_noop("no call of ours"))
             continue
         word, data = _read(report, METHODS.get(call.method))
         if word.source == Source.EVENT and data is None:
@@ -69,7 +74,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
             continue
         change = hear(call, word, now=now)
         if change is Heard.NOTHING:
-            reasons.append("too many reports of this call" if call.is_open else f"the call had ended: {call.status}")
+            reasons.append(OVERDONE if call.is_open else f"{ENDED}: {call.status}")
             continue
         reasons.append("")
         heard[call.pk] = call

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from mqtt_bridge.protocol.redaction import MASK
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 Data = Mapping[str, object]  # of a call, by name of its field
 
@@ -16,12 +21,12 @@ class Button(NamedTuple):
     """One way to ask for a service from the admin: on a dock's page, and for many docks from the list."""
 
     name: str  # in addresses and element ids
-    title: str
+    title: "StrOrPromise"
     given: Data = {}  # data that nobody has to fill in
     fields: tuple[str, ...] = ()  # names of the input's fields, as a form
-    help: str = ""
-    submit: str = "Send"  # on the form's button
-    action: str = ""  # in the list of docks; "" for one dock at a time
+    help: "StrOrPromise" = ""
+    submit: "StrOrPromise" = _("Send")  # on the form's button
+    action: "StrOrPromise" = ""  # in the list of docks; "" for one dock at a time
     page: str = ""  # name of the address that the action leads to, with `?devices=`; "" for the page of a batch
 
 
@@ -30,17 +35,17 @@ class Method:
     """One service: its name on the wire, its types, its words for people, and what its end means."""
 
     name: str
-    label: str
+    label: "StrOrPromise"
     input: type[msgspec.Struct]  # a field's `Meta(extra=...)` holds its label, help and error in a form
     reply: type[msgspec.Struct]
     event: type[msgspec.Struct] | None = None  # with events the reply is not the end
-    panel: str  # where a dock's page shows the buttons
+    panel: "StrOrPromise"  # where a dock's page shows the buttons
     buttons: tuple[Button, ...]
 
     subject: Callable[[Data], str]  # at most one call of a subject may be open per dock; KeyError: the data decide
     title: Callable[[Data], str] | None = None  # what was asked, as a call's title; None: the label
     output: Callable[[Any], dict[str, object]] = lambda _answer: {}  # what is kept of an answer beside its result
-    done: Callable[[Data], str] = lambda _output: "Done."  # the output of a call that succeeded, in words
+    done: Callable[[Data], str] = lambda _output: gettext("Done.")  # the output of a call that succeeded, in words
     secrets: tuple[str, ...] = ()  # fields that only the dock may read
     qos: int = 1
     silence: float | None = None  # seconds the dock may say nothing, if not settings.SERVICE_SILENCE
@@ -56,18 +61,20 @@ class Method:
         """The data of a call, checked; ValueError says what is wrong, without repeating any text that was given."""
         names = self.input.__struct_fields__
         if not isinstance(data, Mapping):
-            raise ValueError("data must be an object of names with their values")
+            raise ValueError(gettext("data must be an object of names with their values"))
         if not set(data) <= set(names):
-            raise ValueError(f"data may name {', '.join(names) or 'nothing'}, and nothing else")
+            if not names:
+                raise ValueError(gettext("data may name nothing"))
+            raise ValueError(gettext("data may name {names}, and nothing else").format(names=", ".join(names)))
         # In JSON 5.0 is a whole number.
         data = {
             name: int(value) if isinstance(value, float) and value % 1 == 0 else value for name, value in data.items()
         }
         for name, value in data.items():
             if isinstance(value, str) and not is_storable(value):
-                raise ValueError(f"{name} has characters that cannot be stored")
+                raise ValueError(gettext("{name} has characters that cannot be stored").format(name=name))
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name} is a number of more than 64 bits")
+                raise ValueError(gettext("{name} is a number of more than 64 bits").format(name=name))
         try:
             given = msgspec.convert(data, self.input)
         except msgspec.ValidationError as error:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from msgspec import Meta
 
 from devices.calls.method import Button, Data, Method
@@ -30,7 +32,7 @@ _LicenseId = Annotated[
     Meta(
         ge=-(2**63),
         le=2**63 - 1,
-        extra={"label": "License ID", "wrong": "A license ID is a whole number, as in the list of licenses."},
+        extra={"label": _("License ID"), "wrong": _("A license ID is a whole number, as in the list of licenses.")},
     ),
 ]
 _File = Annotated[
@@ -39,9 +41,9 @@ _File = Annotated[
         ge=1,
         le=2**63 - 1,
         extra={
-            "label": "License file",
+            "label": _("License file"),
             "rows": "licenses.LicenseFile",  # of the docks' organization
-            "wrong": "Choose a file of the organization of these docks.",
+            "wrong": _("Choose a file of the organization of these docks."),
         },
     ),
 ]
@@ -57,7 +59,7 @@ class SwitchInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One license, and whether it shall be in force."""
 
     license_id: _LicenseId
-    enable: Annotated[bool, Meta(extra={"label": "Switch it"})]
+    enable: Annotated[bool, Meta(extra={"label": _("Switch it")})]
 
 
 class UpdateInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,15 +71,15 @@ class UpdateInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class LoginInput(Confidential, frozen=True, forbid_unknown_fields=True):
     """A DJI account; the code is what DJI sent the person after a first attempt."""
 
-    username: Annotated[str, Meta(min_length=1, max_length=128, extra={"label": "DJI user name"})]
-    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"label": "Password", "widget": "password"})]
+    username: Annotated[str, Meta(min_length=1, max_length=128, extra={"label": _("DJI user name")})]
+    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"label": _("Password"), "widget": "password"})]
     verification_code: Annotated[
         str,
         Meta(
             max_length=64,
             extra={
-                "label": "Verification code",
-                "help": "Only after DJI has asked for one.",
+                "label": _("Verification code"),
+                "help": _("Only after DJI has asked for one."),
                 "widget": "unechoed",
             },
         ),
@@ -133,22 +135,32 @@ def is_djis_link(url: str) -> bool:
 
 
 def _list_title(data: Data) -> str:
-    where = {0: " in the aircraft", 3: " at the dock"}.get(data.get("device_model_domain"), "")  # type: ignore[call-overload]
-    return f"Read licenses{where}"
+    match data.get("device_model_domain"):
+        case 0:
+            return gettext("Read licenses in the aircraft")
+        case 3:
+            return gettext("Read licenses at the dock")
+    return gettext("Read licenses")
 
 
 def _list_done(output: Data) -> str:
     count = output.get("licenses")
-    if count is None:
-        return "Done, but the dock sent no list."
-    return f"Done: {count} license{'' if count == 1 else 's'}."
+    if not isinstance(count, int):
+        return gettext("Done, but the dock sent no list.")
+    return ngettext("Done: {count} license.", "Done: {count} licenses.", count).format(count=count)
+
+
+def _update_title(data: Data) -> str:
+    return gettext("Update licenses from a file") if data.get("license_file") else gettext("Update licenses (newest)")
 
 
 def _switch_title(data: Data) -> str:
     if "enable" not in data:
-        return "Switch a license"
-    which = f"license {data['license_id']}" if "license_id" in data else "licenses"  # many, in a batch
-    return f"Switch {which} {'on' if data['enable'] else 'off'}"
+        return gettext("Switch a license")
+    if "license_id" not in data:  # many, in a batch
+        return gettext("Switch licenses on") if data["enable"] else gettext("Switch licenses off")
+    text = gettext("Switch license {number} on") if data["enable"] else gettext("Switch license {number} off")
+    return text.format(number=data["license_id"])
 
 
 # --- the table -------------------------------------------------------------------------------------
@@ -165,24 +177,24 @@ METHODS: Final[dict[str, Method]] = {
     for method in (
         Method(
             name=LIST,
-            label="Read licenses",
+            label=_("Read licenses"),
             input=ListInput,
             reply=LicenseListReply,
-            panel="Unlock licenses",
+            panel=_("Unlock licenses"),
             buttons=(
                 Button(
                     "read-aircraft",
-                    "Read licenses in the aircraft",
+                    _("Read licenses in the aircraft"),
                     given={"device_model_domain": 0},
-                    help="What is imported in the aircraft and so in force.",
-                    action="Read licenses (aircraft)",
+                    help=_("What is imported in the aircraft and so in force."),
+                    action=_("Read licenses (aircraft)"),
                 ),
                 Button(
                     "read-dock",
-                    "Read licenses at the dock",
+                    _("Read licenses at the dock"),
                     given={"device_model_domain": 3},
-                    help="What FlySafe approved for this dock.",
-                    action="Read licenses (dock)",
+                    help=_("What FlySafe approved for this dock."),
+                    action=_("Read licenses (dock)"),
                 ),
             ),
             subject=lambda data: f"{LIST}:{data['device_model_domain']}",
@@ -195,44 +207,44 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(
             name=UPDATE,
-            label="Update licenses",
+            label=_("Update licenses"),
             input=UpdateInput,
             reply=LicenseUpdateReply,
-            panel="Unlock licenses",
+            panel=_("Unlock licenses"),
             buttons=(
                 Button(
                     "update",
-                    "Update licenses (newest)",
-                    help="The dock fetches the newest licenses from FlySafe and imports them in the aircraft.",
-                    action="Update licenses (newest)",
+                    _("Update licenses (newest)"),
+                    help=_("The dock fetches the newest licenses from FlySafe and imports them in the aircraft."),
+                    action=_("Update licenses (newest)"),
                 ),
                 Button(
                     "update-file",
-                    "Update licenses from a file",
+                    _("Update licenses from a file"),
                     fields=("license_file",),
-                    submit="Update",
-                    action="Update licenses from a file…",
+                    submit=_("Update"),
+                    action=_("Update licenses from a file…"),
                 ),
             ),
             subject=lambda _data: UPDATE,
-            title=lambda data: f"Update licenses {'from a file' if data.get('license_file') else '(newest)'}",
+            title=_update_title,
             silence=120,
             outcome="licenses.catalog.updated",
             payload="licenses.files.payload",
         ),
         Method(
             name=SWITCH,
-            label="Switch a license",
+            label=_("Switch a license"),
             input=SwitchInput,
             reply=LicenseSwitchReply,
-            panel="Unlock licenses",
+            panel=_("Unlock licenses"),
             buttons=(
                 Button(
                     "switch",
-                    "Switch a license",
+                    _("Switch a license"),
                     fields=("license_id", "enable"),
-                    submit="Switch",
-                    action="Switch licenses by name…",
+                    submit=_("Switch"),
+                    action=_("Switch licenses by name…"),
                     page="admin:licenses_unlocklicense_switch_by",
                 ),
             ),
@@ -244,18 +256,18 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(
             name=LOGIN,
-            label="Log in to DJI",
+            label=_("Log in to DJI"),
             input=LoginInput,
             reply=AccountReply,
             event=AccountEvent,
-            panel="DJI account",
+            panel=_("DJI account"),
             buttons=(
                 Button(
                     "login",
-                    "Log in to DJI",
+                    _("Log in to DJI"),
                     fields=("username", "password", "verification_code"),
-                    submit="Log in",
-                    action="Log in to DJI…",
+                    submit=_("Log in"),
+                    action=_("Log in to DJI…"),
                 ),
             ),
             subject=lambda _data: ACCOUNT,
@@ -268,12 +280,12 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(
             name=LOGOUT,
-            label="Log out of DJI",
+            label=_("Log out of DJI"),
             input=NoInput,
             reply=AccountReply,
             event=AccountEvent,
-            panel="DJI account",
-            buttons=(Button("logout", "Log out of DJI", help="Ends a login that is under way, too."),),
+            panel=_("DJI account"),
+            buttons=(Button("logout", _("Log out of DJI"), help=_("Ends a login that is under way, too.")),),
             subject=lambda _data: ACCOUNT,
             output=_account_output,
             silence=180,
@@ -290,5 +302,5 @@ BUTTONS: Final[dict[str, tuple[Method, Button]]] = {
 
 
 def label(method: str) -> str:
-    """A service in words; the bare name of an unknown one."""
-    return METHODS[method].label if method in METHODS else method
+    """A service in words, in the active language; the bare name of an unknown one."""
+    return str(METHODS[method].label) if method in METHODS else method

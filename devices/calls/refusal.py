@@ -6,9 +6,10 @@ What is wrong with a request itself, whatever the dock, `devices/calls/asking.py
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from devices import presence
 from devices.calls.method import Method
@@ -16,8 +17,12 @@ from devices.models import Device, ServiceCall
 from devices.presence import Presence, Watch
 from mqtt_bridge.database.prepared import AnyOf, Prepared
 
-NO_WORKER: Final = "No worker sends commands here: REDIS_URL is not set. See docs/configuration.md."
-MOVED: Final = "This dock now belongs to another organization, or to none."
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+NO_WORKER: Final = _("No worker sends commands here: REDIS_URL is not set. See docs/configuration.md.")
+MOVED: Final = _("This dock now belongs to another organization, or to none.")
+DISABLED: Final = _("This dock is disabled.")
 
 
 class Open(NamedTuple):
@@ -50,7 +55,7 @@ ASKED = Prepared(
 
 
 class Refused(Exception):  # noqa: N818  (a verdict, which pages and REST show to the caller)
-    """A call is not made, and the text says to a person why."""
+    """A call is not made, and the text says to a person why, in the language in which it is read."""
 
     class Kind(Enum):
         """What programs tell refusals apart by."""
@@ -63,7 +68,7 @@ class Refused(Exception):  # noqa: N818  (a verdict, which pages and REST show t
         CLOSED = "closed"
         UNAVAILABLE = "unavailable"
 
-    def __init__(self, kind: Kind, text: str) -> None:
+    def __init__(self, kind: Kind, text: "StrOrPromise") -> None:
         super().__init__(text)
         self.kind = kind
 
@@ -92,18 +97,18 @@ def why_not(
     if not settings.COMMANDS_AVAILABLE:
         return Refused(kind.UNAVAILABLE, NO_WORKER)
     if device.is_aircraft:
-        return Refused(kind.INVALID, "An aircraft takes no commands itself: ask its dock.")
+        return Refused(kind.INVALID, _("An aircraft takes no commands itself: ask its dock."))
     if device.organization is None:
-        return Refused(kind.UNCLAIMED, "This dock belongs to no organization.")
+        return Refused(kind.UNCLAIMED, _("This dock belongs to no organization."))
     if not device.is_enabled:
-        return Refused(kind.DISABLED, "This dock is disabled.")
+        return Refused(kind.DISABLED, DISABLED)
     found = watch.presence(getattr(device, "state", None))
     if service.secrets and found != Presence.ONLINE:
-        return Refused(kind.OFFLINE, "A password is sent only to a dock that is online.")
+        return Refused(kind.OFFLINE, _("A password is sent only to a dock that is online."))
     if found in (Presence.OFFLINE, Presence.NEVER) and not queue:
-        return Refused(kind.OFFLINE, "This dock is offline.")
+        return Refused(kind.OFFLINE, _("This dock is offline."))
     if (device.pk, subject) in busy:
-        return Refused(kind.BUSY, "This dock is busy: a command of this kind is open.")
+        return Refused(kind.BUSY, _("This dock is busy: a command of this kind is open."))
     return None
 
 

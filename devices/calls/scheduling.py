@@ -8,7 +8,8 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from devices.calls import asking, batches
 from devices.calls.batches import Skipped
@@ -24,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 FURTHEST: Final = timedelta(days=31)
 LATEST: Final = timedelta(hours=1)  # a command for the night is not sent in the morning
-# Stored, and so English.
-MISSED: Final = "It was not started within an hour of its time: no worker ran."
-NO_RIGHT: Final = "The person who planned it may not command this dock any more."
-GONE: Final = "The person who planned it was deleted."
+# Stored in English.
+MISSED: Final = gettext_noop("It was not started within an hour of its time: no worker ran.")
+NO_RIGHT: Final = gettext_noop("The person who planned it may not command this dock any more.")
+GONE: Final = gettext_noop("The person who planned it was deleted.")
 
 
 @transaction.atomic
@@ -49,10 +50,10 @@ def schedule(
     service = asking.check(method, note=note, queue=queue)
     given = asking.read(service, {} if data is None else data)
     if service.secrets:
-        raise Refused(Refused.Kind.INVALID, gettext("A password is not kept for later."))
+        raise Refused(Refused.Kind.INVALID, _("A password is not kept for later."))
     now = timezone.now()
     if not now < due_at <= now + FURTHEST:
-        raise Refused(Refused.Kind.INVALID, gettext("Choose a moment within the next 31 days."))
+        raise Refused(Refused.Kind.INVALID, _("Choose a moment within the next 31 days."))
     rows = list(devices)
     batch = ServiceCallBatch.objects.create(
         organization_id=batches.owner(rows),

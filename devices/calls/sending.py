@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import DateTimeField
+from django.utils.translation import gettext_noop
 
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
-from devices.calls.refusal import MOVED, Refused
+from devices.calls.refusal import DISABLED, MOVED, Refused
 from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
 from devices.models import ServiceCall, ServiceCallSecret
@@ -20,6 +21,7 @@ from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.line.publisher import Receipt
 from mqtt_bridge.protocol import envelope, topics
 from mqtt_bridge.protocol.errors import LocalProtocolError
+from organizations.language.stored import english
 
 # Calls claimed at once: so many may have to be called "unknown" if the worker is killed before it has published them.
 AT_ONCE: Final = 100
@@ -65,7 +67,7 @@ def claim_many(call_ids: Iterable[uuid.UUID], *, now: datetime) -> list[Claim]:
         try:
             claims.append(_claim(METHODS[call.method], call, now))
         except (Refused, LocalProtocolError) as error:
-            return Word(Source.WORKER, Status.EXPIRED, text=str(error))
+            return Word(Source.WORKER, Status.EXPIRED, text=english(error))
         return Word(Source.WORKER, Status.SENT)
 
     changed = {call.pk for call in apply(wanted, word, now=now)}
@@ -78,13 +80,13 @@ def _claim(method: Method, call: ServiceCall, now: datetime) -> Claim:
     if call.device.organization_id != call.organization_id:
         raise Refused(Refused.Kind.UNCLAIMED, MOVED)
     if not call.device.is_enabled:
-        raise Refused(Refused.Kind.DISABLED, "This dock is disabled.")
+        raise Refused(Refused.Kind.DISABLED, DISABLED)
     build = router.payload(method.name)
     data = build(call) if build else call.data
     if method.secrets:
         row = ServiceCallSecret.objects.filter(call=call, expires__gte=now).first()
         if row is None:
-            raise Refused(Refused.Kind.CLOSED, "it waited too long, and the password was forgotten.")
+            raise Refused(Refused.Kind.CLOSED, gettext_noop("it waited too long, and the password was forgotten."))
         data = call.data | json.loads(row.sealed)
     payload = envelope.encode(
         tid=call.tid,
@@ -106,11 +108,12 @@ def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
     for call, receipt in receipts:
         match receipt:
             case Receipt.NO_SUBSCRIBER:
-                words[call.pk] = wait if call.queue else _not_sent("the dock is not connected.")
+                words[call.pk] = wait if call.queue else _not_sent(gettext_noop("the dock is not connected."))
             case Receipt.REFUSED:
-                words[call.pk] = _not_sent("the broker refused it: its access list or a quota.")
+                words[call.pk] = _not_sent(gettext_noop("the broker refused it: its access list or a quota."))
             case Receipt.NOT_SENT:
-                words[call.pk] = _not_sent("the broker was lost.") if METHODS[call.method].secrets else wait
+                lost = _not_sent(gettext_noop("the broker was lost."))
+                words[call.pk] = lost if METHODS[call.method].secrets else wait
     if words:
         with transaction.atomic():
             # Of a dock that has answered by now we know better.

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
@@ -54,6 +55,7 @@ _DJI: Final[Mapping[str, Status]] = {
 # So many changes of one call count, then only its end: each is a row and a frame to browsers.
 MOST_VERSIONS: Final = 500
 LONGEST: Final = timedelta(hours=1)  # from sending on, whatever the dock reports
+UNREADABLE: Final = gettext_noop("The dock's answer cannot be read ({reason}); what it did is unknown.")
 LONGEST_MESSAGE: Final = 500  # characters of a message with an unknown code; the journal has all of it
 
 
@@ -127,7 +129,7 @@ def _seen(call: ServiceCall) -> tuple[object, ...]:
 
 def unreadable(source: Source, reason: str) -> Word:
     """The report that a dock's answer cannot be read."""
-    return Word(source, Status.FAILED, text=f"The dock's answer cannot be read ({reason}); what it did is unknown.")
+    return Word(source, Status.FAILED, text=UNREADABLE.format(reason=reason))
 
 
 def answer(source: Source, method: Method, data: msgspec.Struct, message: object) -> Word:
@@ -141,7 +143,7 @@ def answer(source: Source, method: Method, data: msgspec.Struct, message: object
     status = _DJI.get(given, Status.SUCCEEDED if is_end else Status.ACCEPTED)
     if code != 0 and status not in (Status.FAILED, Status.REJECTED, Status.CANCELED):
         status = Status.FAILED
-    text = "The dock gave up waiting." if given == "timeout" and code == 0 else ""
+    text = gettext_noop("The dock gave up waiting.") if given == "timeout" and code == 0 else ""
     if code and not result_codes.known(code):
         # No page explains this code: the message, without secrets, is all there is to go by.
         text = json.dumps(redact(message), ensure_ascii=False)

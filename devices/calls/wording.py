@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Final, TypedDict
 
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext, gettext_noop, pgettext
 
 from cloudapi.rest.problems import PROBLEM
 from devices.calls.method import Data
 from devices.calls.methods import METHODS, label
 from devices.models import ServiceCall
 from mqtt_bridge.protocol import result_codes
+from organizations.language import stored
 
 Status = ServiceCall.Status
 
@@ -28,6 +29,14 @@ KINDS: Final[dict[str, str]] = {
     Status.TIMED_OUT: "unsure",
     Status.EXPIRED: "unsure",
 }
+_PLAIN: Final[dict[str, str]] = {
+    Status.QUEUED: gettext_noop("Waiting to be sent."),
+    Status.SENT: gettext_noop("Sent; the dock has not answered yet."),
+    Status.ACCEPTED: gettext_noop("The dock has accepted it."),
+    Status.IN_PROGRESS: gettext_noop("The dock works on it."),
+    Status.PAUSED: gettext_noop("The dock has paused it."),
+    Status.TIMED_OUT: gettext_noop("No answer in time: whether it was done is unknown."),
+}
 CONTRADICTED: Final = (Status.FAILED, Status.REJECTED)  # by a result of 0, DJI's "success"
 
 
@@ -43,30 +52,31 @@ def title(method: str, data: Data) -> str:
 
 
 def describe(call: ServiceCall) -> str:
-    """Where a call stands, in one or two plain sentences."""
-    late = "After we had stopped waiting: " if call.late else ""
+    """Where a call stands, in one or two plain sentences, in the active language."""
+    outcome = _outcome(call)
+    return gettext("After we had stopped waiting: {outcome}").format(outcome=outcome) if call.late else outcome
+
+
+def _outcome(call: ServiceCall) -> str:
     match call.status:
-        case Status.QUEUED:
+        case Status.QUEUED if call.queue:
             until = gettext("Waiting for the dock to come online, until {moment}.")
-            return until.format(moment=moment(call.expires)) if call.queue else "Waiting to be sent."
-        case Status.SENT:
-            return "Sent; the dock has not answered yet."
-        case Status.ACCEPTED:
-            return "The dock has accepted it."
-        case Status.IN_PROGRESS | Status.PAUSED:
-            doing = "works on it" if call.status == Status.IN_PROGRESS else "has paused it"
-            return f"The dock {doing}." if call.percent is None else f"The dock {doing}: {call.percent} %."
+            return until.format(moment=moment(call.expires))
+        case Status.IN_PROGRESS if call.percent is not None:
+            return gettext("The dock works on it: {percent} %.").format(percent=call.percent)
+        case Status.PAUSED if call.percent is not None:
+            return gettext("The dock has paused it: {percent} %.").format(percent=call.percent)
         case Status.SUCCEEDED:
-            return late + (METHODS[call.method].done(call.output) if call.method in METHODS else "Done.")
+            return METHODS[call.method].done(call.output) if call.method in METHODS else gettext("Done.")
         case Status.FAILED:
-            return f"{late}Failed{_reason(call)}"
+            return pgettext("command", "Failed{reason}").format(reason=_reason(call))
         case Status.REJECTED:
-            return f"{late}Refused by the dock{_reason(call)}"
+            return pgettext("command", "Refused by the dock{reason}").format(reason=_reason(call))
         case Status.CANCELED:
-            return f"{late}Canceled{_reason(call)}"
+            return pgettext("command", "Canceled{reason}").format(reason=_reason(call))
         case Status.EXPIRED:
-            return f"Not sent{_reason(call)}"
-    return "No answer in time: whether it was done is unknown."
+            return pgettext("command", "Not sent{reason}").format(reason=_reason(call))
+    return gettext(_PLAIN[call.status])
 
 
 def moment(when: datetime) -> str:
@@ -75,20 +85,26 @@ def moment(when: datetime) -> str:
 
 
 def _reason(call: ServiceCall) -> str:
+    """What stands behind "Failed": a colon and a sentence, or a full stop."""
+    language = get_language() or "en"
     if call.output.get("verification_code_url") and call.data.get("verification_code"):
         return gettext(": DJI did not accept the verification code and wants another.")
     if call.result_code and not result_codes.known(call.result_code):
-        message = f"; the dock's message: {call.result_text}" if call.result_text else "."
-        return f" with {result_codes.describe(call.result_code)}{message}"
+        code = result_codes.describe(call.result_code, language)
+        if call.result_text:
+            text = gettext(" with {code}; the dock's message: {message}")
+            return text.format(code=code, message=stored.shown(call.result_text))
+        return gettext(" with {code}.").format(code=code)
     if call.result_text:
-        return f": {call.result_text}"
+        return gettext(": {sentence}").format(sentence=stored.shown(call.result_text))
     if call.result_code:
-        return f": {result_codes.describe(call.result_code)} ({call.result_code})."
+        words = result_codes.describe(call.result_code, language)
+        return gettext(": {words} ({code}).").format(words=words, code=call.result_code)
     if call.output.get("verification_code_url"):
-        return ": DJI wants a verification code."
+        return gettext(": DJI wants a verification code.")
     if call.result_code == 0 and call.status in CONTRADICTED:
         return gettext(": the dock gives no reason.")
-    return "."
+    return pgettext("end of a sentence", ".")
 
 
 def result(call: ServiceCall) -> str:
@@ -97,7 +113,7 @@ def result(call: ServiceCall) -> str:
         return ""
     if call.result_code == 0 and call.status in CONTRADICTED:
         return gettext("the dock reports a failure without a reason")
-    return result_codes.known(call.result_code) or "not documented by DJI"
+    return result_codes.known(call.result_code, get_language() or "en") or gettext("not documented by DJI")
 
 
 class Problem(TypedDict):

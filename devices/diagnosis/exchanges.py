@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from django.db.models import Q
+from django.utils.translation import get_language, gettext
 
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import topics
@@ -107,7 +108,7 @@ def codes(text: str) -> list[CodeInWords]:
 
 def in_words(code: int) -> str:
     """What a code means, to stand beside its number."""
-    return known(code) or "not documented by DJI"
+    return known(code, get_language() or "en") or gettext("not documented by DJI")
 
 
 def _read(text: str) -> object:

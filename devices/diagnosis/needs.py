@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.models import Device, DeviceState, Pairing, ServiceCall, ServiceCallQuerySet
 from devices.templatetags.moments import duration
 from mqtt_bridge.models import IS_UNUSUAL, Exchange
+from organizations.language import stored
 
 MAX_CLOCK_SKEW_MS = 300_000  # a dock that is further off refuses commands with 319008
 EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)  # a clock that shows an earlier time was never set
@@ -44,25 +46,29 @@ def needs(device: Device, refused: Iterable[Exchange] = (), remarks: Iterable[Pa
     """What this device needs a person for; `refused` is its entry in `refusals()`, `remarks` its `not_adopted()`."""
     found = []
     if not device.is_enabled:
-        found.append(Need("disabled", "it gets no DJI license and cannot be bound", is_quiet=True))
+        found.append(Need(gettext("disabled"), gettext("it gets no DJI license and cannot be bound"), is_quiet=True))
     for refusal in refused:
         if device.bound_at is not None and refusal.received_at <= device.bound_at:
             continue
-        why = refusal.reason or f"message {refusal.outcome}"
+        why = stored.shown(refusal.reason) or gettext("the message could not be used")
         if refusal.method in LICENSE:
             if device.is_enabled:  # a disabled one is refused the license on purpose
-                found.append(Need("DJI license refused", why))
+                found.append(Need(gettext("DJI license refused"), why))
         elif device.is_bound and is_foreign_attempt(refusal):
-            detail = "another organization's code was refused here; nothing changed"
-            found.append(Need("another's code tried", detail))
+            detail = gettext("another organization's code was refused here; nothing changed")
+            found.append(Need(gettext("another's code tried"), detail))
         else:
-            found.append(Need("binding refused", why))
-    found += [Need("its aircraft is not its owner's", f"{row.aircraft.sn} {row.remark}") for row in remarks]
+            found.append(Need(gettext("binding refused"), why))
+    for row in remarks:
+        detail = gettext("{about}: {text}").format(about=row.aircraft.sn, text=stored.shown(row.remark))
+        found.append(Need(gettext("its aircraft is not its owner's"), detail))
     if device.gateway is not None and device.gateway.is_bound and not device.is_bound:
-        found.append(Need("not bound", "its dock has an owner, but it does not"))
+        found.append(Need(gettext("not bound"), gettext("its dock has an owner, but it does not")))
     state: DeviceState | None = getattr(device, "state", None)
     if state is not None and (skew := clock_error(state.clock_skew_ms)):
-        detail = "a dock with a wrong clock refuses commands (319008); can it reach the time server in its config?"
+        detail = gettext(
+            "a dock with a wrong clock refuses commands (319008); can it reach the time server in its config?"
+        )
         found.append(Need(skew, detail))
     return found
 
@@ -85,8 +91,9 @@ def clock_error(skew_ms: int | None) -> str:
     if skew_ms is None or abs(skew_ms) <= MAX_CLOCK_SKEW_MS:
         return ""
     if timezone.now().timestamp() * 1000 + skew_ms < EARLIEST_TIME.timestamp() * 1000:
-        return "clock not set, it shows a time before 2020"
-    return f"clock {duration(abs(skew_ms) / 1000)} {'ahead' if skew_ms > 0 else 'behind'}"
+        return gettext("clock not set, it shows a time before 2020")
+    text = gettext("clock {time} ahead") if skew_ms > 0 else gettext("clock {time} behind")
+    return text.format(time=duration(abs(skew_ms) / 1000))
 
 
 def refusals(devices: Iterable[Device], exchanges: QuerySet[Exchange], now: datetime) -> dict[str, list[Exchange]]:

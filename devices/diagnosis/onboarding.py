@@ -4,7 +4,7 @@ The steps are those of DJI's "dock access to cloud" page: connect, `config`, the
 read from the journal, so that an administrator can tell the technician beside the dock what is wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -12,6 +12,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.binding import BOUND_ELSEWHERE
 from devices.diagnosis import exchanges
@@ -21,14 +24,15 @@ from devices.questions import DISABLED, NOT_CONFIGURED
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol.result_codes import describe
 from organizations.credentials import FLOODED, GUESSED, LOCKED_OUT, WRONG
+from organizations.language import stored
 from organizations.models import BindingFailureQuerySet
 
 _TITLES = {
-    "config": "DJI license",
-    "airport_bind_status": "Bound already?",
-    "airport_organization_get": "Organization and code",
-    "airport_organization_bind": "Binding",
-    "update_topo": "Aircraft reported",
+    "config": _("DJI license"),
+    "airport_bind_status": _("Bound already?"),
+    "airport_organization_get": _("Organization and code"),
+    "airport_organization_bind": _("Binding"),
+    "update_topo": _("Aircraft reported"),
 }
 PATIENCE = timedelta(seconds=60)  # a dock takes its next step within seconds; people take longer
 
@@ -36,11 +40,11 @@ PATIENCE = timedelta(seconds=60)  # a dock takes its next step within seconds; p
 class Status(models.TextChoices):
     """The outcome of a step."""
 
-    DONE = "done", "done"
-    FAILED = "failed", "failed"
-    REFUSED = "refused", "refused"
-    SKIPPED = "skipped", "not needed"
-    MISSING = "missing", "not seen"
+    DONE = "done", _("done")
+    FAILED = "failed", _("failed")
+    REFUSED = "refused", _("refused")
+    SKIPPED = "skipped", _("not needed")
+    MISSING = "missing", _("not seen")
 
 
 class Step(NamedTuple):
@@ -78,18 +82,20 @@ def onboarding(
     hidden = set(sent.values_list("method", flat=True).distinct())
     state, last = getattr(device, "state", None), rows.first()
     contacts = [moment for moment in (state and state.seen, last and last.received_at) if moment]
+    connected = gettext("Connected")
     if contacts:
-        words = "It reached our broker; this is the time of its latest message."
-        steps = [Step("Connected", "", Status.DONE, words, max(contacts))]
+        words = gettext("It reached our broker; this is the time of its latest message.")
+        steps = [Step(connected, "", Status.DONE, words, max(contacts))]
     else:
-        steps = [Step("Connected", "", Status.MISSING, "This gateway has never sent a message.")]
+        steps = [Step(connected, "", Status.MISSING, gettext("This gateway has never sent a message."))]
     for method in ONBOARDING:
+        title = str(_TITLES[method])
         if row := tried.get(method):
             status, words = _outcome(row, is_bound=device is not None and device.is_bound)
-            steps.append(Step(_TITLES[method], method, status, words, row.received_at, row))
+            steps.append(Step(title, method, status, words, row.received_at, row))
         else:
             status, words = _untried(method, device, is_hidden=method in hidden, now=now)
-            steps.append(Step(_TITLES[method], method, status, words))
+            steps.append(Step(title, method, status, words))
     return Onboarding(steps, *_verdict(device, steps, now))
 
 
@@ -98,57 +104,71 @@ def onboarding(
 
 def _untried(method: str, device: Device | None, *, is_hidden: bool, now: datetime) -> tuple[Status, str]:
     if device is None:
-        return Status.MISSING, "Not shown: the gateway is not yours."
+        return Status.MISSING, gettext("Not shown: the gateway is not yours.")
     if device.is_bound and method in ("airport_organization_get", "airport_organization_bind"):
-        return Status.SKIPPED, "Bound already."
+        return Status.SKIPPED, gettext("Bound already.")
     if is_hidden:
-        return Status.MISSING, "Before it was yours; not shown."
+        return Status.MISSING, gettext("Before it was yours; not shown.")
     if device.created < now - timedelta(days=settings.JOURNAL_DAYS):
-        return Status.MISSING, f"Not in the last {settings.JOURNAL_DAYS} days."
-    return Status.MISSING, "Not yet."
+        return Status.MISSING, gettext("Not in the last {days} days.").format(days=settings.JOURNAL_DAYS)
+    return Status.MISSING, gettext("Not yet.")
 
 
 def _outcome(exchange: Exchange, *, is_bound: bool) -> tuple[Status, str]:
     """What our answer to this message means for the step."""
     method, reason = exchange.method, exchange.reason
+    shown = stored.shown(reason)
     if is_bound and is_foreign_attempt(exchange):
-        return Status.REFUSED, _FOREIGN
+        return Status.REFUSED, str(_FOREIGN)
     if exchange.outcome == Exchange.Outcome.QUARANTINED:
-        return Status.FAILED, f"We could not read the message: {reason}."
+        return Status.FAILED, gettext("We could not read the message: {reason}.").format(reason=shown)
     if exchange.outcome == Exchange.Outcome.ERROR:
-        return Status.FAILED, f"We failed to handle the message: {reason}. See the log of the bridge."
+        text = gettext("We failed to handle the message: {reason}. See the log of the bridge.")
+        return Status.FAILED, text.format(reason=shown)
     reply = _fields(exchanges.shown(exchange.reply))
     output = _fields(reply.get("output"))
     results = [(str(entry.get("sn") or "?"), entry.get("err_code")) for entry in _entries(output, "err_infos")]
     bound = ", ".join(sn for sn, code in results if not code)
-    answers = [f"{sn} {code}, {describe(code)}" for sn, code in results if isinstance(code, int) and code]
+    answers = [f"{sn} {_in_words(code)}" for sn, code in results if isinstance(code, int) and code]
     code = reply.get("result")
     if not answers and isinstance(code, int) and code:
-        answers = [f"{code}, {describe(code)}"]
+        answers = [_in_words(code)]
     # Of these two methods a reason alone is a remark.
     if answers or (reason and method not in ("airport_bind_status", "update_topo")):
         # The reason, which only we know, what to do about it, and what the dock knows.
-        words = f"Refused: {reason}." if reason else "Refused."
-        words += next((advice for cause, advice in _ADVICE.items() if cause in reason), "")
-        words += f" Our answer: {'; '.join(answers)}." if answers else ""
-        return Status.FAILED, words + (f" Bound: {bound}." if bound else "")
+        sentences = [gettext("Refused: {reason}.").format(reason=shown) if reason else gettext("Refused.")]
+        sentences += [str(advice) for cause, advice in _ADVICE.items() if cause in reason][:1]
+        sentences += [gettext("Our answer: {codes}.").format(codes="; ".join(answers))] if answers else []
+        sentences += [gettext("Bound: {devices}.").format(devices=bound)] if bound else []
+        return Status.FAILED, _joined(sentences)
     if method == "airport_organization_bind":
-        return Status.DONE, f"Bound: {bound}."
-    return Status.DONE, _success(method, output, reason)
+        return Status.DONE, gettext("Bound: {devices}.").format(devices=bound)
+    return Status.DONE, _success(method, output, shown)
+
+
+def _joined(sentences: Iterable[str]) -> str:
+    """One text; Chinese sentences stand without a blank between them."""
+    return ("" if (get_language() or "en").startswith("zh") else " ").join(sentences)
+
+
+def _in_words(code: int) -> str:
+    return f"{code}, {describe(code, get_language() or 'en')}"
 
 
 def _success(method: str, output: Mapping[str, object], reason: str) -> str:
     if method == "config":
-        return "The license and the time server were sent; the dock checks the license itself."
+        return gettext("The license and the time server were sent; the dock checks the license itself.")
     if method == "airport_organization_get":
-        return f"ID and code are right; Pilot 2 shows “{output.get('organization_name', '')}” for confirmation."
+        text = gettext("ID and code are right; Pilot 2 shows “{organization}” for confirmation.")
+        return text.format(organization=output.get("organization_name", ""))
     if method == "update_topo":
-        return f"Recorded, but {reason}." if reason else "Recorded."
+        return gettext("Recorded, but {reason}.").format(reason=reason) if reason else gettext("Recorded.")
     bound = {bool(entry.get("is_device_bind_organization")) for entry in _entries(output, "bind_status")}
     if bound == {True}:
-        return "Our answer: all bound. The dock needs no code."
-    answer = "some are bound, others are not" if True in bound else "not bound"
-    return f"Our answer: {answer}. Pilot 2 asks for organization ID and code."
+        return gettext("Our answer: all bound. The dock needs no code.")
+    if True in bound:
+        return gettext("Our answer: some are bound, others are not. Pilot 2 asks for organization ID and code.")
+    return gettext("Our answer: not bound. Pilot 2 asks for organization ID and code.")
 
 
 def _fields(data: object) -> Mapping[str, object]:
@@ -162,23 +182,27 @@ def _entries(output: Mapping[str, object], name: str) -> list[Mapping[str, objec
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-_FOREIGN = (
+_FOREIGN = _(
     "Another organization's code was tried here and refused; nothing changed."
     " If the dock should go to that organization, release it first."
 )
+_NEW_CODE = _("Issue a new code.")
 _ADVICE = {
-    NOT_CONFIGURED: " Set app ID, key and license of the organization, or of the platform.",
-    WRONG: " Check both letter by letter; in the ID upper and lower case count.",
-    LOCKED_OUT: f" Wait {BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f} minutes, then try the right code.",
-    FLOODED: " Make a code in the admin and leave *Own code* empty: that one is taken at once.",
-    GUESSED: " Wait as long, or give the dock its own MQTT account.",
-    "code expired": " Issue a new code.",
-    "code used up": " Issue a new code.",
-    "code revoked": " Issue a new code.",
-    "organization inactive": " Activate the organization.",
-    BOUND_ELSEWHERE: " Its owner has to release it first.",
-    DISABLED: " Enable it, then connect it again.",
-    "device limit": " Raise the limit of the organization, or release a device.",
+    NOT_CONFIGURED: _("Set app ID, key and license of the organization, or of the platform."),
+    WRONG: _("Check both letter by letter; in the ID upper and lower case count."),
+    LOCKED_OUT: format_lazy(
+        _("Wait {minutes} minutes, then try the right code."),
+        minutes=f"{BindingFailureQuerySet.WINDOW.total_seconds() / 60:.0f}",
+    ),
+    FLOODED: _("Make a code in the admin and leave *Own code* empty: that one is taken at once."),
+    GUESSED: _("Wait as long, or give the dock its own MQTT account."),
+    "code expired": _NEW_CODE,
+    "code used up": _NEW_CODE,
+    "code revoked": _NEW_CODE,
+    "organization inactive": _("Activate the organization."),
+    BOUND_ELSEWHERE: _("Its owner has to release it first."),
+    DISABLED: _("Enable it, then connect it again."),
+    "device limit": _("Raise the limit of the organization, or release a device."),
 }
 
 
@@ -190,31 +214,35 @@ def _verdict(device: Device | None, steps: list[Step], now: datetime) -> tuple[s
     tried = [step for step in steps[1:-1] if step.at is not None]
     last = max(tried, key=lambda step: (step.at, steps.index(step)), default=None)
     if device is not None and device.organization is not None:
-        words = f"Bound to {device.organization.name}"
+        owner = device.organization.name
         if last is not None and last.at is not None and last.at > (device.bound_at or last.at):
             if last.status == Status.REFUSED:
-                return "notice", f"{words}. {last.words}"
+                return "notice", _joined([gettext("Bound to {organization}.").format(organization=owner), last.words])
             if last.status == Status.FAILED:
-                return "failed", f"{words}, but step “{last.title}” has failed since: {last.words}"
-        return "ok", f"{words}."
+                text = gettext("Bound to {organization}, but step “{step}” has failed since: {reason}")
+                return "failed", text.format(organization=owner, step=last.title, reason=last.words)
+        return "ok", gettext("Bound to {organization}.").format(organization=owner)
     if last is None:
-        return "waiting", _NOT_BEGUN if steps[0].status == Status.DONE else _NEVER_CONNECTED
+        return "waiting", str(_NOT_BEGUN if steps[0].status == Status.DONE else _NEVER_CONNECTED)
     if last.status == Status.FAILED:
-        return "failed", f"Stopped at step “{last.title}”: {last.words}"
+        text = gettext("Stopped at step “{step}”: {reason}")
+        return "failed", text.format(step=last.title, reason=last.words)
     if last.method == "config" and last.at is not None and now - last.at <= PATIENCE:
-        return "waiting", "The dock is checking the DJI license."
-    return "waiting", _NEXT[last.method]
+        return "waiting", gettext("The dock is checking the DJI license.")
+    return "waiting", str(_NEXT[last.method])
 
 
-_NEVER_CONNECTED = (
+_NEVER_CONNECTED = _(
     "Not connected yet. In Pilot 2 check the MQTT address, user name and password; at the dock check the network."
 )
-_NOT_BEGUN = "Connected, but it never asked for the DJI license: in Pilot 2 start the cloud service of the dock again."
+_NOT_BEGUN = _(
+    "Connected, but it never asked for the DJI license: in Pilot 2 start the cloud service of the dock again."
+)
 _NEXT = {
-    "config": (
+    "config": _(
         "Stopped after the DJI license was sent: if the dock disconnected, it did not accept app ID, key or license."
     ),
-    "airport_bind_status": "Waiting for organization ID and binding code in Pilot 2.",
-    "airport_organization_get": "Waiting for the technician to confirm the organization in Pilot 2.",
-    "airport_organization_bind": "Its last binding succeeded, but it has been released since.",
+    "airport_bind_status": _("Waiting for organization ID and binding code in Pilot 2."),
+    "airport_organization_get": _("Waiting for the technician to confirm the organization in Pilot 2."),
+    "airport_organization_bind": _("Its last binding succeeded, but it has been released since."),
 }

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from devices.live import broadcast
 from devices.models import Device, DeviceLabel, Label, Site
@@ -30,7 +31,7 @@ def assign(
     owners = {label.organization_id for label in (*add, *remove)}
     owners |= {site.organization_id} if isinstance(site, Site) else set()
     if owners - {organization.pk}:
-        raise ValueError("a site or a label of another organization")
+        raise ValueError(gettext("a site or a label of another organization"))
     locked = Device.objects.filter(pk__in=[device.pk for device in devices], organization=organization)
     rows = list(locked.lock_in_order())
     had: defaultdict[int, dict[int, str]] = defaultdict(dict)

@@ -127,7 +127,7 @@ def show_one(
     seen = validity.as_of(row, complete_at)
     why = ["", ""]
     if may_switch := request is not None and may(request, Role.OPERATOR, row.device.organization_id):
-        why = [NO_WORKER, NO_WORKER]
+        why = [str(NO_WORKER)] * 2
         if settings.COMMANDS_AVAILABLE:
             why = [switching.why_not(row, enable, attempt=attempt, watch=watched) for enable in (True, False)]
     return Shown(

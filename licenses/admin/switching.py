@@ -154,7 +154,7 @@ class SwitchPages(TenantAdmin):
             if may(request, Role.OPERATOR, row.device.organization_id):
                 mine.append(row)
             else:
-                others.append((row, NOT_OPERATOR))
+                others.append((row, str(NOT_OPERATOR)))
         return mine, others
 
     def _why_none(self, request: HttpRequest, rows: list[UnlockLicense]) -> str:

@@ -31,11 +31,14 @@ def _shown(text: str, language: str) -> str:
     if (known := _sentence(text, language)) is not None:
         return known
     if _SEPARATOR in text:
-        return "；".join(_shown(part, language) for part in text.split(_SEPARATOR))
-    about, colon, rest = text.partition(": ")
-    if colon and (known := _sentence(rest, language)) is not None:  # "4TADL210010001: device disabled"
-        return f"{about}：{known}"
-    return text
+        parts = text.split(_SEPARATOR)
+        known_parts = [_shown(part, language) for part in parts]
+        return "；".join(known_parts) if known_parts != parts else text
+    about, colon, rest = text.partition(": ")  # "4TADL210010001: device disabled", "handler failed: KeyError"
+    if not colon:
+        return text
+    known_about, known_rest = _sentence(about, language), _shown(rest, language)
+    return text if known_about is None and known_rest == rest else f"{known_about or about}：{known_rest}"
 
 
 def _sentence(text: str, language: str) -> str | None:
