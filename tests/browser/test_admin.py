@@ -19,26 +19,6 @@ def issue(page, organization, label="North gate"):
     page.wait_for_selector(".sheet")
 
 
-@pytest.mark.usefixtures("staff")
-def test_from_the_sign_in_to_the_sheet_of_an_organization(page, settings):
-    settings.DOCK_MQTT_URL = "ssl://mqtt.example.org:8883"
-    page.goto("/admin/login/?next=/admin/")
-    page.fill("#id_username", "root")
-    page.fill("#id_password", "right password")
-    page.click("input[type=submit]")
-    page.wait_for_url("**/admin/")
-    page.goto("/admin/organizations/organization/add/")
-    page.fill("#id_organization_id", "11223344")
-    page.fill("#id_name", "Harbour Survey")
-    page.click("input[name=_save]")
-    page.wait_for_selector(".messagelist .success")
-    issue(page, "Harbour Survey (11223344)")
-    text = page.inner_text(".sheet")
-    assert "ssl://mqtt.example.org:8883" in text
-    assert "11223344" in text
-    assert re.search(r"[2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4}", text)
-
-
 @pytest.mark.usefixtures("organization")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_qr_code_is_black_on_white_in_both_modes(page, sign_in, alice, scheme):

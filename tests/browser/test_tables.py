@@ -1,8 +1,7 @@
-"""A person exports a list, changes the file, checks it and carries it out."""
+"""A person imports binding codes, which are shown once. How devices go out and in is in test_story.py."""
 
 import pytest
 
-from devices.models import Device
 from organizations.models import BindingCode
 from tests.browser.pages import too_wide
 
@@ -13,24 +12,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 def page_of(new_page, live_server, complaints):
     complaints.allow("WebSocket connection to ", f"{live_server.url}/ws/")
     return lambda user: new_page(live_server.url, user)
-
-
-def test_a_list_goes_out_as_a_file_and_comes_back_changed(page_of, staff, dock, tmp_path):
-    page = page_of(staff)
-    page.goto("/admin/devices/device/?q=DOCK0001")
-    with page.expect_download() as download:
-        page.click("text=Export CSV")
-    file = tmp_path / "devices.csv"
-    file.write_text(download.value.path().read_text().replace("Pier 7", "Pier 8") + "NEW1,Quay,,,,\n")
-    page.click("text=Import")
-    assert too_wide(page, 390, 1280) == []
-    page.set_input_files("#id_file", file)
-    page.click("text=Check the file")
-    assert "Pier 7 → Pier 8" in page.inner_text("table[aria-labelledby=changes]")
-    assert too_wide(page, 390, 1280) == []
-    page.click("text=Carry it out")
-    assert "Done: 2 of 2 rows" in page.inner_text("#content")
-    assert set(Device.objects.values_list("callsign", flat=True)) == {"Pier 8", "Quay"}
 
 
 def test_codes_are_shown_once_and_saved_as_a_file(page_of, alice, tmp_path):
