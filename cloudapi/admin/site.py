@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from cloudapi.admin import acknowledging_pages, closing_page, search, start_page, system_page
+from cloudapi.admin import acknowledging_pages, closing_page, help_page, search, start_page, system_page
 from cloudapi.admin.start_page import BridgeStatus
 from cloudapi.attention import DOCKS_FILTER
 from organizations.language import scripts
@@ -87,6 +87,7 @@ class DockCloudAdminSite(AdminSite):
             context["all_day"] = ALL_DAY
             context["membership"] = partial(_membership, request)  # asked for by the header alone
             context["script_texts"] = scripts.query()
+            context["help_part"] = help_page.part_of(request)
         return context
 
     def i18n_javascript(self, request: HttpRequest, extra_context: object = None) -> HttpResponse:
@@ -107,6 +108,9 @@ class DockCloudAdminSite(AdminSite):
         def found(request: HttpRequest) -> HttpResponseBase:
             return search.page(request, self.each_context(request))
 
+        def guide(request: HttpRequest) -> HttpResponseBase:
+            return help_page.page(request, self.each_context(request))
+
         def bridge(request: HttpRequest) -> HttpResponseBase:
             # the banner alone, which every open page asks for again and again
             return TemplateResponse(request, "admin/bridge_status.html", {"bridge": _bridge(request)})
@@ -120,6 +124,7 @@ class DockCloudAdminSite(AdminSite):
 
         return [
             path("search/", self.admin_view(require_safe(found)), name="search"),
+            path("help/", self.admin_view(require_safe(guide)), name="help"),
             path("system/", self.admin_view(system), name="system"),
             path("bridge/", self.admin_view(bridge), name="bridge"),
             path("acknowledge/<slug:kind>/", self.admin_view(acknowledge), name="acknowledge"),

@@ -47,7 +47,7 @@ RUN = """async () => {
 
 def addresses():
     """The own pages of the world: lists, forms, rows and what else there is."""
-    yield from ("", "system/", "search/?q=DOCK")
+    yield from ("", "system/", "search/?q=DOCK", "help/")
     yield from (f"{model}/" for model in LISTS)
     yield from (f"{model}/add/" for model in FORMS)
     for label in LISTS:

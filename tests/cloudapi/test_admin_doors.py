@@ -38,7 +38,7 @@ ALL = [address.removeprefix("admin/") for address in addresses(get_resolver().ur
 MODEL_OF = {address: MODELS.get("/".join(address.split("/")[:2])) for address in ALL}
 MODEL_OF["licenses/unlocklicense/dock/<int:pk>/"] = MODEL_OF["search/"] = Device
 MODEL_OF["acknowledge/<slug:kind>/"] = MODEL_OF["acknowledged/<int:pk>/end/"] = Acknowledgement
-MODEL_OF["bridge/"] = Heartbeat
+MODEL_OF["bridge/"] = MODEL_OF["help/"] = Heartbeat
 MODEL_OF["licenses/unlocklicense/dock/<int:pk>/update-file/"] = Device
 # Django's own are in tests/cloudapi/test_admin_pages.py, exports of lists in tests/cloudapi/tables/test_exports.py.
 STOCK = re.compile(r"\w+/\w+/(add/|export/|<path:object_id>/((history|delete|change)/)?)?")
@@ -81,6 +81,7 @@ TABLE = {
     "devices/servicecall/<path:object_id>/retry/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "devices/servicecallbatch/<path:object_id>/retry/": ((403, 200, 200, 200), (403, 302, 302, 302)),
     "devices/servicecallbatch/<path:object_id>/stop/": ((405, 405, 405, 405), (403, 302, 302, 302)),
+    "help/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/licensefile/<int:pk>/download/": ((200, 200, 200, 200), (405, 405, 405, 405)),
     "licenses/unlocklicense/<int:pk>/switch/": ((405, 405, 405, 405), (403, 302, 302, 302)),
     "licenses/unlocklicense/dock/<int:pk>/": ((200, 200, 200, 200), (200, 200, 200, 200)),
