@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
@@ -47,7 +47,7 @@ class PlannedFilter(OptionFilter[ServiceCallBatch]):
 
     title = _("start")
     parameter_name = "start"
-    options = {"planned": _("planned"), "off": _("called off")}
+    options = {"planned": pgettext_lazy("batch", "planned"), "off": _("called off")}
 
     def chosen(self, rows: QuerySet[ServiceCallBatch], value: str) -> QuerySet[ServiceCallBatch]:
         return rows.filter(due_at__isnull=False, started_at=None, stopped__isnull=value == "planned")

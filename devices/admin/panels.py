@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from devices.diagnosis import exchanges, needs, tracing
 from devices.diagnosis.onboarding import onboarding
@@ -38,7 +38,7 @@ def presence_word(device: Device, presence: Presence) -> SafeString:
     An aircraft that is offline is switched off in its dock, as it is most of the time. That is no reason for alarm.
     """
     if presence == Presence.OFFLINE and device.is_aircraft:
-        return format_html('<span class="presence">{}</span>', gettext("switched off"))
+        return format_html('<span class="presence">{}</span>', pgettext("aircraft", "switched off"))
     return format_html('<span class="presence presence-{}">{}</span>', presence.value, presence.label)
 
 

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.text import format_lazy
-from django.utils.translation import get_language, gettext
+from django.utils.translation import get_language, gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.binding import BOUND_ELSEWHERE
@@ -82,7 +82,7 @@ def onboarding(
     hidden = set(sent.values_list("method", flat=True).distinct())
     state, last = getattr(device, "state", None), rows.first()
     contacts = [moment for moment in (state and state.seen, last and last.received_at) if moment]
-    connected = gettext("Connected")
+    connected = pgettext("step", "Connected")
     if contacts:
         words = gettext("It reached our broker; this is the time of its latest message.")
         steps = [Step(connected, "", Status.DONE, words, max(contacts))]
