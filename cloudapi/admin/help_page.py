@@ -18,9 +18,11 @@ from django.utils.translation import get_language, gettext
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-FOLDER: Final = settings.BASE_DIR / "docs"
-GUIDES: Final = {"en": FOLDER / "operators.md", "zh-hans": FOLDER / "operators.zh.md"}
-OTHER_DOCUMENTS: Final = {"integrators.md": "docs"}  # and what this server has in their place, by URL name
+GUIDES: Final = {
+    "en": settings.BASE_DIR / "docs/operators.md",
+    "zh-hans": settings.BASE_DIR / "docs/operators.zh.md",
+}
+OTHER_DOCUMENTS: Final = {"integrators": "docs"}  # and what this server has in their place, by URL name
 
 # Which part of the guide is about a page: by the page's URL name, else by its model.
 PARTS: Final = {
@@ -129,4 +131,8 @@ def _anchor(heading: str) -> str:
 
 
 def _address(target: str, anchors: Mapping[str, str]) -> str:
-    return f"#{anchors[unquote(target[1:])]}" if target.startswith("#") else reverse(OTHER_DOCUMENTS[target])
+    return (
+        f"#{anchors[unquote(target[1:])]}"
+        if target.startswith("#")
+        else reverse(OTHER_DOCUMENTS[target.removesuffix(".md")])
+    )

@@ -113,7 +113,7 @@ def test_each_guide_is_read_as_it_was_meant(language):
 
 
 def test_html_in_a_guide_is_shown_as_text(monkeypatch, tmp_path):
-    guide = tmp_path / "guide.md"
+    guide = tmp_path / "guide"
     guide.write_text("# Guide\n\n## Part\n\n<script>alert(1)</script> [a](javascript:alert(1))\n")
     monkeypatch.setitem(help_page.GUIDES, "en", guide)
     html = help_page.guide.__wrapped__("en").html
