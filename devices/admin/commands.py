@@ -32,7 +32,7 @@ from devices.calls.refusal import Refused, why_not
 from devices.models import Device, DeviceAccount, ServiceCall
 from devices.presence import watch
 from organizations.admin.tenant import TenantAdmin, actor, may
-from organizations.models import Role
+from organizations.models import Preference, Role
 from organizations.tenancy import restrict
 
 MOST_DOCKS = 1000  # in an address
@@ -177,9 +177,13 @@ class CommandPages(TenantAdmin):
         seconds = request.POST.get("wait", str(DAY))
         if not seconds.isdecimal() or int(seconds[:9]) not in WAITS:
             raise BadRequest(gettext("Choose how long the command may wait."))
-        form = CommandForm(method, button, request.POST, owner=device.organization_id)
+        user = actor(request).user
+        asks = user is None or Preference.asks_before_switch_off(user.pk)
+        form = CommandForm(method, button, request.POST, owner=device.organization_id, asks_before_off=asks)
         if not form.is_valid():
             return self._panel_page(request, device, answered=form)
+        if user and {"sure", "unasked"} <= request.POST.keys():
+            Preference.keep(user.pk, ask_before_switch_off=False)
         try:
             call = asking.issue(
                 device=device,

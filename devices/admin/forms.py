@@ -56,17 +56,31 @@ class CommandForm(forms.Form):
         *,
         owner: int | None = None,
         username: str = "",
+        asks_before_off: bool = False,
     ) -> None:
-        """`owner` is the key of the organization whose docks are asked; None if there are several."""
+        """`owner` is the key of the organization whose docks are asked; None if there are several.
+
+        With `asks_before_off` a form that switches something off comes back once, with a box to be ticked.
+        """
         super().__init__(data, auto_id=f"id_{button.name}_%s", label_suffix="", initial={"username": username})
         self.button = button
+        self.asks_before_off = asks_before_off
         taken = {field.name: field for field in msgspec.inspect.type_info(method.input).fields}  # type: ignore[attr-defined]
         for name in button.fields:
             self.fields[name] = _form_field(taken[name], owner)
 
+    def clean(self) -> dict[str, object]:
+        given = super().clean() or {}
+        if self.asks_before_off and given.get("enable") is False and "sure" not in self.data:
+            self.fields["sure"] = forms.BooleanField(label=_("Switch it off"))
+            self.fields["unasked"] = forms.BooleanField(label=_("Do not ask me again"), required=False)
+            self.add_error("sure", _("Without it the aircraft may not fly where only this license allows it."))
+        return given
+
     def call_data(self) -> Data:
         """The data of the call; only of a valid form."""
-        rows = {name: value.pk if hasattr(value, "pk") else value for name, value in self.cleaned_data.items()}
+        given = {name: self.cleaned_data[name] for name in self.button.fields}
+        rows = {name: value.pk if hasattr(value, "pk") else value for name, value in given.items()}
         return {**self.button.given, **rows}
 
 

@@ -25,7 +25,7 @@ from devices.presence import watch
 from licenses import switching, wording
 from licenses.models import UnlockLicense
 from organizations.admin.tenant import TenantAdmin, actor, may
-from organizations.models import Role
+from organizations.models import Preference, Role
 
 MANY = 1000  # licenses in one batch
 LIST = "admin:licenses_unlocklicense_changelist"
@@ -58,7 +58,10 @@ class SwitchPages(TenantAdmin):
     # --- one -----------------------------------------------------------------------------------
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask the dock to switch one license, and redirect to the page with the button. Off is confirmed first."""
+        """Ask the dock to switch one license, and redirect to the page with the button.
+
+        Off is confirmed first, unless the user does not want to be asked.
+        """
         license_ = self.get_object(request, str(pk))
         if license_ is None:
             raise Http404
@@ -74,7 +77,8 @@ class SwitchPages(TenantAdmin):
             way_back = reverse("admin:devices_device_change", args=[license_.device_id]) + "#licenses"
         else:
             way_back = page
-        if not enable and "sure" not in request.POST:
+        user = actor(request).user
+        if not enable and "sure" not in request.POST and (user is None or Preference.asks_before_switch_off(user.pk)):
             context = {
                 **self.admin_site.each_context(request),
                 "title": _("Switch {license} off?").format(license=license_),
@@ -85,6 +89,8 @@ class SwitchPages(TenantAdmin):
                 "way_back": way_back,
             }
             return TemplateResponse(request, "admin/licenses/unlocklicense/switch_off.html", context)
+        if user and "unasked" in request.POST:
+            Preference.keep(user.pk, ask_before_switch_off=False)
         try:
             switching.switch(license_, enable=enable, actor=actor(request), queue="queue" in request.POST)
         except Refused as refused:

@@ -1,4 +1,4 @@
-"""How a person chooses language and time zone."""
+"""How a person chooses language, time zone, and which questions are asked."""
 
 from typing import cast
 
@@ -25,7 +25,7 @@ YEAR = 365 * 24 * 3600  # seconds
 
 
 class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Language and zone of one person."""
+    """Language, zone and questions of one person."""
 
     language = forms.ChoiceField(
         label=_("Language"), required=False, choices=[("", _("as the browser asks")), *settings.LANGUAGES]
@@ -35,6 +35,12 @@ class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         choices=lambda: [("", _("as the browser's")), *((name, name) for name in sorted(time_zones.names()))],
         help_text=_("Times on all pages are in this zone. Files and the REST API have UTC."),
+    )
+
+    ask_before_switch_off = forms.BooleanField(
+        label=_("Ask before a license is switched off"),
+        required=False,
+        help_text=_("Several licenses at once are always asked about."),
     )
 
     class Meta:
@@ -65,12 +71,17 @@ def set_language(request: HttpRequest) -> HttpResponse:
 @login_required(login_url="admin:login")
 @never_cache
 def preferences(request: HttpRequest) -> HttpResponse:
-    """The page of a person's language and zone."""
+    """The page of a person's language, zone and questions."""
     user = cast(User, request.user)
     own = Preference.objects.filter(user=user).first() or Preference(user=user)
-    form = PreferenceForm(request.POST or None, instance=own)
+    form = PreferenceForm(
+        request.POST or None,
+        instance=own,
+        initial={"ask_before_switch_off": Preference.asks_before_switch_off(user.pk)},
+    )
     if request.method == "POST" and form.is_valid():
         form.save()
+        Preference.keep(user.pk, ask_before_switch_off=form.cleaned_data["ask_before_switch_off"])
         with override(own.language or get_language()):  # the next page is in it
             messages.success(request, str(_("Saved.")))
         return redirect("preferences")

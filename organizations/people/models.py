@@ -9,7 +9,7 @@ from importlib import import_module
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -105,6 +105,19 @@ class Preference(models.Model):
 
     def __str__(self) -> str:
         return gettext("preferences of {user}").format(user=self.user)
+
+    @classmethod
+    def asks_before_switch_off(cls, user_id: int | None) -> bool:
+        """Whether this person is asked before a single license is switched off."""
+        return not cls.objects.filter(user=user_id, settings__ask_before_switch_off=False).exists()
+
+    @classmethod
+    def keep(cls, user_id: int, **chosen: object) -> None:
+        """Add to the settings of this person, leaving the others."""
+        with transaction.atomic():
+            own, _ = cls.objects.select_for_update().get_or_create(user_id=user_id)
+            own.settings |= chosen
+            own.save(update_fields=["settings"])
 
 
 class SavedFilter(models.Model):

@@ -20,6 +20,23 @@ def issue(page, organization, label="North gate"):
 
 
 @pytest.mark.usefixtures("organization")
+def test_a_second_click_on_a_button_that_posts_sends_nothing(page, sign_in, alice):
+    sign_in(alice)
+    page.goto("/admin/devices/site/add/")
+    page.select_option("#id_organization", label="Harbour Survey (12345678)")
+    page.fill("#id_name", "North")
+    held = []
+    page.route("**/site/add/", lambda route: held.append(route))
+    page.evaluate(
+        "for (const at of [0, 200]) setTimeout(() => document.querySelector('input[name=_save]').click(), at)"
+    )
+    page.wait_for_timeout(600)
+    assert len(held) == 1
+    held[0].continue_()
+    page.wait_for_selector(".messagelist .success")
+
+
+@pytest.mark.usefixtures("organization")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_qr_code_is_black_on_white_in_both_modes(page, sign_in, alice, scheme):
     page.emulate_media(color_scheme=scheme)

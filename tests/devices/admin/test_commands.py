@@ -64,7 +64,7 @@ SERVICES = [
     ({"command": "read-dock"}, "unlock_license_list", {"device_model_domain": 3}),
     ({"command": "update"}, "unlock_license_update", {}),
     (
-        {"command": "switch", "license_id": "240330", "enable": "off"},
+        {"command": "switch", "license_id": "240330", "enable": "off", "sure": "on"},
         "unlock_license_switch",
         {"license_id": 240330, "enable": False},
     ),
@@ -165,6 +165,20 @@ def test_a_wrong_switch_comes_back_with_an_error_and_what_was_typed(client, olga
     assert f'value="{data["license_id"]}"' in text or not data["license_id"]
     assert re.search(r'<details class="command-details" id="details-switch" open', text)
     assert not ServiceCall.objects.exists()
+
+
+def test_off_is_asked_about_in_the_form_too_until_the_person_says_not_to_ask(client, olga, dock):
+    off = {"command": "switch", "license_id": "7", "enable": "off"}
+    question = send(client, olga, dock, **off).content.decode()
+    assert "only this license allows it" in question
+    assert re.search(r'<input type="checkbox" name="sure"', question)
+    assert not ServiceCall.objects.exists()
+    send(client, olga, dock, **off, unasked="on")  # without the box that says so
+    assert not ServiceCall.objects.exists()
+    send(client, olga, dock, **off, sure="on", unasked="on")
+    assert ServiceCall.objects.get().data == {"license_id": 7, "enable": False}
+    send(client, olga, dock, **off | {"license_id": "8"})
+    assert ServiceCall.objects.count() == 2
 
 
 @pytest.mark.parametrize("missing", ["username", "password"])

@@ -15,7 +15,7 @@ from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, S
 from licenses import validity
 from licenses.models import Inventory, LicenseEvent, LicenseList, UnlockLicense
 from mqtt_bridge.models import Heartbeat
-from organizations.models import AuditEvent, Membership, Role
+from organizations.models import AuditEvent, Membership, Preference, Role
 from tests.devices.calls.cases import make_call
 
 pytestmark = pytest.mark.django_db
@@ -331,6 +331,22 @@ def test_off_is_asked_about_once_and_then_told_how_to_undo(client, olga, dock, q
     assert ServiceCall.objects.get().queue
     after = client.get(LIST).content.decode()
     assert f'<a href="{page_of(row)}">To undo it, switch it on again on its page.</a>' in after
+
+
+def test_who_does_not_want_to_be_asked_is_not_until_the_preferences_say_so_again(client, olga, bob, dock):
+    first, second, third = (license_(dock, number) for number in (1, 2, 3))
+    client.force_login(olga)
+    client.post("/language/", {"language": "en"})
+    assert 'name="unasked"' in client.post(switch_of(first), {"enable": "off"}).content.decode()
+    client.post(switch_of(first), OFF | {"unasked": "1"})
+    client.post(switch_of(second), {"enable": "off"})
+    assert ServiceCall.objects.count() == 2
+    assert Preference.asks_before_switch_off(bob.pk)
+    assert Preference.objects.get(user=olga).language == "en"
+    assert 'name="ask_before_switch_off" ' in client.get("/preferences/").content.decode()
+    client.post("/preferences/", {"language": "en", "ask_before_switch_off": "on"})
+    assert client.post(switch_of(third), {"enable": "off"}).status_code == 200
+    assert ServiceCall.objects.count() == 2
 
 
 def test_on_is_not_asked_about(client, olga, dock):
