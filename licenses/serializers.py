@@ -91,6 +91,7 @@ class UnlockLicenseSerializer(IncludingSerializer):
             "end_time", "user_only", "enabled", "seen_at", "updated",
         )  # fmt: skip
         extra_kwargs: ClassVar = {
+            "seen_at": {"help_text": "When a list first held it in this form."},
             "license_id": {"help_text": "DJI's, of up to 64 bits: JavaScript's numbers round what is above 2^53."},
         }
 

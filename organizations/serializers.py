@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from django.core.validators import RegexValidator
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from rest_framework import serializers
 
 from cloudapi.rest.fields import CharField, IntegerField, StrictSerializer
@@ -16,7 +17,7 @@ from organizations.typed import typed
 
 OWN_CODE: Final = RegexValidator(
     r"^[ ._-]*([A-Za-z0-9][ ._-]*){8,}$",
-    "8 or more of A to Z and 0 to 9; spaces, dots and hyphens between them do not count.",
+    gettext_lazy("8 or more of A to Z and 0 to 9; spaces, dots and hyphens between them do not count."),
 )
 MOST_USES: Final = 2**31 - 1
 USES_HELP: Final = "How many docks may bind with it; each takes its aircraft along. Absent or null: no limit."
@@ -80,13 +81,13 @@ class OrganizationSerializer(IncludingSerializer):
     def validate_organization_id(self, value: str) -> str:
         """The present ID, for docks were bound with it."""
         if self.instance is not None and value != self.instance.organization_id:
-            raise serializers.ValidationError("It cannot be changed.")
+            raise serializers.ValidationError(gettext("It cannot be changed."))
         return value
 
     def validate_is_active(self, value: bool) -> bool:
         """Not of a closed one: platform staff open it again in the admin."""
         if value and self.instance is not None and self.instance.closed_at is not None:
-            raise serializers.ValidationError("This organization is closed: open it again first.")
+            raise serializers.ValidationError(gettext("This organization is closed: open it again first."))
         return value
 
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
@@ -162,5 +163,5 @@ class NewBindingCodeSerializer(StrictSerializer):
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         if value is not None and value <= timezone.now():
-            raise serializers.ValidationError("This time is over already.")
+            raise serializers.ValidationError(gettext("This time is over already."))
         return value

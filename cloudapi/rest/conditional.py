@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Model
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_etags, quote_etag
+from django.utils.translation import gettext_lazy
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import SAFE_METHODS
@@ -19,7 +20,7 @@ class PreconditionFailed(APIException):
     """The row is no longer as the client knew it."""
 
     status_code = status.HTTP_412_PRECONDITION_FAILED
-    default_detail = "It has changed since you read it: read it again."
+    default_detail = gettext_lazy("It has changed since you read it: read it again.")
     default_code = "precondition_failed"
 
 

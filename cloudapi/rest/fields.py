@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext
 from rest_framework import serializers
 
 
@@ -41,9 +42,9 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: object) -> dict[str, Any]:
         writable = sorted(name for name, field in self.fields.items() if not field.read_only)
-        unknown = f"Unknown field. Known are {', '.join(writable)}."
+        unknown = gettext("Unknown field. Known are {names}.").format(names=", ".join(writable))
         refused = {
-            str(name): ["This cannot be set here." if name in self.fields else unknown]
+            str(name): [gettext("This cannot be set here.") if name in self.fields else unknown]
             for name in (sorted(set(data) - set(writable)) if isinstance(data, Mapping) else ())
         }
         try:

@@ -2,17 +2,23 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import django_filters
 from django.core.exceptions import ValidationError
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy
 from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
-def one_of(choices: Iterable[tuple[object, object]]) -> dict[str, str]:
+
+def one_of(choices: Iterable[tuple[object, object]]) -> "dict[str, StrPromise]":
     """The error of a value that is not among these choices."""
-    return {"invalid_choice": f"One of {', '.join(str(value) for value, _ in choices)}."}
+    values = ", ".join(str(value) for value, _ in choices)
+    return {"invalid_choice": format_lazy(gettext_lazy("One of {values}."), values=values)}
 
 
 class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # no types
@@ -38,7 +44,7 @@ class MomentField(IsoDateTimeField):  # type: ignore[misc]  # no types
     """A moment in UTC, for PostgreSQL takes few offsets; an empty one is refused, for it would show everything."""
 
     default_error_messages: ClassVar = {
-        "invalid": "A time, as 2026-11-21T09:00:00Z; the + of an offset must be escaped."
+        "invalid": gettext_lazy("A time, as 2026-11-21T09:00:00Z; the + of an offset must be escaped.")
     }
 
     def clean(self, value: object) -> datetime | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from django.db.models import Model, Prefetch, QuerySet
-from django.utils.translation import override
+from django.utils.translation import gettext, override
 from rest_framework import serializers
 from rest_framework.viewsets import GenericViewSet
 
@@ -52,9 +52,11 @@ class IncludingViewSet(GenericViewSet[Any]):
         offered = self.offered()
         asked = list(dict.fromkeys(filter(None, self.request.query_params.get(INCLUDE, "").split(","))))
         if unknown := [name for name in asked if name not in offered]:
-            raise serializers.ValidationError(
-                {INCLUDE: [f"{unknown[0][:40]!r} cannot be included here; these can: {', '.join(offered) or 'none'}."]}
-            )
+            text = gettext("{name} cannot be included here; these can: {offered}.")
+            if not offered:
+                text = gettext("{name} cannot be included here: nothing can.")
+            values = {"name": repr(unknown[0][:40]), "offered": ", ".join(offered)}
+            raise serializers.ValidationError({INCLUDE: [text.format(**values)]})
         return asked
 
     def get_serializer_context(self) -> dict[str, object]:

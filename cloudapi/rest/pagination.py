@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from django.core import signing
 from django.db.models import F, Model, Q, QuerySet
+from django.utils.translation import gettext
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -41,11 +42,12 @@ class KeysetPagination(BasePagination):
         orderings: Sequence[str] = getattr(view, "orderings", ())
         limit = request.query_params.get(LIMIT, str(DEFAULT_LIMIT))
         if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST):
-            raise ValidationError({LIMIT: f"A whole number from 1 to {MOST}."})
+            raise ValidationError({LIMIT: gettext("A whole number from 1 to {most}.").format(most=MOST)})
         ordering = request.query_params.get(ORDERING, orderings[0])
         names = [name.lstrip("-") for name in orderings]
         if ordering.removeprefix("-") not in names:
-            raise ValidationError({ORDERING: f"One of {', '.join(names)}, or one with - before it."})
+            text = gettext("One of {names}, or one with - before it.").format(names=", ".join(names))
+            raise ValidationError({ORDERING: text})
         # No cursor leads into another list, or into this one in another order.
         self.list = f"{queryset.model._meta.label} {ordering}"
         name, self.backwards = ordering.removeprefix("-"), ordering.startswith("-")
@@ -61,7 +63,7 @@ class KeysetPagination(BasePagination):
             except signing.BadSignature:
                 listed = value = key = None
             if listed != self.list:
-                raise NotFound({CURSOR: ["No list has given such a cursor with this ordering."]})
+                raise NotFound({CURSOR: [gettext("No list has given such a cursor with this ordering.")]})
             rows = rows.filter(self._after(value, key))
         found = list(rows[: int(limit) + 1])
         self.last = found[int(limit) - 1] if len(found) > int(limit) else None

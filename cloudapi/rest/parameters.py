@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import django_filters
+from django.utils.translation import gettext
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -24,14 +25,16 @@ class ParametersViewSet(IncludingViewSet):
         if self.action == "list":
             pages: Any = self.paginator
             known |= pages.parameters | set(filters) | ({"search"} if getattr(self, "search_fields", None) else set())
-        offer = f"Known are {', '.join(sorted(known))}." if known else "This route takes none."
+        unknown = gettext("Unknown parameter. This route takes none.")
+        if known:
+            unknown = gettext("Unknown parameter. Known are {names}.").format(names=", ".join(sorted(known)))
         errors = {}
         for name, values in request.query_params.lists():
             if name not in known:
-                errors[name] = [f"Unknown parameter. {offer}"]
+                errors[name] = [unknown]
             elif "" in values and name != INCLUDE:
-                errors[name] = ["Give it a value, or leave it out."]
+                errors[name] = [gettext("Give it a value, or leave it out.")]
             elif len(values) > 1 and not isinstance(filters.get(name), django_filters.MultipleChoiceFilter):
-                errors[name] = ["Give it once: only one of several would count."]
+                errors[name] = [gettext("Give it once: only one of several would count.")]
         if errors:
             raise serializers.ValidationError(errors)

@@ -1,7 +1,9 @@
 """Reading the bodies of requests."""
 
+import json
 from typing import Any
 
+from django.utils.translation import gettext
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
@@ -16,4 +18,9 @@ class JSONParser(parsers.JSONParser):
         try:
             return super().parse(stream, media_type, {**(parser_context or {}), "encoding": "utf-8"})
         except RecursionError:
-            raise ParseError("JSON parse error - nested too deep") from None
+            raise ParseError(gettext("The body is nested too deep.")) from None
+        except ParseError as error:  # which says why in English
+            if isinstance(why := error.__context__, json.JSONDecodeError):
+                text = gettext("The body is no JSON: see line {line}, column {column}.")
+                raise ParseError(text.format(line=why.lineno, column=why.colno)) from error
+            raise ParseError(gettext("The body is no JSON in UTF-8.")) from error

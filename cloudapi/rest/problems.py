@@ -5,10 +5,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from psycopg.errors import UniqueViolation
 from rest_framework import exceptions
@@ -45,8 +46,9 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     if getattr(found, "wait", None):
         headers["Retry-After"] = str(int(found.wait) + 1)  # type: ignore[attr-defined]
     if isinstance(found, exceptions.UnsupportedMediaType):
-        kinds = " or ".join(parser.media_type for parser in context["view"].get_parsers())
-        found = Problem(415, found.default_code, f"A body is {kinds} here, and its Content-Type says so.")
+        kinds = ", ".join(parser.media_type for parser in context["view"].get_parsers())
+        text = gettext("A body is {kinds} here, and its Content-Type says so.").format(kinds=kinds)
+        found = Problem(415, found.default_code, text)
     parameters: set[str] = set()
     with contextlib.suppress(SuspiciousOperation):  # too many to be read, which may be the very error
         parameters = set(context["request"].query_params) if context.get("request") else set()
@@ -75,14 +77,16 @@ def _understood(error: Exception) -> exceptions.APIException | None:
             return exceptions.PermissionDenied()
         case IntegrityError() if isinstance(error.__cause__, UniqueViolation) or str(error).startswith("UNIQUE"):
             logger.warning("Two requests made the same at one moment: %s", error)
-            return Problem(409, "conflict", "The same was made by another request at this moment.")
+            return Problem(409, "conflict", gettext("The same was made by another request at this moment."))
         case DjangoValidationError():
             found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
             return exceptions.ValidationError(found)
         case RequestDataTooBig():
-            return Problem(413, "too_large", "The body is too large.")
+            return Problem(413, "too_large", gettext("The body is too large."))
+        case TooManyFieldsSent():
+            return exceptions.ParseError(gettext("There are too many parameters."))
         case SuspiciousOperation():
-            return exceptions.ParseError(str(error))
+            return exceptions.ParseError(gettext("This request cannot be read."))
     return None
 
 
@@ -112,5 +116,5 @@ def _errors(detail: object, pointer: str, parameters: set[str]) -> Iterator[dict
 @csrf_exempt
 def not_found(request: HttpRequest, **_kwargs: object) -> HttpResponse:
     """Any path below /api/ that is not there."""
-    detail = "There is no such route. /api/docs/ names them all; each ends with a slash."
+    detail = gettext("There is no such route. /api/docs/ names them all; each ends with a slash.")
     return JsonResponse(problem(404, "not_found", detail), status=404, content_type=MEDIA_TYPE)

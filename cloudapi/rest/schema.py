@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
@@ -109,6 +110,12 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "name": "Authorization",
             "description": "`Api-Key ` and the key, which a manager makes in the admin.",
         }
+
+
+class BySessionScheme(SessionScheme):
+    """The session of the admin."""
+
+    target_class = "organizations.api.authentication.BySession"
 
 
 class Schema(AutoSchema):

@@ -1,18 +1,25 @@
 """How large a request's body may be, how slow, and how many at once: looked at before anything is read, by anybody."""
 
 import asyncio
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asgiref.typing import ASGIReceiveCallable, HTTPScope, Scope
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.functional import lazy
+from django.utils.translation import get_language_from_request, gettext, gettext_lazy, override
 
 from cloudapi.rest.guesses import client_of
 from cloudapi.rest.problems import MEDIA_TYPE, problem
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 Event = Mapping[str, object]
 
@@ -22,6 +29,9 @@ SECONDS: Final = 20.0  # for any body, and
 SLOWEST: Final = 10_000  # bytes a second for a larger one
 SMALL: Final = 65_536  # bytes that a body says to have at most: who sends many large ones keeps no sign-in out
 BUSY: Final = 10  # seconds
+
+
+CROWDED: Final = gettext_lazy("Too many bodies come at once. Try again in ten seconds.")
 
 
 class Room:
@@ -71,7 +81,7 @@ class LimitedBodies:
             return
         cap = cap_of(scope["path"])
         if length.isdigit() and int(length) > cap:
-            await refuse(scope, send, 413, "too_large", _too_large(cap))
+            await refuse(scope, send, 413, "too_large", too_large(cap))
             return
         body = Body(scope, receive, send, cap, _small if length.isdigit() and int(length) <= SMALL else _large)
         try:
@@ -112,15 +122,15 @@ class Body:
             async with asyncio.timeout_at(deadline):
                 event = await self._receive()
         except TimeoutError:
-            return await self._refuse(408, "too_slow", "The body did not come in time.")
+            return await self._refuse(408, "too_slow", gettext_lazy("The body did not come in time."))
         if event["type"] == "http.request":
             number = len(event.get("body", b""))
             self._read += number
             self._is_complete = not event.get("more_body", False)
             if self._read > self._cap:
-                return await self._refuse(413, "too_large", _too_large(self._cap))
+                return await self._refuse(413, "too_large", too_large(self._cap))
             if not self._room.take(self._client, number):
-                return await self._refuse(503, "overloaded", "Too many bodies come at once. Try again in ten seconds.")
+                return await self._refuse(503, "overloaded", CROWDED)
             self._taken += number
         return event
 
@@ -132,10 +142,18 @@ class Body:
         """The request is answered: its body is gone."""
         self._room.leave(self._client, self._taken)
 
-    async def _refuse(self, status: int, code: str, detail: str) -> Event:
+    async def _refuse(self, status: int, code: str, words: "StrPromise") -> Event:
         self._is_refused = True
-        await refuse(self._scope, self._send, status, code, detail)
+        await refuse(self._scope, self._send, status, code, words)
         return {"type": "http.disconnect"}
+
+
+def _too_large(cap: int) -> str:
+    text = gettext("The body is too large: at most {size} are allowed here.")
+    return text.format(size=filesizeformat(cap)).replace("\xa0", " ")
+
+
+too_large = lazy(_too_large, str)
 
 
 def cap_of(path: str) -> int:
@@ -146,9 +164,14 @@ def cap_of(path: str) -> int:
 
 
 async def refuse(
-    scope: HTTPScope, send: Callable[[Event], Awaitable[None]], status: int, code: str, detail: str
+    scope: HTTPScope, send: Callable[[Event], Awaitable[None]], status: int, code: str, words: "StrPromise"
 ) -> None:
-    """Answer, and close the connection: what else comes on it is the rest of the body."""
+    """Answer, and close the connection: what else comes on it is the rest of the body.
+
+    In the language that the headers ask for: nothing is known of a session yet.
+    """
+    with override(get_language_from_request(ASGIRequest(scope, io.BytesIO()))):
+        detail = str(words)
     if scope["path"].startswith("/api/"):
         kind, text = MEDIA_TYPE, json.dumps(problem(status, code, detail))
     else:
@@ -161,7 +184,3 @@ async def refuse(
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})
-
-
-def _too_large(cap: int) -> str:
-    return f"The body is too large: at most {filesizeformat(cap)} are allowed here.".replace("\xa0", " ")

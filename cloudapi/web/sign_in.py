@@ -122,7 +122,7 @@ class Attempt:
 
     def refuse(self, wait: float) -> None:
         self.wait = wait
-        raise PermissionDenied("Too many tries to sign in.")
+        raise PermissionDenied(gettext("Too many tries to sign in."))
 
     def failed(self) -> None:
         """The password was wrong, or never looked at: the try stays counted."""

@@ -11,6 +11,7 @@ from typing import Final
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound, ParseError
@@ -34,7 +35,7 @@ class StillRunning(APIException):
     """The same request is being carried out now."""
 
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "A request with this Idempotency-Key is being carried out: ask again."
+    default_detail = gettext_lazy("A request with this Idempotency-Key is being carried out: ask again.")
     default_code = "running"
     wait = 0.5  # seconds; sent as Retry-After: 1
 
@@ -43,7 +44,9 @@ class KeyReused(APIException):
     """The key came with another request before."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_detail = "This Idempotency-Key was sent with another request before: each request needs its own key."
+    default_detail = gettext_lazy(
+        "This Idempotency-Key was sent with another request before: each request needs its own key."
+    )
     default_code = "idempotency_key_reused"
 
 
@@ -53,7 +56,7 @@ def key_of(request: Request) -> str:
     if key is None:
         return ""
     if not _FORM.fullmatch(key):
-        raise ParseError(f"{HEADER}: 1 to 255 visible ASCII characters.")
+        raise ParseError(gettext("{header}: 1 to 255 visible ASCII characters.").format(header=HEADER))
     return key
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.db import models, transaction
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
@@ -22,7 +23,7 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, Organization, OrganizationAPIKey, Role
 from organizations.tenancy import M, organization_of, restrict
 
-NONE_LIKE_THIS = "Not found."
+NONE_LIKE_THIS = gettext_lazy("Not found.")
 
 
 def actor(request: Request) -> Actor:
@@ -57,7 +58,7 @@ class TenantViewSet(ParametersViewSet, ConditionalViewSet):
     def require(self, role: Role | None, organization_id: int | None) -> None:
         """403 unless the caller has this role in that organization."""
         if not rights.in_request(self.request).may(role, organization_id):
-            self.permission_denied(self.request, "Your role in this organization does not allow this.")
+            self.permission_denied(self.request, gettext("Your role in this organization does not allow this."))
 
     def locked(self) -> Any:
         """The object, with its row locked until the transaction ends: for a change in place."""
@@ -77,9 +78,11 @@ class TenantViewSet(ParametersViewSet, ConditionalViewSet):
         if found is None:
             similar = visible.filter(**{f"{name}__iexact": text for name, text in lookup.items()})
             meant = similar.values_list(*lookup).first()
-            question = f" Did you mean {meant[0]}?" if meant else ""
+            text = str(NONE_LIKE_THIS)
+            if meant:
+                text = gettext("Not found. Did you mean {name}?").format(name=meant[0])
             names = [field] if field else [name.partition("__")[0] for name in lookup]
-            raise NotFound({name: [f"{NONE_LIKE_THIS}{question}"] for name in names})
+            raise NotFound({name: [text] for name in names})
         return found
 
     def organization(self, given: str | None, role: Role) -> Organization:
@@ -91,7 +94,7 @@ class TenantViewSet(ParametersViewSet, ConditionalViewSet):
         if given is None:
             held = rights.in_request(self.request).readable(rows, role)[:2]
             if len(held) != 1:
-                raise serializers.ValidationError({"organization": ["Say which organization."]}, "required")
+                raise serializers.ValidationError({"organization": [gettext("Say which organization.")]}, "required")
             return held[0]
         found = self.find(rows, "organization", organization_id=given)
         self.require(role, found.pk)

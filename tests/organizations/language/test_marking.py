@@ -21,7 +21,12 @@ SHOWN = {"title", "aria-label", "alt", "placeholder"}  # attributes
 RAW = {"code", "pre", "script", "style"}
 NAMED = {"label", "help_text", "title", "verbose_name", "verbose_name_plural", "short_description", "empty_label",
          "empty_value_display", "message"}  # fmt: skip
-SAID = {"ValidationError", "Refused", "RefusedError", "message_user", "format_html", "error", "success", "warning"}
+SAID = {"message_user", "format_html", "error", "success", "warning"}
+ERRORS = {"ValidationError", "Refused", "RefusedError", "BadRequest", "Problem", "problem", "ParseError", "NotFound",
+          "AuthenticationFailed", "NotAuthenticated", "PermissionDenied", "Throttled"}  # fmt: skip
+OF_ERRORS = {"detail", "default_detail", "message", "error_messages"}
+CODE = re.compile("[a-z_]+")  # what tells programs which error it is
+API = {"api", "rest", "api.py", "serializers.py"}  # whose documents are English, whoever reads them
 CLASSES = re.compile(r"{% block (?:bodyclass|coltype) %}.*?{% endblock %}", re.DOTALL)  # of the page's body
 SILENT = {"logger", "log", "self.stdout", "parser"}  # whose words go to a log or a terminal
 MARKS = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "pgettext", "pgettext_lazy", "npgettext", "_",
@@ -88,7 +93,16 @@ def is_html(node):
     return not words_of_html(node.value if "<" in node.value else f"<i{node.value}>")
 
 
-def words_of_python(text):
+def words_of_error(node):
+    """What an error says: texts, also in lists and as values of dictionaries; not its code, nor names of fields."""
+    if isinstance(node, ast.Dict):
+        return [one for value in node.values for one in words_of_error(value)]
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return [one for value in node.elts for one in words_of_error(value)]
+    return [node] if is_text(node) and not CODE.fullmatch(getattr(node, "value", "")) else []
+
+
+def words_of_python(text, *, named=NAMED | OF_ERRORS, said=SAID):
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and name_of(node) in MARKS:  # no catalogue has what is known at run time only
@@ -97,8 +111,10 @@ def words_of_python(text):
             owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
             if owner in SILENT:
                 continue
-            found += [one.value for one in node.keywords if one.arg in NAMED and is_text(one.value)]
-            if name_of(node) in SAID:
+            found += [one.value for one in node.keywords if one.arg in named and is_text(one.value)]
+            if name_of(node) in ERRORS:
+                found += [one for argument in node.args for one in words_of_error(argument)]
+            if name_of(node) in said:
                 found += [one for one in node.args if is_text(one) and not is_html(one)]
             if name_of(node) in ("display", "action"):  # of the admin
                 found += [one.value for one in node.keywords if one.arg == "description" and is_text(one.value)]
@@ -107,7 +123,7 @@ def words_of_python(text):
             found += [one.elts[-1] for one in values if isinstance(one, ast.Tuple) and is_text(one.elts[-1])]
         if isinstance(node, ast.ClassDef):
             lines = [line for line in node.body if isinstance(line, ast.Assign) and is_text(line.value)]
-            found += [line.value for line in lines if ast.unparse(line.targets[0]) in NAMED]
+            found += [line.value for line in lines if ast.unparse(line.targets[0]) in named]
     return found
 
 
@@ -118,11 +134,10 @@ def unmarked():
             counts[path.relative_to(ROOT).as_posix()] = len(words_of_template(path.read_text()))
     for app in APPS:
         for path in sorted((ROOT / app).rglob("*.py")):
-            # The API's documents are English, whoever reads them.
-            if not {"migrations", "management", "protocol", "simulator", "api", "rest", "api.py", "serializers.py"} & {
-                *path.parts
-            }:
-                counts[path.relative_to(ROOT).as_posix()] = len(words_of_python(path.read_text()))
+            if {"migrations", "management", "protocol", "simulator"} & {*path.parts}:
+                continue
+            of_api = {"named": OF_ERRORS, "said": set()} if API & {*path.parts} else {}
+            counts[path.relative_to(ROOT).as_posix()] = len(words_of_python(path.read_text(), **of_api))
     return {name: count for name, count in counts.items() if count}
 
 
@@ -153,6 +168,9 @@ def test_unmarked_texts_are_found():
     assert words_of_python("format_html(' disabled title=\"{}\"')") == []
     assert len(words_of_python("format_html('<b title=\"on\">{}</b>')\nformat_html('<b>on</b>')")) == 2
     assert len(words_of_python('_(f"no {x}")')) == 1
+    assert len(words_of_python('ValidationError({"sn": ["No dock."]}, "required")')) == 1
+    assert len(words_of_python('class A(B):\n    default_detail = "No dock."', named=OF_ERRORS)) == 1
+    assert words_of_python('A(help_text="No dock.")', named=OF_ERRORS) == []
     assert len(words_of_python('F(label="Name", help_text=_("Yes"))\nraise Refused(f"no {x}")')) == 2
 
 
