@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import override
+from django.utils.translation import gettext, override
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -111,12 +111,13 @@ class NewBrokerAccountSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "device" in attrs and len(attrs) > 1:
             extra = sorted(attrs.keys() - {"device"})
-            raise serializers.ValidationError({name: ["Not for a dock's own account."] for name in extra})
+            why = gettext("Not for a dock's own account.")
+            raise serializers.ValidationError({name: [why] for name in extra})
         return attrs
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         if value is not None and value <= timezone.now():
-            raise serializers.ValidationError("This time is over already.")
+            raise serializers.ValidationError(gettext("This time is over already."))
         return value
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Final
 import django_filters
 from django.core.validators import RegexValidator
 from django.db.models import Max, Model, QuerySet
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -94,9 +96,8 @@ def services(specs: Iterable[Method]) -> serializers.ChoiceField:
     choices = [(service.name, english(service.label)) for service in specs]
     names = ", ".join(name for name, _ in choices)
     # REST framework's own message repeats the value, however long.
-    return serializers.ChoiceField(
-        choices=choices, error_messages={"invalid_choice": f"No such service here. There is: {names}."}
-    )
+    wrong = format_lazy(gettext_lazy("No such service here. There are: {names}."), names=names)
+    return serializers.ChoiceField(choices=choices, error_messages={"invalid_choice": wrong})
 
 
 class AskSerializer(StrictSerializer):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import Error, close_old_connections
+from django.utils.translation import gettext
 
 from cloudapi.rest.rate_limit import HAS_WAITED
 from devices.models import ServiceCall
@@ -40,7 +41,9 @@ def wait_of(request: Any) -> float:
         return 0.0
     text = request.GET.get("wait", "0")
     if not PLAIN_NUMBER.fullmatch(text) or float(text) > LONGEST:
-        raise ValidationError({"wait": [f"A number of seconds from 0 to {LONGEST:g}, as 10 or 2.5."]})
+        raise ValidationError(
+            {"wait": [gettext("A number of seconds from 0 to {most:g}, as 10 or 2.5.").format(most=LONGEST)]}
+        )
     return float(text)
 
 

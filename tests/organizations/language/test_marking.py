@@ -99,31 +99,45 @@ def words_of_error(node):
         return [one for value in node.values for one in words_of_error(value)]
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [one for value in node.elts for one in words_of_error(value)]
+    if isinstance(node, ast.DictComp | ast.ListComp):
+        return words_of_error(node.value if isinstance(node, ast.DictComp) else node.elt)
     return [node] if is_text(node) and not CODE.fullmatch(getattr(node, "value", "")) else []
+
+
+def words_of_call(node, named, said):
+    if name_of(node) in MARKS:  # no catalogue has what is known at run time only
+        return [one for one in node.args if isinstance(one, ast.JoinedStr)]
+    if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in SILENT:
+        return []
+    found = []
+    for one in node.keywords:
+        if one.arg in OF_ERRORS:
+            found += words_of_error(one.value)
+        elif one.arg in named or (one.arg == "description" and name_of(node) in ("display", "action")):  # of the admin
+            found += [one.value] if is_text(one.value) else []
+    if name_of(node) in ERRORS:
+        found += [one for argument in node.args for one in words_of_error(argument)]
+    if name_of(node) in said:
+        found += [one for one in node.args if is_text(one) and not is_html(one)]
+    return found
+
+
+def words_of_class(node, named):
+    lines = [line for line in node.body if isinstance(line, ast.Assign)]
+    found = [line.value for line in lines if is_text(line.value) and ast.unparse(line.targets[0]) in named]
+    if any("Choices" in ast.unparse(base) for base in node.bases):
+        values = [line.value.elts[-1] for line in lines if isinstance(line.value, ast.Tuple)]
+        found += [value for value in values if is_text(value)]
+    return found
 
 
 def words_of_python(text, *, named=NAMED | OF_ERRORS, said=SAID):
     found = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and name_of(node) in MARKS:  # no catalogue has what is known at run time only
-            found += [one for one in node.args if isinstance(one, ast.JoinedStr)]
-        elif isinstance(node, ast.Call):
-            owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-            if owner in SILENT:
-                continue
-            found += [one.value for one in node.keywords if one.arg in named and is_text(one.value)]
-            if name_of(node) in ERRORS:
-                found += [one for argument in node.args for one in words_of_error(argument)]
-            if name_of(node) in said:
-                found += [one for one in node.args if is_text(one) and not is_html(one)]
-            if name_of(node) in ("display", "action"):  # of the admin
-                found += [one.value for one in node.keywords if one.arg == "description" and is_text(one.value)]
-        if isinstance(node, ast.ClassDef) and any("Choices" in ast.unparse(base) for base in node.bases):
-            values = [line.value for line in node.body if isinstance(line, ast.Assign)]
-            found += [one.elts[-1] for one in values if isinstance(one, ast.Tuple) and is_text(one.elts[-1])]
-        if isinstance(node, ast.ClassDef):
-            lines = [line for line in node.body if isinstance(line, ast.Assign) and is_text(line.value)]
-            found += [line.value for line in lines if ast.unparse(line.targets[0]) in named]
+        if isinstance(node, ast.Call):
+            found += words_of_call(node, named, said)
+        elif isinstance(node, ast.ClassDef):
+            found += words_of_class(node, named)
     return found
 
 
