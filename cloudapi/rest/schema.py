@@ -112,7 +112,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
-class BySessionScheme(SessionScheme):
+class BySessionScheme(SessionScheme):  # type: ignore[no-untyped-call]
     """The session of the admin."""
 
     target_class = "organizations.api.authentication.BySession"

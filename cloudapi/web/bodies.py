@@ -19,7 +19,7 @@ from cloudapi.rest.guesses import client_of
 from cloudapi.rest.problems import MEDIA_TYPE, problem
 
 if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise
+    from django_stubs_ext import StrOrPromise
 
 Event = Mapping[str, object]
 
@@ -142,7 +142,7 @@ class Body:
         """The request is answered: its body is gone."""
         self._room.leave(self._client, self._taken)
 
-    async def _refuse(self, status: int, code: str, words: "StrPromise") -> Event:
+    async def _refuse(self, status: int, code: str, words: "StrOrPromise") -> Event:
         self._is_refused = True
         await refuse(self._scope, self._send, status, code, words)
         return {"type": "http.disconnect"}
@@ -164,7 +164,7 @@ def cap_of(path: str) -> int:
 
 
 async def refuse(
-    scope: HTTPScope, send: Callable[[Event], Awaitable[None]], status: int, code: str, words: "StrPromise"
+    scope: HTTPScope, send: Callable[[Event], Awaitable[None]], status: int, code: str, words: "StrOrPromise"
 ) -> None:
     """Answer, and close the connection: what else comes on it is the rest of the body.
 
