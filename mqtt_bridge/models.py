@@ -47,18 +47,26 @@ class Exchange(models.Model):
 
     gateway_sn = models.CharField(_("gateway SN"), max_length=64)
     organization = models.ForeignKey(
-        "organizations.Organization", models.SET_NULL, null=True, blank=True, db_index=False, related_name="exchanges"
+        "organizations.Organization",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="exchanges",
+        verbose_name=_("organization"),
     )
-    channel = models.CharField(max_length=20, choices=[(channel.value, channel.value) for channel in Channel])
-    method = models.CharField(max_length=64, blank=True)
-    tid = models.CharField(max_length=128, blank=True)
-    bid = models.CharField(max_length=128, blank=True)
-    received_at = models.DateTimeField()
-    device_time = models.DateTimeField(null=True)
-    payload = models.TextField(blank=True)
-    reply = models.TextField(blank=True)
-    outcome = models.CharField(max_length=12, choices=Outcome)
-    reason = models.CharField(max_length=200, blank=True)
+    channel = models.CharField(
+        _("channel"), max_length=20, choices=[(channel.value, channel.value) for channel in Channel]
+    )
+    method = models.CharField(_("method"), max_length=64, blank=True)
+    tid = models.CharField(_("tid"), max_length=128, blank=True)
+    bid = models.CharField(_("bid"), max_length=128, blank=True)
+    received_at = models.DateTimeField(_("received at"))
+    device_time = models.DateTimeField(_("device time"), null=True)
+    payload = models.TextField(_("payload"), blank=True)
+    reply = models.TextField(_("reply"), blank=True)
+    outcome = models.CharField(_("outcome"), max_length=12, choices=Outcome)
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
     by_enrolment = models.BooleanField(
         _("through enrolment"),
         default=False,
@@ -185,13 +193,17 @@ class Heartbeat(models.Model):
 
     STALE_AFTER: ClassVar[timedelta] = timedelta(seconds=30)  # three pings missed
 
-    instance = models.CharField(max_length=100, unique=True)
-    started_at = models.DateTimeField()  # since when it listens to docks without a break
-    beat_at = models.DateTimeField()
-    round_trip_ms = models.FloatField()
-    counters = models.JSONField(default=dict)
+    instance = models.CharField(_("instance"), max_length=100, unique=True)
+    started_at = models.DateTimeField(_("started at"))  # since when it listens to docks without a break
+    beat_at = models.DateTimeField(_("beat at"))
+    round_trip_ms = models.FloatField(_("round trip ms"))
+    counters = models.JSONField(_("counters"), default=dict)
 
     objects: ClassVar[HeartbeatQuerySet] = HeartbeatQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
 
     def __str__(self) -> str:
         return f"{self.instance} at {self.beat_at:%Y-%m-%d %H:%M:%S}"

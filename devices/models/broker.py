@@ -87,29 +87,46 @@ class BrokerAccount(ChangingModel, IssuedModel):
         ENROLMENT = "enrolment", _("enrolment")
 
     username = models.CharField(_("user name"), max_length=80, unique=True, editable=False)
-    kind = models.CharField(max_length=9, choices=Kind, editable=False)
+    kind = models.CharField(_("kind"), max_length=9, choices=Kind, editable=False)
     device = models.ForeignKey(
-        Device, models.CASCADE, null=True, blank=True, editable=False, related_name="broker_accounts"
+        Device,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="broker_accounts",
+        verbose_name=_("device"),
     )
     # Of a dock's account: who owned the dock last, so that it stays in that owner's list after the release.
     organization = models.ForeignKey(
-        Organization, models.CASCADE, null=True, blank=True, related_name="broker_accounts"
+        Organization,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="broker_accounts",
+        verbose_name=_("organization"),
     )
-    label = models.CharField(max_length=100, blank=True, help_text=_("For whom or which site, for your own overview."))
-    digest = models.CharField(max_length=88, editable=False)
-    salt = models.CharField(max_length=24, editable=False)
-    iterations = models.PositiveIntegerField(default=ITERATIONS, editable=False)
+    label = models.CharField(
+        _("label"), max_length=100, blank=True, help_text=_("For whom or which site, for your own overview.")
+    )
+    digest = models.CharField(_("digest"), max_length=88, editable=False)
+    salt = models.CharField(_("salt"), max_length=24, editable=False)
+    iterations = models.PositiveIntegerField(_("iterations"), default=ITERATIONS, editable=False)
     pending = EncryptedTextField(
-        blank=True, default="", editable=False, help_text=_("The secret, until the broker has it. Empty with EMQX.")
+        _("pending"),
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("The secret, until the broker has it. Empty with EMQX."),
     )
-    created = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: never."))
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     applied_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When the broker took the last change.")
+        _("applied at"), null=True, blank=True, editable=False, help_text=_("When the broker took the last change.")
     )
-    last_connected_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_address = models.CharField(max_length=64, blank=True, default="", editable=False)
+    last_connected_at = models.DateTimeField(_("last connected at"), null=True, blank=True, editable=False)
+    last_address = models.CharField(_("last address"), max_length=64, blank=True, default="", editable=False)
 
     objects: ClassVar[BrokerAccountQuerySet] = BrokerAccountQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -128,6 +145,7 @@ class BrokerAccount(ChangingModel, IssuedModel):
             models.Index(fields=["id"], condition=~Q(pending=""), name="broker_account_pending"),
         ]
         verbose_name = _("broker account")
+        verbose_name_plural = _("broker accounts")
 
     def __str__(self) -> str:
         return self.username

@@ -41,15 +41,25 @@ class ServiceCallBatch(ChangingModel):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, null=True, related_name="service_call_batches")
-    method = models.CharField(max_length=64)
-    data = models.JSONField(default=dict)
-    skipped = models.JSONField(default=list, help_text=_("Docks that got no call: [{sn, callsign, reason}]."))
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="+")
-    note = models.TextField(blank=True)
-    created = models.DateTimeField(auto_now_add=True)
-    stopped = models.DateTimeField(null=True, help_text=_("When somebody stopped what was not sent by then."))
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, null=True, related_name="service_call_batches", verbose_name=_("organization")
+    )
+    method = models.CharField(_("method"), max_length=64)
+    data = models.JSONField(_("data"), default=dict)
+    skipped = models.JSONField(
+        _("skipped"), default=list, help_text=_("Docks that got no call: [{sn, callsign, reason}].")
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("requested by")
+    )
+    requested_with = models.ForeignKey(
+        OrganizationAPIKey, models.SET_NULL, null=True, related_name="+", verbose_name=_("requested with")
+    )
+    note = models.TextField(_("note"), blank=True)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+    stopped = models.DateTimeField(
+        _("stopped"), null=True, help_text=_("When somebody stopped what was not sent by then.")
+    )
     due_at = models.DateTimeField(_("due"), null=True, blank=True, help_text=_("Empty: started when it was asked for."))
     planned = models.JSONField(
         _("planned"), null=True, blank=True, help_text=_("Which docks it will ask, and for what; no secrets.")
@@ -137,7 +147,12 @@ class ServiceCall(ChangingModel):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Without indexes of their own: others below begin with them, and each costs every change of a call.
     device = models.ForeignKey(
-        Device, models.PROTECT, db_index=False, related_name="service_calls", help_text=_("The gateway asked.")
+        Device,
+        models.PROTECT,
+        db_index=False,
+        related_name="service_calls",
+        help_text=_("The gateway asked."),
+        verbose_name=_("device"),
     )
     organization = models.ForeignKey(
         Organization,
@@ -145,38 +160,53 @@ class ServiceCall(ChangingModel):
         db_index=False,
         related_name="service_calls",
         help_text=_("Whose device it was then."),
+        verbose_name=_("organization"),
     )
-    method = models.CharField(max_length=64)
-    subject = models.CharField(max_length=128, blank=True, help_text=_("Of what only one call may be open per dock."))
-    data = models.JSONField(default=dict, help_text=_("What the service is given; secrets as ***."))
-    tid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
-    bid = models.CharField(max_length=64, unique=True, default=new_id, editable=False)
-    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
-    late = models.BooleanField(default=False, help_text=_("The end came after we had given up waiting."))
-    percent = models.PositiveSmallIntegerField(null=True)
-    result_code = models.BigIntegerField(null=True, help_text=_("The dock's."))
-    result_text = models.TextField(blank=True)
-    output = models.JSONField(default=dict, help_text=_("What the dock told beside the result."))
-    version = models.PositiveIntegerField(default=1, help_text=_("Rises by one with every change."))
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="service_calls")
-    requested_with = models.ForeignKey(OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls")
-    note = models.TextField(blank=True)
-    batch = models.ForeignKey(ServiceCallBatch, models.PROTECT, null=True, related_name="calls")
-    retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
-    idempotency_key = models.CharField(max_length=255, blank=True)
-    queue = models.BooleanField(default=False, help_text=_("Wait for the dock to come online."))
+    method = models.CharField(_("method"), max_length=64)
+    subject = models.CharField(
+        _("subject"), max_length=128, blank=True, help_text=_("Of what only one call may be open per dock.")
+    )
+    data = models.JSONField(_("data"), default=dict, help_text=_("What the service is given; secrets as ***."))
+    tid = models.CharField(_("tid"), max_length=64, unique=True, default=new_id, editable=False)
+    bid = models.CharField(_("bid"), max_length=64, unique=True, default=new_id, editable=False)
+    status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.QUEUED)
+    late = models.BooleanField(_("late"), default=False, help_text=_("The end came after we had given up waiting."))
+    percent = models.PositiveSmallIntegerField(_("percent"), null=True)
+    result_code = models.BigIntegerField(_("result code"), null=True, help_text=_("The dock's."))
+    result_text = models.TextField(_("result text"), blank=True)
+    output = models.JSONField(_("output"), default=dict, help_text=_("What the dock told beside the result."))
+    version = models.PositiveIntegerField(_("version"), default=1, help_text=_("Rises by one with every change."))
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="service_calls",
+        verbose_name=_("requested by"),
+    )
+    requested_with = models.ForeignKey(
+        OrganizationAPIKey, models.SET_NULL, null=True, related_name="service_calls", verbose_name=_("requested with")
+    )
+    note = models.TextField(_("note"), blank=True)
+    batch = models.ForeignKey(
+        ServiceCallBatch, models.PROTECT, null=True, related_name="calls", verbose_name=_("batch")
+    )
+    retry_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries", verbose_name=_("retry of"))
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255, blank=True)
+    queue = models.BooleanField(_("queue"), default=False, help_text=_("Wait for the dock to come online."))
     by_schedule = models.BooleanField(
         _("by schedule"),
         default=False,
         db_default=False,
         help_text=_("Nobody asked for it: its failure is no news."),
     )
-    created = models.DateTimeField(default=timezone.now)
-    sent = models.DateTimeField(null=True)
-    replied = models.DateTimeField(null=True)
-    closed = models.DateTimeField(null=True)
-    expires = models.DateTimeField(default=in_a_minute, help_text=_("Not sent any more after this."))
-    deadline = models.DateTimeField(null=True, help_text=_("Not waited for any longer; moves with every event."))
+    created = models.DateTimeField(_("created"), default=timezone.now)
+    sent = models.DateTimeField(_("sent"), null=True)
+    replied = models.DateTimeField(_("replied"), null=True)
+    closed = models.DateTimeField(_("closed"), null=True)
+    expires = models.DateTimeField(_("expires"), default=in_a_minute, help_text=_("Not sent any more after this."))
+    deadline = models.DateTimeField(
+        _("deadline"), null=True, help_text=_("Not waited for any longer; moves with every event.")
+    )
 
     objects: ClassVar[ServiceCallQuerySet] = ServiceCallQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -132,6 +132,7 @@ class Device(Standing, ChangingModel):
         validators=[RegexValidator(SN_PATTERN, _("1 to 64 letters, digits, hyphens or underscores, no leading sign."))],
     )
     model_key = models.CharField(
+        _("model key"),
         max_length=32,
         blank=True,
         help_text=_("DJI's domain-type-sub_type, such as 3-2-0. Filled in by the device."),
@@ -144,13 +145,19 @@ class Device(Standing, ChangingModel):
         db_index=False,  # others begin with it
         related_name="devices",
         help_text=_("Empty: unclaimed."),
+        verbose_name=_("organization"),
     )
-    callsign = models.CharField(max_length=128, blank=True)
+    callsign = models.CharField(_("callsign"), max_length=128, blank=True)
     is_enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("A disabled device gets no DJI license and cannot be bound.")
     )
     claim = models.CharField(
-        max_length=6, choices=Claim, blank=True, editable=False, help_text=_("What makes its organization the owner.")
+        _("claim"),
+        max_length=6,
+        choices=Claim,
+        blank=True,
+        editable=False,
+        help_text=_("What makes its organization the owner."),
     )
     gateway = models.ForeignKey(
         "self",
@@ -159,18 +166,27 @@ class Device(Standing, ChangingModel):
         blank=True,
         related_name="carried",
         help_text=_("The dock that an aircraft belongs to, switched on or off; none for docks."),
+        verbose_name=_("gateway"),
     )
-    bound_at = models.DateTimeField(null=True, blank=True, editable=False)
+    bound_at = models.DateTimeField(_("bound at"), null=True, blank=True, editable=False)
     bound_with = models.ForeignKey(
-        BindingCode, models.SET_NULL, null=True, blank=True, editable=False, related_name="devices"
+        BindingCode,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="devices",
+        verbose_name=_("bound with"),
     )
     enrolled_at = models.DateTimeField(
+        _("enrolled at"),
         null=True,
         blank=True,
         editable=False,
         help_text=_("When something last came through enrolment for this serial number, which proves nothing."),
     )
-    created = models.DateTimeField(default=timezone.now, editable=False)  # no auto_now_add: rows are copied
+    # no auto_now_add: rows are copied
+    created = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     site = models.ForeignKey(
         Site,
         models.SET_NULL,
@@ -203,6 +219,8 @@ class Device(Standing, ChangingModel):
             # the list of retired devices
             models.Index(fields=["retired_at"], condition=Q(retired_at__isnull=False), name="device_retired"),
         ]
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
 
     def __str__(self) -> str:
         return f"{self.callsign} ({self.sn})" if self.callsign not in ("", self.sn) else self.sn
