@@ -98,7 +98,7 @@ class Exchange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.gateway_sn} {self.method or self.channel} {self.became}"
+        return f"{self.gateway_sn} {self.method or self.channel}"
 
     @property
     def is_refusal(self) -> bool:
@@ -206,7 +206,7 @@ class Heartbeat(models.Model):
         verbose_name_plural = _("heartbeats")
 
     def __str__(self) -> str:
-        return f"{self.instance} at {self.beat_at:%Y-%m-%d %H:%M:%S}"
+        return self.instance
 
     def is_stale(self, now: datetime | None = None) -> bool:
         """Whether the bridge should be taken for dead, so that nothing it last wrote is called current."""

@@ -4,7 +4,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => {
     getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
     // Not navigator.clipboard: that is missing without HTTPS, and may not answer while the window has no focus.
-    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+    button.textContent = document.execCommand("copy") ? gettext("Copied") : gettext("Selected");
   });
   button.hidden = false;
 }

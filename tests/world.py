@@ -128,7 +128,7 @@ def furnish_both(harbour, alice, northern, charlie):
     Device.objects.create(sn="STRANGER", model_key="3-1-0")
     now = timezone.now()
     BindingFailure.objects.create(gateway_sn="GUESSER", pair_digest="0" * 64, reason=credentials.WRONG, last_at=now)
-    Heartbeat.objects.create(instance="bridge", started_at=now, beat_at=now, round_trip_ms=4)
+    Heartbeat.objects.create(instance="bridge-1", started_at=now, beat_at=now, round_trip_ms=4)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls import wording
+from devices.diagnosis.exchanges import WORDS
 from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import INT8, UnlockLicense
 from mqtt_bridge.models import Exchange
@@ -127,7 +128,12 @@ KINDS: Final = (
         _("Messages"),
         Exchange,
         _messages,
-        lambda row: (row.method or row.channel, row.became, row.gateway_sn, _at(row.received_at)),
+        lambda row: (
+            row.method or row.channel,
+            WORDS.get(row.became, row.became),
+            row.gateway_sn,
+            _at(row.received_at),
+        ),
     ),
     Kind(_("Sites"), Site, _named("name", "place"), lambda row: (row, row.place)),
     Kind(_("Labels"), Label, _named("name"), lambda row: (row,)),

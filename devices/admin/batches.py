@@ -28,6 +28,7 @@ from devices.calls.refusal import Refused
 from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallBatch
 from devices.templatetags.moments import ago
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
+from organizations.language import stored
 from organizations.models import Role
 from organizations.tenancy import restrict
 
@@ -209,7 +210,7 @@ def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:
         parts.append(gettext("{n} open").format(n=still_open))
     if failed := total - done - still_open:
         parts.append(gettext("{n} did not succeed").format(n=failed))
-    text = ", ".join(parts)
+    text = gettext(", ").join(parts)
     return gettext("{progress}; {n} skipped").format(progress=text, n=skipped) if skipped else text
 
 
@@ -250,7 +251,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
         "earlier": visible.filter(calls__retries__batch=batch).distinct(),
         "later": visible.filter(calls__retry_of__batch=batch).distinct(),
         "bar": bar,
-        "bar_words": ", ".join(f"{part['count']} {part['word']}" for part in bar),
+        "bar_words": gettext(", ").join(f"{part['count']} {part['word']}" for part in bar),
         "total": total,
         "queued": queued,
         "state": state,
@@ -264,7 +265,10 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
         ],
         "more": max(0, (counted.get(state, 0) if state else total) - BATCH_ROWS),
         "all_calls": f"{reverse('admin:devices_servicecall_changelist')}?{urlencode({'batch': batch.pk})}",
-        "skipped": sorted(batch.skipped, key=itemgetter("reason", "sn")),
+        "skipped": [
+            {**left, "reason": stored.shown(left["reason"]), "about": stored.shown(left.get("about", ""))}
+            for left in sorted(batch.skipped, key=itemgetter("reason", "sn"))
+        ],
         "stop_url": reverse("admin:devices_servicecallbatch_stop", args=[batch.pk]) if may_stop else "",
         "live_paths": " ".join(f"/ws/organizations/{quote(name)}/" for name, *_ in names)
         if len(names) <= MOST_LIVE

@@ -132,7 +132,7 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
     def expires(self, obj: BrokerAccount) -> SafeString | str:
         return ago(obj.expires_at) if obj.expires_at else gettext("never")
 
-    @admin.display
+    @admin.display(description=_("state"))
     def state(self, obj: BrokerAccount) -> SafeString:
         why = stored.shown(obj.why_unusable(timezone.now()))
         waits = not why and obj.pending and not obj.applied_at

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.admin.filters import OUTCOMES, ChannelFilter, MethodFilter, OutcomeFilter
+from devices.admin.filters import ChannelFilter, MethodFilter, OutcomeFilter
 from devices.admin.panels import device_link
 from devices.diagnosis import exchanges
 from devices.diagnosis.onboarding import onboarding
@@ -131,7 +131,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
 def outcome_word(exchange: Exchange) -> SafeString:
     """The outcome of the message, as a coloured word."""
     became = exchange.became
-    return format_html('<span class="outcome outcome-{}">{}</span>', became, OUTCOMES.get(became, became))
+    return format_html('<span class="outcome outcome-{}">{}</span>', became, exchanges.WORDS.get(became, became))
 
 
 def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]:
@@ -176,7 +176,7 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("round trip"), ordering="round_trip_ms")
     def round_trip(self, heartbeat: Heartbeat) -> str:
-        return f"{heartbeat.round_trip_ms:.1f} ms"
+        return gettext("{count} ms").format(count=f"{heartbeat.round_trip_ms:.1f}")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from django.apps import apps
 from django.contrib import admin
@@ -39,18 +39,6 @@ MAX_FIRMWARES = 100
 MAX_BATCHES = 20  # the newest, as choices
 MAX_PEOPLE = 100
 MAX_GROUPS = 200
-
-# What became of a message of the journal, by `Exchange.became`.
-OUTCOMES: Final[Mapping[str, object]] = {
-    "answered": _("answered"),
-    "refused": _("refused"),
-    "noted": _("noted"),
-    "ignored": _("ignored"),
-    "quarantined": _("quarantined"),
-    "error": _("error"),
-    "left": _("left"),
-    "unanswered": _("unanswered"),
-}
 
 Lookups = list[tuple[str, str]]
 Row = TypeVar("Row", bound=Model)
@@ -258,7 +246,7 @@ class OutcomeFilter(OptionFilter[Exchange]):
 
     title = _("outcome")
     parameter_name = "outcome"
-    options = {word: OUTCOMES.get(word, word) for word in exchanges.outcomes()}
+    options = {word: exchanges.WORDS.get(word, word) for word in exchanges.outcomes()}
 
     def chosen(self, rows: QuerySet[Exchange], value: str) -> QuerySet[Exchange]:
         return rows.filter(exchanges.outcomes()[value])

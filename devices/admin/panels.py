@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import get_language, gettext, pgettext
 
 from devices.diagnosis import exchanges, needs, tracing
 from devices.diagnosis.onboarding import onboarding
@@ -58,7 +58,7 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "connected_since": connected_since(device, visible),
         "bridge_alive": now_watched.bridge_alive,
         "needs": needs.needs(device, refused, remarks),
-        "mode": model_keys.describe_mode(state.mode_code, device.model_key)
+        "mode": model_keys.describe_mode(state.mode_code, device.model_key, get_language() or "en")
         if state and state.mode_code is not None
         else "",
         "position": f"{state.latitude:.6f}, {state.longitude:.6f}" if state and state.latitude is not None else "",
@@ -72,7 +72,10 @@ def device_page(request: HttpRequest, device: Device) -> dict[str, object]:
         "pairings": pairings_of(request, device),
         "is_aircraft": is_aircraft,
         "onboarding": None if is_aircraft else onboarding(device.sn, device=device, visible=visible),
-        "recent": visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT],
+        "recent": [
+            (row, exchanges.WORDS.get(row.became, row.became))
+            for row in visible.filter(gateway_sn=device.sn).defer("payload", "reply")[:RECENT]
+        ],
         "passing": [
             (event, exchanges.pretty(event.payload))
             for event in restrict(PassingEvent.objects.filter(gateway_sn=device.sn), request.user)

@@ -2,12 +2,13 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db.models import Q
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 
 from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import topics
@@ -15,6 +16,17 @@ from mqtt_bridge.protocol.result_codes import known
 from mqtt_bridge.protocol.topics import ENROLMENT_PREFIX, Channel
 
 CODE_KEYS = ("result", "err_code")
+# What became of a message, by `Exchange.became`.
+WORDS: Final[Mapping[str, object]] = {
+    "answered": _("answered"),
+    "refused": _("refused"),
+    "noted": _("noted"),
+    "ignored": _("ignored"),
+    "quarantined": _("quarantined"),
+    "error": _("error"),
+    "left": _("left"),
+    "unanswered": _("unanswered"),
+}
 MAX_CODES = 50  # as many as a message has devices
 
 

@@ -98,42 +98,43 @@ def domain_of_type(type_: int, *, otherwise: int) -> int:
 
 # The `mode_code` of osd. A number means what the page of that model says (DJI: device properties, Cloud API v1.16.1, as
 # of June 2026). Pages differ only in how far they go. A number that is on no page is shown as it is.
+# The Chinese is that of DJI's Chinese pages.
 _DOCK_MODES: Final = (  # Dock 1, Dock 2 and Dock 3, a page each: dock-to-cloud/mqtt/dock/dock{1,2,3}/properties
-    "idle",  # 0
-    "debugging on site",
-    "remote debugging",
-    "updating firmware",
-    "working",
-    "waiting for calibration",  # 5: not in DJI's repository of pages (V1.11), only on its site
+    ("idle", "空闲中"),  # 0
+    ("debugging on site", "现场调试"),
+    ("remote debugging", "远程调试"),
+    ("updating firmware", "固件升级中"),
+    ("working", "作业中"),
+    ("waiting for calibration", "待标定"),  # 5: not in DJI's repository of pages (V1.11), only on its site
 )
 
 _AIRCRAFT_MODES: Final = (
-    "standing by",  # 0
-    "preparing for take-off",
-    "ready for take-off",
-    "flown by hand",
-    "taking off",
-    "flying a route",  # 5
-    "taking a panorama",
-    "tracking a target",
-    "evading other air traffic",
-    "returning home",
-    "landing",  # 10
-    "forced to land",
-    "landing on three propellers",
-    "updating firmware",
-    "not connected",  # 14; an aircraft that is switched off sends nothing at all
-    "avoiding obstacles (APAS)",
-    "flown by virtual sticks",
-    "flown live from the cloud",  # 17
-    "waiting for RTK in the air",  # 18: the last of Mavic 3 Enterprise, M300 and M350
-    "surveying a dock site",  # 19: the last of M4E, M4T and M400
-    "circling a point of interest",  # 20: the last of M30 and M3D
-    "flying the route in or out of the dock",  # 21: of M4D and M4TD alone
+    ("standing by", "待机"),  # 0
+    ("preparing for take-off", "起飞准备"),
+    ("ready for take-off", "起飞准备完毕"),
+    ("flown by hand", "手动飞行"),
+    ("taking off", "自动起飞"),
+    ("flying a route", "航线飞行"),  # 5
+    ("taking a panorama", "全景拍照"),
+    ("tracking a target", "智能跟随"),
+    ("evading other air traffic", "ADS-B 躲避"),
+    ("returning home", "自动返航"),
+    ("landing", "自动降落"),  # 10
+    ("forced to land", "强制降落"),
+    ("landing on three propellers", "三桨叶降落"),
+    ("updating firmware", "升级中"),
+    ("not connected", "未连接"),  # 14; an aircraft that is switched off sends nothing at all
+    ("avoiding obstacles (APAS)", "APAS"),
+    ("flown by virtual sticks", "虚拟摇杆状态"),
+    ("flown live from the cloud", "指令飞行"),  # 17
+    ("waiting for RTK in the air", "空中 RTK 收敛模式"),  # 18: the last of Mavic 3 Enterprise, M300 and M350
+    ("surveying a dock site", "机场选址中"),  # 19: the last of M4E, M4T and M400
+    ("circling a point of interest", "POI 环绕"),  # 20: the last of M30 and M3D
+    ("flying the route in or out of the dock", "进离场航线飞行过程中"),  # 21: of M4D and M4TD alone
 )
 
 # By domain and type: a page is for all sub_types of a series.
-_MODES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+_MODES: Final[dict[tuple[str, str], tuple[tuple[str, str], ...]]] = {
     ("3", "1"): _DOCK_MODES,
     ("3", "2"): _DOCK_MODES,
     ("3", "3"): _DOCK_MODES,
@@ -148,8 +149,14 @@ _MODES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 }
 
 
-def describe_mode(mode_code: int, model_key: str) -> str:
-    """Say what the device does; `mode N` for a number that is not on the model's page, and for an unknown model."""
+def describe_mode(mode_code: int, model_key: str, language: str = "en") -> str:
+    """Say what the device does, in English, or in Chinese, in DJI's words, if `language` starts with "zh".
+
+    `mode N` for a number that is not on the model's page, and for an unknown model.
+    """
     domain, _, rest = model_key.partition("-")
     modes = _MODES.get((domain, rest.partition("-")[0]), ())
-    return modes[mode_code] if 0 <= mode_code < len(modes) else f"mode {mode_code}"
+    is_chinese = language.lower().startswith("zh")
+    if 0 <= mode_code < len(modes):
+        return modes[mode_code][is_chinese]
+    return f"模式 {mode_code}" if is_chinese else f"mode {mode_code}"

@@ -2,6 +2,7 @@
 // the socket, and a slow clock, make the page fetch its parts again from the server. Parts are marked data-part; forms
 // are not parts, so that nothing typed is ever lost.
 
+import { clock } from "./clock.js";
 import { connect } from "./live.js";
 import { released } from "./pointer.js";
 
@@ -20,13 +21,29 @@ const rowOf = (id) => root.querySelector(`[data-call="${CSS.escape(id)}"]`);
 // The newest frame of each call: a fetch that began before it must not turn the row back.
 const seen = new Map();
 
+// Frames are in English and name moments in UTC. Where that is not what the page says, the sentence comes with the next
+// fetch; until then there is none, and progress is said here.
+const isEnglish = document.documentElement.lang.startsWith("en");
+const PROGRESS = {
+  in_progress: gettext("The dock works on it: %s %."),
+  paused: gettext("The dock has paused it: %s %."),
+};
+const isSaidByServer = (frame) => !isEnglish || (frame.status === "queued" && frame.queue);
+
+function sentence(frame) {
+  if (!isSaidByServer(frame)) return frame.text;
+  const progress = PROGRESS[frame.status];
+  return progress && frame.percent !== null ? interpolate(progress, [frame.percent]) : "…";
+}
+
 function show(row, frame) {
-  if (Number(row.dataset.version) > frame.version) return;
+  const isNewer = frame.version > Number(row.dataset.version);
+  if (!isNewer && (frame.version < Number(row.dataset.version) || isSaidByServer(frame))) return;
   row.dataset.version = frame.version;
   const state = row.querySelector("[data-state]");
   (state.querySelector("[data-word]") ?? state).textContent = words[frame.status] ?? frame.status;
   state.className = `call-state call-${kinds[frame.status] ?? ""}`;
-  row.querySelector("[data-text]").textContent = frame.text;
+  row.querySelector("[data-text]").textContent = sentence(frame);
   const progress = row.querySelector("[data-percent]");
   progress.hidden = !frame.is_open || frame.status === "queued";
   if (frame.percent === null) progress.removeAttribute("value");
@@ -51,8 +68,9 @@ function hear(frame) {
   }
   const wasOpen = !row.querySelector("[data-percent]").hidden;
   show(row, frame);
-  if (!frame.is_open || !wasOpen) announce(`${frame.label}: ${frame.text}`);
-  if (!root.hasAttribute("data-every-call") || !frame.is_open) refetch(); // counts, buttons, history
+  const said = isSaidByServer(frame) ? words[frame.status] : `${frame.label}: ${frame.text}`;
+  if (!frame.is_open || !wasOpen) announce(said);
+  if (!root.hasAttribute("data-every-call") || !frame.is_open || sentence(frame) === "…") refetch();
 }
 
 // --- parts ---------------------------------------------------------------------------------------
@@ -160,7 +178,7 @@ async function fetchParts() {
     await loadOthers();
     trouble = "";
   } catch {
-    trouble = "the server does not answer, or you are signed out";
+    trouble = gettext("the server does not answer, or you are signed out");
   }
   isFetching = false;
   say();
@@ -174,17 +192,21 @@ const paths = root?.dataset.live.split(" ").filter(Boolean) ?? [];
 const sockets = new Map(paths.map((path) => [path, { name: "connecting", since: null, reason: "" }]));
 let socket = { name: paths.length ? "connecting" : "none", since: null, reason: "" }; // the worst of them
 let trouble = "";
-const clock = (moment) => new Date(moment).toLocaleTimeString();
 
 function say() {
   const line = root.querySelector("[data-live-word]");
+  const updated = clock(fetched);
+  const said = { since: socket.since && clock(socket.since), reason: socket.reason, trouble, updated };
   const states = {
-    live: "live",
-    connecting: "connecting…",
-    none: `updated ${clock(fetched)}`,
-    lost: `not live${socket.since ? ` since ${clock(socket.since)}` : ""} (${socket.reason}), updated ${clock(fetched)}`,
+    live: gettext("live"),
+    connecting: gettext("connecting…"),
+    none: gettext("updated %(updated)s"),
+    lost: socket.since
+      ? gettext("not live since %(since)s (%(reason)s), updated %(updated)s")
+      : gettext("not live (%(reason)s), updated %(updated)s"),
   };
-  line.textContent = trouble ? `not updated since ${clock(fetched)}: ${trouble}` : states[socket.name];
+  const text = trouble ? gettext("not updated since %(updated)s: %(trouble)s") : states[socket.name];
+  line.textContent = interpolate(text, said, true);
   line.dataset.state = socket.name;
   line.classList.toggle("stale", trouble !== "" || socket.name === "lost");
 }
@@ -194,7 +216,7 @@ function turn(path, told) {
   const states = [...sockets.values()];
   const state = ["lost", "connecting", "live"].flatMap((name) => states.filter((one) => one.name === name))[0];
   if (state.name !== socket.name && state.name !== "connecting" && socket.name !== "connecting") {
-    announce(state.name === "live" ? "This page is live again." : "This page is not live now.");
+    announce(state.name === "live" ? gettext("This page is live again.") : gettext("This page is not live now."));
   }
   socket = state;
   say();
@@ -217,7 +239,7 @@ async function send(form, button) {
     if (wrong === null) form.closest("details")?.removeAttribute("open");
     else (wrong.closest(".command-field")?.querySelector("input, select") ?? button).focus();
   } catch {
-    trouble = "it is unknown whether the command was sent; see the list of commands";
+    trouble = gettext("it is unknown whether the command was sent; see the list of commands");
     announce(trouble);
     say();
   } finally {

@@ -17,11 +17,11 @@ const PATIENCE = 8_000; // ms until a connection that does not answer counts as 
 const FIRST_PAUSE = 500; // ms before the first new attempt
 const LONGEST_PAUSE = 15_000; // ms
 const REASONS = {
-  4400: "this page asked for something that the server does not know",
-  4401: "you are signed out",
-  4403: "you may not see this any more, or are signed out",
-  4404: "it is not there, or you may not see it",
-  4429: "you have too many pages open: close some and load this one again",
+  4400: gettext("this page asked for something that the server does not know"),
+  4401: gettext("you are signed out"),
+  4403: gettext("you may not see this any more, or are signed out"),
+  4404: gettext("it is not there, or you may not see it"),
+  4429: gettext("you have too many pages open: close some and load this one again"),
 };
 
 export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onState = () => {} }) {
@@ -58,7 +58,7 @@ export function connect({ path, onSnapshot = () => {}, onFrame = () => {}, onSta
     socket = null;
     lost.close();
     const final = code in REASONS;
-    tell("lost", REASONS[code] ?? "the server does not answer", final);
+    tell("lost", REASONS[code] ?? gettext("the server does not answer"), final);
     if (final) {
       ended = true;
       return;

@@ -2,6 +2,7 @@
 // parts marked data-refresh. It waits while the user selects rows or text, or has the focus in one of them, and while a
 // button marked data-pause is pressed.
 
+import { clock } from "./clock.js";
 import { released } from "./pointer.js";
 
 const INTERVAL = 5000;
@@ -40,7 +41,7 @@ function swap(fresh) {
 
 // A page may say itself as of when it is, in data-refreshed: the server's clock, in its reader's time zone.
 const lineOf = (page) => page.querySelector("[data-refreshed]");
-const momentOf = (page) => lineOf(page)?.dataset.refreshed || new Date().toLocaleTimeString();
+const momentOf = (page) => lineOf(page)?.dataset.refreshed || clock(Date.now());
 
 let updated = momentOf(document);
 async function refresh() {
@@ -53,9 +54,10 @@ async function refresh() {
     if (isBusy()) return;
     swap(fresh);
     updated = momentOf(fresh);
-    note(lineOf(fresh)?.textContent || `Updated ${updated}`, false);
+    note(lineOf(fresh)?.textContent || interpolate(gettext("Updated %s"), [updated]), false);
   } catch {
-    note(`Not updated since ${updated}: the server does not answer, or you are signed out.`, true);
+    const text = gettext("Not updated since %s: the server does not answer, or you are signed out.");
+    note(interpolate(text, [updated]), true);
   }
 }
 

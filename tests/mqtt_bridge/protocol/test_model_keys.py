@@ -103,6 +103,14 @@ def test_a_mode_is_said_in_words_and_an_unknown_one_as_its_number(mode_code, mod
     assert describe_mode(mode_code, model_key) == words
 
 
+@pytest.mark.parametrize(
+    ("mode_code", "model_key", "words"),
+    [(4, "3-2-0", "作业中"), (5, "0-100-1", "航线飞行"), (21, "0-91-0", "模式 21"), (0, "3-4-0", "模式 0")],
+)
+def test_a_mode_is_said_in_djis_chinese_words(mode_code, model_key, words):
+    assert describe_mode(mode_code, model_key, "zh-hans") == words
+
+
 @pytest.mark.parametrize(("model_key", "last"), LAST.items())
 def test_each_model_has_the_numbers_of_its_own_page(model_key, last):
     assert [describe_mode(code, model_key).startswith("mode ") for code in range(last + 2)] == [False] * (last + 1) + [

@@ -17,7 +17,11 @@ from django.test import Client
 from django.utils import translation
 from django.utils.safestring import SafeData, mark_safe
 
+from mqtt_bridge.protocol import model_keys
+from mqtt_bridge.protocol.result_codes import known as known_code
+from mqtt_bridge.protocol.topics import Channel
 from organizations import time_zones
+from organizations.language import stored
 from tests.cloudapi import test_admin_doors as doors
 from tests.organizations.language.test_catalogues import PLACEHOLDER
 from tests.organizations.language.test_marking import WORD, Page
@@ -45,6 +49,8 @@ def bracketed(monkeypatch):
 
     for name in ("gettext", "ngettext", "pgettext", "npgettext"):
         monkeypatch.setattr(translation._trans, name, wrapped(getattr(translation._trans, name)))
+    # English is kept and shown; `test_stored.py` has the other languages.
+    monkeypatch.setattr(stored, "shown", lambda text: text and f"⟦{text}⟧")
 
 
 def values(value):
@@ -67,6 +73,7 @@ def data():
     found -= {text for text in found if re.fullmatch("[a-z ]+", text)} - {
         *User.objects.values_list("username", flat=True)
     }
+    found |= {*model_keys.PRODUCTS.values(), *Channel, known_code(325_012)}
     longest = sorted((re.escape(text) for text in found if WORD.search(text)), key=len, reverse=True)
     return re.compile(rf"(?<!\w)({'|'.join(longest)})(?!\w)")
 
