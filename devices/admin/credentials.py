@@ -25,7 +25,7 @@ from devices.admin.device_pages import NOT_MANAGER, KeyList
 from devices.broker import accounts, connections
 from devices.models import BrokerAccount, Device, DeviceQuerySet
 from organizations.admin.issuing import IssuedForms, new_form_id
-from organizations.admin.onboarding_sheet import QRCode, Value, enrolment_address, qr_code
+from organizations.admin.onboarding_sheet import QRCode, Value, enrolment_address, languages, qr_of
 from organizations.admin.spreadsheet import MARK, encoded
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Role
@@ -67,7 +67,10 @@ class Sheet(NamedTuple):
 
     account: BrokerAccount
     values: list[Value]
-    qr: QRCode
+
+    @property
+    def qr(self) -> QRCode:
+        return qr_of(self.values)
 
 
 def address_for(account: BrokerAccount) -> str:
@@ -79,12 +82,11 @@ def address_for(account: BrokerAccount) -> str:
 def sheet(account: BrokerAccount) -> Sheet:
     """The sheet of a dock's account that was just issued."""
     values = [
-        Value(gettext("MQTT gateway address"), address_for(account)),
-        Value(gettext("MQTT account"), account.username),
-        Value(gettext("MQTT password"), account.plain, in_groups(account.plain)),
+        Value(_("MQTT gateway address"), address_for(account)),
+        Value(_("MQTT account"), account.username),
+        Value(_("MQTT password"), account.plain, in_groups(account.plain)),
     ]
-    text = "\n".join(f"{label}: {value}" for label, value, _ in values if value)
-    return Sheet(account, values, qr_code(text))
+    return Sheet(account, values)
 
 
 @sensitive_variables()
@@ -105,7 +107,13 @@ def sheets_page(
 ) -> HttpResponse:
     """The page that shows secrets, once."""
     sheets = [sheet(row) for row in rows]
-    context |= {"sheets": sheets, "csv": as_csv(sheets), "address_missing": not all(map(address_for, rows)), **more}
+    context |= {
+        "sheets": sheets,
+        "languages": languages(),
+        "csv": as_csv(sheets),
+        "address_missing": not all(map(address_for, rows)),
+        **more,
+    }
     return TemplateResponse(request, "admin/devices/device/credential_sheets.html", context)
 
 

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import segno
 from django.conf import settings
-from django.utils.translation import gettext
+from django.utils.functional import Promise
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
 
 from organizations.models import BindingCode
 from organizations.typed import in_groups
@@ -15,7 +17,7 @@ from organizations.typed import in_groups
 class Value(NamedTuple):
     """One field of Pilot 2 and what goes into it."""
 
-    label: str
+    label: str | Promise  # in the language of the sheet, which may be another than the page's
     value: str
     groups: Sequence[str] = ()  # the value again, to be read; a gap is none when it is typed
 
@@ -38,13 +40,21 @@ class Login(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """The five values, which of them the server's settings lack, and all as a QR code of plain text."""
+    """The five values, and which of them the server's settings lack."""
 
     code: BindingCode
     login: Login
     values: list[Value]
     missing: list[str]
-    qr: QRCode
+
+    @property
+    def qr(self) -> QRCode:
+        return qr_of(self.values)
+
+
+def languages() -> list[tuple[str, str]]:
+    """In which a sheet can be printed, by code and name: the reader's own first."""
+    return sorted(settings.LANGUAGES, key=lambda language: language[0] != get_language())
 
 
 def enrolment_address() -> str:
@@ -61,15 +71,19 @@ def fixed_login() -> Login:
 def sheet(code: BindingCode, plain: str, login: Login) -> Sheet:
     """The sheet of a code that was just issued; `plain` is the code, which cannot be found again later."""
     values = [
-        Value(gettext("MQTT gateway address"), login.address),
-        Value(gettext("MQTT account"), login.username),
-        Value(gettext("MQTT password"), login.password, () if login.is_fixed else in_groups(login.password)),
-        Value(gettext("Organization ID"), code.organization.organization_id),
-        Value(gettext("Device binding code"), plain),
+        Value(_("MQTT gateway address"), login.address),
+        Value(_("MQTT account"), login.username),
+        Value(_("MQTT password"), login.password, () if login.is_fixed else in_groups(login.password)),
+        Value(_("Organization ID"), code.organization.organization_id),
+        Value(_("Device binding code"), plain),
     ]
     needed = zip(("DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD"), login[:3], strict=True)
-    text = "\n".join(f"{label}: {value}" for label, value, _ in values if value)
-    return Sheet(code, login, values, [name for name, value in needed if not value], qr_code(text))
+    return Sheet(code, login, values, [name for name, value in needed if not value])
+
+
+def qr_of(values: Sequence[Value]) -> QRCode:
+    """These values as plain text, each with its name in the active language."""
+    return qr_code("\n".join(f"{one.label}: {one.value}" for one in values if one.value))
 
 
 def qr_code(text: str) -> QRCode:

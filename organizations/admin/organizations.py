@@ -245,7 +245,13 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     def sheet(self, obj: BindingCode, plain: str) -> dict[str, object]:
         sheets: list[onboarding_sheet.Sheet] = obj.sheets  # type: ignore[attr-defined]  # of `issue`
         title = ngettext("Onboarding sheet", "{count} onboarding sheets", len(sheets)).format(count=len(sheets))
-        return {"title": title, "sheet": sheets[0], "sheets": sheets, "access_list": access_list.is_kept()}
+        return {
+            "title": title,
+            "sheet": sheets[0],
+            "sheets": sheets,
+            "languages": onboarding_sheet.languages(),
+            "access_list": access_list.is_kept(),
+        }
 
     def _login(self, code: BindingCode, who: Actor, wanted: dict[str, object]) -> onboarding_sheet.Login:
         """The account of the broker that the form asks for."""

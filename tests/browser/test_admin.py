@@ -4,11 +4,12 @@ import re
 
 import pytest
 
+from organizations.models import Organization
 from tests.browser.pages import too_wide
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-QR = ".sheet svg.qr path"
+QR = ".sheet [lang=en] svg.qr path"
 
 
 def issue(page, organization, label="North gate"):
@@ -60,6 +61,21 @@ def test_print_prints_the_sheet_alone(page, sign_in, alice):
     assert page.is_visible(".sheet")
     for chrome in ("#header", "#nav-sidebar", ".messagelist", "[data-print]"):
         assert not page.is_visible(chrome)
+
+
+def test_a_sheet_is_printed_in_the_language_of_the_technician(page, sign_in, alice, organization):
+    Organization.objects.update(time_zone="Asia/Shanghai")
+    sign_in(alice)
+    issue(page, "Harbour Survey (12345678)")
+    assert "Connect a dock to Harbour Survey" in page.inner_text(".sheet")
+    [code] = re.findall(r"Device binding code\s+(\S+)", page.inner_text(".sheet"))
+    page.get_by_label("简体中文").check()
+    page.emulate_media(media="print")
+    text = page.inner_text(".sheet")
+    assert "Connect a dock" not in text
+    assert re.search(rf"设备绑定码\s+Device binding code\s+{code}", text)
+    assert re.search(r"有效期至 \d{4}-\d\d-\d\d \d\d:\d\d（Asia/Shanghai）", text)
+    assert "绑定失败（210231） Binding failed (210231)" in text
 
 
 @pytest.mark.usefixtures("dock")

@@ -39,10 +39,10 @@ def signed_in(user):
 
 
 def secrets_in(response):
-    """The secrets that a page shows."""
+    """The secrets that a page shows, each on a sheet in every language."""
     text = response.content.decode()
     groups = re.findall(r'<code class="secret">((?:<span>\w{5}</span>)+)</code>', text)
-    return [re.sub(r"</?span>", "", group) for group in groups]
+    return list(dict.fromkeys(re.sub(r"</?span>", "", group) for group in groups))
 
 
 def saved(response):

@@ -2,6 +2,7 @@
 
 import pytest
 import segno
+from django.utils import translation
 
 from devices.broker import accounts
 from devices.models import BrokerAccount, Device
@@ -35,6 +36,14 @@ def test_what_is_not_set_is_missing_and_not_in_the_qr_code(code, settings):
     assert sheet.missing == ["DOCK_MQTT_URL", "DOCK_MQTT_USERNAME", "DOCK_MQTT_PASSWORD"]
     known = f"Organization ID: 12345678\nDevice binding code: {code[1]}"
     assert sheet.qr == onboarding_sheet.qr_code(known)
+
+
+def test_the_qr_code_is_in_the_language_of_the_sheet(code):
+    sheet = onboarding_sheet.sheet(*code, onboarding_sheet.Login("ssl://own:8883", "DOCK0001", "secret"))
+    english = sheet.qr
+    with translation.override("zh-hans"):
+        assert onboarding_sheet.languages()[0][0] == "zh-hans"
+        assert sheet.qr == onboarding_sheet.qr_of(sheet.values) != english
 
 
 # --- the account on it -----------------------------------------------------------------------------
