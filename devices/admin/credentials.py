@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -62,7 +63,8 @@ class CredentialForm(forms.Form):
     )
 
 
-class Sheet(NamedTuple):
+@dataclass(frozen=True)
+class Sheet:
     """What a technician types into Pilot 2 beside one dock, and the same as a QR code."""
 
     account: BrokerAccount
