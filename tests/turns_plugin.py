@@ -8,48 +8,90 @@ so does a run without workers.
 import os
 import re
 import zlib
+from collections.abc import Iterable
+from itertools import zip_longest
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 TWICE = ("tests/field/", "tests/fault/")  # on PostgreSQL and on SQLite
 SQLITE = re.compile(r"[\[-]sqlite[]-]")
-# Those wait for servers, browsers and docks, up to a minute each: begun last, one would run on while the other workers
-# have nothing left. The many short ones come after them and fill what is left evenly.
-LONG = (
+# Files and folders that take long, in the order in which they begin. Those of the first kind mostly wait: for docks,
+# brokers and deadlines. Those of the second keep a core busy. One of each begins in turn, so that neither all workers
+# wait nor all compute; the many short files come after them and fill what is left evenly.
+WAITING = (
+    "tests/test_fork_server.py",
+    "tests/mqtt_bridge/management/",
+    "tests/field/",
+    "tests/devices/test_consumers.py",
+    "tests/deploy/",
+    "tests/cloudapi/test_celery.py",
+    "tests/devices/calls/test_commands.py",
+    "tests/fault/",
+    "tests/cloudapi/test_waiting.py",
+    "tests/cloudapi/embedded/test_worker.py",
+    "tests/cloudapi/monitoring/test_processes.py",
+    "tests/cloudapi/rest/test_hung_redis.py",
+    "tests/devices/live/",
+    "tests/mqtt_bridge/line/",
+)
+BUSY = (
     "tests/browser/",
-    "tests/cloudapi/embedded/test_demo.py",
-    "tests/cloudapi/embedded/test_demo_ends.py",
-    "tests/cloudapi/embedded/test_demo_live.py",
+    "tests/cloudapi/embedded/",
+    "tests/test_readme.py",
     "tests/cloudapi/rest/test_contract.py",
     "tests/cloudapi/rest/test_whole_story.py",
     "tests/cloudapi/test_admin_pages.py",
-    "tests/cloudapi/test_celery.py",
-    "tests/cloudapi/test_waiting.py",
+    "tests/cloudapi/test_addresses.py",
+    "tests/cloudapi/test_attention.py",
+    "tests/cloudapi/test_settings.py",
     "tests/cloudapi/web/test_sign_in.py",
-    "tests/deploy/",
-    "tests/devices/admin/test_devices.py",
-    "tests/devices/calls/test_commands.py",
-    "tests/devices/live/",
-    "tests/devices/test_consumers.py",
-    "tests/devices/test_pairing.py",
-    "tests/fault/",
-    "tests/field/",
     "tests/licenses/admin/test_licenses.py",
-    "tests/mqtt_bridge/line/test_publisher.py",
-    "tests/mqtt_bridge/management/",
+    "tests/devices/admin/",
+    "tests/devices/test_pairing.py",
     "tests/mqtt_bridge/test_onboarding.py",
+    "tests/mqtt_bridge/test_bridge.py",
+    "tests/mqtt_bridge/protocol/test_properties.py",
     "tests/test_adding_a_service.py",
-    "tests/test_readme.py",
+    "tests/cloudapi/rest/test_rights.py",
+    "tests/cloudapi/tables/",
+    "tests/organizations/test_typed.py",
 )
+# Their tests share a browser, or a bridge with its broker and database, which each worker starts that has one of them.
+SHARED = ("tests/browser/", "tests/field/")
+SHARED_BY = 2  # workers
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take two workers for each core with `-n auto`: most long tests wait for other processes half of their time."""
+    """Take three workers for each core with `-n auto`: the tests wait for other processes half of their time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, 3 * len(os.sched_getaffinity(0)))
+
+
+def unit_of(nodeid: str) -> str:
+    """Return the name of those tests that run on the same worker: a file, or one part of a folder's files."""
+    file = nodeid.split("::", 1)[0]
+    for folder in SHARED:
+        if file.startswith(folder):
+            return f"{folder}{zlib.crc32(file.encode()) % SHARED_BY}"
+    return file
+
+
+class Scheduling(LoadFileScheduling):
+    """What `--dist loadfile` does, with those units."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Replace the one of `--dist loadfile`."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def turns_of(item: pytest.Item) -> int:
@@ -64,12 +106,23 @@ def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:
     return zlib.crc32(f"{seed} {nodeid}".encode()) % turns == 0
 
 
+def in_order(nodeids: Iterable[str]) -> dict[str, list[str]]:
+    """Group tests into units, in the order in which they shall begin."""
+    units: dict[str, list[str]] = {}
+    for nodeid in nodeids:
+        units.setdefault(unit_of(nodeid), []).append(nodeid)
+    busy, waiting = ([name for place in kind for name in units if name.startswith(place)] for kind in (BUSY, WAITING))
+    long = [name for pair in zip_longest(busy, waiting) for name in pair if name]
+    return {name: units[name] for name in [*long, *units]}
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the long files, and leave out what has its turn another time."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    order = {name: place for place, name in enumerate(in_order(item.nodeid for item in items))}
+    items.sort(key=lambda item: order[unit_of(item.nodeid)])
     if os.environ.get("FAULT_FULL") == "1":
         return
     seed = config.getoption("randomly_seed", 0)
