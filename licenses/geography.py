@@ -14,6 +14,7 @@ from django.db.models import Avg, Count, F, Max, Min, OuterRef, QuerySet, Subque
 from django.db.models.functions import Floor, Greatest, Least
 from django.utils.translation import gettext, gettext_lazy
 
+from devices.grouping.places import WORLD, Box, middle
 from devices.models import Device
 from devices.presence import Presence, Watch
 from licenses import wording
@@ -34,11 +35,6 @@ _PRESENCES: Final = {
     Presence.UNKNOWN: gettext_lazy("unknown"),
     Presence.NEVER: gettext_lazy("never seen"),
 }
-
-
-Box = tuple[float, float, float, float]  # west, south, east, north
-FARTHEST: Final = 1000.0  # degrees of longitude: the map can be turned round
-WORLD: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
 
 
 class Point(TypedDict):
@@ -141,14 +137,12 @@ def groups(
     )
     features: list[Feature] = [dock_feature(dock, watch=watch) for dock in docks]
     for group in counted:
-        # In the middle third of its cell, so that no two groups cover each other.
-        left, bottom = west + (group["column"] + 1 / 3) * size, south + (group["row"] + 1 / 3) * size
-        place = [min(max(group["x"], left), left + size / 3), min(max(group["y"], bottom), bottom + size / 3)]
+        place = middle((group["x"], group["y"]), (group["column"], group["row"]), size, (west, south))
         features.append(
             {
                 "type": "Feature",
                 "id": f"group-{group['column']:.0f}-{group['row']:.0f}",
-                "geometry": {"type": "Point", "coordinates": [round(degrees, 9) for degrees in place]},
+                "geometry": {"type": "Point", "coordinates": place},
                 "properties": {
                     "kind": "group",
                     "count": group["count"],
@@ -252,14 +246,6 @@ def shape_of(license_: UnlockLicense) -> Shape:
             return Shape(None, {"level": int(level) if level is not None and level.is_integer() else None})
         case _:
             return Shape(None, {})
-
-
-def read_box(text: str) -> Box:
-    """A box from "west,south,east,north"; raises ValueError."""
-    west, south, east, north = map(float, text.split(","))
-    if not -FARTHEST <= west <= east <= FARTHEST or not -90 <= south <= north <= 90:
-        raise ValueError(text)
-    return west, south, east, north
 
 
 def box_of(license_: UnlockLicense) -> Box | tuple[None, None, None, None]:

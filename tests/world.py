@@ -35,7 +35,9 @@ def furnish(organization, user, prefix):
     invitations.issue(actor=actor, organization=organization, username=f"{prefix.lower()}-guest", role=Role.VIEWER)
     by_key = audit.Actor(AuditEvent.Through.API, key=key)
     audit.record([audit.event(by_key, "change", code, organization_id=organization.pk)])
-    site = Site.objects.create(organization=organization, name=f"{prefix} site", time_zone="Asia/Shanghai")
+    site = Site.objects.create(
+        organization=organization, name=f"{prefix} site", latitude=22.5, longitude=113.9, time_zone="Asia/Shanghai"
+    )
     dock = Device.objects.create(
         sn=f"{prefix}DOCK",
         model_key="3-2-0",

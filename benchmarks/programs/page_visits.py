@@ -33,7 +33,11 @@ from devices.models import ServiceCall, ServiceCallBatch  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 
 MORE = 4  # visits of a page that comes near the bar
-OTHERS = ("/admin/", "/admin/system/", "/admin/password_change/", "/sessions/", "/second-factor/", "/metrics")
+MAPPED = "/admin/devices/device/geojson/"
+OTHERS = (
+    "/admin/", "/admin/system/", "/admin/password_change/", "/sessions/", "/second-factor/", "/metrics",
+    f"{MAPPED}?zoom=2", f"{MAPPED}?zoom=6&bbox=100,20,120,35",
+)  # fmt: skip
 SEARCHED = ("7CTDM000000007", "Pier 77", "1000007", "nothing-like-this")
 
 

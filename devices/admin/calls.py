@@ -27,7 +27,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from devices.admin.commands import SECRETS, Row, row
-from devices.admin.filters import BatchFilter, CallStateFilter, ServiceFilter, WhoAskedFilter
+from devices.admin.filters import BatchFilter, CallStateFilter, ServiceFilter, SiteOfDeviceFilter, WhoAskedFilter
 from devices.admin.forms import CommandForm, SendingForm
 from devices.calls import asking, batches, ending, wording
 from devices.calls.methods import METHODS, label
@@ -76,7 +76,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     list_display = ("state", "what", "result", "asked", "until", "owner")  # and the dock
     list_display_links = ("what",)
     list_filter = (
-        CallStateFilter, ServiceFilter, ("organization", TenantFilter), WhoAskedFilter, BatchFilter,
+        CallStateFilter, ServiceFilter, ("organization", TenantFilter), SiteOfDeviceFilter, WhoAskedFilter, BatchFilter,
         ("created", admin.DateFieldListFilter),
     )  # fmt: skip
     list_select_related = ("device", "organization", "requested_by", "requested_with")

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from devices.admin.credentials import may_manage
-from devices.admin.filters import OptionFilter
+from devices.admin.filters import OptionFilter, SiteFilter
 from devices.admin.importing import ImportPages
 from devices.admin.panels import page_of
 from devices.broker import connections
@@ -121,7 +121,7 @@ class DockConnectionAdmin(ImportPages):
     view_role = Role.VIEWER
     list_display = ("dock", "connects_with", "owner", "since", "last_connected", "ends")
     list_display_links = None
-    list_filter = (WayFilter, ("organization", TenantFilter))
+    list_filter = (WayFilter, ("organization", TenantFilter), SiteFilter)
     list_select_related = ("organization",)
     list_per_page = 100
     list_max_show_all = 1000

@@ -35,10 +35,12 @@ from devices.admin.filters import (
     LabelFilter,
     LicenseListFilter,
     PresenceFilter,
+    ProductFilter,
     RetiredFilter,
     SiteFilter,
 )
-from devices.admin.grouping import GroupingPages
+from devices.admin.grouping.groups import GroupingPages
+from devices.admin.grouping.map import MapPages
 from devices.admin.moving import MovingPages
 from devices.admin.panels import audit_trail, device_page, page_of, presence_word
 from devices.diagnosis import needs
@@ -137,7 +139,7 @@ class AddDeviceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Device)
-class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
+class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages, MapPages):
     """The list an operator looks at all day, and a device's page. Platform staff add, operators rename.
 
     Nobody else may add: a user who could add serial numbers could claim another's dock before it connects, and would
@@ -152,8 +154,9 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages):
     )  # fmt: skip
     list_display_links = ("device",)
     list_filter = (
-        PresenceFilter, AttentionFilter, ClockFilter, KindFilter, ClaimedFilter, ("organization", TenantFilter),
-        SiteFilter, LabelFilter, AccountFilter, LicenseListFilter, FirmwareFilter, RetiredFilter,
+        PresenceFilter, AttentionFilter, ClockFilter, KindFilter, ProductFilter, ClaimedFilter,
+        ("organization", TenantFilter), SiteFilter, LabelFilter, AccountFilter, LicenseListFilter, FirmwareFilter,
+        RetiredFilter,
     )  # fmt: skip
     list_select_related = ("organization", "state", "gateway", "site")
     list_per_page = 100

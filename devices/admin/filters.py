@@ -110,6 +110,21 @@ class KindFilter(OptionFilter[Device]):
         return rows.filter({"aircraft": self.AIRCRAFT, "remote-controller": self.CONTROLLER}.get(value, ~self.KNOWN))
 
 
+class ProductFilter(OptionFilter[Device]):
+    """Docks and aircraft by their product."""
+
+    title = _("product")
+    parameter_name = "product"
+    options = {
+        key: name
+        for key, name in model_keys.PRODUCTS.items()
+        if model_keys.domain(key) in (model_keys.DOCK, model_keys.AIRCRAFT)
+    }
+
+    def chosen(self, rows: QuerySet[Device], value: str) -> QuerySet[Device]:
+        return rows.filter(model_key=value)
+
+
 class ClaimedFilter(OptionFilter[Device]):
     """For platform staff: nobody else sees unclaimed devices."""
 
@@ -143,7 +158,7 @@ class RetiredFilter(OptionFilter[Device]):
         yield from ({**first, "display": _("in use")}, *others)
 
 
-class GroupingFilter(admin.SimpleListFilter):
+class GroupingFilter(admin.SimpleListFilter, Generic[Row]):
     """Sites or labels of the organizations that the user may see, of the one that the list is filtered by if any."""
 
     rows: type[Site | Label]
@@ -151,7 +166,7 @@ class GroupingFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         rows: QuerySet[Any] = self.rows._default_manager.select_related("organization")
         rows = restrict(rows, request.user)
-        owner = request.GET.get("organization__id__exact", "")
+        owner = request.GET.get("organization__id__exact") or request.GET.get("device__organization__id__exact", "")
         if owner.isdecimal() and len(owner) < 19:
             rows = rows.filter(organization=int(owner))
         found = list(rows.order_by("name", "pk")[:MAX_GROUPS])
@@ -159,7 +174,7 @@ class GroupingFilter(admin.SimpleListFilter):
         named = [(str(row.pk), f"{row.name} ({row.organization.name})" if several else row.name) for row in found]
         return [*named, ("none", gettext("none"))] if found else []
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:
         value = self.value() or ""
         is_key = value.isdecimal() and len(value) < 19
         return queryset.filter(self.chosen(int(value) if is_key else None)) if is_key or value == "none" else queryset
@@ -169,7 +184,7 @@ class GroupingFilter(admin.SimpleListFilter):
         raise NotImplementedError
 
 
-class SiteFilter(GroupingFilter):
+class SiteFilter(GroupingFilter[Row]):
     title = _("site")
     parameter_name = "site"
     rows = Site
@@ -178,7 +193,14 @@ class SiteFilter(GroupingFilter):
         return Q(site=key)
 
 
-class LabelFilter(GroupingFilter):
+class SiteOfDeviceFilter(SiteFilter[Row]):
+    """What belongs to devices, by the site where they are now."""
+
+    def chosen(self, key: int | None) -> Q:
+        return Q(device__in=Device.objects.filter(site=key).first_keys())
+
+
+class LabelFilter(GroupingFilter[Device]):
     title = _("label")
     parameter_name = "label"
     rows = Label

@@ -18,6 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.calls import words
+from devices.admin.filters import SiteOfDeviceFilter
 from devices.calls.refusal import NO_WORKER
 from devices.presence import watch
 from devices.templatetags.moments import exact
@@ -51,6 +52,7 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
     list_display_links = ("license",)
     list_filter = (
         StateFilter, TypeFilter, InventoryFilter, UserOnlyFilter, DockFilter, ("device__organization", TenantFilter),
+        SiteOfDeviceFilter,
     )  # fmt: skip
     list_select_related = ("device__organization", "device__site", "device__state")
     list_per_page = 50

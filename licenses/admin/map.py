@@ -14,11 +14,12 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_safe
 
+from devices.grouping.places import WORLD, read_box
 from devices.models import Device
 from devices.presence import watch
 from licenses import geography
 from licenses.admin.changelist import PART, ListPages
-from licenses.geography import LICENSES, WORLD
+from licenses.geography import LICENSES
 from licenses.models import UnlockLicenseQuerySet
 from licenses.validity import State
 from licenses.wording import PLACED
@@ -60,6 +61,7 @@ TEXTS: Final = {  # of the page and its script
     "dock": gettext_lazy("Dock"),
     "zoom_in": gettext_lazy("Closer"),
     "zoom_out": gettext_lazy("Farther"),
+    "close": gettext_lazy("Close"),
     "source": gettext_lazy("Outlines: Natural Earth, coarse"),
 }
 
@@ -88,7 +90,7 @@ class MapPages(ListPages):
         rows: UnlockLicenseQuerySet = self.filtered(request).queryset
         text = request.GET.get("bbox", "")
         try:
-            box = geography.read_box(text) if text else None
+            box = read_box(text) if text else None
         except ValueError as error:
             raise BadRequest(gettext("bbox must be west,south,east,north in degrees.")) from error
         if box is not None:

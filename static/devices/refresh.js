@@ -53,6 +53,7 @@ async function refresh() {
     await released();
     if (isBusy()) return;
     swap(fresh);
+    document.dispatchEvent(new Event("refreshed"));
     updated = momentOf(fresh);
     note(lineOf(fresh)?.textContent || interpolate(gettext("Updated %s"), [updated]), false);
   } catch {

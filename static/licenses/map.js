@@ -1,6 +1,21 @@
 // The license map: the GeoJSON of a license list, over the world's outline or tiles, with the list beside it.
 
+import {
+  boundsOf as boundsOfBox,
+  boxOf,
+  byCountry,
+  CLOSEST,
+  element,
+  fetchJson,
+  fit as fitTo,
+  followTheme,
+  groupMarker,
+  link,
+  makeMap,
+  pageOf,
+} from "../devices/map_base.js";
 import * as L from "../leaflet/leaflet-src.esm.js";
+import { layersOf, styleOf } from "./shapes.js";
 
 const root = document.getElementById("license-map");
 const texts = JSON.parse(root.dataset.texts);
@@ -8,29 +23,17 @@ const statusLine = root.querySelector("[data-status]");
 const list = root.querySelector("[data-list]");
 const moreButton = root.querySelector("[data-more]");
 
-const COLOURS = { 1: "--map-circle", 2: "--map-country", 4: "--map-polygon" };
-// Lines and fillings show the state without colour.
-const STATES = {
-  in_force: { weight: 3, dashArray: null, fillOpacity: 0.3 },
-  approved: { weight: 2, dashArray: null, fillOpacity: 0.08 },
-  disabled: { weight: 2, dashArray: "2 5", fillOpacity: 0.06 },
-  not_yet: { weight: 2, dashArray: "12 5", fillOpacity: 0.14 },
-  expired: { weight: 2, dashArray: "12 4 2 4", fillOpacity: 0 },
-  unknown: { weight: 2, dashArray: "5 5", fillOpacity: 0.06 },
-};
 const LABELLED = 40; // shapes or docks; with more, labels appear on hover only
 const ON_CANVAS = 500; // shapes; with more, a canvas is quicker than SVG
 const LISTED = 200; // licenses that the list shows at a time
 const FAR = 9; // zoom; below it, the names of shapes would hide the map
 const NAMED = 8; // licenses in a popup
-const CLOSEST = 15; // zoom at most, when a place is found
 const GROUP_WIDTH = 60; // pixels from group to group
 const QUIET = 200; // milliseconds after a movement of the map
 const PHONE = matchMedia("(max-width: 900px)");
 
 let map;
 let outline = null; // by country number: its polygons as GeoJSON features
-let background = null;
 let entries = []; // what the list shows: {licenses, properties, shape, item}
 const shapes = new Map(); // by their looks: {layers, properties, entries}
 const docks = new Map(); // by serial number: {properties, marker}
@@ -96,32 +99,15 @@ function followView() {
 async function fetchView() {
   if (hasPopup) return; // it would go with its shape
   const number = ++latest;
-  const bounds = map.getBounds();
-  const [south, north] = [Math.max(bounds.getSouth(), -90), Math.min(bounds.getNorth(), 90)];
-  const bbox = [bounds.getWest(), south, bounds.getEast(), north].join(",");
   // What is still too much at the closest is shown as far as it goes.
   const grouped = map.getZoom() < CLOSEST ? columns(map.getContainer()) : 0;
-  const licenses = await fetchJson(addressOf({ bbox, grouped }));
+  const licenses = await fetchJson(addressOf({ bbox: boxOf(map), grouped }));
   if (number === latest) draw(licenses);
-}
-
-async function fetchJson(address) {
-  const response = await fetch(address, { credentials: "same-origin" });
-  if (!response.ok) throw new Error(`${address}: ${response.status}`);
-  return response.json();
 }
 
 /** Callsign and serial number, which many docks give as their callsign. */
 function fullName({ callsign, sn }) {
   return callsign && callsign !== sn ? `${callsign} (${sn})` : sn;
-}
-
-function byCountry(world) {
-  const found = new Map();
-  for (const feature of world.features) {
-    if (feature.id !== undefined) found.set(feature.id, [...(found.get(feature.id) ?? []), feature]);
-  }
-  return found;
 }
 
 function tellCount({ features, total }) {
@@ -137,17 +123,14 @@ function tellCount({ features, total }) {
 
 function setUp(licenses, world) {
   const crosses = whole || licenses.features.some((feature) => feature.properties.crosses_antimeridian);
-  map = L.map(root.querySelector("[data-canvas]"), {
+  map = makeMap(root.querySelector("[data-canvas]"), {
+    world,
+    crosses,
+    texts,
+    tiles: root.dataset.tiles,
+    attribution: root.dataset.attribution,
     preferCanvas: licenses.total > ON_CANVAS,
-    maxBounds: [[-89.9, -400], [89.9, 400]],
-    minZoom: 1,
-    zoomSnap: 0.25,
-    zoomControl: false,
-  }).setView([20, 0], 2);
-  L.control.zoom({ zoomInTitle: texts.zoom_in, zoomOutTitle: texts.zoom_out }).addTo(map);
-  map.attributionControl.setPrefix(false);
-  L.control.scale({ imperial: false }).addTo(map);
-  drawBackground(world, crosses);
+  });
   drawn = L.layerGroup().addTo(map);
   map.on("zoomend", thinLabels);
   for (const swatch of root.querySelectorAll("[data-swatch-type]")) {
@@ -155,7 +138,10 @@ function setUp(licenses, world) {
   }
   root.querySelector("[data-fit]").addEventListener("click", () => fit(whole ?? everything()));
   moreButton.addEventListener("click", showMore);
-  followTheme();
+  followTheme(() => {
+    for (const shape of shapes.values()) restyle(shape);
+    for (const swatch of root.querySelectorAll("svg[data-type]")) paint(swatch);
+  });
 }
 
 // --- what was fetched --------------------------------------------------------------------------------
@@ -179,27 +165,12 @@ function draw(licenses) {
 }
 
 function drawGroup(group) {
-  const [longitude, latitude] = group.geometry.coordinates;
-  const { count } = group.properties;
-  const size = 22 + 4 * Math.min(Math.log10(count), 4);
-  const words = fill(texts.here, { shown: count });
-  L.marker([latitude, longitude], {
-    icon: L.divIcon({ className: "license-group", html: element("span", "", shortened(count)), iconSize: [size, size] }),
-    title: words,
-    alt: words,
-  })
-    .on("click", () => fit(groupBounds(group)))
-    .addTo(drawn);
-}
-
-// Four letters at most: 999, 9.9k, 99k.
-function shortened(count) {
-  return count < 1000 ? String(count) : `${Number((count / 1000).toPrecision(2))}k`;
+  const words = fill(texts.here, { shown: group.properties.count });
+  groupMarker(group, words).on("click", () => fit(groupBounds(group))).addTo(drawn);
 }
 
 function groupBounds({ properties }) {
-  const [west, south, east, north] = properties.box;
-  return L.latLngBounds([[south, west], [north, east]]);
+  return boundsOfBox(properties.box);
 }
 
 // A license that is the same in both inventories is one entry.
@@ -213,35 +184,6 @@ function merge(rows) {
     else found.set(key, { licenses: [row], properties: row.properties, geometry: row.geometry, shape: null });
   }
   return [...found.values()];
-}
-
-function drawBackground(world, crosses) {
-  map.createPane("background").style.zIndex = 200;
-  const { tiles, attribution } = root.dataset;
-  if (tiles) {
-    const source = document.createElement("span");
-    source.textContent = attribution;
-    L.tileLayer(tiles, { attribution: source.innerHTML, maxZoom: 19, referrerPolicy: "origin" }).addTo(map);
-    return;
-  }
-  const options = {
-    pane: "background",
-    renderer: L.svg({ pane: "background", padding: 0.5 }),
-    interactive: false,
-    style: landStyle,
-  };
-  map.attributionControl.addAttribution(texts.source);
-  background = L.featureGroup([L.geoJSON(world, options)]).addTo(map);
-  // Shapes across the antimeridian continue into the next copy of the world.
-  if (crosses) background.addLayer(L.geoJSON(world, { ...options, coordsToLatLng: turnedOnce }));
-}
-
-function landStyle() {
-  return { color: colour("--map-border"), weight: 1, fillColor: colour("--map-land"), fillOpacity: 1 };
-}
-
-function turnedOnce([longitude, latitude]) {
-  return L.latLng(latitude, longitude + 360);
 }
 
 // --- docks -------------------------------------------------------------------------------------------
@@ -286,7 +228,7 @@ function drawEntry(entry) {
   const key = JSON.stringify([place, properties.radius, properties.state, properties.height]);
   let shape = shapes.get(key);
   if (!shape) {
-    shape = { layers: layersOf(entry), properties, entries: [] };
+    shape = { layers: layersOf(entry, outline, entries.length > ON_CANVAS ? 1 : 4), properties, entries: [] };
     if (shape.layers.length === 0) return;
     shapes.set(key, shape);
     for (const layer of shape.layers) {
@@ -297,25 +239,6 @@ function drawEntry(entry) {
   }
   entry.shape = shape;
   shape.entries.push(entry);
-}
-
-function layersOf({ geometry, properties }) {
-  const style = styleOf(properties);
-  if (geometry === null) {
-    return (outline.get(properties.country) ?? []).map((country) => L.geoJSON(country, { style }));
-  }
-  if (geometry.type !== "Point") return [L.geoJSON(geometry, { style })];
-  const [longitude, latitude] = geometry.coordinates;
-  const size = entries.length > ON_CANVAS ? 1 : 4;
-  const centre = L.circleMarker([latitude, longitude], { ...style, radius: size, dashArray: null, fillOpacity: 1 });
-  if (!properties.radius) return [centre];
-  return [L.circle([latitude, longitude], { ...style, radius: properties.radius }), centre];
-}
-
-function styleOf({ type, state }, isSelected = false) {
-  const style = STATES[state] ?? STATES.unknown;
-  const line = colour(COLOURS[type] ?? "--map-other");
-  return { ...style, color: line, fillColor: line, weight: style.weight + (isSelected ? 3 : 0) };
 }
 
 function restyle(shape) {
@@ -442,7 +365,7 @@ function find(entry) {
 // --- where to look ---------------------------------------------------------------------------------
 
 function fit(bounds) {
-  if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, padding: [40, 40], animate: false });
+  fitTo(map, bounds);
 }
 
 // Without countries, which would make all else too small to see; null if nothing is left.
@@ -491,16 +414,6 @@ function extent(bounds) {
 
 // --- small things ------------------------------------------------------------------------------------
 
-function followTheme() {
-  const renew = () => {
-    if (background) background.eachLayer((layer) => layer.setStyle(landStyle()));
-    for (const shape of shapes.values()) restyle(shape);
-    for (const swatch of root.querySelectorAll("svg[data-type]")) paint(swatch);
-  };
-  new MutationObserver(renew).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
-}
-
 // A license's look as a small picture: a circle, a polygon, a country, or a bar if it has no place.
 function drawing(type, state) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -529,29 +442,8 @@ function paint(svg) {
   if (dashArray) form.setAttribute("stroke-dasharray", dashArray.split(" ").map((part) => part / 2).join(" "));
 }
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-function pageOf(pattern, id) {
-  return pattern.replace("/0/", `/${id}/`);
-}
-
-function link(address, words) {
-  const made = element("a", "", words);
-  made.href = address;
-  return made;
-}
-
 function textNode(words) {
   return element("span", "", words);
-}
-
-function element(name, className, ...content) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.append(...content);
-  return made;
 }
 
 function fill(words, values) {

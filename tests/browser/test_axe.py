@@ -37,7 +37,14 @@ FORMS = [
     "organizations/organization",
     "organizations/organizationapikey",
 ]
-DAILY = {"", "devices/device/", "devices/servicecall/", "licenses/unlocklicense/", "organizations/bindingcode/"}
+DAILY = {
+    "",
+    "devices/device/",
+    "devices/device/map/",
+    "devices/servicecall/",
+    "licenses/unlocklicense/",
+    "organizations/bindingcode/",
+}
 RUN = """async () => {
   const found = await axe.run({resultTypes: ["violations"], preload: false});
   return found.violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(
@@ -60,6 +67,7 @@ def addresses():
         f"{place}/import/" for place in ("devices/device", "devices/dockconnection", "organizations/bindingcode")
     )
     yield from ("licenses/unlocklicense/map/", "licenses/unlocklicense/timeline/", "devices/device/clear-out/")
+    yield "devices/device/map/"
     yield f"organizations/organization/{Membership.objects.first().organization_id}/close/"
     yield from ("../preferences/", "../sessions/", "../second-factor/", "password_change/", "../no/such/")
 

@@ -1,0 +1,1 @@
+"""Pages of sites and labels, and of where devices are."""
