@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 
 from licenses.admin import cells
 from licenses.models import UnlockLicense, UnlockLicenseQuerySet
-from organizations.admin.tenant import CappedPaginator, TenantAdmin
+from organizations.admin.tenant import CappedPaginator, TenantAdmin, TenantChangeList
 
 BARS = 500  # on a page of the timeline
 SPAN: Final = "span"  # of the timeline
@@ -73,7 +73,7 @@ class TimelinePaginator(UrgencyPaginator):
     over_and_on_first = False
 
 
-class LicenseChangeList(ChangeList):
+class LicenseChangeList(TenantChangeList):
     """Each license once, a page with what its rows show besides their own columns; a constant number of queries."""
 
     paginator_class: ClassVar[type[UrgencyPaginator]] = UrgencyPaginator

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db import models, transaction
@@ -92,6 +93,15 @@ def audit_trail_page(model_admin: "admin.ModelAdmin[Any]", request: HttpRequest,
     return TemplateResponse(request, "admin/audit_trail.html", context)
 
 
+class TenantChangeList(ChangeList):
+    """The stock page of a list, which reads the choices of its filters once: an action asks for the rows again."""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        if not hasattr(self, "_filters"):
+            self._filters = super().get_filters(request)
+        return self._filters
+
+
 class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Lists, choices and permissions of a model with an `organization_path`, by `Membership.role`.
 
@@ -108,6 +118,9 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return readable(super().get_queryset(request), request, self.view_role)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
+        return TenantChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str

@@ -659,7 +659,7 @@ def test_two_hundred_docks_are_asked_about_with_as_many_queries_as_one(
 ):
     docks = add_docks(organization, 200)
     choose(client, staff, "read_dock_selected", docks[:1])
-    with django_assert_max_num_queries(34) as few:  # of the list of devices, too, with its filters
+    with django_assert_max_num_queries(30) as few:  # of the list of devices, too, with its filters
         choose(client, staff, "read_dock_selected", docks[:1])
     with django_assert_num_queries(len(few)):
         text = choose(client, staff, "read_dock_selected", docks).content.decode()
