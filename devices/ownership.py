@@ -58,6 +58,7 @@ class Changes:
         self.returned = False  # whether any of `given` was retired or ignored
         self.taken: dict[str, Device] = {}  # by SN: those that lost an owner
         self.given: list[tuple[Device, str, dict[str, str]]] = []  # with the action and what else to record of it
+        self._is_transfer = False
         self._proven: dict[str, Device] = {}  # those taken from an owner who could see or make their broker accounts
         self._events: list[audit.Event] = []
 
@@ -69,6 +70,7 @@ class Changes:
         owner, before = device.organization_id, {"callsign": device.callsign}  # the owner's name: in `write`
         event = audit.event(self.actor, action, device, organization_id=owner, before=before, at=self.now)
         self._events.append(event)
+        self._is_transfer |= action == "transfer"
         broadcast.tell_device([device])  # to the sockets of the owner that loses it
         if device.is_unproven:
             device.is_enabled = True
@@ -114,7 +116,7 @@ class Changes:
             # Telemetry that is being written right now is older than `cleared_at` and is dropped for it.
             cleared = [{**UNKNOWN_STATE, "device_id": key, "cleared_at": self.now} for key in keys]
             bulk.upsert(DeviceState, cleared, unique=["device_id"], changes=[*UNKNOWN_STATE, "cleared_at"])
-            ending.abandon(keys)
+            ending.abandon(keys, is_transfer=self._is_transfer)
             proven = [device.pk for device in self._proven.values()]
             if self.keep_accounts:
                 accounts.forget_issuers(proven)

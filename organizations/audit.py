@@ -103,7 +103,10 @@ def record(events: Iterable[Event]) -> None:
 
 def writable(values: Mapping[str, object]) -> dict[str, object]:
     """Values of fields as JSON: numbers, truth values and null unchanged, the rest as text, secrets masked."""
-    return {
-        name: MASK if is_secret(name) else value if isinstance(value, bool | int | float | None) else english(value)
-        for name, value in values.items()
-    }
+
+    def written(value: object) -> object:
+        if isinstance(value, bool | int | float | None):
+            return value
+        return ", ".join(map(english, value)) if isinstance(value, list) else english(value)
+
+    return {name: MASK if is_secret(name) else written(value) for name, value in values.items()}

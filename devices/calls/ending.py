@@ -29,6 +29,10 @@ _RELEASED: Final = (
     gettext_noop("the dock was released."),
     gettext_noop("the dock was released. What the dock did is unknown."),
 )
+_TRANSFERRED: Final = (
+    gettext_noop("the dock was transferred."),
+    gettext_noop("the dock was transferred. What the dock did is unknown."),
+)
 
 
 def cancel(call: ServiceCall, *, actor: Actor) -> None:
@@ -72,10 +76,10 @@ def supersede(method: Method, calls: Sequence[ServiceCall], *, actor: Actor, now
     _audit_canceled(apply(rows.lock_in_order(), _interrupted(_SUPERSEDED), now=now), actor=actor)
 
 
-def abandon(device_ids: Iterable[int]) -> None:
+def abandon(device_ids: Iterable[int], *, is_transfer: bool = False) -> None:
     """Close what is open for devices that leave their organization; must run in a transaction."""
     calls = ServiceCall.objects.open().filter(device__in=list(device_ids))
-    apply(calls.lock_in_order(), _interrupted(_RELEASED))
+    apply(calls.lock_in_order(), _interrupted(_TRANSFERRED if is_transfer else _RELEASED))
 
 
 def _interrupted(why: tuple[str, str]) -> Callable[[ServiceCall], Word]:

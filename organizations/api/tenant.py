@@ -130,9 +130,11 @@ class PatchMixin(TenantViewSet):
         serializer.is_valid(raise_exception=True)
         changed = {name: value for name, value in serializer.validated_data.items() if getattr(row, name) != value}
         if changed:
-            before = audit.writable({name: getattr(row, name) for name in changed})
+            # As the API calls them: what a property of the row is called is known to nobody else.
+            names = {field.source: name for name, field in serializer.fields.items()}
+            before = audit.writable({names[name]: getattr(row, name) for name in changed})
             serializer.save()
-            owner, after = organization_of(row), audit.writable(changed)
+            owner, after = organization_of(row), audit.writable({names[name]: value for name, value in changed.items()})
             audit.record(
                 [audit.event(actor(request), "change", row, organization_id=owner, before=before, after=after)]
             )

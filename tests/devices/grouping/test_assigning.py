@@ -118,7 +118,7 @@ def test_rest_reads_and_writes_them_by_name(api, operator_key, dock, site, label
     told = answer.json()
     assert (told["site"], told["time_zone"], told["labels"]) == ("Pier", "Asia/Shanghai", ["spare"])
     event = AuditEvent.objects.get(action="change")
-    assert event.after == {"site_name": "Pier", "label_names": "['spare']"}
+    assert event.after == {"site": "Pier", "labels": "spare"}
     assert [row["sn"] for row in client.get(REST, {"site": "Pier", "label": "spare"}).json()["results"]] == [dock.sn]
     assert client.get(REST, {"label": "other"}).json()["results"] == []
     assert client.patch(f"{REST}{dock.sn}/", {"site": "", "labels": []}).status_code == 200

@@ -49,7 +49,7 @@ def test_nothing_of_the_former_owner_is_left_for_the_new_one(lived_in, other_org
         assert not apps.get_model(label)._default_manager.filter(device=device).exists(), label
     assert (device.state.properties, device.state.latitude, device.state.longitude) == ({}, None, None)
     lived_in.call.refresh_from_db()
-    assert lived_in.call.status == "canceled"
+    assert (lived_in.call.status, lived_in.call.result_text) == ("canceled", "the dock was transferred.")
     seen = AuditEvent.objects.visible_to(charlie)
     assert not any("Secret" in str((row.before, row.after, row.object_name)) for row in seen)
 
