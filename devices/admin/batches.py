@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from operator import itemgetter
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -197,8 +198,11 @@ def planned_sentence(batch: ServiceCallBatch) -> str:
     if batch.stopped:
         return gettext("Called off before it started")
     count = len(batch.planned or [])
+    moment = wording.moment(batch.due_at)
+    if zone := (batch.planned or [{}])[0].get("zone"):
+        moment = f"{batch.due_at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M} {zone} ({moment})"
     text = ngettext("Will start at {moment}: {n} dock", "Will start at {moment}: {n} docks", count)
-    return text.format(moment=wording.moment(batch.due_at), n=count)
+    return text.format(moment=moment, n=count)
 
 
 def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:

@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
@@ -236,15 +236,18 @@ class CommandPages(TenantAdmin):
         devices = self.get_queryset(request).filter(pk__in=form.cleaned_data["devices"])
         filled_in = CommandForm(method, button, request.POST, owner=batches.owner(devices))
         mine, not_mine = self._commanded(request, devices)
-        due = LaterForm(request.POST) if "later" in request.POST else None
+        zones = [device.time_zone for device in mine]
+        due = LaterForm(request.POST, zones=zones) if "later" in request.POST else None
         is_valid = filled_in.is_valid() and (due is None or due.is_valid())
         if mine and is_valid and not self._why_mixed(request, devices):
             start = partial(batches.start, skipped=not_mine)
             if due is not None:
-                start = partial(scheduling.schedule, due_at=due.cleaned_data["due_at"])
+                start = partial(scheduling.schedule, due_at=due.cleaned_data.get("due_at"))
+                if due.cleaned_data.get("own_zone"):
+                    start = partial(scheduling.schedule_by_zone, due_in=due.cleaned_data["due_in"])
             wait = form.cleaned_data["wait"]
             try:
-                batch = start(
+                made = start(
                     devices=mine,
                     method=method.name,
                     data=filled_in.call_data(),
@@ -253,7 +256,15 @@ class CommandPages(TenantAdmin):
                     queue=wait is not None,
                     expires_in=wait,
                 )
-                return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[batch.pk]))
+                if isinstance(made, list):
+                    text = ngettext(
+                        "{n} batch is planned, for the docks of its time zone.",
+                        "{n} batches are planned, one for each time zone.",
+                        len(made),
+                    )
+                    self.message_user(request, text.format(n=len(made)), messages.SUCCESS)
+                    return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_changelist") + "?start=planned")
+                return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[made.pk]))
             except Refused as refused:
                 filled_in.add_error(None, str(refused))
         return self.confirm(request, button.name, devices, form=form, filled_in=filled_in, due=due)
@@ -285,12 +296,7 @@ class CommandPages(TenantAdmin):
         skipped = [*not_mine, *(left for left in now.skipped if left.device.pk not in waiting)]
         owners = Counter(device.organization.name if device.organization else "" for device in chosen)
         initial = {"devices": [device.pk for device in chosen], "wait": "" if now.devices or not waiting else DAY}
-        zones = [
-            (device.site.time_zone if device.site else "")
-            or (device.organization.time_zone if device.organization else "")
-            or "UTC"
-            for device in chosen
-        ]
+        zones = [device.time_zone for device in mine or chosen] or ["UTC"]
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("{command}: {n} chosen").format(command=button.title, n=len(chosen)),
@@ -301,7 +307,7 @@ class CommandPages(TenantAdmin):
             "now": now.devices,
             "owners": sorted(owners.items()) if len(owners) > 1 else [],
             "may_wait": not method.secrets,
-            "later": due or LaterForm.tonight(zones[0] if zones else "UTC"),
+            "later": due or LaterForm.tonight(zones),
             "zones": sorted({*zones, "UTC"}),
             "waiting": [device for device in later.devices if device.pk in waiting],
             "skipped": by_reason(skipped),

@@ -1,6 +1,6 @@
 """The forms of commands: of a button, made from the service's fields (`devices/calls/methods.py`), and for when."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 from zoneinfo import ZoneInfo
@@ -163,35 +163,65 @@ class SendingForm(forms.Form):
 
 
 class LaterForm(forms.Form):
-    """A moment in the future, in a zone of choice; `cleaned_data["due_at"]` is that moment."""
+    """A moment in the future, in a zone of choice or in each dock's own.
+
+    `cleaned_data["due_at"]` is that moment, by zone in `cleaned_data["due_in"]` if each dock has its own.
+    """
 
     use_required_attribute = False  # it is part of a form that can be sent without it
 
     day = forms.DateField(label=_("Day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     time = forms.TimeField(label=_("Time"), widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
+    own_zone = forms.BooleanField(
+        label=_("In the time zone of each dock"),
+        required=False,
+        help_text=_("One batch for each time zone; the zone below does not count."),
+    )
     zone = forms.CharField(
         label=_("Time zone"),
+        required=False,
         max_length=time_zones.MOST,
         validators=[time_zones.validate],
         widget=forms.TextInput(attrs={"list": "later-zones", "autocomplete": "off"}),
         help_text=_("For example Asia/Shanghai, Europe/Berlin or UTC."),
     )
 
-    def __init__(self, data: Mapping[str, object] | None = None, *, initial: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, object] | None = None,
+        *,
+        zones: Collection[str] = (),
+        initial: dict[str, object] | None = None,
+    ) -> None:
+        """`zones` are those of the docks; without another one than the first, there is nothing to choose."""
         super().__init__(data, auto_id="id_later_%s", label_suffix="", initial=initial)
+        self.zones = sorted(set(zones))
+        if len(self.zones) < 2:
+            del self.fields["own_zone"]
 
     @classmethod
-    def tonight(cls, zone: str) -> Self:
-        """For the next 02:00 in this zone."""
-        now = timezone.localtime(timezone=ZoneInfo(zone))
-        day = now.date() if now.hour < NIGHT else now.date() + timedelta(days=1)
-        return cls(initial={"day": day, "time": f"{NIGHT:02}:00", "zone": zone})
+    def tonight(cls, zones: Sequence[str]) -> Self:
+        """For the next 02:00 where the first dock is, which is over in none of the zones."""
+        days = []
+        for zone in zones:
+            now = timezone.localtime(timezone=ZoneInfo(zone))
+            days.append(now.date() if now.hour < NIGHT else now.date() + timedelta(days=1))
+        first = {"day": max(days), "time": f"{NIGHT:02}:00", "zone": zones[0], "own_zone": len(set(zones)) > 1}
+        return cls(zones=zones, initial=first)
 
     def clean(self) -> dict[str, object]:
         given = super().clean() or {}
-        if {"day", "time", "zone"} <= given.keys():
-            due = datetime.combine(given["day"], given["time"], ZoneInfo(given["zone"]))
-            if due.astimezone(UTC).astimezone(due.tzinfo).replace(tzinfo=None) != due.replace(tzinfo=None):
-                raise forms.ValidationError(_("The clocks are put forward then: there is no such time on that day."))
-            given["due_at"] = due
-        return given
+        is_own = given.get("own_zone")
+        if not is_own and given.get("zone") == "":
+            self.add_error("zone", self.fields["zone"].error_messages["required"])
+        if self.errors:
+            return given
+        due = {}
+        for zone in self.zones if is_own else [given["zone"]]:
+            due[zone] = datetime.combine(given["day"], given["time"], ZoneInfo(zone))
+            if due[zone].astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) != due[zone].replace(
+                tzinfo=None
+            ):
+                text = _("The clocks are put forward then: there is no such time on that day.")
+                raise forms.ValidationError(f"{zone}: {text}" if is_own else text)
+        return {**given, "due_in": due} if is_own else {**given, "due_at": due[given["zone"]]}

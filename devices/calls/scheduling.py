@@ -1,7 +1,7 @@
 """Batches that start later: planning one, and starting what is due."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -42,10 +42,12 @@ def schedule(
     note: str = "",
     queue: bool = False,
     expires_in: timedelta | None = None,
+    zone: str = "",
 ) -> ServiceCallBatch:
     """Plan a batch; whom it asks is decided when it starts. Raises Refused for what no dock could be asked.
 
-    Nothing secret can be planned, since it would have to be kept until then.
+    Nothing secret can be planned, since it would have to be kept until then. With a `zone` it is the batch of the docks
+    of that time zone, and says when it starts there.
     """
     service = asking.check(method, note=note, queue=queue)
     given = asking.read(service, {} if data is None else data)
@@ -63,12 +65,51 @@ def schedule(
         requested_with=actor.key,
         note=note,
         due_at=due_at,
-        planned=[{"device": device.pk, "organization": device.organization_id} for device in rows],
+        planned=[
+            {"device": device.pk, "organization": device.organization_id} | ({"zone": zone} if zone else {})
+            for device in rows
+        ],
         queue_seconds=batches.queue_seconds(queue, expires_in),
     )
     after = {"method": method, "data": given, "due": due_at.isoformat(), "devices": len(rows)}
     audit.record([audit.event(actor, "plan batch", batch, organization_id=batch.organization_id, after=after)])
     return batch
+
+
+@transaction.atomic
+def schedule_by_zone(
+    *,
+    devices: Iterable[Device],
+    method: str,
+    due_in: Mapping[str, datetime],
+    actor: Actor,
+    data: Data | None = None,
+    note: str = "",
+    queue: bool = False,
+    expires_in: timedelta | None = None,
+) -> list[ServiceCallBatch]:
+    """Plan one batch for the docks of each time zone, at the moment that `due_in` has for it; all or none."""
+    docks: dict[str, list[Device]] = {}
+    for device in devices:
+        docks.setdefault(device.time_zone, []).append(device)
+    made = []
+    for zone, rows in sorted(docks.items()):
+        try:
+            batch = schedule(
+                devices=rows,
+                method=method,
+                due_at=due_in[zone],
+                actor=actor,
+                data=data,
+                note=note,
+                queue=queue,
+                expires_in=expires_in,
+                zone=zone,
+            )
+        except Refused as refused:
+            raise Refused(refused.kind, f"{zone}: {refused}") from None
+        made.append(batch)
+    return made
 
 
 def start_due(*, now: datetime | None = None) -> int:

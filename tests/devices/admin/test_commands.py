@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -19,7 +20,7 @@ from django.views.debug import (
 )
 
 from devices.calls import asking
-from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, ServiceCallBatch, Site
 from licenses import files
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
@@ -630,6 +631,29 @@ def test_a_batch_is_planned_for_a_moment_in_a_zone(client, olga, dock, organizat
     assert "Call it off" in text
     assert "Pier 7" in text
     assert not ServiceCall.objects.exists()
+
+
+def test_a_batch_is_planned_for_two_oclock_where_each_dock_is(client, olga, dock, organization):
+    [far] = add_docks(organization, 1, "FAR")
+    zones = {dock: "Asia/Shanghai", far: "America/New_York"}
+    for device, zone in zones.items():
+        site = Site.objects.create(organization=organization, name=zone, time_zone=zone)
+        Device.objects.filter(pk=device.pk).update(site=site)
+    question = choose(client, olga, "read_dock_selected", [dock, far]).content.decode()
+    assert re.search(r'<input type="checkbox" name="own_zone"[^>]* checked', question)
+    day = (timezone.now() + timedelta(days=2)).date()
+    later = {"later": "1", "day": str(day), "time": "02:00", "own_zone": "on", "zone": ""}
+    text = start(client, olga, "read-dock", [dock, far], **later).content.decode()
+    planned = {batch.planned[0]["device"]: batch.due_at for batch in ServiceCallBatch.objects.all()}
+    assert planned == {
+        device.pk: datetime(day.year, day.month, day.day, 2, tzinfo=ZoneInfo(zone)) for device, zone in zones.items()
+    }
+    assert "2 batches are planned, one for each time zone." in text
+    assert text.count("02:00 America/New_York (") == text.count("02:00 Asia/Shanghai (") == 1
+    late = start(client, olga, "read-dock", [dock, far], **later | {"day": "2020-01-01"}).content.decode()
+    assert "America/New_York: Choose a moment within the next 31 days." in late
+    assert ServiceCallBatch.objects.count() == 2
+    assert "own_zone" not in choose(client, olga, "read_dock_selected", [far]).content.decode()
 
 
 @pytest.mark.parametrize(
