@@ -29,7 +29,7 @@ from devices.calls.batches import Skipped
 from devices.calls.method import Button
 from devices.calls.methods import BUTTONS, METHODS
 from devices.calls.refusal import Refused, why_not
-from devices.models import Device, DeviceAccount, ServiceCall
+from devices.models import Device, DeviceAccount, ServiceCall, ServiceCallBatch
 from devices.presence import watch
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Preference, Role
@@ -240,11 +240,11 @@ class CommandPages(TenantAdmin):
         due = LaterForm(request.POST, zones=zones) if "later" in request.POST else None
         is_valid = filled_in.is_valid() and (due is None or due.is_valid())
         if mine and is_valid and not self._why_mixed(request, devices):
-            start = partial(batches.start, skipped=not_mine)
-            if due is not None:
-                start = partial(scheduling.schedule, due_at=due.cleaned_data.get("due_at"))
-                if due.cleaned_data.get("own_zone"):
-                    start = partial(scheduling.schedule_by_zone, due_in=due.cleaned_data["due_in"])
+            start: Callable[..., ServiceCallBatch | list[ServiceCallBatch]] = partial(batches.start, skipped=not_mine)
+            if due is not None and due.cleaned_data.get("own_zone"):
+                start = partial(scheduling.schedule_by_zone, due_in=due.cleaned_data["due_in"])
+            elif due is not None:
+                start = partial(scheduling.schedule, due_at=due.cleaned_data["due_at"])
             wait = form.cleaned_data["wait"]
             try:
                 made = start(

@@ -4,7 +4,7 @@ The rest of what they share knows no organization: `cloudapi/rest/` has `paramet
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.db import models, transaction
 from django.utils.cache import patch_vary_headers
@@ -131,7 +131,8 @@ class PatchMixin(TenantViewSet):
         changed = {name: value for name, value in serializer.validated_data.items() if getattr(row, name) != value}
         if changed:
             # As the API calls them: what a property of the row is called is known to nobody else.
-            names = {field.source: name for name, field in serializer.fields.items()}
+            fields = cast("serializers.Serializer[Any]", serializer).fields
+            names = {field.source: name for name, field in fields.items()}
             before = audit.writable({names[name]: getattr(row, name) for name in changed})
             serializer.save()
             owner, after = organization_of(row), audit.writable({names[name]: value for name, value in changed.items()})
