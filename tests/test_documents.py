@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.stack import ROOT
+from tests.test_house import APPS
 
 # `devices/mqtt.py`: `airport_organization_bind`
 CODE = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)`(?:: `(\w+)`)?")
@@ -53,6 +54,16 @@ def test_every_test_that_a_document_names_is_there():
         for name in re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE)
     }
     assert named - written == set()
+
+
+def test_the_architecture_names_every_package():
+    """But those that every app may have: its doors, and what Django looks for there."""
+    everywhere = {"admin", "api", "management", "migrations", "templatetags"}
+    text = (ROOT / "docs/architecture.md").read_text()
+    packages = [path.parent for app in APPS for path in (ROOT / app).glob("*/__init__.py")]
+    names = [str(path.relative_to(ROOT)) for path in packages if path.name not in everywhere]
+    assert len(names) > 15
+    assert [name for name in names if f"`{name}/`" not in text] == []
 
 
 def test_every_threat_has_a_test():

@@ -1,1 +1,1 @@
-"""The admin's front: the site that all apps register on, and its start page."""
+"""The admin's front: the site that all apps register on, and the pages that belong to none of them alone."""

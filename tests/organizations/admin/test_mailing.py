@@ -49,6 +49,15 @@ def test_an_invitation_is_mailed_with_its_link(page, organization):
     assert form["plain"] not in answer.content.decode()
 
 
+def test_an_invitation_is_mailed_in_the_language_that_the_manager_chooses(page, organization):
+    pk, form = invite(page, organization)
+    page.post(f"{INVITATIONS}{pk}/mail/", form | {"language": "zh-hans"}, headers={"Accept-Language": "en"})
+    [sent] = mail.outbox
+    assert sent.subject == "Dock Cloud：加入 Harbour Survey 的邀请"
+    assert "alice 邀请您以用户 dana 的身份加入" in sent.body
+    assert not re.search("[A-Za-z ]{20,}", sent.body.replace(form["plain"], ""))  # no English sentence
+
+
 @pytest.mark.parametrize("wrong", [{"address": "dana"}, {"language": "tlh"}])
 def test_what_cannot_be_sent_shows_the_link_again(page, organization, wrong):
     pk, form = invite(page, organization)
