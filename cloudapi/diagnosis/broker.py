@@ -6,6 +6,7 @@ from typing import Final
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.certificates import for_strangers
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
@@ -18,7 +19,6 @@ from mqtt_bridge.protocol.envelope import MAX_SERVICES_REPLY
 
 QUEUED: Final = 1_500  # messages; Mosquitto's default is to keep 1,000 for a client that is away
 EXPIRY: Final = 30  # seconds after which the broker forgets what was left behind
-SETTINGS_OF_MOSQUITTO: Final = "Set max_queued_messages 100000 and max_queued_bytes 0 (docs/configuration.md)."
 
 
 def check_broker() -> Iterator[Finding]:
@@ -31,47 +31,66 @@ def check_broker() -> Iterator[Finding]:
             version = ""
             if probe.subscribe("$SYS/broker/version", retained=True):
                 version = "".join(payload.decode(errors="replace")[:60] for _, payload in probe.receive())
-            yield ok("Broker", f"Answers at {where}: {version or 'it does not tell its version'}.")
+            yield ok(
+                _("Broker"),
+                _("Answers at {where}: {version}.").format(
+                    where=where, version=version or _("it does not tell its version")
+                ),
+            )
             yield from _granted(probe)
         with Probe(address, client_id=client_id):  # its session ends now
             pass
         yield _queue(address)
     except ProbeRefusedError as error:
-        yield problem("Broker", f"Refuses our account at {where}: {error}.", "Compare MQTT_URL with its accounts.")
+        yield problem(
+            _("Broker"),
+            _("Refuses our account at {where}: {error}.").format(where=where, error=error),
+            _("Compare MQTT_URL with its accounts."),
+        )
     except OSError as error:
-        yield problem("Broker", f"No connection to {where}: {error}.", "Start it, or correct MQTT_URL.")
+        yield problem(
+            _("Broker"),
+            _("No connection to {where}: {error}.").format(where=where, error=error),
+            _("Start it, or correct MQTT_URL."),
+        )
 
 
 def check_access() -> Iterator[Finding]:
     """Whether strangers get in, and whether a dock may do what only the server may."""
     if parse_url(settings.MQTT_URL).username is None and not settings.MQTT_CERTIFICATES.client_cert_file:
-        yield problem("Broker accounts", "MQTT_URL has no account.", "Give the server its own account at the broker.")
+        yield problem(
+            _("Broker accounts"), _("MQTT_URL has no account."), _("Give the server its own account at the broker.")
+        )
     for name, address in _addresses().items():
         yield _anonymous(name, address)
     if settings.DOCK_ENROLMENT_URL and settings.DOCK_MQTT_USERNAME:
         yield _as_dock(settings.DOCK_ENROLMENT_URL)
     elif not settings.MQTT_ADMIN_URL:
-        advice = "Set DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD, or MQTT_ADMIN_URL for Mosquitto."
-        yield note("Access list", "Not tried: no account of a dock and no administrator is known.", advice)
+        advice = _("Set DOCK_MQTT_USERNAME and DOCK_MQTT_PASSWORD, or MQTT_ADMIN_URL for Mosquitto.")
+        yield note(_("Access list"), _("Not tried: no account of a dock and no administrator is known."), advice)
 
 
 def check_accounts() -> Iterator[Finding]:
     """Whether the brokers that `manage.py mqtt_acl` keeps have the accounts and access lists of the database."""
-    advice = "See that manage.py mqtt_acl runs; with --check it shows all differences."
+    advice = _("See that manage.py mqtt_acl runs; with --check it shows all differences.")
     for broker in wanted.brokers():
-        name = f"Accounts of the {broker.name} broker"
+        name = _("Accounts of the {name} broker").format(name=broker.name)
         try:
             with broker.control() as control:
                 should = wanted.wanted(broker, timezone.now())
                 differences = comparison.compare(should, control.read(), admin=broker.admin)
         except BrokerUnavailableError as error:
-            yield problem(name, f"Its administrator gets no answer: {error}.", advice)
+            yield problem(name, _("Its administrator gets no answer: {error}.").format(error=error), advice)
             continue
         if differences:
             first = differences[0].text
-            yield problem(name, f"{len(differences)} differ from the database, such as: {first}.", advice)
+            yield problem(
+                name,
+                _("{count} differ from the database, such as: {first}.").format(count=len(differences), first=first),
+                advice,
+            )
         else:
-            yield ok(name, f"In step with the database: {len(should)}.")
+            yield ok(name, _("In step with the database: {count}.").format(count=len(should)))
 
 
 def _client_id() -> str:
@@ -93,18 +112,30 @@ def _granted(probe: Probe) -> Iterator[Finding]:
     """What the broker's answer to CONNECT says that it will not do."""
     said = probe.properties
     wishes = [
-        ("ReceiveMaximum", PUBLISH_WINDOW, "takes only {} messages at a time: set max_inflight_messages 1000"),
-        ("MaximumPacketSize", MAX_SERVICES_REPLY, "takes messages up to {} bytes: set max_packet_size 4194304"),
-        ("SessionExpiryInterval", SESSION_EXPIRY, "forgets an absent bridge after {} s: let sessions last a week"),
-        ("MaximumQoS", 1, "takes QoS {} only: allow QoS 1"),
-        ("WildcardSubscriptionAvailable", 1, "takes no wildcards: allow them"),
+        (
+            "ReceiveMaximum",
+            PUBLISH_WINDOW,
+            _("It takes only {value} messages at a time: set max_inflight_messages 1000."),
+        ),
+        (
+            "MaximumPacketSize",
+            MAX_SERVICES_REPLY,
+            _("It takes messages up to {value} bytes: set max_packet_size 4194304."),
+        ),
+        (
+            "SessionExpiryInterval",
+            SESSION_EXPIRY,
+            _("It forgets an absent bridge after {value} s: let sessions last a week."),
+        ),
+        ("MaximumQoS", 1, _("It takes QoS {value} only: allow QoS 1.")),
+        ("WildcardSubscriptionAvailable", 1, _("It takes no wildcards: allow them.")),
     ]
     granted = {name: getattr(said, name, wish) for name, wish, _ in wishes}
-    wrong = [text.format(granted[name]) for name, wish, text in wishes if granted[name] < wish]
+    wrong = [text.format(value=granted[name]) for name, wish, text in wishes if granted[name] < wish]
     if wrong:
-        yield problem("Broker settings", f"It {'; it '.join(wrong)}.", "See docs/configuration.md.")
+        yield problem(_("Broker settings"), " ".join(wrong), _("See docs/configuration.md."))
     else:
-        yield ok("Broker settings", "Grants all that the bridge asks for.")
+        yield ok(_("Broker settings"), _("Grants all that the bridge asks for."))
 
 
 def _queue(address: Address) -> Finding:
@@ -113,54 +144,76 @@ def _queue(address: Address) -> Finding:
     topic = f"bridge/{client_id}/ping"
     with Probe(address, client_id=client_id, session_expiry=EXPIRY) as absent:
         if not absent.subscribe(topic):
-            return problem("Broker queue", "Refuses our subscription.", "Let the server's account read bridge/+/ping.")
+            return problem(
+                _("Broker queue"),
+                _("Refuses our subscription."),
+                _("Let the server's account read {topic}.").format(topic="bridge/+/ping"),
+            )
     with Probe(address, client_id=_client_id()) as sender:
         sender.publish(topic, [b"%d" % number for number in range(QUEUED)], expiry=EXPIRY)
     with Probe(address, client_id=client_id, clean_start=False) as back:
         kept = len(back.receive(count=QUEUED))
     if kept < QUEUED:
         return problem(
-            "Broker queue", f"Kept {kept} of {QUEUED:,} messages for an absent bridge.", SETTINGS_OF_MOSQUITTO
+            _("Broker queue"),
+            _("Kept {kept} of {queued:,} messages for an absent bridge.").format(kept=kept, queued=QUEUED),
+            _("Set max_queued_messages 100000 and max_queued_bytes 0 (docs/configuration.md)."),
         )
     return ok(
-        "Broker queue",
-        f"Kept all of {QUEUED:,} messages for an absent bridge. Whether it keeps them over its own restart "
-        "(persistence true) cannot be seen from here.",
+        _("Broker queue"),
+        _(
+            "Kept all of {queued:,} messages for an absent bridge. Whether it keeps them over its own restart "
+            "(persistence true) cannot be seen from here."
+        ).format(queued=QUEUED),
     )
 
 
 def _anonymous(name: str, address: Address) -> Finding:
-    line, where = f"Strangers at {name}", f"{address.host}:{address.port}"
+    line, where = _("Strangers at {name}").format(name=name), f"{address.host}:{address.port}"
     try:
         with Probe(address, client_id=_client_id()):
-            return problem(line, f"{where} lets in clients without an account.", "Set allow_anonymous false there.")
+            return problem(
+                line,
+                _("{where} lets in clients without an account.").format(where=where),
+                _("Set allow_anonymous false there."),
+            )
     except ProbeRefusedError:
-        return ok(line, f"{where} refuses clients without an account.")
+        return ok(line, _("{where} refuses clients without an account.").format(where=where))
     except OSError as error:
         if "client certificate" in str(error):
-            return ok(line, f"{where} requires a client certificate.")
-        return note(line, f"No connection to {where}: {error}.", f"Correct {name}, if docks cannot reach it either.")
+            return ok(line, _("{where} requires a client certificate.").format(where=where))
+        return note(
+            line,
+            _("No connection to {where}: {error}.").format(where=where, error=error),
+            _("Correct {name}, if docks cannot reach it either.").format(name=name),
+        )
 
 
 def _as_dock(url: str) -> Finding:
     """Try to command a dock with the account that docks have."""
-    line = "Access list"
+    line = _("Access list")
     address = parse_url(url, for_strangers())
     address = address._replace(username=settings.DOCK_MQTT_USERNAME, password=settings.DOCK_MQTT_PASSWORD)
-    advice = "Set up the access list (docs/running.md) before the broker can be reached from the internet."
+    advice = _("Set up the access list (docs/running.md) before the broker can be reached from the internet.")
     topic = "thing/product/DOCTOR/services"
     try:
         with Probe(address, client_id=_client_id()) as probe:
             if not probe.publish(topic, [b"{}"]).is_failure:
-                return problem(line, "The account of DOCK_MQTT_USERNAME may send commands to docks.", advice)
+                return problem(line, _("The account of DOCK_MQTT_USERNAME may send commands to docks."), advice)
             # Mosquitto's acl_file grants every subscription, and then delivers nothing.
             if probe.subscribe("thing/product/+/services"):
                 with Probe(parse_url(settings.MQTT_URL, settings.MQTT_CERTIFICATES), client_id=_client_id()) as server:
                     server.publish(topic, [b"{}"])
                 if probe.receive(silence=0.5):
-                    return problem(line, "The account of DOCK_MQTT_USERNAME may read commands to other docks.", advice)
+                    return problem(
+                        line, _("The account of DOCK_MQTT_USERNAME may read commands to other docks."), advice
+                    )
     except ProbeRefusedError as error:
-        return problem(line, f"The account of DOCK_MQTT_USERNAME is refused: {error}.", "Docks cannot connect with it.")
+        return problem(
+            line,
+            _("The account of DOCK_MQTT_USERNAME is refused: {error}.").format(error=error),
+            _("Docks cannot connect with it."),
+        )
     except OSError as error:
-        return note(line, f"Not tried: {error}.", "Look at the line of DOCK_MQTT_URL.")
-    return ok(line, "The account of DOCK_MQTT_USERNAME may neither send commands nor read those to others.")
+        return note(line, _("Not tried: {error}.").format(error=error), _("Look at the line of DOCK_MQTT_URL."))
+    return ok(line, _("The account of DOCK_MQTT_USERNAME may neither send commands nor read those to others."))

@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
+from devices.templatetags.moments import exact
 from mqtt_bridge.line.client import parse_url
 from mqtt_bridge.line.tls import Certificates, build_context, explain
 from mqtt_bridge.models import Certificate
@@ -45,10 +48,14 @@ def check_certificates() -> Iterator[Finding]:
             yield _judge(look_at(name, place), now)
         except (OSError, ValueError) as error:
             yield note(
-                f"Certificate of {name}", f"Not seen at {place}: {error}.", f"Correct {name}, or start its server."
+                _("Certificate of {name}").format(name=name),
+                _("Not seen at {place}: {error}.").format(place=place, error=error),
+                _("Correct {name}, or start its server.").format(name=name),
             )
     if not places():
-        yield note("Certificates", "No address has TLS.", "Use mqtts://, ssl:// and https:// addresses in production.")
+        yield note(
+            _("Certificates"), _("No address has TLS."), _("Use mqtts://, ssl:// and https:// addresses in production.")
+        )
 
 
 def refresh() -> None:
@@ -118,15 +125,20 @@ def _fetch(place: Place, context: ssl.SSLContext) -> bytes:
 
 
 def _judge(certificate: Certificate, now: datetime) -> Finding:
-    name = f"Certificate of {certificate.name}"
+    name = _("Certificate of {name}").format(name=certificate.name)
     left = certificate.expires_at - now
     if left <= timedelta(0):
-        return problem(name, f"Expired at {certificate.expires_at:%Y-%m-%d %H:%M} UTC.", "Renew it now.")
+        return problem(name, _("Expired at {moment}.").format(moment=exact(certificate.expires_at)), _("Renew it now."))
     if certificate.refused_why:
-        return problem(name, f"Clients refuse it: {certificate.refused_why}.", f"Correct it at {certificate.place}.")
-    text = f"Valid until {certificate.expires_at:%Y-%m-%d}, for {left.days} more days."
+        return problem(
+            name,
+            _("Clients refuse it: {reason}.").format(reason=certificate.refused_why),
+            _("Correct it at {place}.").format(place=certificate.place),
+        )
+    text = ngettext("Valid until {date}, for {days} more day.", "Valid until {date}, for {days} more days.", left.days)
+    text = text.format(date=f"{certificate.expires_at:%Y-%m-%d}", days=left.days)
     if left <= Certificate.ENDS:
-        return problem(name, text, "Renew it now.")
+        return problem(name, text, _("Renew it now."))
     if left <= Certificate.ENDS_SOON:
-        return note(name, text, "Renew it, and see why it was not renewed by itself.")
+        return note(name, text, _("Renew it, and see why it was not renewed by itself."))
     return ok(name, text)

@@ -3,23 +3,25 @@
 from collections.abc import Iterator
 from typing import Final
 
+from django.utils.translation import gettext_noop
+
 from cloudapi.diagnosis import broker, certificates, database, findings, processes, server
 
 CHECKS: Final[dict[str, findings.Check]] = {
-    "Database": database.check_database,
-    "Encryption keys": database.check_keys,
-    "Space": database.check_space,
-    "Redis": processes.check_redis,
-    "Workers": processes.check_workers,
-    "Broker": broker.check_broker,
-    "Access": broker.check_access,
-    "Broker accounts": broker.check_accounts,
-    "Bridge": processes.check_bridge,
-    "Public address": server.check_public_url,
-    "Host names": server.check_hosts,
-    "Certificates": certificates.check_certificates,
-    "Clock": server.check_clock,
-    "DJI license": server.check_license,
+    gettext_noop("Database"): database.check_database,
+    gettext_noop("Encryption keys"): database.check_keys,
+    gettext_noop("Space"): database.check_space,
+    gettext_noop("Redis"): processes.check_redis,
+    gettext_noop("Workers"): processes.check_workers,
+    gettext_noop("Broker"): broker.check_broker,
+    gettext_noop("Access"): broker.check_access,
+    gettext_noop("Broker accounts"): broker.check_accounts,
+    gettext_noop("Bridge"): processes.check_bridge,
+    gettext_noop("Public address"): server.check_public_url,
+    gettext_noop("Host names"): server.check_hosts,
+    gettext_noop("Certificates"): certificates.check_certificates,
+    gettext_noop("Clock"): server.check_clock,
+    gettext_noop("DJI license"): server.check_license,
 }
 
 

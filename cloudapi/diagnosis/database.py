@@ -15,6 +15,7 @@ from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from mqtt_bridge.models import Exchange
@@ -31,19 +32,27 @@ def check_database() -> Iterator[Finding]:
         connection.ensure_connection()
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
-        yield problem("Database", f"Does not answer: {first_line}.", "Start it, or correct DATABASE_URL.")
+        yield problem(
+            _("Database"),
+            _("Does not answer: {error}.").format(error=first_line),
+            _("Start it, or correct DATABASE_URL."),
+        )
         return
     if connection.vendor == "postgresql":
         yield from _postgresql()
     else:
-        yield note("Database", "SQLite, for trials only.", "Use PostgreSQL in production.")
+        yield note(_("Database"), _("SQLite, for trials only."), _("Use PostgreSQL in production."))
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         names = ", ".join(str(migration) for migration, _ in missing[:3])
-        yield problem("Migrations", f"{len(missing)} missing: {names}.", "Run manage.py migrate.")
+        yield problem(
+            _("Migrations"),
+            _("{count} missing: {names}.").format(count=len(missing), names=names),
+            _("Run manage.py migrate."),
+        )
     else:
-        yield ok("Migrations", "All applied.")
+        yield ok(_("Migrations"), _("All applied."))
 
 
 def _ask(sql: str, *parameters: str) -> list[tuple[Any, ...]]:
@@ -59,14 +68,23 @@ def _postgresql() -> Iterator[Finding]:
     )
     left = most - used
     if left < CONNECTIONS_LEFT:
-        advice = "Raise max_connections, or lower WEB_THREADS and the number of workers."
-        yield problem("Database", f"Only {left} of {most} connections are left.", advice)
+        advice = _("Raise max_connections, or lower WEB_THREADS and the number of workers.")
+        yield problem(
+            _("Database"), _("Only {left} of {most} connections are left.").format(left=left, most=most), advice
+        )
     elif zone != "UTC":
         yield problem(
-            "Database", f"Our connections have the time zone {zone}.", "Remove it from DATABASE_URL: we use UTC."
+            _("Database"),
+            _("Our connections have the time zone {zone}.").format(zone=zone),
+            _("Remove it from DATABASE_URL: we use UTC."),
         )
     else:
-        yield ok("Database", f"PostgreSQL {version} answers; {left} of {most} connections are left.")
+        yield ok(
+            _("Database"),
+            _("PostgreSQL {version} answers; {left} of {most} connections are left.").format(
+                version=version, left=left, most=most
+            ),
+        )
 
 
 def check_keys() -> Iterator[Finding]:
@@ -80,16 +98,20 @@ def check_keys() -> Iterator[Finding]:
             if not _opens(newest, token):
                 old += _opens(cipher(), token)
                 closed += not _opens(cipher(), token)
-    name = "Encryption keys"
+    name = _("Encryption keys")
     if closed:
-        advice = "Add the key that FIELD_ENCRYPTION_KEYS lacks, or enter those values again."
-        yield problem(name, f"{closed} of {total} stored values cannot be opened.", advice)
+        advice = _("Add the key that FIELD_ENCRYPTION_KEYS lacks, or enter those values again.")
+        yield problem(
+            name, _("{closed} of {total} stored values cannot be opened.").format(closed=closed, total=total), advice
+        )
     elif old:
         yield note(
-            name, f"{old} of {total} stored values have an old key.", "Keep the old key until they are saved again."
+            name,
+            _("{old} of {total} stored values have an old key.").format(old=old, total=total),
+            _("Keep the old key until they are saved again."),
         )
     else:
-        yield ok(name, f"FIELD_ENCRYPTION_KEYS opens all {total} stored values.")
+        yield ok(name, _("FIELD_ENCRYPTION_KEYS opens all {total} stored values.").format(total=total))
 
 
 def encrypted_fields() -> Iterator[tuple[type[Model], str]]:
@@ -111,7 +133,7 @@ def _opens(keys: Fernet | MultiFernet, token: str) -> bool:
 def check_space() -> Iterator[Finding]:
     """The size of the database, the free space if it is on this machine, and how fast the journal grows."""
     rows = Exchange.objects.filter(received_at__gt=timezone.now() - timedelta(days=1)).count()
-    growth = f"The journal grew by {rows:,} rows in a day and is kept for {settings.JOURNAL_DAYS} days"
+    growth = _("The journal grew by {rows:,} rows in a day and is kept for {days} days.")
     folder: Path | None
     if connection.vendor != "postgresql":
         file = Path(str(connection.settings_dict["NAME"])).resolve()
@@ -125,19 +147,22 @@ def check_space() -> Iterator[Finding]:
         folder = _data_directory()
         will_need = rows * settings.JOURNAL_DAYS * table / max(estimated, rows, 1) - table
         if will_need > 0:
-            growth += f": about {_size(will_need)} more"
-    text = f"The database has {_size(size)}. {growth}."
+            growth = _("The journal grew by {rows:,} rows in a day and is kept for {days} days: about {more} more.")
+    sentences = [
+        _("The database has {size}.").format(size=_size(size)),
+        growth.format(rows=rows, days=settings.JOURNAL_DAYS, more=_size(will_need)),
+    ]
     if folder is None:
-        yield ok("Space", f"{text} The free space is not visible from here.")
+        yield ok(_("Space"), " ".join([*sentences, _("The free space is not visible from here.")]))
         return
     free = shutil.disk_usage(folder).free
-    text = f"{text} {_size(free)} are free."
+    text = " ".join([*sentences, _("{size} are free.").format(size=_size(free))])
     if free < FREE:
-        yield problem("Space", text, "Make room now: without it the database stops.")
+        yield problem(_("Space"), text, _("Make room now: without it the database stops."))
     elif free < will_need + FREE:
-        yield note("Space", text, "Make room, or lower JOURNAL_DAYS or JOURNAL_BYTES_PER_DAY.")
+        yield note(_("Space"), text, _("Make room, or lower JOURNAL_DAYS or JOURNAL_BYTES_PER_DAY."))
     else:
-        yield ok("Space", text)
+        yield ok(_("Space"), text)
 
 
 def _size(count: float) -> str:

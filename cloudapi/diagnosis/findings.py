@@ -8,6 +8,8 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection, connections
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext as _
 
 PATIENCE: Final = 10.0  # seconds for all checks together
 STATEMENT: Final = 3_000  # milliseconds that a statement may take
@@ -51,11 +53,12 @@ Check = Callable[[], Iterable[Finding]]
 def run(checks: dict[str, Check], *, patience: float = PATIENCE) -> Iterator[Finding]:
     """What the checks find, in their order, each in a thread of its own.
 
-    The names stand for checks that fail or take too long, which hold up no other.
+    The names, in English, stand for checks that fail or take too long, which hold up no other.
     """
     found: dict[str, list[Finding]] = {}
+    language = get_language() or "en"
     threads = [
-        threading.Thread(target=_look, args=(name, check, found), name=f"check {name}", daemon=True)
+        threading.Thread(target=_look, args=(name, check, found, language), name=f"check {name}", daemon=True)
         for name, check in checks.items()
     ]
     for thread in threads:
@@ -63,20 +66,30 @@ def run(checks: dict[str, Check], *, patience: float = PATIENCE) -> Iterator[Fin
     deadline = monotonic() + patience
     for name, thread in zip(checks, threads, strict=True):
         thread.join(max(0.0, deadline - monotonic()))
-        late = problem(name, f"No answer within {patience:.0f} s.", "See whether it hangs or cannot be reached.")
+        late = problem(
+            _(name),
+            _("No answer within {patience:.0f} s.").format(patience=patience),
+            _("See whether it hangs or cannot be reached."),
+        )
         yield from found.get(name, [late])
 
 
-def _look(name: str, check: Check, found: dict[str, list[Finding]]) -> None:
+def _look(name: str, check: Check, found: dict[str, list[Finding]], language: str) -> None:
+    with override(language):  # of the reader: a thread begins with none
+        found[name] = _findings(name, check)
+
+
+def _findings(name: str, check: Check) -> list[Finding]:
     try:
         with suppress(DatabaseError, InterfaceError):  # the checks that need the database report that it is away
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET statement_timeout = {STATEMENT}")
-        found[name] = list(check())
+        return list(check())
     except (DatabaseError, InterfaceError):
-        found[name] = [problem(name, "Not looked at: the database cannot answer.", "See the lines about it.")]
+        return [problem(_(name), _("Not looked at: the database cannot answer."), _("See the lines about it."))]
     except Exception as error:
-        found[name] = [problem(name, f"The check failed: {type(error).__name__}: {error}", "Report this as a bug.")]
+        text = _("The check failed: {name}: {error}").format(name=type(error).__name__, error=error)
+        return [problem(_(name), text, _("Report this as a bug."))]
     finally:
         connections.close_all()

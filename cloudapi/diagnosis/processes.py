@@ -10,9 +10,11 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from cloudapi.tasks import report_alive
+from devices.templatetags.moments import exact
 from mqtt_bridge.database.lock import LOCK_KEY
 from mqtt_bridge.database.timeouts import TELEMETRY_NAME
 from mqtt_bridge.models import Heartbeat
@@ -27,9 +29,9 @@ def check_redis() -> Iterator[Finding]:
     """Whether it answers, and keeps what is in it."""
     if not settings.REDIS_URL:
         if settings.COMMANDS_AVAILABLE:
-            yield ok("Redis", "Not used: this process sends commands itself.")
+            yield ok(_("Redis"), _("Not used: this process sends commands itself."))
         else:
-            yield problem("Redis", "REDIS_URL is not set, so nothing sends commands.", "Set REDIS_URL.")
+            yield problem(_("Redis"), _("REDIS_URL is not set, so nothing sends commands."), _("Set REDIS_URL."))
         return
     options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
     try:
@@ -37,44 +39,63 @@ def check_redis() -> Iterator[Finding]:
             info = client.info()
             waiting = client.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
     except redis.RedisError as error:
-        yield problem("Redis", f"Does not answer: {error}.", "Start it, or correct REDIS_URL.")
+        yield problem(
+            _("Redis"), _("Does not answer: {error}.").format(error=error), _("Start it, or correct REDIS_URL.")
+        )
         return
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if info.get("maxmemory") and not policy.startswith(("noeviction", "volatile")):
-        yield problem("Redis", f"May drop waiting commands ({policy}).", "Set maxmemory-policy noeviction.")
+        yield problem(
+            _("Redis"),
+            _("May drop waiting commands ({policy}).").format(policy=policy),
+            _("Set maxmemory-policy noeviction."),
+        )
     elif waiting > PILED_UP:
-        yield note("Redis", f"{waiting:,} tasks wait in it.", "Start more workers.")
+        yield note(_("Redis"), _("{waiting:,} tasks wait in it.").format(waiting=waiting), _("Start more workers."))
     else:
-        yield ok("Redis", f"Version {info.get('redis_version')} answers. It need not keep anything on disk.")
+        yield ok(
+            _("Redis"),
+            _("Version {version} answers. It need not keep anything on disk.").format(
+                version=info.get("redis_version")
+            ),
+        )
 
 
 def check_workers() -> Iterator[Finding]:
     """Send a task as a command would be, and see whether it is done."""
     if not settings.REDIS_URL:
         return
-    advice = "Start a worker (celery -A cloudapi worker), or see its log."
+    advice = _("Start a worker (celery -A cloudapi worker), or see its log.")
     key = f"doctor-{secrets.token_hex(8)}"
     try:
         report_alive.apply_async([key], expires=WORKER_TIMEOUT)
         alive = _wait_for(key)
         beat = cache.get("beat")
     except (redis.RedisError, report_alive.OperationalError):
-        yield problem("Workers", "Not looked at: Redis does not answer.", "See its line.")
+        yield problem(_("Workers"), _("Not looked at: Redis does not answer."), _("See its line."))
         return
     if alive is None:
-        yield problem("Workers", f"No worker did a task within {WORKER_TIMEOUT:.0f} s.", advice)
-    elif not alive["broker"]:
-        yield problem("Workers", f"The worker on {alive['host']} has no connection to the broker.", advice)
-    else:
-        yield ok("Workers", f"The one on {alive['host']} took a task and reaches database and broker.")
-    if beat and abs(time.time() - beat["at"]) < BEAT_TIMEOUT:
-        yield ok("Beat", "Sent its last task less than 30 s ago.")
-    elif alive:
         yield problem(
-            "Beat", "Sent nothing in the last 30 s.", "Start it (celery -A cloudapi beat), one for all workers."
+            _("Workers"), _("No worker did a task within {seconds:.0f} s.").format(seconds=WORKER_TIMEOUT), advice
+        )
+    elif not alive["broker"]:
+        yield problem(
+            _("Workers"), _("The worker on {host} has no connection to the broker.").format(host=alive["host"]), advice
         )
     else:
-        yield note("Beat", "Not known while no worker works.", "Look again then.")
+        yield ok(
+            _("Workers"), _("The one on {host} took a task and reaches database and broker.").format(host=alive["host"])
+        )
+    if beat and abs(time.time() - beat["at"]) < BEAT_TIMEOUT:
+        yield ok(_("Beat"), _("Sent its last task less than 30 s ago."))
+    elif alive:
+        yield problem(
+            _("Beat"),
+            _("Sent nothing in the last 30 s."),
+            _("Start it (celery -A cloudapi beat), one for all workers."),
+        )
+    else:
+        yield note(_("Beat"), _("Not known while no worker works."), _("Look again then."))
 
 
 def _wait_for(key: str) -> dict[str, object] | None:
@@ -91,11 +112,18 @@ def check_bridge() -> Iterator[Finding]:
     """Its ping goes through broker, handler and database, so it proves that docks are answered."""
     heartbeat = Heartbeat.objects.current()
     if heartbeat is None or heartbeat.is_stale():
-        since = f" since {heartbeat.beat_at:%Y-%m-%d %H:%M:%S} UTC" if heartbeat else ""
-        yield problem("Bridge", f"Answers no docks{since}.", "Start it (manage.py run_mqtt_bridge), or see its log.")
+        text = _("Answers no docks.")
+        if heartbeat:
+            text = _("Answers no docks since {moment}.").format(moment=exact(heartbeat.beat_at))
+        yield problem(_("Bridge"), text, _("Start it (manage.py run_mqtt_bridge), or see its log."))
     else:
         age = (timezone.now() - heartbeat.beat_at).total_seconds()
-        yield ok("Bridge", f"Its ping came back {age:.0f} s ago, after {heartbeat.round_trip_ms:.0f} ms.")
+        yield ok(
+            _("Bridge"),
+            _("Its ping came back {age:.0f} s ago, after {milliseconds:.0f} ms.").format(
+                age=age, milliseconds=heartbeat.round_trip_ms
+            ),
+        )
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
@@ -109,10 +137,10 @@ def check_bridge() -> Iterator[Finding]:
             )
             [(sharing,)] = cursor.fetchall()
         if sharing:
-            yield ok("Telemetry", f"{sharing} processes of its own share it with the bridge.")
+            yield ok(_("Telemetry"), _("{count} processes of its own share it with the bridge.").format(count=sharing))
         else:
-            yield ok("Telemetry", "The bridge writes all of it.")
+            yield ok(_("Telemetry"), _("The bridge writes all of it."))
         if standing_by:
-            yield ok("Stand-by bridge", f"{standing_by} ready to take over.")
+            yield ok(_("Stand-by bridge"), _("{count} ready to take over.").format(count=standing_by))
         else:
-            yield note("Stand-by bridge", "None.", "Start a second bridge, best on another machine.")
+            yield note(_("Stand-by bridge"), _("None."), _("Start a second bridge, best on another machine."))

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core import signing
 from django.db import connection
 from django.http.request import validate_host
+from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.certificates import for_strangers
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
@@ -33,21 +34,35 @@ def check_public_url() -> Iterator[Finding]:
     url = f"{settings.PUBLIC_URL}/healthz?{urlencode({'token': token})}"
     host = urlsplit(settings.PUBLIC_URL).hostname or ""
     https = urllib.request.HTTPSHandler(context=build_context(for_strangers()))
-    advice = "Start the web process and its proxy, or correct PUBLIC_URL."
+    advice = _("Start the web process and its proxy, or correct PUBLIC_URL.")
     try:
         # No proxy of the environment and no redirect to elsewhere decides what is fetched.
         with urllib.request.build_opener(urllib.request.ProxyHandler({}), https).open(url, timeout=TIMEOUT) as answer:
             said = json.loads(answer.read(1_000))
     except urllib.error.HTTPError as error:
-        yield problem("Public address", f"{settings.PUBLIC_URL} answers {error.code} {error.reason}.", advice)
+        yield problem(
+            _("Public address"),
+            _("{address} answers {code} {reason}.").format(
+                address=settings.PUBLIC_URL, code=error.code, reason=error.reason
+            ),
+            advice,
+        )
     except (OSError, ValueError) as error:
         cause = explain(str(getattr(error, "reason", error)), host).replace("the broker's", "the")
-        yield problem("Public address", f"{settings.PUBLIC_URL} does not answer: {cause}.", advice)
+        yield problem(
+            _("Public address"),
+            _("{address} does not answer: {cause}.").format(address=settings.PUBLIC_URL, cause=cause),
+            advice,
+        )
     else:
         if isinstance(said, dict) and said.get("is_mine"):
-            yield ok("Public address", f"{settings.PUBLIC_URL} answers as this server.")
+            yield ok(_("Public address"), _("{address} answers as this server.").format(address=settings.PUBLIC_URL))
         else:
-            yield problem("Public address", f"Another server answers at {settings.PUBLIC_URL}.", "Correct PUBLIC_URL.")
+            yield problem(
+                _("Public address"),
+                _("Another server answers at {address}.").format(address=settings.PUBLIC_URL),
+                _("Correct PUBLIC_URL."),
+            )
 
 
 def is_own_token(token: str) -> bool:
@@ -63,47 +78,59 @@ def check_hosts() -> Iterator[Finding]:
     """ALLOWED_HOSTS has the host of PUBLIC_URL, and not all the world."""
     host = urlsplit(settings.PUBLIC_URL).hostname or ""
     if "*" in settings.ALLOWED_HOSTS:
-        yield problem("Host names", "ALLOWED_HOSTS allows every name.", "Write the names that this server has.")
+        yield problem(
+            _("Host names"), _("ALLOWED_HOSTS allows every name."), _("Write the names that this server has.")
+        )
     elif not validate_host(host, settings.ALLOWED_HOSTS):
-        yield problem("Host names", f"ALLOWED_HOSTS lacks {host}, the host of PUBLIC_URL.", "Add it.")
+        yield problem(
+            _("Host names"), _("ALLOWED_HOSTS lacks {host}, the host of PUBLIC_URL.").format(host=host), _("Add it.")
+        )
     elif settings.DEBUG:
-        yield note("Host names", "DEBUG is on: errors show the code.", "Turn it off in production.")
+        yield note(_("Host names"), _("DEBUG is on: errors show the code."), _("Turn it off in production."))
     else:
-        yield ok("Host names", "ALLOWED_HOSTS has the host of PUBLIC_URL.")
+        yield ok(_("Host names"), _("ALLOWED_HOSTS has the host of PUBLIC_URL."))
 
 
 def check_license() -> Iterator[Finding]:
     """Every dock needs DJI's license of the server or of its organization."""
     if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
-        yield ok("DJI license", "The server has one.")
+        yield ok(_("DJI license"), _("The server has one."))
         return
     organizations = Organization.objects.filter(is_active=True)
     without = [one.name for one in organizations if not all((one.app_id, one.app_key, one.app_license))]
-    advice = "Set DJI_APP_ID, DJI_APP_KEY and DJI_APP_LICENSE."
+    advice = _("Set DJI_APP_ID, DJI_APP_KEY and DJI_APP_LICENSE.")
     if without or not organizations:
-        names = f" and {', '.join(without[:3])}" if without else ""
-        yield problem("DJI license", f"The server{names} has none: docks are refused.", advice)
+        text = _("The server has none: docks are refused.")
+        if without:
+            text = _("The server and {organizations} have none: docks are refused.")
+            text = text.format(organizations=", ".join(without[:3]))
+        yield problem(_("DJI license"), text, advice)
     else:
-        yield ok("DJI license", "Each organization has its own.")
+        yield ok(_("DJI license"), _("Each organization has its own."))
 
 
 def check_clock() -> Iterator[Finding]:
     """Docks refuse commands when clocks differ; compare ours with the database's and a time server's."""
-    yield _compare("the database", _database_skew(), "Let both machines synchronize their clocks.")
+    yield _compare(_("the database"), _database_skew(), _("Let both machines synchronize their clocks."))
     server = f"{settings.NTP_SERVER_HOST}:{settings.NTP_SERVER_PORT}"
     try:
         skew = _ntp_skew(settings.NTP_SERVER_HOST, settings.NTP_SERVER_PORT)
     except OSError as error:
-        advice = "If docks cannot reach it either, set NTP_SERVER_HOST."
-        yield note("Clock", f"Not compared with {server}: {error}.", advice)
+        advice = _("If docks cannot reach it either, set NTP_SERVER_HOST.")
+        yield note(_("Clock"), _("Not compared with {server}: {error}.").format(server=server, error=error), advice)
     else:
-        yield _compare(server, skew, "Let this machine synchronize its clock.")
+        yield _compare(server, skew, _("Let this machine synchronize its clock."))
 
 
 def _compare(other: str, skew: float, advice: str) -> Finding:
     if abs(skew) > SKEW:
-        return problem("Clock", f"Ours differs from that of {other} by {skew:+.1f} s.", advice)
-    return ok("Clock", f"Ours agrees with that of {other}: they differ by {abs(skew):.2f} s.")
+        return problem(
+            _("Clock"), _("Ours differs from that of {other} by {skew:+.1f} s.").format(other=other, skew=skew), advice
+        )
+    return ok(
+        _("Clock"),
+        _("Ours agrees with that of {other}: they differ by {skew:.2f} s.").format(other=other, skew=abs(skew)),
+    )
 
 
 def _database_skew() -> float:

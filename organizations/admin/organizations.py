@@ -213,13 +213,8 @@ class BindingCodeAdmin(IssuingAdmin[BindingCode]):
     def get_form(
         self, request: HttpRequest, obj: BindingCode | None = None, change: bool = False, **kwargs: object
     ) -> "type[ModelForm[BindingCode]]":
-        form = super().get_form(
-            request,
-            obj,
-            change,
-            help_texts={"expires_at": f"{of_zone()} {gettext('Empty: never.')}"},
-            **kwargs,
-        )
+        expires = {"expires_at": " ".join([str(of_zone()), gettext("Empty: never.")])}
+        form = super().get_form(request, obj, change, help_texts=expires, **kwargs)
         form.may_add_docks = is_platform_staff(request.user)  # type: ignore[attr-defined]  # of every BindingCodeForm
         return form
 

@@ -98,7 +98,7 @@ def test_settings_that_lose_messages_are_problems(use):
         found = lines(broker.check_broker)
     assert found["Broker"][0] == Level.OK
     for name, words in (
-        ("Broker settings", "takes only 20 messages at a time: set max_inflight_messages 1000"),
+        ("Broker settings", "It takes only 20 messages at a time: set max_inflight_messages 1000."),
         ("Broker queue", "Kept 1000 of 1,500 messages for an absent bridge. Set max_queued_messages 100000"),
     ):
         assert found[name][0] == Level.PROBLEM

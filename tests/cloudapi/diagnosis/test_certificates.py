@@ -74,7 +74,7 @@ CASES = [
     (
         {"ends": 2 * DAY},
         Level.PROBLEM,
-        "for 1 more days",
+        "for 1 more day",
         (Urgency.CRITICAL, "certificate expires within 3 days or has expired"),
     ),
     (

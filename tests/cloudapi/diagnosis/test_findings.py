@@ -5,8 +5,9 @@ import time
 
 import pytest
 from django.db import OperationalError
+from django.utils.translation import override
 
-from cloudapi.diagnosis import findings
+from cloudapi.diagnosis import findings, server
 from cloudapi.diagnosis.findings import Level, ok, run
 
 pytestmark = pytest.mark.django_db
@@ -54,3 +55,12 @@ def test_a_statement_of_a_check_has_an_end(monkeypatch, settings):
 
     [one] = run({"slow": slow})
     assert one.text == "Not looked at: the database cannot answer."
+
+
+def test_checks_speak_the_language_of_the_reader_though_they_run_in_threads(settings):
+    settings.ALLOWED_HOSTS, ended = ["*"], threading.Event()
+    with override("zh-hans"):
+        hosts, late = run({"hosts": server.check_hosts, "Redis": ended.wait}, patience=1.0)
+    ended.set()
+    assert (hosts.name, hosts.text) == ("主机名", "ALLOWED_HOSTS 允许任何名称。")
+    assert "秒内没有应答" in late.text

@@ -105,4 +105,4 @@ def test_the_license_of_the_server_or_of_each_organization(settings):
     harbour = Organization.objects.create(organization_id="1", name="Harbour", app_id="1", app_key="2", app_license="3")
     assert only(server.check_license)[0] == Level.OK
     Organization.objects.filter(pk=harbour.pk).update(app_license="")
-    assert "The server and Harbour has none" in only(server.check_license)[1]
+    assert "The server and Harbour have none" in only(server.check_license)[1]
