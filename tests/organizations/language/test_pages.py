@@ -1,4 +1,4 @@
-"""Every page of the admin, read with each translation in brackets: what is outside of them and no data is not marked."""
+"""Every page of the admin, with each translation in brackets: what is outside of them and no data is not marked."""
 
 import re
 
