@@ -135,7 +135,7 @@ class MapPages(TenantAdmin):
             box = places.read_box(request.GET["bbox"]) if request.GET.get("bbox") else places.WORLD
             zoom = places.read_zoom(request.GET["zoom"]) if request.GET.get("zoom") else None
         except ValueError as error:
-            raise BadRequest("bbox must be west,south,east,north in degrees, and zoom 0 to 24.") from error
+            raise BadRequest(gettext("bbox must be west,south,east,north in degrees, and zoom 0 to 24.")) from error
         rows = page.queryset
         if zoom is None:
             features: list[dict[str, Any]] = []
@@ -189,4 +189,4 @@ def _checked(pages: MapPages, request: HttpRequest, make: Any) -> Any:
     try:
         return make(request)
     except IncorrectLookupParameters as error:
-        raise BadRequest("The list of devices has no such filter.") from error
+        raise BadRequest(gettext("The list has no such filter.")) from error
