@@ -50,6 +50,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "binding-codes", "description": "What a technician types beside a dock to bind it."},
         {"name": "broker-accounts", "description": "What docks show the broker to be let in."},
         {"name": "devices", "description": "Docks, aircraft and remote controllers."},
+        {"name": "file-jobs", "description": "Lists as files, and files with rows to import."},
         {"name": "license-files", "description": "Offline license files that docks fetch."},
         {"name": "licenses", "description": "Unlock licenses, as docks reported them."},
         {"name": "organizations", "description": "Owners of devices."},

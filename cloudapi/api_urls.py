@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from cloudapi.file_jobs.api import FileJobViewSet
 from cloudapi.rest import problems, views
 from devices.api.broker_accounts import BrokerAccountViewSet
 from devices.api.calls import ServiceCallBatchViewSet, ServiceCallViewSet
@@ -24,6 +25,7 @@ router.register("licenses", UnlockLicenseViewSet)
 router.register("license-files", LicenseFileViewSet)
 router.register("service-calls", ServiceCallViewSet)
 router.register("service-call-batches", ServiceCallBatchViewSet)
+router.register("file-jobs", FileJobViewSet)
 
 urlpatterns = [
     path("schema/", views.schema, name="schema"),

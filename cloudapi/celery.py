@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery, signals
+from kombu.entity import Exchange, Queue
 
 from cloudapi import workers
 from cloudapi.monitoring import tasks
@@ -13,7 +14,16 @@ app = Celery("cloudapi")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()  # for every thread
 app.autodiscover_tasks()
-app.autodiscover_tasks(["organizations.people"])
+app.autodiscover_tasks(["organizations.people", "cloudapi.file_jobs"])
+
+
+@app.on_after_configure.connect  # type: ignore[untyped-decorator]
+def add_queue_of_files(sender: Celery, **_: object) -> None:
+    """`celery worker --queues=files` takes imports and exports; a worker that is told nothing takes all but these."""
+    name = f"{sender.conf.task_default_queue} files"  # as there: two servers on one Redis have different queues
+    queue = Queue(name, Exchange(name), routing_key=name, alias="files")  # type: ignore[no-untyped-call]
+    sender.amqp.queues.add(queue)
+
 
 signals.setup_logging.connect(workers.leave_logging)
 signals.celeryd_init.connect(workers.check_settings)  # `celery worker` starts

@@ -22,6 +22,8 @@ CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_DB_REUSE_MAX = 2**31  # cloudapi/workers.py looks after connections
+# An import or export may take minutes: workers of its own take it, and none of those that send commands.
+CELERY_TASK_ROUTES = {"cloudapi.file_jobs.tasks.*": {"queue": "files"}}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file
 CELERY_BEAT_SCHEDULE = {  # each expires, so that they do not pile up while no worker runs
     task.rpartition(".")[2]: {"task": task, "schedule": seconds, "args": arguments, "options": {"expires": seconds}}
@@ -32,5 +34,6 @@ CELERY_BEAT_SCHEDULE = {  # each expires, so that they do not pile up while no w
         ("cloudapi.tasks.prune", 10.0),
         ("cloudapi.tasks.report_alive", 10.0, "beat"),
         ("cloudapi.tasks.look_at_certificates", 60.0),
+        ("cloudapi.file_jobs.tasks.work_off_file_jobs", 10.0),
     )
 }

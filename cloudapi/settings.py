@@ -350,6 +350,10 @@ LICENSE_FILE_CAP = number("LICENSE_FILE_CAP", default=16 * 2**20)  # bytes
 LICENSE_FILES_CAP = number("LICENSE_FILES_CAP", default=2**30)  # bytes of one organization
 LICENSE_FILE_URL_SECONDS = number("LICENSE_FILE_URL_SECONDS", default=3600)
 
+# --- files of imports and exports -------------------------------------------------------------
+
+FILES_CAP = number("FILES_CAP", default=2**30)  # bytes of one organization in the database, compressed
+
 # A device's next owner must not see these: releasing a device deletes their rows.
 FORGOTTEN_ON_RELEASE = [
     "devices.Acknowledgement", "devices.DeviceAccount", "devices.DeviceLabel",

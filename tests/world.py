@@ -112,8 +112,9 @@ def furnish(organization, user, prefix):
         kind=FileJob.Kind.EXPORT,
         table="devices",
         format=FileJob.Format.CSV,
-        result=f"{prefix}DOCK".encode(),
         requested_by=user,
+        role=Role.VIEWER,
+        reach=[organization.pk],
     )
     Preference.objects.create(user=user, time_zone="Europe/Berlin")
     SavedFilter.objects.create(

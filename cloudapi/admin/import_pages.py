@@ -6,7 +6,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -21,14 +20,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from cloudapi.file_jobs import asking
 from cloudapi.tables import reading
 from cloudapi.tables.importing import Outcome
-from cloudapi.tables.imports import IMPORTS
+from cloudapi.tables.imports import IMPORTS, shown_once
 from organizations import rights
 from organizations.admin.spreadsheet import MARK, encoded
-from organizations.admin.tenant import may
+from organizations.admin.tenant import actor, may
 from organizations.audit import Actor
-from organizations.models import AuditEvent, BindingCode, FileJob
+from organizations.models import AuditEvent, FileJob
 
 SHOWN: Final = 200  # rows of each kind on the page
 Status = FileJob.Status
@@ -39,9 +39,14 @@ class UploadForm(forms.Form):
 
     file = forms.FileField(
         label=gettext_lazy("File"),
-        help_text=gettext_lazy("CSV in UTF-8, or XLSX; at most 1,000 rows and 2 MB."),
         max_length=200,
     )
+
+    def __init__(self, *given: Any, most: int) -> None:
+        super().__init__(*given)
+        self.most = most
+        words = gettext("CSV in UTF-8, or XLSX; at most {most} rows and 2 MB.")
+        self.fields["file"].help_text = words.format(most=f"{most:,}")
 
     def clean_file(self) -> bytes:
         """Its bytes, which can be read."""
@@ -50,7 +55,7 @@ class UploadForm(forms.Form):
             raise forms.ValidationError(gettext("The file is larger than 2 MB."))
         data: bytes = upload.read()
         try:
-            reading.read(data)
+            self.rows = reading.read(data, most=self.most).height
         except reading.UnreadableError as error:
             raise forms.ValidationError(str(error)) from error
         return data
@@ -69,7 +74,8 @@ class ImportPages:
     def upload(self, request: HttpRequest) -> HttpResponse:
         """GET shows the form; POST keeps the file, and its page shows what it would change. Nothing is changed yet."""
         self._check(request)
-        form = UploadForm(*((request.POST, request.FILES) if request.method == "POST" else ()))
+        given = (request.POST, request.FILES) if request.method == "POST" else ()
+        form = UploadForm(*given, most=self.resource.most)
         if not form.is_valid():
             labels = self.resource.labels()
             more = {
@@ -78,14 +84,18 @@ class ImportPages:
             }
             return TemplateResponse(request, "admin/tables/import.html", self._context(request, **more))
         data = form.cleaned_data["file"]
-        job = FileJob.objects.create(
-            kind=FileJob.Kind.IMPORT,
-            table=self.resource.name,
-            format=reading.kind_of(data),
-            source=data,
-            requested_by=request.user,
-        )
-        return HttpResponseRedirect(self._page("import_job", job.pk))
+        who, held, kind = actor(request), rights.in_request(request), FileJob.Kind.IMPORT
+        values: dict[str, Any] = {"table": self.resource.name, "format": reading.kind_of(data), "source": data}
+        if form.rows <= reading.MOST_ROWS:
+            job = asking.of(actor=who, rights=held, kind=kind, **values)
+            job.save()
+            return HttpResponseRedirect(self._page("import_job", job.pk))
+        try:
+            job = asking.ask(actor=who, rights=held, kind=kind, dry_run=True, **values)
+        except asking.Declined as declined:
+            messages.error(request, str(declined))
+            return HttpResponseRedirect(self._page("import"))
+        return HttpResponseRedirect(reverse("admin:organizations_filejob_change", args=[job.pk]))
 
     @method_decorator(never_cache)
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
@@ -129,10 +139,10 @@ class ImportPages:
 
     def _run(self, request: HttpRequest, job: FileJob, *, dry: bool) -> Outcome | str:
         """What it would do, or has done; or why the file is refused."""
-        actor = Actor(AuditEvent.Through.ADMIN, user=job.requested_by, request_id=job.request_id)
+        who = Actor(AuditEvent.Through.ADMIN, user=job.requested_by, request_id=job.request_id)
         try:
             rows = reading.read(bytes(job.source or b""))
-            return self.resource(rights=rights.in_request(request), actor=actor).run(rows, dry=dry)
+            return self.resource(rights=rights.in_request(request), actor=who).run(rows, dry=dry)
         except reading.UnreadableError as error:
             return str(error)
 
@@ -160,13 +170,6 @@ class ImportPages:
 
     def _page(self, page: str, *args: object) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
-
-
-def shown_once(row: Model, plain: str) -> str:
-    """What a technician types in, or the link that an invited person opens."""
-    if isinstance(row, BindingCode):
-        return plain
-    return f"{settings.PUBLIC_URL}{reverse('welcome', args=[plain])}"
 
 
 @sensitive_variables()

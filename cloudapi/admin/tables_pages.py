@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, PAGE_VAR, ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -14,15 +13,16 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
+from cloudapi.admin import files_pages as files_pages  # registers the list of jobs
 from cloudapi.admin import import_pages
+from cloudapi.file_jobs import asking, exporting
 from cloudapi.tables import writing
 from cloudapi.tables.imports import IMPORTS
-from cloudapi.tables.registry import table_of
+from cloudapi.tables.registry import name_of, table_of
 from organizations import audit, rights
-from organizations.admin.tenant import TenantAdmin, actor
+from organizations.admin.tenant import actor
 from organizations.language.stored import english
 from organizations.models import FileJob
-from organizations.tenancy import is_platform_staff
 
 FORMAT = "format"  # the one parameter that is not the list's
 
@@ -44,7 +44,10 @@ def urls(site: AdminSite) -> list[URLPattern]:
 
 
 def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpResponseBase:
-    """All pages of the list that the query string shows, as CSV or XLSX, for whoever may see the list; audited."""
+    """All pages of the list that the query string shows, as CSV or XLSX, for whoever may see the list; audited.
+
+    A long list becomes a job, whose page shows how far it is.
+    """
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     query = request.GET.copy()
@@ -52,20 +55,31 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
         kind = FileJob.Format(query.pop(FORMAT, [FileJob.Format.CSV])[-1])
     except ValueError:
         raise BadRequest(gettext("The format is csv or xlsx.")) from None
-    page = filtered(request, model_admin, query)
+    request.GET = query  # type: ignore[assignment]
+    try:
+        page = exporting.filtered(request, model_admin)
+    except IncorrectLookupParameters as error:
+        raise BadRequest(gettext("The list has no such filter.")) from error
+    held, most = rights.in_request(request), writing.AT_ONCE[kind]
+    if page.queryset.order_by()[: most + 1].count() > most:
+        table, text = name_of(model_admin.model), request.GET.urlencode()
+        try:
+            job = asking.ask(
+                actor=actor(request), rights=held, kind=FileJob.Kind.EXPORT, table=table, format=kind, query=text
+            )
+        except asking.Declined as declined:
+            model_admin.message_user(request, str(declined), messages.ERROR)
+            address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")
+            return HttpResponseRedirect(f"{address}?{text}")
+        return HttpResponseRedirect(reverse("admin:organizations_filejob_change", args=[job.pk]))
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     try:
         count = writing.write(table_of(page, request), page.queryset, kind, file)
-    except BaseException as error:
+    except BaseException:
         file.close()
-        if not isinstance(error, writing.TooManyError):
-            raise
-        text = gettext("The list has more than {most} rows, the most of one {format} file. Choose a narrower filter.")
-        text = text.format(most=writing.MOST[kind], format=kind.label)
-        model_admin.message_user(request, text, messages.ERROR)
-        address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")
-        return HttpResponseRedirect(f"{address}?{query.urlencode()}")
-    note_export(request, page, {"format": kind.value, "filter": query.urlencode()[:500], "rows": count})
+        raise
+    after = {"format": kind.value, "filter": request.GET.urlencode()[:500], "rows": count}
+    audit.record(exporting.events(actor(request), held, model_admin, after))
     file.seek(0)
     name = english(page.opts.verbose_name_plural).replace(" ", "-")
     answer = FileResponse(
@@ -76,27 +90,3 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     )
     answer["Cache-Control"] = "private, no-store"
     return answer
-
-
-def filtered(request: HttpRequest, model_admin: "ModelAdmin[Any]", query: Any) -> ChangeList:
-    """The list of this query string; raises BadRequest for an unknown filter."""
-    for name in (PAGE_VAR, ALL_VAR, ERROR_FLAG):
-        query.pop(name, None)
-    request.GET = query
-    try:
-        page: ChangeList = model_admin.get_changelist_instance(request)
-    except IncorrectLookupParameters as error:
-        raise BadRequest(gettext("The list has no such filter.")) from error
-    return page
-
-
-def note_export(request: HttpRequest, page: ChangeList, after: dict[str, object]) -> None:
-    """Note who took the file: in each organization that a member's list is of; staff's is of all."""
-    keys: list[int | None] = [None]
-    if not is_platform_staff(request.user) and isinstance(page.model_admin, TenantAdmin):
-        found = rights.in_request(request)
-        keys = [key for key in found.roles if found.may(page.model_admin.view_role, key)]
-    name = english(page.opts.verbose_name_plural)
-    audit.record(
-        audit.listed(actor(request), "export", page.model, name, organization_id=key, after=after) for key in keys
-    )

@@ -141,7 +141,8 @@ class Schema(AutoSchema):
         if self._has_tag() and self.method == "GET":
             answers["304"] = {"description": "As you have it.", "headers": {"ETag": _ref("headers", "ETag")}}
         codes = [400, 401, 404, 406, 429]
-        codes += [403, 409] if self.method not in SAFE_METHODS else []
+        is_refused = getattr(self.view, "action", "") in getattr(self.view, "refusing", ())
+        codes += [403, 409] if self.method not in SAFE_METHODS or is_refused else []
         codes += [403] if getattr(self.view, "view_role", "viewer") != "viewer" else []  # to read needs more
         codes += [413, 415] if "requestBody" in operation else []
         codes += [412] if self._is_conditional() else []

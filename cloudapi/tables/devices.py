@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from cloudapi.tables.filters import ConnectionFilter, UnretiredFilter
 from cloudapi.tables.table import Column, Table
 from devices.admin.connections import alive_accounts, shown
 from devices.models import Device, DockConnection
@@ -31,6 +32,8 @@ class DeviceTable(Table):
     """The list of devices; its first five columns are those that an import takes."""
 
     model = Device
+    name = "devices"
+    filters = UnretiredFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         found = queryset.select_related("organization", "state", "gateway", "site").prefetch_related("labels")
@@ -71,6 +74,8 @@ class ConnectionTable(Table):
     """Who connects with what: one account of each dock, the one in use."""
 
     model = DockConnection
+    name = "connections"
+    filters = ConnectionFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("organization").prefetch_related(alive_accounts(timezone.now()))

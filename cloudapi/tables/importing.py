@@ -17,7 +17,7 @@ from import_export.resources import ModelResource
 from import_export.results import RowResult
 from tablib import Dataset
 
-from cloudapi.tables.reading import UnreadableError
+from cloudapi.tables.reading import MOST_ROWS, UnreadableError
 from organizations.audit import Actor
 from organizations.models import Organization, Role
 from organizations.rights import Rights
@@ -64,6 +64,7 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
 
     name: ClassVar[str]  # in the address of REST and in `FileJob.table`
     role: ClassVar[Role] = Role.MANAGER  # from which on a member may import at all
+    most: ClassVar[int] = MOST_ROWS  # rows of a file; beyond MOST_ROWS a worker imports it
     needed: ClassVar[tuple[str, ...]]  # columns without which nothing can be done
 
     def __init__(self, *, rights: Rights, actor: Actor) -> None:
@@ -73,6 +74,7 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
         self.organizations: dict[str, Organization] = {}
         self.only: Organization | None = None
         self.places: dict[str, str] = {}  # the row of each key in this file
+        self.offset = 0  # rows of the file before those that are given
         self.secrets: list[tuple[Any, str]] = []
 
     @classmethod
@@ -100,7 +102,7 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
         """Raise ValidationError for a key that an earlier row of the file has."""
         if key in self.places:
             raise ValidationError(_("{key} is in row {row} already.").format(key=key, row=self.places[key]))
-        self.places[key] = str(row_number + 1)
+        self.places[key] = str(self.offset + row_number + 1)
 
     def init_instance(self, row: object = None) -> Model:
         made: Model = self._meta.model()

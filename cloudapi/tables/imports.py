@@ -4,10 +4,12 @@ import re
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.functions import Upper
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from tablib import Dataset
@@ -31,6 +33,7 @@ class DeviceRows(RowsResource):
 
     name = "devices"
     role = Role.OPERATOR
+    most = 20_000
     needed = ("sn",)
 
     sn = column("sn")
@@ -237,6 +240,13 @@ class InvitationRows(IssuedRows):
             role=Role(instance.role),
         )
         self.secrets.append(issued)
+
+
+def shown_once(row: Model, plain: str) -> str:
+    """What a technician types in, or the link that an invited person opens."""
+    if isinstance(row, BindingCode):
+        return plain
+    return f"{settings.PUBLIC_URL}{reverse('welcome', args=[plain])}"
 
 
 IMPORTS: Final[dict[type[Model], type[RowsResource]]] = {

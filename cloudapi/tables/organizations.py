@@ -7,7 +7,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from cloudapi.tables.filters import MemberFilter
 from cloudapi.tables.table import Column, Table
+from organizations.api.organizations import BindingCodeFilter
 from organizations.models import BindingCode, Membership
 from organizations.tenancy import is_platform_staff
 
@@ -24,6 +26,8 @@ class CodeTable(Table):
     """Binding codes: of the code itself the last four characters, as pages show them."""
 
     model = BindingCode
+    name = "binding-codes"
+    filters = BindingCodeFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("organization", "created_by").defer("digest")
@@ -48,6 +52,8 @@ class MemberTable(Table):
     """Members; the last sign-in is for platform staff, as on the page."""
 
     model = Membership
+    name = "members"
+    filters = MemberFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("user", "organization")

@@ -18,8 +18,8 @@ from organizations.typed import typed
 MOST_BYTES: Final = 2 * 2**20
 MOST_UNPACKED: Final = 20 * 2**20  # of an XLSX file, which is a ZIP archive
 MOST_PARTS: Final = 200  # files in it
-MOST_ROWS: Final = 1000
-MOST_LINES: Final = 10_000  # rows with empty ones
+MOST_ROWS: Final = 1000  # that a request imports
+MOST_EMPTY: Final = 10_000
 MOST_COLUMNS: Final = 50
 LONGEST: Final = 500  # characters of a cell
 MAGIC: Final = b"PK\x03\x04"  # of a ZIP archive
@@ -34,7 +34,7 @@ def kind_of(data: bytes) -> FileJob.Format:
     return FileJob.Format.XLSX if data.startswith(MAGIC) else FileJob.Format.CSV
 
 
-def read(data: bytes) -> Dataset:
+def read(data: bytes, *, most: int = MOST_ROWS) -> Dataset:
     """The rows below the heads, each cell as trimmed text; raises UnreadableError."""
     if len(data) > MOST_BYTES:
         raise UnreadableError(_("The file is larger than 2 MB."))
@@ -42,15 +42,15 @@ def read(data: bytes) -> Dataset:
     heads = heads_of(next(lines, []))
     found = Dataset(headers=heads)
     for number, line in enumerate(lines, 2):
-        if number > MOST_LINES:
+        if number - found.height > MOST_EMPTY:
             raise UnreadableError(_("The file has too many empty rows. Delete them."))
         cells = [_cell(text, number) for text in line]
         if any(cells[len(heads) :]):
             raise UnreadableError(_("Row {row} has more cells than there are heads.").format(row=number))
         if not any(cells):
             continue
-        if found.height == MOST_ROWS:
-            raise UnreadableError(_("The file has more than {most} rows. Split it.").format(most=MOST_ROWS))
+        if found.height == most:
+            raise UnreadableError(_("The file has more than {most} rows. Split it.").format(most=most))
         found.append([*cells, *[""] * (len(heads) - len(cells))][: len(heads)], tags=[str(number)])
     if not found.height:
         raise UnreadableError(_("The file has no rows below its heads."))

@@ -7,11 +7,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from cloudapi.tables.filters import AuditFilter, JournalFilter
 from cloudapi.tables.table import Column, Table
 from devices.admin.calls import has_moved
+from devices.api.calls import ServiceCallFilter
 from devices.calls import wording as calls
 from devices.models import ServiceCall
 from licenses import validity, wording
+from licenses.api import LicenseFilter
 from licenses.models import Inventory, UnlockLicense
 from mqtt_bridge.models import Exchange
 from organizations.models import AuditEvent
@@ -21,6 +24,8 @@ class LicenseTable(Table):
     """Unlock licenses as docks reported them."""
 
     model = UnlockLicense
+    name = "licenses"
+    filters = LicenseFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("device__organization").defer("raw")
@@ -56,6 +61,8 @@ class CallTable(Table):
     """Commands to docks: their data has no secrets, for those are kept elsewhere and not for long."""
 
     model = ServiceCall
+    name = "service-calls"
+    filters = ServiceCallFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("device", "organization", "requested_by", "requested_with")
@@ -85,6 +92,8 @@ class AuditTable(Table):
     """Who did what: the words of the page, and beside them the codes, which do not change with the language."""
 
     model = AuditEvent
+    name = "audit-events"
+    filters = AuditFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("user", "api_key", "organization")
@@ -109,6 +118,8 @@ class JournalTable(Table):
     """Messages of docks and our answers, without their bodies, which would make files of gigabytes."""
 
     model = Exchange
+    name = "exchanges"
+    filters = JournalFilter
 
     def rows(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.select_related("organization").defer("payload", "reply")

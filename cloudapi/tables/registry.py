@@ -17,6 +17,14 @@ OWN: Final[tuple[type[Table], ...]] = (
 TABLES: Final[dict[type[Model], type[Table]]] = {table.model: table for table in OWN}
 
 
+NAMED: Final[dict[str, type[Table]]] = {table.name: table for table in OWN}
+
+
+def name_of(model: type[Model]) -> str:
+    """What a job calls the list of this model."""
+    return TABLES[model].name if model in TABLES else model._meta.label_lower
+
+
 def table_of(page: ChangeList, request: HttpRequest) -> Table:
     """The table of a list."""
     if (own := TABLES.get(page.model)) is not None:

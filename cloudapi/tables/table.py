@@ -17,6 +17,7 @@ from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext
+from django_filters import FilterSet
 
 from organizations.admin.spreadsheet import Cell
 
@@ -43,6 +44,8 @@ class Table:
     """The rows and columns of one list; made for one export."""
 
     model: ClassVar[type[Model]]
+    name: ClassVar[str]  # in REST and in `FileJob.table`
+    filters: ClassVar[type[FilterSet]]  # that REST takes
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request

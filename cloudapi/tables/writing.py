@@ -1,10 +1,11 @@
 """Writing rows to a file, CSV or XLSX, as they come from the database: the memory does not grow with their number."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import IO, Any, Final
+from typing import Any, Final, Protocol
 
+from django.db import connection
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
@@ -16,8 +17,9 @@ from organizations.admin.spreadsheet import MARK, Cell, encoded
 from organizations.models import FileJob
 
 CHUNK: Final = 500  # rows at once
-# Rows of one file: it is made on disk, where a container has 64 MB; a sheet takes 1 kB a row until it is packed.
-MOST: Final = {FileJob.Format.CSV: 100_000, FileJob.Format.XLSX: 20_000}
+# Rows of a file that a request makes while somebody waits for it, at some 10,000 a second; larger ones a worker makes.
+AT_ONCE: Final = {FileJob.Format.CSV: 20_000, FileJob.Format.XLSX: 5_000}
+MOST: Final = {FileJob.Format.CSV: None, FileJob.Format.XLSX: 2**20 - 1}  # rows below the heads
 LONGEST: Final = 32_767  # characters of a cell of XLSX
 EXACT: Final = 10**15  # from here on a spreadsheet rounds numbers
 CONTENT_TYPES: Final = {
@@ -26,25 +28,35 @@ CONTENT_TYPES: Final = {
 }
 
 
+class File(Protocol):
+    """Where a file is written, front to back."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
 class TooManyError(Exception):
     """The list has more rows than a file of this format may have."""
 
 
-def write(table: Table, queryset: Any, kind: FileJob.Format, file: IO[bytes]) -> int:
-    """Write the rows of a list to a file, with a cursor of the server; returns how many there were.
+def write(
+    table: Table, queryset: Any, kind: FileJob.Format, file: File, note: Callable[[int], None] = lambda _count: None
+) -> int:
+    """Write the rows of a list to a file; returns how many there were. `note` gets the number of rows so far.
 
     Raises TooManyError.
     """
     columns = table.columns()
-    count = 0
+    count, most = 0, MOST[kind]
 
     def rows() -> Iterator[list[Cell]]:
         nonlocal count
-        for row in table.rows(queryset).iterator(chunk_size=CHUNK):
-            count += 1
-            if count > MOST[kind]:
+        for chunk in chunks(table.rows(queryset), queryset):
+            for row in chunk:
+                yield [column.value(row) for column in columns]
+            count += len(chunk)
+            if most is not None and count > most:
                 raise TooManyError
-            yield [column.value(row) for column in columns]
+            note(count)
 
     heads = [column.head for column in columns]
     if kind == FileJob.Format.XLSX:
@@ -54,7 +66,20 @@ def write(table: Table, queryset: Any, kind: FileJob.Format, file: IO[bytes]) ->
     return count
 
 
-def write_csv(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: IO[bytes]) -> None:
+def chunks(rows: Any, queryset: Any) -> Iterator[list[Any]]:
+    """The rows, CHUNK at a time, in the order of the queryset: its keys come first, with a cursor of the server.
+
+    Of a list with a million rows the server keeps only keys, and what is beside a row is read for those of one chunk.
+    """
+    keys = queryset.values_list("pk", flat=True)
+    # SQLite's cursor would hold a view of the database, in which this process could write nothing.
+    left = iter(list(keys) if connection.vendor == "sqlite" else keys.iterator(chunk_size=20 * CHUNK))
+    while wanted := list(islice(left, CHUNK)):
+        found = rows.in_bulk(wanted)
+        yield [found[key] for key in wanted if key in found]
+
+
+def write_csv(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: File) -> None:
     """UTF-8 with a mark, for Excel."""
     file.write(MARK + encoded([heads]))
     left = iter(rows)
@@ -62,7 +87,7 @@ def write_csv(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: IO[byt
         file.write(encoded(chunk))
 
 
-def write_xlsx(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: IO[bytes]) -> None:
+def write_xlsx(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: File) -> None:
     """One sheet, which openpyxl writes to the disk row by row."""
     book = Workbook(write_only=True)
     sheet = book.create_sheet()

@@ -12,7 +12,7 @@ from organizations.models.codes import (
     check_own_code,
 )
 from organizations.models.failures import CLOCK_TOLERANCE, BindingFailure, BindingFailureQuerySet
-from organizations.models.files import FileJob
+from organizations.models.files import OPEN_JOBS, FileJob, FilePiece
 from organizations.models.keys import IdempotentAnswer, OrganizationAPIKey
 from organizations.models.members import Invitation, Membership, Role
 from organizations.models.organizations import Organization, new_organization_id
@@ -22,12 +22,14 @@ __all__ = [
     "CLOCK_TOLERANCE",
     "CODE_LIFETIME",
     "CODE_MIN_LENGTH",
+    "OPEN_JOBS",
     "AuditEvent",
     "BindingCode",
     "BindingCodeQuerySet",
     "BindingFailure",
     "BindingFailureQuerySet",
     "FileJob",
+    "FilePiece",
     "IdempotentAnswer",
     "Invitation",
     "Membership",

@@ -29,6 +29,7 @@ ACTIONS: Final = {
     "delete": gettext_lazy("deleted {object}"),
     "disable": gettext_lazy("disabled {object}"),
     "disown": gettext_lazy("took {object} from its organization, for another one proved that it has it"),
+    "download": gettext_lazy("downloaded {object}"),
     "enable": gettext_lazy("enabled {object}"),
     "end": gettext_lazy("ended {object}"),
     "end acknowledgement": gettext_lazy("ended the acknowledgement of an alarm of {object}"),

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from cloudapi.rest.views import document
 from devices.models import BrokerAccount, Device, ServiceCall, ServiceCallBatch
 from licenses.models import LicenseFile, UnlockLicense
-from organizations.models import BindingCode, Role
+from organizations.models import BindingCode, FileJob, Role
 from tests.api import client_of, make_key
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
@@ -50,6 +50,11 @@ TABLE = {
     ("get", "broker-accounts/{username}/"): (403, 403, 200),
     ("post", "broker-accounts/{username}/rotate/"): (403, 403, 201),
     ("post", "broker-accounts/{username}/revoke/"): (403, 403, 200),
+    ("get", "file-jobs/"): (200, 200, 200),
+    ("post", "file-jobs/"): (201, 201, 201),
+    ("get", "file-jobs/{id}/"): (200, 200, 200),
+    ("post", "file-jobs/{id}/cancel/"): (403, 403, 200),
+    ("get", "file-jobs/{id}/file/"): (409, 409, 409),  # it is not finished
     ("get", "licenses/"): (200, 200, 200),
     ("get", "licenses/{id}/"): (200, 200, 200),
     ("patch", "licenses/{id}/"): (403, 200, 200),
@@ -87,6 +92,7 @@ def rows_of(organization):
         "binding-codes": BindingCode.objects.get(organization=organization).pk,
         "devices": Device.objects.get(organization=organization).sn,
         "broker-accounts": BrokerAccount.objects.get(device__organization=organization).username,
+        "file-jobs": FileJob.objects.get(organization=organization).pk,
         "licenses": UnlockLicense.objects.get(device__organization=organization).pk,
         "license-files": LicenseFile.objects.get(organization=organization).pk,
         "service-calls": ServiceCall.objects.get(organization=organization).pk,
@@ -108,6 +114,7 @@ def send(client, method, path, organization):
         "devices/{sn}/transfer/": {"organization": own},
         "broker-accounts/": {"organization": own},
         "broker-accounts/import/": {"devices": [rows["devices"]]},
+        "file-jobs/": {"kind": "export", "table": "devices", "organization": own},
         "licenses/{id}/": {"note": "Other"},
         "service-calls/": {"device": rows["devices"], "method": "unlock_license_list", "data": LIST, "queue": True},
         "service-calls/{id}/retry/": {},

@@ -58,6 +58,7 @@ def test_the_key_that_makes_a_request_safe_to_repeat_is_told_where_it_counts(ope
         ("post", "broker-accounts/"),
         ("post", "broker-accounts/import/"),
         ("post", "broker-accounts/{username}/rotate/"),
+        ("post", "file-jobs/"),
     }
 
 

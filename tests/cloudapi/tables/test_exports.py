@@ -14,6 +14,7 @@ from django.utils import timezone
 from openpyxl import load_workbook
 
 from cloudapi import urls  # noqa: F401  (registers the pages)
+from cloudapi.file_jobs import working
 from cloudapi.tables import writing
 from cloudapi.tables.registry import TABLES
 from cloudapi.tables.table import plain
@@ -171,11 +172,27 @@ def test_an_export_of_staff_is_no_organizations_affair(as_role):
     assert organization_of(AuditEvent.objects.filter(action="export").get()) is None
 
 
-def test_a_list_of_too_many_rows_says_so(as_role, monkeypatch):
-    monkeypatch.setitem(writing.MOST, FileJob.Format.CSV, 1)
+def test_a_long_list_is_left_to_a_worker_and_its_page_has_the_file(as_role, monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
+    answer = as_role("staff").get(address(Device, "export"), {"q": "DOCK", "p": "1"}, follow=True)
+    [(page, _)] = answer.redirect_chain
+    job = answer.context["job"]
+    assert (job.status, job.query, page) == ("queued", "q=DOCK", f"/admin/organizations/filejob/{job.pk}/change/")
+    working.work_off()
+    text = as_role("staff").get(page).content.decode()
+    assert "2 of 2 rows" in text
+    assert f'href="/admin/organizations/filejob/{job.pk}/file/"' in text
+    rows = rows_of(as_role("staff").get(f"/admin/organizations/filejob/{job.pk}/file/"))
+    assert [row["Serial number"] for row in rows] == ["HARBOURDOCK", "NORTHERNDOCK"]
+
+
+def test_a_long_list_that_no_worker_would_make_is_refused_in_words(as_role, monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE = False
+    monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
     answer = as_role("staff").get(address(Device, "export"), {"q": "DOCK"}, follow=True)
     assert answer.redirect_chain == [(f"{address(Device, 'changelist')}?q=DOCK", 302)]
-    assert "more than 1 rows, the most of one CSV file" in answer.content.decode()
+    assert "No worker makes files here" in answer.content.decode()
 
 
 @pytest.mark.parametrize("model", [DockConnection, LicenseEvent, UnlockLicense, get_user_model()])

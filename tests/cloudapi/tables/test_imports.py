@@ -8,6 +8,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from openpyxl import Workbook
 
+from cloudapi.file_jobs import working
+from cloudapi.tables import reading
 from cloudapi.tables.imports import IMPORTS
 from devices.models import Device
 from organizations import codes
@@ -73,6 +75,27 @@ def test_confirming_saves_all_rows_with_one_request_id(upload, confirm, staff, d
     assert sorted(event.action for event in events) == ["add", "add", "change"]
     assert {event.request_id for event in events} == {job.request_id}
     assert {event.user for event in events} == {staff}
+
+
+def test_a_long_file_is_left_to_a_worker_and_confirmed_on_its_page(
+    client, upload, staff, alice, dock, monkeypatch, settings
+):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setattr(reading, "MOST_ROWS", 1)
+    page = upload(staff, DEVICES, "sn,callsign\nDOCK0001,Pier 8\nNEW1,Quay 1\n").redirect_chain[-1][0]
+    working.work_off()
+    text = client.get(page).content.decode()
+    assert "1 new, 1 changed, 0 unchanged, 0 problems" in text
+    assert "<del>Pier 7</del> → Pier 8" in text
+    confirm = page.replace("/change/", "/confirm/")
+    client.force_login(alice)
+    assert client.post(confirm).status_code == 404
+    client.force_login(staff)
+    for _ in range(2):
+        assert client.post(confirm).status_code == 302
+        working.work_off()
+    assert "2 of 2 rows" in client.get(page).content.decode()
+    assert sorted(event.action for event in AuditEvent.objects.all()) == ["add", "change"]
 
 
 def test_a_second_confirmation_does_nothing(upload, confirm, staff, organization):
@@ -250,7 +273,7 @@ def test_people_are_invited_with_their_links(upload, confirm, alice, bob, organi
         (b'sn\n"NEW1\n', "no CSV"),
         (b"sn\n" + b"A" * 600 + b"\n", "more than 500 characters"),
         (b"sn\n" + b"\n" * 10_001, "too many empty rows"),
-        (b"sn\n" + b"".join(b"N%d\n" % n for n in range(1001)), "more than 1000 rows"),
+        (b"sn\n" + b"".join(b"N%d\n" % n for n in range(20_001)), "more than 20000 rows"),
         (b"sn\n" + b"A\n" * 2**20, "larger than 2 MB"),
         (b"PK\x03\x04 and nonsense", "cannot be read as XLSX"),
         (sheet(["sn", "callsign"], ["NEW1", "=1+1"]), "Row 2 has a formula"),

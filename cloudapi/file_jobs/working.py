@@ -1,0 +1,74 @@
+"""Which job a worker takes, and what becomes of one whose worker died."""
+
+import logging
+import uuid
+from datetime import UTC, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone, translation
+
+from cloudapi.file_jobs import exporting, importing
+from cloudapi.file_jobs.running import Failed, HandedBack, Run, Stopped, is_ending, say_alive
+from mqtt_bridge.database import timeouts
+from organizations.models import FileJob, FilePiece
+
+logger = logging.getLogger(__name__)
+
+DEAD: Final = timedelta(minutes=2)  # without a sign of work: longer than a statement may take
+MOST_RUNS: Final = 3
+Status = FileJob.Status
+
+
+def work_off() -> None:
+    """Carry out what waits, oldest first, until there is nothing or this worker is to end."""
+    say_alive()
+    take_back_dead()
+    while not is_ending() and (run := claim()) is not None:
+        carry_out(run)
+
+
+def take_back_dead() -> None:
+    """Let another worker have the jobs of workers that died; one that ended several workers fails."""
+    now = timezone.now()
+    dead = FileJob.objects.filter(status=Status.RUNNING, alive_at__lt=now - DEAD)
+    errors = Failed("died", runs=MOST_RUNS).errors
+    given_up = {"status": Status.FAILED, "errors": errors, "finished": now, "run": None, "source": None}
+    dead.filter(runs__gte=MOST_RUNS).update(**given_up)
+    dead.update(status=Status.QUEUED, run=None)
+
+
+def claim() -> Run | None:
+    """Take the oldest job that waits, as the only worker that does; None: there is none."""
+    waiting = FileJob.objects.filter(status=Status.QUEUED)
+    while (pk := waiting.order_by("created").values_list("pk", flat=True).first()) is not None:
+        token, now = uuid.uuid4(), timezone.now()
+        values = {"status": Status.RUNNING, "run": token, "runs": F("runs") + 1, "alive_at": now}
+        with transaction.atomic():
+            if waiting.filter(pk=pk).update(**values, started=Coalesce("started", now)):
+                FilePiece.objects.filter(job=pk).delete()  # of a worker that died
+                return Run(FileJob.objects.get(pk=pk), token)
+    return None
+
+
+def carry_out(run: Run) -> None:
+    """Do it, in the language of whoever asked. What goes wrong is in the job; only a lost database raises."""
+    try:
+        with translation.override(run.job.language or "en"), timezone.override(UTC):
+            try:
+                (exporting.export if run.job.kind == FileJob.Kind.EXPORT else importing.carry_out)(run)
+            except HandedBack:
+                run.hand_back()
+            except Failed as error:
+                run.end(Status.FAILED, errors=error.errors)
+            except Stopped:
+                raise
+            except Exception as error:
+                if timeouts.is_away(error):
+                    raise
+                logger.exception("The file job %s failed", run.job.pk)
+                run.end(Status.FAILED, errors=Failed("server_error").errors)
+    except Stopped:
+        logger.info("The file job %s was canceled, or another worker has it", run.job.pk)
