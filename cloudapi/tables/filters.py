@@ -39,7 +39,7 @@ class MemberFilter(OwnerFilter):
 class AuditFilter(OwnerFilter):
     """Who did what."""
 
-    action = django_filters.CharFilter(help_text="The code of what was done.")
+    action = django_filters.CharFilter()
     since = SinceFilter("at")
     until = BeforeFilter("at")
 
