@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import Any, ClassVar, Final, NamedTuple
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.results import RowResult
@@ -127,10 +129,14 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
         return Outcome(problems, changes, unchanged, ignored, [] if dry or problems else self.secrets)
 
     def with_our_names(self, dataset: Dataset) -> tuple[Dataset, list[str]]:
-        """The same rows with the names of our columns as heads, which may be in words too; and what is left out."""
-        names: dict[str, str] = {}
-        for name, label in self.labels().items():
-            names |= {name: name, label.casefold(): name}
+        """The same rows under the names of our columns, for heads may be words; and which columns are left out.
+
+        The words are those of each language: a file may come from somebody who reads another one.
+        """
+        names = {name: name for name in self.labels()}
+        for language, _name in settings.LANGUAGES:
+            with override(language):
+                names |= {label.casefold(): name for name, label in self.labels().items()}
         heads = [names.get(head.casefold().removesuffix(UTC_MARK)) for head in dataset.headers]
         for name in filter(None, heads):
             if heads.count(name) > 1:

@@ -2,11 +2,14 @@
 
 import io
 import zipfile
+from itertools import product
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from django.utils.translation import override
 from openpyxl import Workbook
+from tablib import Dataset
 
 from cloudapi.file_jobs import working
 from cloudapi.tables import reading
@@ -190,6 +193,19 @@ def test_many_rows_take_few_queries_each(upload, staff, organization, django_ass
     rows = "".join(f"NEW{number},12345678\n" for number in range(20))
     with django_assert_max_num_queries(20 * 14 + 40):
         upload(staff, DEVICES, f"sn,organization_id\n{rows}")
+
+
+@pytest.mark.parametrize("rows", IMPORTS.values(), ids=lambda rows: rows.name)
+def test_heads_are_understood_in_each_language_whatever_the_readers_is(rows):
+    texts = {}
+    for language in ("en", "zh-hans"):
+        with override(language):
+            texts[language] = [str(text) for text in rows.labels().values()]
+    assert texts["en"] != texts["zh-hans"]
+    for reader, heads in product(texts, texts.values()):
+        with override(reader):
+            taken, ignored = rows(rights=None, actor=None).with_our_names(Dataset(["x"] * len(heads), headers=heads))
+        assert (taken.headers, ignored) == (list(rows.labels()), [])
 
 
 # --- codes and invitations ----------------------------------------------------------------------------
