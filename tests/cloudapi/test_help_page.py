@@ -10,6 +10,7 @@ from django.contrib.staticfiles import finders
 from django.urls import reverse
 from django.utils import translation
 
+from cloudapi import urls
 from cloudapi.admin import help_page
 from organizations.language import catalogues
 from tests.organizations.language.test_catalogues import PLACEHOLDER, texts
@@ -130,7 +131,7 @@ def test_links_to_the_guide_lead_to_parts_of_it():
 
 
 def test_pages_that_have_a_part_of_the_guide_exist():
-    known = {one.name for one in admin.site.get_urls() if getattr(one, "name", None)}
+    known = {one.name for one in [*urls.urlpatterns, *admin.site.get_urls()] if getattr(one, "name", None)}
     for model, model_admin in admin.site._registry.items():
         known |= {one.name for one in model_admin.get_urls() if getattr(one, "name", None)}
         known.add(f"{model._meta.app_label}_{model._meta.model_name}")
