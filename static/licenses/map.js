@@ -291,20 +291,20 @@ function itemOf(entry) {
 }
 
 // A moment in the reader's time zone, as the server's pages write it.
-function local(moment) {
+function inZone(moment) {
   const style = { timeZone: root.dataset.zone, dateStyle: "short", timeStyle: "short" };
   return new Intl.DateTimeFormat("sv-SE", style).format(new Date(moment)); // "2025-01-31 08:00"
 }
 
 function windowOf({ begin_time, end_time }) {
-  const day = (moment) => (moment ? local(moment).replace(" 00:00", "") : texts.open);
+  const day = (moment) => (moment ? inZone(moment).replace(" 00:00", "") : texts.open);
   return fill(texts.window, { begin: day(begin_time), end: day(end_time), zone: root.dataset.zone });
 }
 
 function ages(licenses) {
   const lines = new Map(); // words -> class
   for (const { properties } of licenses) {
-    const read = properties.as_of && { moment: local(properties.as_of), zone: root.dataset.zone };
+    const read = properties.as_of && { moment: inZone(properties.as_of), zone: root.dataset.zone };
     if (!read) lines.set(texts.never, "stale");
     else if (properties.stale) lines.set(fill(texts.stale, read), "stale");
     else lines.set(fill(texts.as_of, read), "quiet");
