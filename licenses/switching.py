@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db.models import F, Q
 from django.utils import timezone
@@ -15,6 +15,9 @@ from devices.models import OPEN_STATUSES, ServiceCall, ServiceCallBatch
 from devices.presence import Watch
 from licenses.models import Inventory, UnlockLicense
 from organizations.audit import Actor
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 LATELY: Final = timedelta(hours=24)  # older attempts are not shown
 NOT_IMPORTED: Final = _("It is not imported in the aircraft: update the licenses of the dock first.")
@@ -142,7 +145,7 @@ def switch_many(
     note: str = "",
     queue: bool = False,
     expires_in: timedelta | None = None,
-    skipped: Iterable[tuple[UnlockLicense, str]] = (),
+    skipped: Iterable[tuple[UnlockLicense, "StrOrPromise"]] = (),
 ) -> ServiceCallBatch:
     """One batch with a call for each license; it records which got none and why. Raises Refused."""
     with override("en"):  # what the batch keeps

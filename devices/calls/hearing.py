@@ -95,7 +95,7 @@ def _read(report: Report, method: Method | None) -> tuple[Word, Struct | None]:
     if method is not None:
         type_ = method.reply if report.source == Source.REPLY else method.event
     if method is None or type_ is None:
-        return unreadable(report.source, "unexpected"), None
+        return unreadable(report.source, gettext_noop("unexpected")), None
     try:
         data = decode_data(type_, report.data)
     except RemoteProtocolError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -26,6 +27,9 @@ from licenses import switching, wording
 from licenses.models import UnlockLicense
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Preference, Role
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 MANY = 1000  # licenses in one batch
 LIST = "admin:licenses_unlocklicense_changelist"
@@ -153,14 +157,14 @@ class SwitchPages(TenantAdmin):
 
     def _commanded(
         self, request: HttpRequest, rows: Iterable[UnlockLicense]
-    ) -> tuple[list[UnlockLicense], list[tuple[UnlockLicense, str]]]:
+    ) -> tuple[list[UnlockLicense], list[tuple[UnlockLicense, "StrOrPromise"]]]:
         """The licenses that the user may switch, and the others."""
         mine, others = [], []
         for row in sorted(rows, key=lambda row: (row.device.callsign, row.device.sn, row.name, row.license_id)):
             if may(request, Role.OPERATOR, row.device.organization_id):
                 mine.append(row)
             else:
-                others.append((row, str(NOT_OPERATOR)))
+                others.append((row, NOT_OPERATOR))
         return mine, others
 
     def _why_none(self, request: HttpRequest, rows: list[UnlockLicense]) -> str:

@@ -49,8 +49,17 @@ def _sentence(text: str, language: str) -> str | None:
         return found
     for pattern, message in _patterns(language):
         if match := pattern.fullmatch(text):
-            return str(catalogue.gettext(message)).format(**match.groupdict())
+            values = match.groupdict()
+            if "reason" in values:  # a sentence itself; other values are data
+                values["reason"] = _shown(values["reason"], language)
+            return str(catalogue.gettext(message)).format(**values)
     return None
+
+
+def _value(placeholder: re.Match[str]) -> str:
+    """What matches a value: one that is no sentence itself does not go beyond its part of the text."""
+    any_text = ".+?" if placeholder[1] == "reason" else "(?:(?![:;] ).)+?"
+    return f"(?P<{placeholder[1]}>{any_text})"
 
 
 @lru_cache(maxsize=4)
@@ -60,7 +69,7 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     keys = (key for key in catalogue._catalog.keys() if isinstance(key, str) and "\x04" not in key)  # noqa: SIM118  (no dict)
     found = []
     for message in keys:
-        pattern = _PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(message))
+        pattern = _PLACEHOLDER.sub(_value, re.escape(message))
         names = re.findall(r"\(\?P<(\w+)>", pattern)
         own = len(re.sub(r"\{[^{}]*\}", "", message))
         if names and len(names) == len(set(names)) and own >= 5:
