@@ -159,7 +159,7 @@ class SwitchPages(TenantAdmin):
         self, request: HttpRequest, rows: Iterable[UnlockLicense]
     ) -> tuple[list[UnlockLicense], list[tuple[UnlockLicense, "StrOrPromise"]]]:
         """The licenses that the user may switch, and the others."""
-        mine, others = [], []
+        mine, others = list[UnlockLicense](), list[tuple[UnlockLicense, "StrOrPromise"]]()
         for row in sorted(rows, key=lambda row: (row.device.callsign, row.device.sn, row.name, row.license_id)):
             if may(request, Role.OPERATOR, row.device.organization_id):
                 mine.append(row)
