@@ -26,6 +26,8 @@ from organizations.models import Role
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
+# Of the row in the other inventory, without its page; `comparison.pair` reads them.
+COMPARED = ("device_id", "license_id", "device_model_domain", "begin_time", "end_time", "enabled")
 TAIL = 14  # letters at the end of a long name that are always shown
 BOTH, AIRCRAFT_ONLY, DOCK_ONLY = gettext_noop("both"), gettext_noop("aircraft only"), gettext_noop("dock only")
 
@@ -83,7 +85,8 @@ def show(rows: Sequence[UnlockLicense], request: HttpRequest | None, *, watched:
     watched = watched or watch()
     docks, ids = {row.device_id for row in rows}, {row.license_id for row in rows if row.in_other_inventory}
     others = UnlockLicense.objects.filter(device__in=docks, license_id__in=ids).exclude(pk__in=[row.pk for row in rows])
-    stored = {(row.device_id, row.license_id, row.device_model_domain): row for row in others.defer("raw", "details")}
+    others = others.defer("raw", "details") if request else others.only(*COMPARED)
+    stored = {(row.device_id, row.license_id, row.device_model_domain): row for row in others}
     names: dict[str, Subquery | Exists] = {}  # what was read of the docks
     for domain in Inventory.values:
         lists = LicenseList.objects.filter(device=OuterRef("pk"), device_model_domain=domain, applied=True)

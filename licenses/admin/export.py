@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -10,6 +11,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
+from devices.models import Device
 from licenses import validity, wording
 from licenses.admin import cells
 from licenses.admin.cells import Shown
@@ -17,17 +19,17 @@ from licenses.admin.changelist import ListPages
 from licenses.models import UnlockLicense
 from organizations.admin.spreadsheet import MARK, Cell, encoded
 
-CHUNK = 500  # rows at once
+CHUNK = 2000  # rows at once
 COLUMNS: Final = (
     "dock", "callsign", "organization", "license_id", "name", "type", "allows", "bound_to", "group_id", "user_id",
     "begins", "ends", "days_left", "enabled", "user_only", "standing", "found_in", "differences", "as_of", "is_old",
     "note",
 )  # fmt: skip
 READ: Final = (
-    "device__sn", "device__callsign", "device__organization__name", "device__organization__time_zone",
-    "device__site__time_zone", "device_model_domain", "license_id", "name", "type", "group_id", "user_id", "device_sn",
+    "device_id", "device_model_domain", "license_id", "name", "type", "group_id", "user_id", "device_sn",
     "begin_time", "end_time", "user_only", "enabled", "details", "note", "seen_at", "in_other_inventory",
 )  # fmt: skip
+READ_OF_DOCKS: Final = ("sn", "callsign", "organization__name", "organization__time_zone", "site__time_zone")
 
 
 class ExportPages(ListPages):
@@ -41,7 +43,9 @@ class ExportPages(ListPages):
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The filtered list, all of its pages, as UTF-8 with a mark, for Excel; a chunk of rows at a time."""
         keys = list(self.filtered(request).queryset.values_list("pk", flat=True))
-        licenses = UnlockLicense.objects.select_related("device__organization", "device__site").only(*READ)
+        docks = Device.objects.select_related("organization", "site").only(*READ_OF_DOCKS)
+        # Not joined: a dock has hundreds of licenses, and would be read and made again for each.
+        licenses = UnlockLicense.objects.only(*READ).prefetch_related(Prefetch("device", docks))
 
         def pieces() -> Iterator[bytes]:
             yield MARK + encoded([COLUMNS])

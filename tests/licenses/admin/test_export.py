@@ -4,6 +4,8 @@ import csv
 import io
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from licenses.admin import export as csv_pages
@@ -69,6 +71,26 @@ def test_rows_are_read_a_chunk_at_a_time_in_the_order_of_the_list(client, bob, d
     for key in range(5):
         license_(dock, key, end=10 + key)
     assert [row["license_id"] for row in export(client, bob)] == ["0", "1", "2", "3", "4"]
+
+
+def test_the_file_starts_before_its_licenses_are_read_and_a_chunk_costs_the_same_for_many_docks(
+    client, staff, organization, monkeypatch
+):
+    docks = [Device.objects.create(sn=f"D{key}", model_key="3-2-0", organization=organization) for key in range(6)]
+    for key, dock in enumerate(docks):
+        license_(dock, key, end=10 + key)
+    client.force_login(staff)
+    costs = []
+    for filter_, chunks in ((f"?device={docks[0].pk}", 1), ("", 1), ("", 3)):
+        monkeypatch.setattr(csv_pages, "CHUNK", 6 // chunks)
+        pieces = iter(client.get(CSV + filter_).streaming_content)
+        with CaptureQueriesContext(connection) as first:
+            assert next(pieces).startswith(b"\xef\xbb\xbf")
+        assert len(first) == 0
+        with CaptureQueriesContext(connection) as rest:
+            assert len(list(pieces)) == chunks
+        costs.append(len(rest) / chunks)
+    assert costs[0] == costs[1] == costs[2] <= 5
 
 
 def test_a_filter_that_does_not_exist_is_a_bad_request(client, bob, organization, other_organization):
