@@ -6,14 +6,14 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import get_resolver
 from django.utils import timezone
 
 from cloudapi import urls  # noqa: F401  (registers the pages)
 from devices.models import Acknowledgement, Device
 from mqtt_bridge.models import Heartbeat
-from organizations.models import Organization, Role
+from organizations.models import AuditEvent, Organization, Role
 from tests.cast import member
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
@@ -182,3 +182,75 @@ def test_every_model_belongs_to_an_organization_or_is_named_here():
         "SecondFactor", "RecoveryCode", "UserSession", "Preference", "SavedFilter",  # each person's own
         "BindingFailure", "Heartbeat", "Certificate", "IdempotentAnswer",
     }  # fmt: skip
+
+
+# --- actions of lists ------------------------------------------------------------------------------
+
+# From which role on each is offered.
+ACTIONS = {
+    "devices/brokeraccount": {"revoke_selected": Role.MANAGER},
+    "devices/device": {
+        "delete_selected": "staff",
+        "disable_selected": Role.MANAGER,
+        "enable_selected": Role.MANAGER,
+        "group_selected": Role.OPERATOR,
+        "issue_credentials": Role.MANAGER,
+        "login_selected": Role.OPERATOR,
+        "read_aircraft_selected": Role.OPERATOR,
+        "read_dock_selected": Role.OPERATOR,
+        "release_selected": Role.MANAGER,
+        "rename_selected": Role.OPERATOR,
+        "restore_selected": "staff",
+        "retire_selected": Role.MANAGER,
+        "revoke_credentials": Role.MANAGER,
+        "rotate_credentials": Role.MANAGER,
+        "switch_selected": Role.OPERATOR,
+        "transfer_selected": "staff",
+        "update_file_selected": Role.OPERATOR,
+        "update_selected": Role.OPERATOR,
+    },
+    "devices/dockconnection": {
+        "issue_credentials": Role.MANAGER,
+        "revoke_credentials": Role.MANAGER,
+        "rotate_credentials": Role.MANAGER,
+    },
+    "devices/label": {"delete_selected": Role.MANAGER},
+    "devices/servicecall": {"cancel_selected": Role.OPERATOR, "retry_selected": Role.OPERATOR},
+    "devices/site": {"delete_selected": Role.MANAGER},
+    "licenses/unlocklicense": {"switch_off_selected": Role.OPERATOR, "switch_on_selected": Role.OPERATOR},
+    "organizations/bindingcode": {"revoke_selected": Role.MANAGER},
+    "organizations/bindingfailure": {"clear_lockout": "staff"},
+    "organizations/invitation": {"revoke_selected": Role.MANAGER},
+    "organizations/organizationapikey": {"revoke_selected": Role.MANAGER},
+}
+OFFERED = [(path, action) for path, actions in ACTIONS.items() for action in actions]
+
+
+def test_the_table_says_from_which_role_on_each_action_is_offered(as_role):
+    found = {}
+    for path, model in MODELS.items():
+        for role in reversed(ROLES) if path.split("/")[0] in OUR_APPS else ():
+            request = RequestFactory().get("/")
+            request.user = get_user_model().objects.get(pk=as_role(role).session["_auth_user_id"])
+            for action in admin.site._registry[model].get_actions(request):
+                found.setdefault(path, {})[action] = role
+    assert found == ACTIONS
+
+
+@pytest.mark.parametrize(("path", "action"), OFFERED)
+def test_an_action_reaches_no_row_of_another_organization_and_nothing_for_a_lower_role(
+    as_role, organization, other_organization, path, action
+):
+    model, lowest = MODELS[path], ACTIONS[path][action]
+    own, foreign = row_of(model, organization), row_of(model, other_organization)
+    before = list(model._default_manager.order_by("pk").values())
+    deeds = AuditEvent.objects.count()
+    tries = [(role, own) for role in ROLES[: ROLES.index(lowest)]]
+    if own != foreign:
+        tries.append((Role.MANAGER, foreign))
+    for role, row in tries:
+        asked = {"action": action, "_selected_action": row.pk, "post": "yes", "apply": "1"}
+        text = as_role(role).post(f"/admin/{path}/", asked, follow=True).content.decode()
+        assert not [name for name in FOREIGN if name in text], role
+    assert list(model._default_manager.order_by("pk").values()) == before
+    assert AuditEvent.objects.count() == deeds
