@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from devices.models import ServiceCall
 from licenses.models import Inventory, LicenseList, UnlockLicense
+from organizations.models import Organization
 from tests.browser.pages import too_wide
 from tests.browser.test_commands import _bridge, answer, open_call  # noqa: F401
 
@@ -79,7 +80,11 @@ def test_the_comparison_follows_an_update(visit, alice, dock, license_):
 
 
 def test_no_page_is_wider_than_the_screen(visit, alice, dock, license_):
+    UnlockLicense.objects.update(name="Sondergenehmigung Flughafen Hamburg-Fuhlsbüttel", user_only=True, type=4)
+    Organization.objects.update(name="Vermessungs- und Katasterverwaltung Mittelrhein")
     page = visit(alice, LIST)
+    table = page.locator("#changelist .results")
+    assert table.evaluate("element => element.scrollWidth - element.clientWidth") == 0  # all columns are seen
     for path in (LIST, f"{LIST}timeline/", f"{LIST}{license_.pk}/change/", f"{LIST}dock/{dock.pk}/"):
         page.goto(path)
         assert too_wide(page, 1280, 390) == [], path
