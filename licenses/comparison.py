@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 from devices.models import Device
 from licenses.models import Inventory, LicenseList, UnlockLicense
 from licenses.validity import is_stale
+from mqtt_bridge.database.natural_sort import natural
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -79,7 +80,7 @@ def compare(device: Device, *, now: datetime | None = None) -> Comparison:
     """What is approved for a dock against what its aircraft has; two queries."""
     now = now or timezone.now()
     rows: dict[int, dict[int, UnlockLicense]] = {domain: {} for domain in Inventory.values}
-    for row in UnlockLicense.objects.filter(device=device).order_by("name", "license_id"):
+    for row in UnlockLicense.objects.filter(device=device).order_by(natural("name"), "license_id"):
         rows[row.device_model_domain][row.license_id] = row
     aircraft, dock = sides(device, now=now)
     both = aircraft.is_known and dock.is_known

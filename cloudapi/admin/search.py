@@ -25,6 +25,7 @@ from devices.calls import wording
 from devices.diagnosis.exchanges import WORDS
 from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import INT8, UnlockLicense
+from mqtt_bridge.database.natural_sort import natural
 from mqtt_bridge.models import Exchange
 from organizations.models import Organization
 from organizations.tenancy import Principal, restrict
@@ -65,7 +66,7 @@ class Kind(NamedTuple):
 def _devices(rows: QuerySet[Device], term: str) -> QuerySet[Device]:
     exact_first = Case(When(sn__iexact=term, then=0), When(callsign__iexact=term, then=1), default=2)
     found = rows.filter(Q(sn__icontains=term) | Q(callsign__icontains=term))
-    return found.select_related("organization").order_by(exact_first, "callsign", "sn")
+    return found.select_related("organization").order_by(exact_first, natural("callsign"), "sn")
 
 
 def _named(*fields: str) -> Callable[[QuerySet[Any], str], QuerySet[Any]]:
@@ -75,7 +76,7 @@ def _named(*fields: str) -> Callable[[QuerySet[Any], str], QuerySet[Any]]:
         found = Q()
         for field in fields:
             found |= Q(**{f"{field}__icontains": term})
-        return rows.filter(found).order_by("name", "pk")
+        return rows.filter(found).order_by(natural("name"), "pk")
 
     return find
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from cloudapi.attention import DOCKS_FILTER, Item, Known, Level, Visit, docks, is_acknowledged, look
 from devices.models import Acknowledgement, Device
 from devices.presence import Presence, Watch
+from mqtt_bridge.database.natural_sort import natural
 from mqtt_bridge.models import Heartbeat
 from organizations import rights
 from organizations.models import Organization, Role
@@ -88,7 +89,7 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
         )
         with_docks = Organization.objects.filter(devices__in=Device.objects.docks(), devices__is_enabled=True)
         counted = with_docks.annotate(docks=Count("devices"), offline=Count("devices", filter=is_offline))
-        organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", "name")[:TABLE_ROWS])
+        organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", natural("name"))[:TABLE_ROWS])
     tiles = _tiles(visit)
     beginner = ""
     if not tiles[-1].count and not Device.objects.exclude(organization=None).visible_to(user).exists():

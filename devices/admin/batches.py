@@ -28,6 +28,7 @@ from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
 from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallBatch
 from devices.templatetags.moments import ago
+from mqtt_bridge.database.natural_sort import natural
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
 from organizations.language import stored
 from organizations.models import Role
@@ -248,7 +249,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
         "subtitle": None,
         "sentence": planned_sentence(batch) or progress_sentence(counted, len(batch.skipped)),
         "is_planned": is_planned,
-        "planned": docks.order_by("callsign", "sn") if is_planned else [],
+        "planned": docks.order_by(natural("callsign"), "sn") if is_planned else [],
         "owners": [] if batch.organization else sorted((name, count) for _, name, count in names),
         "failed": failed,
         "retry_url": reverse("admin:devices_servicecallbatch_retry", args=[batch.pk]) if failed else "",

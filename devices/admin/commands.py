@@ -31,6 +31,7 @@ from devices.calls.methods import BUTTONS, METHODS
 from devices.calls.refusal import Refused, why_not
 from devices.models import Device, DeviceAccount, ServiceCall, ServiceCallBatch
 from devices.presence import watch
+from mqtt_bridge.database.natural_sort import natural
 from organizations.admin.tenant import TenantAdmin, actor, may
 from organizations.models import Preference, Role
 from organizations.tenancy import restrict
@@ -319,7 +320,7 @@ class CommandPages(TenantAdmin):
     def _commanded(self, request: HttpRequest, devices: QuerySet[Device]) -> tuple[list[Device], list[Skipped]]:
         """The devices that the user may command, and the others."""
         mine, others = [], []
-        for device in devices.select_related("organization", "state", "site").order_by("callsign", "sn"):
+        for device in devices.select_related("organization", "state", "site").order_by(natural("callsign"), "sn"):
             if may(request, Role.OPERATOR, device.organization_id):
                 mine.append(device)
             else:

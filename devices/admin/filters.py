@@ -29,6 +29,7 @@ from devices.models import (
     Site,
 )
 from devices.presence import Presence, watch
+from mqtt_bridge.database.natural_sort import natural
 from mqtt_bridge.dispatch import CONTROL_CHANNELS
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol import model_keys
@@ -169,7 +170,7 @@ class GroupingFilter(admin.SimpleListFilter, Generic[Row]):
         owner = request.GET.get("organization__id__exact") or request.GET.get("device__organization__id__exact", "")
         if owner.isdecimal() and len(owner) < 19:
             rows = rows.filter(organization=int(owner))
-        found = list(rows.order_by("name", "pk")[:MAX_GROUPS])
+        found = list(rows.order_by(natural("name"), "pk")[:MAX_GROUPS])
         several = len({row.organization_id for row in found}) > 1
         named = [(str(row.pk), f"{row.name} ({row.organization.name})" if several else row.name) for row in found]
         return [*named, ("none", gettext("none"))] if found else []

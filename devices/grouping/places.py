@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device, DeviceQuerySet
 from devices.presence import Presence, Watch
+from mqtt_bridge.database.natural_sort import natural
 
 AWAY: Final = 0.001  # degrees, about 100 m: farther off, an aircraft is not in its dock
 SPACING: Final = 64  # pixels from group to group
@@ -110,7 +111,7 @@ def inside(rows: QuerySet[Any], box: Box) -> QuerySet[Any]:
 
 def each(rows: QuerySet[Any], *, box: Box) -> list[Spot]:
     """The worst of `located` in this box, MOST_EACH at most. One query."""
-    found = inside(rows, box).order_by("look", "callsign", "sn").values_list("pk", "lon", "y", "look")
+    found = inside(rows, box).order_by("look", natural("callsign"), "sn").values_list("pk", "lon", "y", "look")
     return [Spot(pk, x, y, Look(look)) for pk, x, y, look in found[:MOST_EACH]]
 
 

@@ -19,6 +19,7 @@ from devices.admin.device_pages import KeyList
 from licenses import wording
 from licenses.admin.switching import MANY, SIDES, SwitchPages
 from licenses.models import Inventory
+from mqtt_bridge.database.natural_sort import natural
 
 GROUPS = 300  # on one page
 
@@ -85,7 +86,7 @@ class SwitchByPages(SwitchPages):
         )  # fmt: skip
         chosen = set(request.POST.getlist("group"))
         groups = []
-        for values in counted.order_by(*fields)[:GROUPS]:
+        for values in counted.order_by(*(natural(field) if field == "name" else field for field in fields))[:GROUPS]:
             key = json.dumps([values[field] for field in fields])
             groups.append(Group(key, values, key in chosen))
         side = request.POST.get("side", "")

@@ -25,8 +25,9 @@ from devices.grouping.places import Spot
 from devices.models import Device, DeviceQuerySet
 from devices.presence import Watch, watch
 from devices.templatetags.moments import exact
+from mqtt_bridge.database.natural_sort import natural
 from mqtt_bridge.models import Exchange
-from organizations.admin.tenant import TenantAdmin
+from organizations.admin.tenant import TenantAdmin, TenantChangeList
 from organizations.tenancy import restrict
 
 PAGE: Final = "devices_device_map"
@@ -40,7 +41,7 @@ ON_LICENSES: Final = {  # filters of this list: the same of the list of licenses
 }
 
 
-class MapChangeList(ChangeList):
+class MapChangeList(TenantChangeList):
     """The devices that the map shows, the worst first, as pages."""
 
     formset = None  # nothing is edited in it
@@ -58,7 +59,7 @@ class MapChangeList(ChangeList):
             visible = restrict(Device.objects.all(), request.user)
             needing = needs.needing(visible, restrict(Exchange.objects.all(), request.user), self.now_watched.now)
         found = places.located(rows, watch=self.now_watched, needing=needing)
-        return found if ORDER_VAR in self.params else found.order_by("look", "callsign", "sn")
+        return found if ORDER_VAR in self.params else found.order_by("look", natural("callsign"), "sn")
 
     def get_results(self, request: HttpRequest) -> None:
         self.list_per_page = ROWS
@@ -100,7 +101,7 @@ class MapPages(TenantAdmin):
     def map_view(self, request: HttpRequest) -> HttpResponse:
         """The page: the map, whose script fetches the GeoJSON of the same query, and its devices as a table."""
         page = _checked(self, request, self.get_changelist_instance)
-        without = places.placeless(page.queryset).order_by("callsign", "sn")
+        without = places.placeless(page.queryset).order_by(natural("callsign"), "sn")
         named = without.annotate(of=Window(Count("pk"))).values_list("pk", "sn", "callsign", "of")[:LISTED]
         listed = [(Device(pk=pk, sn=sn, callsign=callsign), of) for pk, sn, callsign, of in named]
         count = listed[0][1] if listed else 0

@@ -62,3 +62,19 @@ def test_a_deleted_site_leaves_its_devices_and_they_count_as_changed(dock, site)
     device = Device.objects.get(pk=dock.pk)
     assert device.site is None
     assert device.updated > before
+
+
+def test_lists_and_filters_sort_names_by_the_numbers_in_them(client, staff, organization):
+    names = ["Pier 1", "Pier 2", "Pier 16"]
+    for name in reversed(names):
+        Site.objects.create(organization=organization, name=name)
+        Device.objects.create(sn=f"SN{name[5:]}", organization=organization, callsign=name, model_key="3-2-0")
+    client.force_login(staff)
+    page = client.get("/admin/devices/device/").context["cl"]
+    assert [row.callsign for row in page.result_list] == names
+    [site] = [spec for spec in page.filter_specs if spec.title == "site"]
+    assert [str(words) for _, words in site.lookup_choices][:3] == names
+    assert [row.name for row in client.get(SITES).context["cl"].result_list] == names
+    assert [row.name for row in client.get(f"{SITES}?o=-1").context["cl"].result_list] == names[::-1]
+    backwards = client.get("/admin/devices/device/?o=-2").context["cl"].result_list
+    assert [row.callsign for row in backwards] == names[::-1]
