@@ -86,7 +86,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
         page.list_display = [what, how_it_goes, *others]
         return page
 
-    @admin.display(description=_("asked for"))
+    @admin.display(description=pgettext_lazy("column", "asked for"))
     def what(self, batch: ServiceCallBatch) -> str:
         return wording.title(batch.method, batch.data)
 

@@ -22,7 +22,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -125,7 +125,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         kind = wording.KINDS.get(call.status, "")
         return format_html('<span class="call-state call-{}">{}</span>', kind, call.get_status_display())
 
-    @admin.display(description=_("asked for"))
+    @admin.display(description=pgettext_lazy("column", "asked for"))
     def what(self, call: ServiceCall) -> str:
         return wording.title(call.method, call.data)
 

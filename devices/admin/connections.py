@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
@@ -245,7 +245,7 @@ class DockConnectionAdmin(ImportPages):
             return gettext("never")
         return format_html("{} <small>{}</small>", ago(account.last_connected_at), account.last_address)
 
-    @admin.display(description=_("ends"))
+    @admin.display(description=pgettext_lazy("column", "ends"))
     def ends(self, dock: "ListedDock") -> SafeString | str:
         account = dock.shown.account
         return ago(account.expires_at) if account is not None and account.expires_at else ""

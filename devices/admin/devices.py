@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -42,7 +39,7 @@ from devices.admin.filters import (
 from devices.admin.grouping.groups import GroupingPages
 from devices.admin.grouping.map import MapPages
 from devices.admin.moving import MovingPages
-from devices.admin.panels import audit_trail, device_page, page_of, presence_word
+from devices.admin.panels import device_page, page_of, presence_word
 from devices.diagnosis import needs
 from devices.live import broadcast
 from devices.models import Device, Pairing
@@ -56,7 +53,6 @@ from organizations.models import Organization, Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import TypedField
 
-HISTORY = 500  # audit events on the page of a device's history
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTHING = "–"
 
@@ -289,24 +285,6 @@ class DeviceAdmin(CommandPages, MovingPages, GroupingPages, CredentialPages, Map
             if device.is_bound
         ]
         return deleted, counts, set() if bound else missing, [*protected, *bound]
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The audit trail: the admin's own log does not know who owned the device at the time."""
-        device = self.get_object(request, unquote(object_id))
-        if device is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
-        if not self.may_read_history(request, device):
-            raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
-            "title": gettext("Who did what to {device}").format(device=device),
-            "opts": self.opts,
-            "object": device,
-            "events": audit_trail(request, device)[:HISTORY],
-        }
-        return TemplateResponse(request, "admin/devices/device/history.html", context)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object

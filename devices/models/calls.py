@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from devices.models.devices import Device
 from mqtt_bridge.database.prepared import Parameter
@@ -257,7 +258,7 @@ class ServiceCallEvent(models.Model):
     """One step in a call's life; only ever added, in the transaction that changes the call."""
 
     class Source(models.TextChoices):
-        ISSUED = "issued", _("asked for")
+        ISSUED = "issued", pgettext_lazy("event", "asked for")
         WORKER = "worker", _("sent by us")
         REPLY = "reply", _("reply of the dock")
         EVENT = "event", _("event of the dock")

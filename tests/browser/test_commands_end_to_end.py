@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import threading
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import TimeoutError
@@ -485,3 +487,38 @@ def test_the_demo_logs_a_dock_in(visitors, migrated, tmp_path):
         page.wait_for_selector(".account-logged_in")
         assert was_never_loaded_again(page)
         visitors.close()
+
+
+# --- in Chinese ----------------------------------------------------------------------------------
+
+# Every sentence and state that the page shows on the way, and what it reads out.
+SAID = """
+() => {
+  window.said = new Set();
+  const look = () => {
+    for (const part of document.querySelectorAll("[data-text], [data-state], [data-announce], [data-live-word]")) {
+      window.said.add(part.innerText);
+    }
+  };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}
+"""
+# Serial numbers, DJI's names of methods, products and things, and the names that people gave.
+DATA = re.compile(r"\b(\w*[\d_]\w*|DJI|Dock|Matrice|Aircraft|License|Pilot|MQTT|ID|SN|UTC|CST|config|alice|Harbour)\b")
+
+
+def test_a_page_in_chinese_never_shows_the_english_of_a_frame(stack, visit, dock):
+    page = visit("alice", page_of(stack, dock), locale="zh-CN", timezone_id="Asia/Shanghai")
+    page.reload()  # by now the server knows the browser's time zone
+    page.wait_for_selector(LIVE)
+    page.evaluate(SAID)
+    dock.faults = StepByStep()
+    page.click("#command-logout button")
+    dock.faults.rise(page)
+    wait(page, "已完成。")
+    page.wait_for_selector("[data-refreshed] >> text=更新于")
+    hour = datetime.now(ZoneInfo("Asia/Shanghai")).hour
+    assert int(re.search(r"(\d+):\d\d:\d\d", page.inner_text("[data-refreshed]"))[1]) in (hour, (hour - 1) % 24)
+    said = [*page.evaluate("[...said]"), page.inner_text("#commands"), page.inner_text(".device-panels >> nth=0")]
+    assert "机场正在执行：30 %。" in said
+    assert re.findall("[A-Za-z]{2,}", DATA.sub("", "\n".join(said))) == []
