@@ -20,19 +20,22 @@ from tests.organizations.language.test_catalogues import PLACEHOLDER
 from tests.organizations.language.test_marking import WORD, Page
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
+COUNTED = ("ngettext", "npgettext")
 PEOPLE = ("preferences", "sessions", "second-factor", "second-factor/set-up")
 ALLOWED = re.compile(  # what reads the same in each language
-    r"\b(Dock Cloud|DJI( Pilot 2)?|REST|API|True|False|UTC|MQTT|JSON|CSV|SN|ID|English|MD5|md5|[A-Z]+_[A-Z_]+|\w+://\S+|[\w-]+\.(js|md))\b|\w+\*{6,}"
+    r"\b(Dock Cloud|DJI( Pilot 2)?|REST|API|True|False|UTC|MQTT|JSON|CSV|SN|ID|English|MD5|md5|tid|bid|[A-Z]+_[A-Z_]+|\w+://\S+|[\w-]+\.(js|md))\b|\w+\*{6,}"
 )
 
 
 @pytest.fixture
 def bracketed(monkeypatch):
-    """Texts are shown in brackets; values that are put into them are outside."""
+    """Texts are shown in brackets; values that are put into them are outside. The texts themselves are in the set."""
+    asked = set()
 
-    def wrapped(translate):
+    def wrapped(name, translate):
         def wrap(*args):
             text = translate(*args)
+            asked.add((name, tuple(map(str, args[:-1] if name in COUNTED else args))))
             parts = re.split(f"({PLACEHOLDER.pattern}|<[^>]+>)", str(text))
             shown = "".join(part if number % 2 else part and f"⟦{part}⟧" for number, part in enumerate(parts))
             return mark_safe(shown) if isinstance(text, SafeData) else shown  # noqa: S308
@@ -40,9 +43,22 @@ def bracketed(monkeypatch):
         return wrap
 
     for name in ("gettext", "ngettext", "pgettext", "npgettext"):
-        monkeypatch.setattr(translation._trans, name, wrapped(getattr(translation._trans, name)))
+        monkeypatch.setattr(translation._trans, name, wrapped(name, getattr(translation._trans, name)))
     # English is kept and shown; `test_stored.py` has the other languages.
     monkeypatch.setattr(stored, "shown", lambda text: text and f"⟦{text}⟧")
+    return asked
+
+
+def untranslated(asked):
+    """Those of the texts that a Chinese page would show in English, whoever should have translated them."""
+    found = []
+    with translation.override("zh-hans"):
+        for name, texts in asked:
+            chinese = getattr(translation, name)(*texts, *([2] if name in COUNTED else []))
+            english = ALLOWED.sub("", PLACEHOLDER.sub("", texts[-1]))
+            if chinese == texts[-1] and WORD.search(english):
+                found.append(texts[-1])
+    return found
 
 
 def values(value):
@@ -92,7 +108,7 @@ def pages(organization):
     yield from (("", "/admin/"), *((name, f"/{name}/") for name in PEOPLE))  # "System" asks other servers: too slow
 
 
-def test_every_page_is_marked(world, organization, staff, bracketed):
+def test_every_page_is_marked_and_has_its_chinese(world, organization, staff, bracketed, monkeypatch):
     client, known, found = Client(), data(), {}
     client.force_login(staff)
     for name, address in pages(organization):
@@ -103,6 +119,9 @@ def test_every_page_is_marked(world, organization, staff, bracketed):
             found["header"] = unmarked("<header" + header.partition("<header")[2], known)
     assert len(found) > 50
     assert {name: words[:10] for name, words in found.items() if words} == {}, "mark them: docs/translating.md"
+    asked = set(bracketed)
+    monkeypatch.undo()
+    assert untranslated(asked) == [], "a library has no Chinese for them: organizations/language/libraries.py"
 
 
 def test_words_without_brackets_are_found(bracketed):
