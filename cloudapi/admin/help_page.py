@@ -70,6 +70,7 @@ PARTS: Final = {
     "organizations_bindingcode": "onboard-a-dock",
     "organizations_bindingcode_import": "lists-as-files",
     "organizations_bindingfailure": "if-it-does-not-bind",
+    "organizations_filejob": "lists-as-files",
     "organizations_invitation": "people-and-programs",
     "organizations_invitation_import": "lists-as-files",
     "organizations_membership": "people-and-programs",
