@@ -338,6 +338,29 @@ def test_every_import_asks_for_a_role_and_names_its_columns():
         assert Role(resource.role).includes(Role.OPERATOR)
 
 
+FOREIGN = {  # a file that names what belongs to another organization
+    Device: "sn,callsign\nFOREIGN1,Mine\n",
+    BindingCode: "label,organization_id\nMine,87654321\n",
+    Invitation: "username,role,organization_id\nolga,viewer,87654321\n",
+}
+
+
+def test_the_table_names_a_file_for_every_import():
+    assert set(FOREIGN) == set(IMPORTS)
+
+
+@pytest.mark.parametrize("model", FOREIGN, ids=lambda model: model.__name__)
+def test_no_import_reaches_another_organization(client, upload, alice, other_organization, model):
+    Device.objects.create(sn="FOREIGN1", organization=other_organization, callsign="Secret base")
+    before = list(model._default_manager.values())
+    page = upload(alice, f"/admin/{model._meta.app_label}/{model._meta.model_name}/import/", FOREIGN[model])
+    text = page.content.decode() + client.post(page.redirect_chain[-1][0], follow=True).content.decode()
+    assert "1 problem" in text
+    assert "Secret base" not in text
+    assert other_organization.name not in text
+    assert list(model._default_manager.values()) == before
+
+
 def test_a_code_lives_a_week_if_the_file_says_nothing(upload, confirm, alice):
     confirm(upload(alice, CODES, "label\nNorth pier\n"))
     row = BindingCode.objects.get()
