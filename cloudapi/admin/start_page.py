@@ -1,6 +1,6 @@
 """The start page of the admin: the problems of cloudapi/attention, and the docks in numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -47,6 +47,16 @@ class BridgeStatus(NamedTuple):
     beat_at: datetime | None
 
 
+class AtSite(NamedTuple):
+    """The docks of one site, in numbers."""
+
+    pk: int
+    name: str
+    organization: str
+    docks: int
+    offline: int
+
+
 class Overview(NamedTuple):
     """The start page: problems with the most urgent first, notices, tiles and tables."""
 
@@ -58,6 +68,7 @@ class Overview(NamedTuple):
     known: list[Known]  # problems that somebody acknowledged
     offline: Sequence[Device]
     organizations: Sequence[Organization]  # with their numbers of `docks` and of those `offline`
+    sites: Sequence[AtSite] = ()  # those with docks offline first
     beginner: str = ""  # "staff", "manager", "member" or "nobody", if the user sees no device of any organization
 
 
@@ -90,7 +101,15 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
         with_docks = Organization.objects.filter(devices__in=Device.objects.docks(), devices__is_enabled=True)
         counted = with_docks.annotate(docks=Count("devices"), offline=Count("devices", filter=is_offline))
         organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", natural("name"))[:TABLE_ROWS])
-    tiles = _tiles(visit)
+    by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
+    by_site = docks(visit).order_by().values("site", "site__name", "site__organization__name")
+    counts = list(by_site.annotate(total=Count("pk"), **by_presence))
+    at_sites = [
+        AtSite(row["site"], row["site__name"], row["site__organization__name"], row["total"], row[Presence.OFFLINE])
+        for row in counts
+        if row["site"]
+    ]
+    tiles = _tiles(visit, counts)
     beginner = ""
     if not tiles[-1].count and not Device.objects.exclude(organization=None).visible_to(user).exists():
         held = rights.of(user)
@@ -106,13 +125,13 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
         known=found.known,
         offline=list(offline.select_related("organization", "state").order_by("-state__last_seen")[:TABLE_ROWS]),
         organizations=organizations,
+        sites=sorted(at_sites, key=lambda site: (-site.offline, site.name, site.pk))[:TABLE_ROWS],
         beginner=beginner,
     )
 
 
-def _tiles(visit: Visit) -> list[Tile]:
-    by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
-    counts = docks(visit).aggregate(total=Count("pk"), **by_presence)
+def _tiles(visit: Visit, by_site: Sequence[Mapping[str, int]]) -> list[Tile]:
+    counts = {name: sum(row[name] for row in by_site) for name in ("total", *TILES)}
     if not visit.watch.bridge_alive:
         return [Tile("unknown", counts["total"], _("docks, states unknown"), DOCKS_FILTER)]
     tiles = [

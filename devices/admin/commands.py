@@ -295,7 +295,8 @@ class CommandPages(TenantAdmin):
         later = batches.plan(mine, method.name, data, queue=True, watched=watched)
         waiting = {device.pk for device in later.devices} - {device.pk for device in now.devices}
         skipped = [*not_mine, *(left for left in now.skipped if left.device.pk not in waiting)]
-        owners = Counter(device.organization.name if device.organization else "" for device in chosen)
+        get_it = [device for device in later.devices if device.pk in waiting] + now.devices
+        owners = Counter(device.organization.name for device in get_it if device.organization)
         initial = {"devices": [device.pk for device in chosen], "wait": "" if now.devices or not waiting else DAY}
         zones = [device.time_zone for device in mine or chosen] or ["UTC"]
         context = {

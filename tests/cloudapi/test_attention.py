@@ -18,7 +18,7 @@ from cloudapi.admin import start_page
 from cloudapi.attention import Level
 from cloudapi.diagnosis import checks
 from devices.broker import accounts
-from devices.models import Device, DeviceAccount, DeviceState, ServiceCall
+from devices.models import Device, DeviceAccount, DeviceState, ServiceCall, Site
 from devices.moving import transfer
 from licenses.models import LicenseList, UnlockLicense
 from mqtt_bridge.models import Exchange, Heartbeat
@@ -497,6 +497,25 @@ def test_a_scheduled_read_that_fails_is_a_notice_until_one_succeeds(client, alic
     assert client.get(f"{reverse(item.view)}?{item.query}").context["cl"].result_count == 1
     make_call(dock, "succeeded", **common)
     assert not [item for item in overview(alice).notices if item.kind == "schedule_fails"]
+
+
+@pytest.mark.usefixtures("bridge")
+def test_docks_are_counted_by_site_with_those_offline_first_and_lead_to_its_docks(
+    client, alice, charlie, organization, offline
+):
+    now = timezone.now()
+    north, south = (Site.objects.create(organization=organization, name=name) for name in ("North", "South"))
+    Device.objects.filter(pk=offline.pk).update(site=south)
+    for number in range(2):
+        dock = add_dock(organization, f"D{number}", online=True, last_seen=now)
+        Device.objects.filter(pk=dock.pk).update(site=north)
+    client.force_login(alice)
+    page = client.get("/admin/")
+    found = [(row.name, row.docks, row.offline) for row in page.context["attention"].sites]
+    assert found == [("South", 1, 1), ("North", 2, 0)]
+    [link] = re.findall(r'href="([^"]*site=[^"]*presence=offline[^"]*)"', page.content.decode())
+    assert list(client.get(unescape(link)).context["cl"].queryset) == [offline]
+    assert overview(charlie).sites == []
 
 
 @pytest.mark.usefixtures("bridge")
