@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db.models import Count, Q
 from django.utils import timezone
@@ -103,7 +103,7 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
         organizations = list(counted.filter(offline__gte=SEVERAL).order_by("-offline", natural("name"))[:TABLE_ROWS])
     by_presence = {presence.value: Count("pk", filter=visit.watch.matching(presence)) for presence in TILES}
     by_site = docks(visit).order_by().values("site", "site__name", "site__organization__name")
-    counts = list(by_site.annotate(total=Count("pk"), **by_presence))
+    counts: list[Mapping[str, Any]] = list(by_site.annotate(total=Count("pk"), **by_presence))
     at_sites = [
         AtSite(row["site"], row["site__name"], row["site__organization__name"], row["total"], row[Presence.OFFLINE])
         for row in counts
@@ -130,7 +130,7 @@ def overview(user: Principal, *, bridge: BridgeStatus) -> Overview:
     )
 
 
-def _tiles(visit: Visit, by_site: Sequence[Mapping[str, int]]) -> list[Tile]:
+def _tiles(visit: Visit, by_site: Sequence[Mapping[str, Any]]) -> list[Tile]:
     counts = {name: sum(row[name] for row in by_site) for name in ("total", *TILES)}
     if not visit.watch.bridge_alive:
         return [Tile("unknown", counts["total"], _("docks, states unknown"), DOCKS_FILTER)]
