@@ -199,7 +199,8 @@ class BrokerAccountViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
         if "device" in wanted:
             device = self.find(Device.objects.select_related("organization"), "device", sn=wanted["device"])
             if not self._may_manage(device):
-                self.permission_denied(request, "Only a manager of the organization that this dock bound to may.")
+                why = gettext("Only a manager of the organization that this dock bound to may.")
+                self.permission_denied(request, why)
             row, secret = _or_conflict(lambda: accounts.issue(actor=actor(request), device=device))
         else:
             organization = self.organization(wanted.pop("organization", None), Role.MANAGER)

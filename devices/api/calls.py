@@ -38,7 +38,7 @@ from organizations.tenancy import restrict
 
 MOST_DEVICES: Final = 1000  # of one batch
 LONGEST_EXPIRY: Final = timedelta(days=7)
-SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, "Not a serial number.")
+SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, gettext_lazy("Not a serial number."))
 WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
 WAIT: Final = f"How many seconds to wait at most for an open call to end, 0 to {LONGEST:g}."
 # DJI's samples as requests to us.

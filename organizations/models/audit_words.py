@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 # By action; {object} is what it was done to, with its kind. Every action that the code records is here.
 ACTIONS: Final = {
@@ -84,6 +84,17 @@ NAMES: Final = {
     "until": gettext_lazy("until"),
     "username": gettext_lazy("user name"),
 }
+# Names with words in them, as rows keep them.
+_WORDED: Final = {
+    "organizations.Invitation": (
+        re.compile("(?P<user>.+) to (?P<organization>.+)"),
+        pgettext_lazy("audit trail", "{user} to {organization}"),
+    ),
+    "organizations.Membership": (
+        re.compile("(?P<user>.+) in (?P<organization>.+)"),
+        gettext_lazy("{user} in {organization}"),
+    ),
+}
 NOTHING: Final = "–"
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
 
@@ -103,10 +114,22 @@ class Changed(NamedTuple):
 
 def done(action: str, object_type: str, object_name: str) -> str:
     """What was done to what: "issued binding code North pier …7KQM". What is not known here is shown as it is."""
-    kind = kind_of(object_type)
+    kind, object_name = kind_of(object_type), _name(action, object_type, object_name)
     named = f"{kind} {object_name}" if kind and kind.casefold() not in object_name.casefold() else object_name
     words = ACTIONS.get(action)
     return str(words).format(object=named) if words else f"{action}: {named}"
+
+
+def _name(action: str, object_type: str, name: str) -> str:
+    """The name of an object, which rows keep in English: in words of the active language, where it has words."""
+    if action == "export":  # of a list, under the plural of its kind
+        with suppress(LookupError, ValueError):
+            return str(apps.get_model(object_type)._meta.verbose_name_plural)
+    if object_type in _WORDED:
+        pattern, words = _WORDED[object_type]
+        if match := pattern.fullmatch(name):
+            return str(words).format(**match.groupdict())
+    return name
 
 
 def kind_of(object_type: str) -> str:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.utils.translation import override
 
 from organizations import audit, codes
 from organizations.audit import Actor
@@ -36,6 +37,15 @@ def test_an_action_is_told_with_its_object():
     assert done("issue", "organizations.BindingCode", "North …7KQM") == "issued binding code North …7KQM"
     assert done("export", "devices.Device", "devices") == "exported the list: devices"
     assert done("melt", "gone.Model", "thing") == "melt: Model thing"
+
+
+def test_names_with_words_are_in_the_readers_language_though_rows_are_in_english(organization, alice):
+    member = str(Membership.objects.get(user=alice))
+    with override("zh-hans"):
+        assert done("join", "organizations.Membership", member) == "加入：成员关系 Harbour Survey 的成员 alice"
+        assert done("invite", "organizations.Invitation", "dana to Pier to Go") == "邀请了 邀请 dana to Pier（加入 Go）"
+        assert done("export", "organizations.BindingCode", "binding codes") == "导出了列表：绑定码"
+        assert done("enable", "devices.Device", "dana in Harbour").endswith("dana in Harbour")
 
 
 @pytest.mark.parametrize(

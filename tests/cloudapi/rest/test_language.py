@@ -81,6 +81,7 @@ def wrong(api, dock, organization, manager_key, viewer_key, alice, settings):
             yield post(CALLS, body, **{"Idempotency-Key": "one"})
         yield post(f"{CALLS}{make_call(dock).pk}/retry/", {})
         yield post(f"{V1}service-call-batches/", {"devices": ["NOBODY"], "method": "unlock_license_update"})
+        yield post(f"{V1}service-call-batches/", {"devices": ["no number"], "method": "unlock_license_update"})
         yield post(f"{V1}binding-codes/", {"code": "short", "expires_at": "2020-01-01T00:00:00Z", "max_uses": 0})
         yield post(f"{V1}broker-accounts/", {"device": dock.sn, "label": "x"})
         yield post(f"{V1}broker-accounts/", {"expires_at": "2020-01-01T00:00:00Z"})

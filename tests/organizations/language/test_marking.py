@@ -17,7 +17,7 @@ NAMED = {"label", "help_text", "title", "verbose_name", "verbose_name_plural", "
          "empty_value_display", "message"}  # fmt: skip
 SAID = {"message_user", "format_html", "error", "success", "warning"}
 ERRORS = {"ValidationError", "Refused", "RefusedError", "BadRequest", "Problem", "ParseError", "NotFound",
-          "AuthenticationFailed", "NotAuthenticated", "PermissionDenied", "Throttled",
+          "AuthenticationFailed", "NotAuthenticated", "PermissionDenied", "permission_denied", "Throttled",
           "problem", "note", "ok"}  # fmt: skip  # the last three are of the page "System"
 OF_ERRORS = {"detail", "default_detail", "message", "error_messages"}
 CODE = re.compile("[a-z_]+")  # what tells programs which error it is
