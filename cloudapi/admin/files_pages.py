@@ -38,7 +38,7 @@ KINDS: Final = {  # CSS class of a state
 class MineFilter(admin.SimpleListFilter):
     """Those that the user asked for."""
 
-    title = gettext_lazy("asked for by")
+    title = gettext_lazy("person")
     parameter_name = "mine"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[FileJob]") -> list[tuple[str, Any]]:
@@ -141,6 +141,7 @@ class FileJobAdmin(ReadOnlyAdmin):
             "may_cancel": access.may_cancel(held, job),
             "may_confirm": job.status == Status.WAITING and job.dry_run and access.is_own(held, job),
             "is_export": job.kind == FileJob.Kind.EXPORT,
+            "is_saved": job.status == Status.FAILED and not job.dry_run and job.done > 0,
             "expires": job.created + FILES_KEPT,
             "refreshes": job.is_open,
         }

@@ -4,6 +4,7 @@ The library's `Resource` knows fields, errors by row and differences; what is sa
 and REST take.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import Any, ClassVar, Final, NamedTuple
@@ -77,6 +78,8 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
         self.only: Organization | None = None
         self.places: dict[str, str] = {}  # the row of each key in this file
         self.offset = 0  # rows of the file before those that are given
+        self.added: Counter[int] = Counter()  # new rows by the key of their organization
+        self.undone: Counter[int] = Counter()  # the same, of what was tried out before
         self.secrets: list[tuple[Any, str]] = []
 
     @classmethod
@@ -126,6 +129,9 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
                 unchanged += 1
             else:
                 changes.append(self.change_of(number, row, named.headers))
+        if dry:
+            self.undone += self.added
+            self.added.clear()
         return Outcome(problems, changes, unchanged, ignored, [] if dry or problems else self.secrets)
 
     def with_our_names(self, dataset: Dataset) -> tuple[Dataset, list[str]]:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from tablib import Dataset
 
 from cloudapi.tables.importing import RowsResource, column, moment
-from devices import registry
+from devices import pairing, registry
 from devices.models import SN_PATTERN, Device
 from organizations import codes, invitations
 from organizations.models import CODE_LIFETIME, BindingCode, Invitation, Membership, Organization, Role
@@ -108,14 +108,21 @@ class DeviceRows(RowsResource):
             )
             registry.rename(instance, wanted, actor=self.actor)
             return
+        owner = instance.organization
+        if owner is not None and (tried := self.undone[owner.pk]):
+            room = pairing.room_in({owner.pk: owner.device_limit})
+            if room.get(owner.pk, tried + 1) <= tried:
+                raise ValidationError(_("{name} has reached its limit of devices.").format(name=owner.name))
         made = registry.add(
             actor=self.actor,
             sn=instance.sn,
-            owner=instance.organization,
+            owner=owner,
             callsign=instance.callsign,
             model_key=instance.model_key,
         )
         instance.pk = made.pk
+        if owner is not None:
+            self.added[owner.pk] += 1
 
 
 class IssuedRows(RowsResource):

@@ -246,6 +246,18 @@ def test_a_row_that_is_there_twice_is_named_wherever_it_is(ask, small_steps):
     )
 
 
+def test_a_dry_run_finds_the_limit_of_an_organization_wherever_it_is_reached(ask, small_steps, staff, organization):
+    organization.device_limit = 30 + 15
+    organization.save()
+    rows = [f"NEW{number},12345678" for number in range(30)]
+    file = ("sn,organization_id\n" + "\n".join(rows)).encode()
+    job = ask(user=staff, kind=Kind.IMPORT, source=file, dry_run=True)
+    working.work_off()
+    job.refresh_from_db()
+    assert (job.status, job.outcome["new"]) == (Status.FAILED, 15)
+    assert [error["row"] for error in job.errors] == [str(number) for number in range(17, 32)]
+
+
 def test_an_import_goes_on_after_the_rows_that_the_dead_worker_saved(ask, small_steps, monkeypatch):
     class Killed(BaseException):
         pass
