@@ -166,11 +166,14 @@ class Stack:
         bridge.send_signal(number)
         return bridge.wait(timeout=60)
 
-    def start_worker(self, *, command=("-m", "celery"), concurrency=1, pool="prefork", beat=True, wait=True, **env):
+    def start_worker(
+        self, *, command=("-m", "celery"), concurrency=1, pool="prefork", queues="", beat=True, wait=True, **env
+    ):
         """Start a Celery worker, and beat unless one runs; returns the worker's process, when it takes tasks."""
         assert self.redis, "a worker needs running_stack(redis=Redis())"
         before = self.ready()
         options = ["worker", "--concurrency", str(concurrency), "--pool", pool]
+        options += ["--queues", queues] if queues else []
         worker = self._start_celery(command, options, env)
         if beat and not self.is_beating():
             self._start_celery(command, ["beat", "--pidfile", ""], env)

@@ -13,6 +13,7 @@ CHECKS: Final[dict[str, findings.Check]] = {
     gettext_noop("Space"): database.check_space,
     gettext_noop("Redis"): processes.check_redis,
     gettext_noop("Workers"): processes.check_workers,
+    gettext_noop("Files"): processes.check_files,
     gettext_noop("Broker"): broker.check_broker,
     gettext_noop("Access"): broker.check_access,
     gettext_noop("Broker accounts"): broker.check_accounts,

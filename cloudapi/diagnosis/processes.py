@@ -13,11 +13,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
+from cloudapi.file_jobs.running import ALIVE_FOR
 from cloudapi.tasks import report_alive
 from devices.templatetags.moments import exact
 from mqtt_bridge.database.lock import LOCK_KEY
 from mqtt_bridge.database.timeouts import TELEMETRY_NAME
 from mqtt_bridge.models import Heartbeat
+from organizations.models import FileJob
 
 TIMEOUT: Final = 2.0  # seconds for Redis
 WORKER_TIMEOUT: Final = 5.0  # seconds until a task that we send is done
@@ -96,6 +98,27 @@ def check_workers() -> Iterator[Finding]:
         )
     else:
         yield note(_("Beat"), _("Not known while no worker works."), _("Look again then."))
+
+
+def check_files() -> Iterator[Finding]:
+    """Whether a worker of `files` showed itself, idle or at work: it may be busy for minutes, so no task is sent."""
+    if not settings.COMMANDS_AVAILABLE:
+        return
+    try:
+        alive = cache.get("files")
+    except redis.RedisError:
+        yield problem(_("Files"), _("Not looked at: Redis does not answer."), _("See its line."))
+        return
+    waiting = FileJob.objects.filter(status=FileJob.Status.QUEUED).count()
+    if alive:
+        yield ok(_("Files"), _("A worker makes files; {count} wait.").format(count=waiting))
+        return
+    text = _("No worker has taken imports and exports for {seconds} s; {count} wait.")
+    yield problem(
+        _("Files"),
+        text.format(seconds=ALIVE_FOR, count=waiting),
+        _("Start one (celery -A cloudapi worker --queues=files --pool=solo), or see its log."),
+    )
 
 
 def _wait_for(key: str) -> dict[str, object] | None:

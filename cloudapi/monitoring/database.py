@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from devices.models import OPEN_STATUSES, BrokerAccount, DeviceState, ServiceCall
 from mqtt_bridge.models import Certificate, Exchange, Heartbeat
+from organizations.models import FileJob
 
 CACHED: Final = 10.0  # seconds for which what takes more than a row is not read again
 PATIENCE: Final = 2_000  # milliseconds that a statement may take: a scrape has ten seconds
@@ -82,7 +83,7 @@ def cached_metrics() -> list[Metric]:
     with _lock:
         read_at, found = _cached
         if monotonic() - read_at >= CACHED:
-            found = [*call_metrics(), *device_metrics(), *broker_metrics(), *journal_metrics()]
+            found = [*call_metrics(), *file_metrics(), *device_metrics(), *broker_metrics(), *journal_metrics()]
             _cached = monotonic(), found
     return found
 
@@ -107,6 +108,16 @@ def call_metrics() -> Iterator[Metric]:
         "service_calls_overdue",
         "Commands whose time was up a minute ago, and that nobody closed.",
         value=ServiceCall.objects.open().filter(is_late).count(),
+    )
+
+
+def file_metrics() -> Iterator[Metric]:
+    """Imports and exports that no worker has taken."""
+    oldest = FileJob.objects.filter(status=FileJob.Status.QUEUED).aggregate(oldest=Min("created"))["oldest"]
+    yield GaugeMetricFamily(
+        "file_jobs_oldest_waiting_seconds",
+        "Age of the oldest import or export that no worker has taken.",
+        value=(timezone.now() - oldest).total_seconds() if oldest else 0,
     )
 
 

@@ -34,6 +34,7 @@ INSIDE = {
     "enrolment": [8881],
     "web": [8000],
     "worker": [9111],
+    "files": [9112],
     "bridge": [9101],
     "bridge-standby": [9101],
 }

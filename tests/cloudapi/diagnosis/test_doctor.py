@@ -26,6 +26,7 @@ def stack(tmp_path_factory, prepared):
         running.start_bridge()
         running.start_bridge(wait=False)
         running.start_worker()
+        running.start_worker(queues="files", pool="solo", beat=False)
         yield running
 
 
@@ -42,7 +43,7 @@ def wrong(levels):
 def test_all_is_well_and_then_all_is_gone(stack, report):
     wait_for(lambda: stack.rows("SELECT 1 FROM mqtt_bridge_heartbeat"))
     _, levels, printed = doctor(stack)
-    assert wrong(levels) <= {"Beat"}, printed  # which sends its first task after ten seconds
+    assert wrong(levels) <= {"Beat", "Files"}, printed  # beat sends its first tasks after ten seconds
     assert levels["Bridge"] == levels["Workers"] == levels["Public address"] == "ok"
     assert "hush" not in printed
     report(f"{len(levels)} lines, no problem; to look at: {[name for name in levels if levels[name] == 'note']}")
@@ -59,7 +60,7 @@ def test_all_is_well_and_then_all_is_gone(stack, report):
     stack.rows("UPDATE mqtt_bridge_heartbeat SET beat_at = beat_at - interval '1 minute' RETURNING 1")
     status, levels, printed = doctor(stack)
     assert status == 1
-    assert wrong(levels) == {"Broker", "Redis", "Workers", "Bridge", "Public address"}
+    assert wrong(levels) == {"Broker", "Redis", "Workers", "Files", "Bridge", "Public address"}
 
 
 def each_server_away(stack, report):
@@ -67,7 +68,7 @@ def each_server_away(stack, report):
     wait_for(lambda: doctor(stack)[0] == 0)
     for name, server, lines in (
         ("broker", stack.broker, {"Broker", "Workers"}),
-        ("Redis", stack.redis, {"Redis", "Workers"}),
+        ("Redis", stack.redis, {"Redis", "Workers", "Files"}),
     ):
         server.stop()
         status, levels, _ = doctor(stack)

@@ -10,8 +10,10 @@ from django.utils import timezone
 from cloudapi.diagnosis import processes
 from cloudapi.diagnosis.findings import Level
 from cloudapi.embedded.servers import Redis
+from cloudapi.file_jobs import running
 from mqtt_bridge.database.lock import AdvisoryLock
 from mqtt_bridge.models import Heartbeat
+from organizations.models import FileJob
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +59,19 @@ def test_a_worker_must_do_a_task_and_beat_must_have_sent_one(monkeypatch, broker
     found = lines(processes.check_workers)
     cache.delete("beat")
     assert (found["Workers"][0], found["Beat"][0]) == (workers, beat)
+
+
+def test_a_worker_of_files_must_have_shown_itself_idle_or_at_work(settings):
+    FileJob.objects.create(kind="export", table="devices", status="queued")
+    cache.delete("files")
+    settings.COMMANDS_AVAILABLE = True
+    level, text = lines(processes.check_files)["Files"]
+    assert (level, "1 wait" in text, "--queues=files" in text) == (Level.PROBLEM, True, True)
+    running.say_alive()
+    assert lines(processes.check_files)["Files"][0] == Level.OK
+    cache.delete("files")
+    settings.COMMANDS_AVAILABLE = False
+    assert lines(processes.check_files) == {}
 
 
 @pytest.mark.parametrize(("age", "level"), [(5, Level.OK), (60, Level.PROBLEM), (None, Level.PROBLEM)])

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from cloudapi.monitoring import database
 from devices.models import BrokerAccount, ServiceCall
+from organizations.models import FileJob
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +41,13 @@ def test_commands_are_shown_by_state_age_and_whether_anybody_closes_them(dock, d
     assert ("service_calls_open", "succeeded") not in figures
     assert 40 <= figures["service_calls_oldest_queued_seconds",] < 100
     assert figures["service_calls_overdue",] == 1
+
+
+def test_an_import_or_export_that_nobody_takes_is_shown_by_its_age():
+    moment = timezone.now() - timedelta(seconds=40)
+    FileJob.objects.create(kind="export", table="devices", status="queued", created=moment)
+    FileJob.objects.create(kind="export", table="devices", status="running", created=moment - timedelta(days=1))
+    assert 40 <= shown()["file_jobs_oldest_waiting_seconds",] < 100
 
 
 def test_what_takes_longer_is_not_read_at_each_scrape(dock):
