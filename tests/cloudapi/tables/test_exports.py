@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
@@ -25,12 +26,14 @@ from mqtt_bridge.models import Exchange
 from organizations.models import AuditEvent, BindingCode, FileJob, Membership, Organization, Role
 from organizations.tenancy import organization_of
 from tests.cast import member
+from tests.organizations.language.test_marking import WORD
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
 pytestmark = pytest.mark.usefixtures("world")
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 each_model = pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model._meta.label)
 ROLES = (Role.VIEWER, Role.OPERATOR, Role.MANAGER)
+NAMES = re.compile(r"\b(API|DJI|DOCK|HTTP|ID|IP|MD5|MQTT|SN|UTC|URL|bid|tid)\b|sha256")  # the same in each language
 FOREIGN = ("Northern", "NORTHERN", "87654321", "charlie", "northern-guest")
 
 
@@ -67,6 +70,16 @@ def test_every_list_of_the_admin_is_exported(as_role, model):
     assert len(rows) == there or model in (Device, DockConnection)
     sheet = sheet_of(as_role("staff").get(address(model, "export"), {"format": "xlsx"}))
     assert [cell.value for cell in sheet[1]] == list(rows[0]) if rows else sheet.max_row == 1
+
+
+def test_heads_are_in_the_readers_language(as_role):
+    english = {}
+    for model in (model for model in REGISTERED if model._meta.app_label != "axes"):  # a library's
+        answer = as_role("staff").get(address(model, "export"), headers={"Accept-Language": "zh-CN"})
+        heads = next(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
+        if found := [head for head in heads if WORD.search(NAMES.sub("", head))]:
+            english[model._meta.label] = found
+    assert english == {}
 
 
 @each_model
