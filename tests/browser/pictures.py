@@ -69,13 +69,14 @@ def batch(page: Page) -> None:
 
 
 PICTURES = {
-    "start": (lambda page: page.goto("/admin/"), 800),
     "sheet": (sheet, 860),
     "device": (dock, 800),
     "connections": (connections, 800),
     "commands": (commands, 900),
     "batch": (batch, 760),
     "map": (lambda page: page.goto("/admin/licenses/unlocklicense/map/?device__sn=DEMODOCK00001"), 900),
+    "fleet": (lambda page: page.goto("/admin/devices/device/map/"), 800),
+    "start": (lambda page: page.goto("/admin/"), 800),  # last: it shows what the others left
 }
 
 
@@ -97,7 +98,7 @@ def take(address: str) -> None:
             for name, (show, height) in PICTURES.items():
                 page.set_viewport_size({"width": 1280, "height": height})
                 show(page)
-                page.wait_for_timeout(1000)  # what follows by itself has arrived
+                page.wait_for_timeout(2000)  # what follows by itself has arrived
                 page.screenshot(path=FOLDER / f"{name}{ending}.png")
 
 
