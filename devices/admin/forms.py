@@ -198,6 +198,7 @@ class LaterForm(forms.Form):
         self.zones = sorted(set(zones))
         if len(self.zones) < 2:
             del self.fields["own_zone"]
+            self.fields["zone"].required = True
 
     @classmethod
     def tonight(cls, zones: Sequence[str]) -> Self:

@@ -1,5 +1,7 @@
 """What the admin does with devices that change hands: transfer, the inbox of unclaimed ones, retire and restore."""
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -53,6 +55,13 @@ class MovingPages(DevicePages):
     def has_transfer_permission(self, request: HttpRequest) -> bool:
         """Platform staff: nobody else sees both organizations."""
         return is_platform_staff(request.user)
+
+    def get_actions(self, request: HttpRequest) -> "dict[str, Any]":
+        """What is retired comes back or is deleted; only the list of what is retired offers that it comes back."""
+        found = super().get_actions(request)
+        if request.GET.get("retired") == "yes":
+            return {name: found[name] for name in ("restore_selected", "delete_selected") if name in found}
+        return {name: action for name, action in found.items() if name != "restore_selected"}
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view

@@ -164,6 +164,11 @@ def test_staff_take_it_back_on_its_page(client, staff, dock):
     client.force_login(staff)
     page = reverse("admin:devices_device_change", args=[dock.pk])
     assert "restore_selected" in text_of(client.get(page))
+    Device.objects.create(sn="INUSE")
+    for query, offered in (({}, {"transfer_selected", "retire_selected"}), ({"retired": "yes"}, {"restore_selected"})):
+        actions = text_of(client.get(LIST, query))
+        for name in ("transfer_selected", "retire_selected", "restore_selected"):
+            assert (f'value="{name}"' in actions) is (name in offered)
     client.post(f"{LIST}?retired=yes", {"action": "restore_selected", "_selected_action": dock.pk})
     assert Device.objects.get(pk=dock.pk).retired_at is None
 
