@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from devices.calls import asking, methods
 from devices.models import Device, ServiceCall
@@ -35,7 +36,7 @@ def synchronize(*, now: datetime | None = None) -> int:
             method=methods.LIST,
             data={"device_model_domain": int(domain)},
             actor=Actor(AuditEvent.Through.SCHEDULE),
-            note="by schedule",
+            note=gettext_noop("by schedule"),
             by_schedule=True,
         )
         asked += len(issued.calls)

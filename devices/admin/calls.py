@@ -32,11 +32,13 @@ from devices.admin.forms import CommandForm, SendingForm
 from devices.calls import asking, batches, ending, wording
 from devices.calls.methods import METHODS, label
 from devices.calls.refusal import Refused, why_not
+from devices.calls.transition import AFTER
 from devices.diagnosis import exchanges
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import watch
 from devices.templatetags.moments import ago
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may, readable
+from organizations.language import stored
 from organizations.models import Role
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
@@ -282,6 +284,12 @@ def retry_page(
     return TemplateResponse(request, "admin/devices/servicecall/retry.html", context)
 
 
+def note_of(call: ServiceCall) -> str:
+    """Why it was asked for; what this server noted itself is in the reader's language."""
+    is_ours = call.by_schedule or call.note in {AFTER.format(method=method) for method in METHODS}
+    return stored.shown(call.note) if is_ours else call.note
+
+
 def may_command(request: HttpRequest, call: ServiceCall) -> bool:
     """Whether the user may act on this call: an operator of its organization, while that still has the dock."""
     if not may(request, Role.OPERATOR, call.organization_id):
@@ -319,6 +327,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         "retries": visible.filter(retry_of=call).order_by("created"),
         "history": history,
         "data": exchanges.indented(call.data),
+        "note": note_of(call),
         "output": exchanges.indented(call.output) if call.output else gettext("nothing"),
         "result_words": wording.result(call),
         "journal": f"{journal}?{urlencode({'q': call.device.sn})}",

@@ -1,6 +1,5 @@
 """The journal and the heartbeat of the bridge in the admin."""
 
-from datetime import UTC
 from typing import Final
 
 from django.contrib import admin, messages
@@ -10,6 +9,7 @@ from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
@@ -94,7 +94,7 @@ class ExchangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("received"))
     def received_at_shown(self, exchange: Exchange) -> SafeString:
-        moment = exchange.received_at.astimezone(UTC)
+        moment = localtime(exchange.received_at)
         return format_html(
             '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), f"{moment:%Y-%m-%d %H:%M:%S}"
         )

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_noop
 from msgspec import Struct
 from prometheus_client import Counter
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 ended = Counter("service_calls_ended", "Ends of calls; a late answer is one more.", ["method", "status"])
 
+AFTER: Final = gettext_noop("after {method}")  # a note
 ASK: Final = "devices.calls.asking.issue_many"  # by name, since it changes calls, too: a logout ends a login
 SECRET_LIFE: Final = timedelta(seconds=120)
 CLOSE_LIMIT: Final = 1000  # calls closed in one transaction
@@ -143,7 +145,7 @@ def _follow_up(wanted: Iterable[FollowUp]) -> None:
                 method=method,
                 data=data,
                 actor=Actor(AuditEvent.Through.BRIDGE, user=call.requested_by, key=call.requested_with),
-                note=f"after {call.method}",
+                note=AFTER.format(method=call.method),
             )
         except Refused as refused:
             logger.warning("Nothing is asked after %s: %s", call.method, refused)
