@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 # looks at the environment when it is imported.
 LIBRARIES = (
     "authlib.integrations.django_client.apps",
+    "babel.core",
     "celery.app.amqp",
     "celery.app.base",
     "celery.apps.beat",
@@ -63,8 +64,11 @@ LIBRARIES = (
     "django_filters.rest_framework",
     "drf_spectacular.utils",
     "environ",
+    "import_export.resources",
     "kombu.transport.redis",
+    "markdown_it",
     "msgspec",
+    "openpyxl",
     "paho.mqtt.client",
     "psycopg.dbapi20",
     "pyotp",
