@@ -124,7 +124,7 @@ class UnlockLicenseAdmin(SwitchByPages, TimelinePages, ExportPages, DockPages, U
     # --- one license -----------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UnlockLicense]:
-        return super().get_queryset(request).select_related("device__organization", "device__state")
+        return super().get_queryset(request).select_related("device__organization", "device__site", "device__state")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, object], *args: object, **kwargs: object

@@ -235,7 +235,8 @@ def test_the_list_costs_as_many_queries_for_many_as_for_few(
         client.get(LIST)
     count = len(few)
     for number in range(40):
-        other = Device.objects.create(sn=f"N{number}", model_key="3-2-0", organization=organization)
+        site = Site.objects.create(organization=organization, name=f"Pier {number}", time_zone="Asia/Shanghai")
+        other = Device.objects.create(sn=f"N{number}", model_key="3-2-0", organization=organization, site=site)
         DeviceState.objects.create(device=other, online=True, last_seen=timezone.now())
         license_(other, number), license_(other, number, DOCK), read(other)
     for path, expected in ((LIST, count), (f"{LIST}timeline/", count - 2)):  # no switches, no saved filters
