@@ -1,5 +1,6 @@
 """Sites and labels in the admin, and the page that puts devices there."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.admin.device_pages import KeyList, named
 from devices.grouping import assigning, renaming
-from devices.models import Device, Label, Site
+from devices.models import Device, DeviceLabel, Label, Site
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
 from organizations.models import Organization, Role
 
@@ -73,6 +74,19 @@ class LabelAdmin(GroupingAdmin):
     list_display = ("name", "organization", "colour", "size")
     search_fields = ("name",)
     search_help_text = _("Name")
+
+    def get_deleted_objects(
+        self, objs: Sequence[Label] | QuerySet[Label], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Tell how many devices lose it. The stock list names each of them, with a query for each."""
+        labels = list(objs)
+        on_devices = DeviceLabel.objects.filter(label__in=labels).count()
+        counts = {
+            str(Label._meta.verbose_name_plural): len(labels),
+            str(DeviceLabel._meta.verbose_name_plural): on_devices,
+        }
+        may_delete = all(self.has_delete_permission(request, label) for label in labels)
+        return [str(label) for label in labels], counts, set() if may_delete else {str(Label._meta.verbose_name)}, []
 
 
 # --- the page for devices ------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Sites and labels on devices: of their own organization alone, in the admin, over REST, and as filters."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from devices.grouping import assigning
@@ -52,6 +54,22 @@ def test_what_is_not_chosen_stays_and_nothing_new_is_no_change(dock, organizatio
     assert assigning.assign([dock], site=site, add=[label], **options) == []
     dock.refresh_from_db()
     assert (dock.site, dock.label_names) == (site, ["spare"])
+
+
+def test_a_label_is_deleted_after_a_page_that_counts_its_devices(
+    client, alice, dock, aircraft, label, django_assert_num_queries
+):
+    client.force_login(alice)
+    page = reverse("admin:devices_label_delete", args=[label.pk])
+    DeviceLabel.objects.create(device=dock, label=label)
+    with CaptureQueriesContext(connection) as few:
+        assert "labels of devices: 1" in client.get(page).content.decode().lower()
+    DeviceLabel.objects.create(device=aircraft, label=label)
+    with django_assert_num_queries(len(few)):
+        client.get(page)
+    client.post(page, {"post": "yes"})
+    assert not Label.objects.exists()
+    assert not DeviceLabel.objects.exists()
 
 
 def test_no_device_gets_the_site_or_label_of_another_organization(client, alice, dock, organization, foreign):
