@@ -49,6 +49,10 @@ def tables(scale: float) -> Iterator[Table]:
     def ago(rows: int, days: int) -> str:
         return f"now() - n * (interval '{days} days' / {rows})"
 
+    # Of an organization's two sites, and of its two labels, that of this number.
+    def grouped(dock: str) -> str:
+        return f"({owner(dock)}) - 1 + {organizations} * (1 + n % 2)"
+
     any_dock, bound_dock = f"(1 + (n::bigint * 7919) % {docks})", f"(1 + (n::bigint * 7919) % {bound})"
     an_organization = f"1 + n % {organizations}"
 
@@ -89,6 +93,11 @@ def tables(scale: float) -> Iterator[Table]:
         "principal": "'key:' || n % 2000", "key": "md5(n::text)", "fingerprint": "md5(n::text)", "status": "201",
         "body": "repeat('x', 500)",
     })
+    yield Table("organizations.FileJob", times(5000), {
+        "organization_id": an_organization, "kind": "'export'", "table": "'devices'", "format": "'csv'",
+        "status": "'succeeded'", "result": "decode(repeat('00', 20000), 'hex')", "requested_by_id": f"1 + n % {users}",
+        "created": ago(times(5000), 7),
+    })
     yield Table("organizations.UserSession", times(20_000), {
         "session_key": "md5(n::text)", "user_id": f"1 + n % {users}", "session_data": "''", "address": "'127.0.0.1'",
         "browser": "'a browser'", "expire_date": "now() + interval '10 days'",
@@ -98,12 +107,18 @@ def tables(scale: float) -> Iterator[Table]:
             "attempt_time": ago(times(50_000), 90), "username": "'person' || n % 2000", "ip_address": "'127.0.0.1'",
             "user_agent": "'browser' || n", "failures_since_start": "1",
         })
+    yield Table("devices.Site", 3 * organizations, {
+        "organization_id": an_organization, "name": "'Site ' || n", "time_zone": "'Asia/Shanghai'",
+    })
+    yield Table("devices.Label", 3 * organizations, {"organization_id": an_organization, "name": "'Label ' || n"})
+    yield Table("devices.DeviceLabel", bound, {"device_id": "n", "label_id": grouped("n")})
     yield Table("devices.Device", 2 * docks, {
         "sn": f"CASE WHEN n <= {docks} THEN '7CTDM' ELSE '1581F' END || lpad(n::text, 9, '0')",
         "model_key": f"CASE WHEN n <= {docks} THEN '3-2-0' ELSE '0-91-0' END",
         "organization_id": owner(f"((n - 1) % {docks} + 1)"), "callsign": "'Pier ' || n * 7 % 10007",
         "gateway_id": f"CASE WHEN n > {docks} THEN n - {docks} END",
         "claim": f"CASE WHEN n <= {docks} THEN 'code' ELSE 'named' END", "is_enabled": "n % 500 <> 0",
+        "site_id": grouped(f"((n - 1) % {docks} + 1)"),
         "bound_at": f"CASE WHEN (n - 1) % {docks} < {bound} THEN now() - interval '10 days' END",
         "created": ago(2 * docks, 400), "updated": ago(2 * docks, 400),
     })
@@ -250,7 +265,10 @@ def _insert(cursor: Any, model: type[models.Model], rows: int, columns: dict[str
 
 
 def members() -> dict[str, Any]:
-    """Who opens the pages: platform staff, and members of one small, one large, three and 40 organizations."""
+    """Who opens the pages: platform staff, and members of one small, one large, three and 40 organizations.
+
+    Each has chosen a time zone and saved a filter.
+    """
     membership = apps.get_model("organizations.Membership")
     people: dict[str, Any] = {"staff": get_user_model().objects.create_superuser("bench-staff", password=None)}
     for name, organizations in {"small": [60], "large": [1], "three": [1, 2, 3], "forty": range(1, 41)}.items():
@@ -258,4 +276,8 @@ def members() -> dict[str, Any]:
         membership.objects.bulk_create(
             membership(user=people[name], organization_id=number, role="manager") for number in organizations
         )
+    for user in people.values():
+        apps.get_model("organizations.Preference").objects.create(user=user, time_zone="Asia/Shanghai")
+        page = {"page": "admin:devices_device_changelist", "query": "presence=offline"}
+        apps.get_model("organizations.SavedFilter").objects.create(user=user, name="offline", **page)
     return people

@@ -1,6 +1,8 @@
-"""What `benchmarks/pages.py` runs on a filled database: opens every page, and prints a JSON line for each.
+"""What `benchmarks/pages.py` runs on a filled database: opens pages as one person, and prints a JSON line for each.
 
-The pages are found in the admin's registry and in the REST API's schema, so that a new one joins by itself.
+`python -m benchmarks.programs.page_visits PERSON REGEX` opens each page once. They are found in the addresses of the
+admin and in the REST API's schema, so that a new one joins by itself. With a JSON list of such lines on standard input
+and `-` for the regular expression it opens those again, so often that there is a p95.
 """
 
 import gc
@@ -28,17 +30,37 @@ from django.urls import URLPattern, reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from drf_spectacular.generators import SchemaGenerator  # noqa: E402
 
-from benchmarks.pages import BAR  # noqa: E402
 from devices.models import ServiceCall, ServiceCallBatch  # noqa: E402
 from mqtt_bridge.models import Heartbeat  # noqa: E402
 
-MORE = 4  # visits of a page that comes near the bar
-MAPPED = "/admin/devices/device/geojson/"
-OTHERS = (
-    "/admin/", "/admin/system/", "/admin/password_change/", "/sessions/", "/second-factor/", "/metrics",
-    f"{MAPPED}?zoom=2", f"{MAPPED}?zoom=6&bbox=100,20,120,35",
-)  # fmt: skip
+AGAIN = 20  # visits, for a p95
+WHOLE_AGAIN = 3  # of a file of thousands of rows
+CHOSEN = 100  # devices on a page that is opened for the chosen rows of a list: as many as the list shows
+OTHERS = ("/metrics", "/preferences/", "/second-factor/", "/sessions/")
 SEARCHED = ("7CTDM000000007", "Pier 77", "1000007", "nothing-like-this")
+# What the walk through the addresses does not find: arguments in the query string, or one of few names in the path.
+ASKED = (
+    *(f"/admin/search/?{urlencode({'q': text})}" for text in SEARCHED),
+    f"/admin/search/?{urlencode({'q': 'Pier 7', 'format': 'json'})}",
+    *(f"/admin/acknowledge/{kind}/" for kind in ("offline", "failed", "wrong_clock")),
+    "/admin/organizations/organization/1/close/",
+    "/admin/devices/device/inbox/?ignored=yes",
+    *(
+        f"/admin/devices/device/geojson/?bbox={box}&zoom={zoom}"
+        for box, zoom in (("-180,-85,180,85", 2), ("0,0,20,20", 7))
+    ),
+)
+# Forms that are asked for by POST: what is missing keeps them from being carried out.
+POSTED = {"/admin/devices/device/commands/read-dock/": {"later": "on"}}
+# Files, from the request to the last byte, of so many rows as fit in one that nobody waits long for.
+FILES = (
+    "/admin/devices/device/export/",
+    "/admin/devices/dockconnection/export.csv",
+    "/admin/licenses/unlocklicense/export/",
+    "/admin/licenses/unlocklicense/export.csv",
+)
+# Not pages, or of one person's own doing.
+PASSED_OVER = re.compile(r"^(login|logout|autocomplete|view_on_site|app_list)$|_export$|_autocomplete$")
 
 
 class Page(NamedTuple):
@@ -46,6 +68,8 @@ class Page(NamedTuple):
 
     name: str
     address: str
+    posted: dict[str, str] = {}  # form fields; {}: it is asked for by GET
+    is_file: bool = False  # read to its end, instead of to its first rows
 
 
 class Meter:
@@ -80,37 +104,62 @@ class Meter:
         return time.process_time() + int(self._database.read_text().split()[0]) / 1e9
 
 
-def main(people: Iterable[str], pattern: str) -> None:
-    """Open what there is for each of these people, of which the address matches the pattern."""
+def main(person: str, pattern: str) -> None:
+    """Open what there is for this person, of which the address matches the pattern, or what standard input names."""
     logging.getLogger("django.request").setLevel(logging.CRITICAL)  # what may not be opened is passed over
     reverse("admin:index")  # loads all there is
     gc.collect()
     gc.freeze()  # as the web process
-    for person in people:
-        client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
-        client.force_login(get_user_model().objects.get(username=f"bench-{person}"))
-        seen: set[str] = set()
-        for page in pages(client):
-            if page.address not in seen and re.search(pattern, page.address):
-                seen.add(page.address)
-                measure(client, person, page)
+    client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
+    client.force_login(get_user_model().objects.get(username=f"bench-{person}"))
+    if pattern == "-":
+        for known in json.load(sys.stdin):
+            page = Page(known["page"], known["address"], known["posted"], known["is_file"])
+            measure(client, person, page, WHOLE_AGAIN if page.is_file else AGAIN)
+        return
+    seen: set[tuple[str, bool]] = set()
+    warm: set[str] = set()
+    for page in pages(client):
+        if (page.address, page.is_file) not in seen and re.search(pattern, page.address):
+            seen.add((page.address, page.is_file))
+            measure(client, person, page, 1, is_cold=page.name not in warm)
+            warm.add(page.name)
 
 
 def pages(client: Client) -> Iterator[Page]:
     """All that this person can open."""
-    yield from (Page(path, path) for path in OTHERS)
+    for address in (*OTHERS, *ASKED):
+        yield Page(address.partition("?")[0], address)
+    devices = chosen(client)
+    for address, fields in POSTED.items():
+        yield Page(address, address, {"devices": devices, **fields})
     for model, model_admin in admin.site._registry.items():
-        yield from admin_pages(client, f"{model._meta.app_label}_{model._meta.model_name}", model_admin)
+        yield from admin_pages(client, f"{model._meta.app_label}_{model._meta.model_name}", model_admin, devices)
+    for pattern in admin.site.get_urls():
+        if not isinstance(pattern, URLPattern) or not pattern.name or pattern.pattern.converters:
+            continue
+        if not PASSED_OVER.search(pattern.name):
+            address = reverse(f"admin:{pattern.name}")
+            yield Page(address, address)
+    for address in FILES:
+        yield Page(f"{address.partition('?')[0]}, whole", address, is_file=True)
     schema = SchemaGenerator().get_schema(request=None, public=True)
     for path, operations in schema["paths"].items():
         if "get" in operations:
             yield from rest_pages(client, path, operations["get"].get("parameters", ()))
 
 
+def chosen(client: Client) -> str:
+    """The keys of this person's first devices, as the pages of chosen rows want them."""
+    response: Any = client.get(reverse("admin:devices_device_changelist"))
+    rows = response.context_data["cl"].result_list if response.status_code == 200 else ()
+    return ",".join(str(row.pk) for row in rows[:CHOSEN])
+
+
 # --- the admin -----------------------------------------------------------------------------------
 
 
-def admin_pages(client: Client, model: str, model_admin: Any) -> Iterator[Page]:
+def admin_pages(client: Client, model: str, model_admin: Any, devices: str) -> Iterator[Page]:
     """The list in all its forms, the other pages beside it, and those of its first row."""
     address = reverse(f"admin:{model}_changelist")
     response: Any = client.get(address)
@@ -127,6 +176,7 @@ def admin_pages(client: Client, model: str, model_admin: Any) -> Iterator[Page]:
         converters = list(pattern.pattern.converters)
         if not converters:
             yield Page(pattern.name, reverse(f"admin:{pattern.name}"))
+            yield Page(pattern.name, f"{reverse(f'admin:{pattern.name}')}?{urlencode({'devices': devices})}")
         elif converters in (["object_id"], ["pk"], ["id"]) and rows:
             # The first is an organization's largest, or the newest.
             keys = (
@@ -137,9 +187,9 @@ def admin_pages(client: Client, model: str, model_admin: Any) -> Iterator[Page]:
 
 
 def list_queries(changes: Any) -> Iterator[str]:
-    """Each choice of each filter, searches, orders, the second and the last page."""
+    """The first choices of each filter, searches, orders, the second and the last page."""
     for spec in changes.filter_specs:
-        for choice in list(spec.choices(changes))[: 4 if hasattr(spec, "lookup_val") else 15]:
+        for choice in list(spec.choices(changes))[: 4 if hasattr(spec, "lookup_val") else 10]:
             if query := choice.get("query_string", "")[1:]:
                 yield query
         if spec.template.endswith("method_filter.html"):  # a text field
@@ -208,34 +258,36 @@ def values_of(parameter: dict[str, Any]) -> list[str]:
 # --- measuring -----------------------------------------------------------------------------------
 
 
-def measure(client: Client, person: str, page: Page) -> None:
-    """Open it some times, and print the figures if it can be opened."""
+def measure(client: Client, person: str, page: Page, visits: int, *, is_cold: bool = True) -> None:
+    """Open it so many times, once more before if it is cold, and print the figures if it can be opened."""
     Heartbeat.objects.update_or_create(
         instance="bench", defaults={"started_at": timezone.now(), "beat_at": timezone.now(), "round_trip_ms": 1}
     )
     meters: list[Meter] = []
-    for run in range(2 + MORE):  # the first warms up
-        if run == 2 and not BAR / 2 < meters[0].seconds < 10 * BAR:
-            break
+    size = 0
+    for run in range(visits + is_cold):
         meter = Meter()
         with connection.execute_wrapper(meter), meter:
-            response: Any = client.get(page.address)
+            response: Any = client.post(page.address, page.posted) if page.posted else client.get(page.address)
             if response.status_code >= 500:
                 raise RuntimeError(f"{page.address} answers {response.status_code}")
             if response.status_code != 200:
                 return
-            if response.streaming:  # an export: until its first rows are there
+            if page.is_file:
+                size = sum(piece.count(b"\n") for piece in response) - 1
+            elif response.streaming:  # an export: until its first rows are there
                 pieces = iter(response.streaming_content)
                 next(pieces), next(pieces, None)
         response.close()
-        if run:
+        if run >= is_cold:
             meters.append(meter)
     times = sorted(meter.seconds for meter in meters)
     slowest = max(meters, key=lambda meter: meter.slowest)
     figures = {
-        "person": person, "page": page.name, "address": page.address, "p50": median(times),
-        "p95": times[-1 - len(times) // 20], "queries": max(meter.queries for meter in meters),
-        "slowest": slowest.slowest, "statement": shortened(slowest.text),
+        "person": person, "page": page.name, "address": page.address, "posted": page.posted, "is_file": page.is_file,
+        "visits": len(times), "p50": median(times), "p95": times[-1 - len(times) // 20], "rows": size,
+        "queries": max(meter.queries for meter in meters), "slowest": slowest.slowest,
+        "statement": shortened(slowest.text),
     }  # fmt: skip
     sys.stdout.write(json.dumps(figures) + "\n")
     sys.stdout.flush()
@@ -247,4 +299,4 @@ def shortened(sql: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].split(","), sys.argv[2])
+    main(*sys.argv[1:])
