@@ -14,7 +14,7 @@ from django.db.models import Avg, Count, F, Max, Min, OuterRef, QuerySet, Subque
 from django.db.models.functions import Floor, Greatest, Least
 from django.utils.translation import gettext, gettext_lazy
 
-from devices.grouping.places import WORLD, Box, middle
+from devices.grouping.places import WORLD, Box
 from devices.models import Device
 from devices.presence import Presence, Watch
 from licenses import wording
@@ -137,12 +137,14 @@ def groups(
     )
     features: list[Feature] = [dock_feature(dock, watch=watch) for dock in docks]
     for group in counted:
-        place = middle((group["x"], group["y"]), (group["column"], group["row"]), size, (west, south))
+        # In the middle third of its cell, so that no two groups cover each other.
+        left, bottom = west + (group["column"] + 1 / 3) * size, south + (group["row"] + 1 / 3) * size
+        place = [min(max(group["x"], left), left + size / 3), min(max(group["y"], bottom), bottom + size / 3)]
         features.append(
             {
                 "type": "Feature",
                 "id": f"group-{group['column']:.0f}-{group['row']:.0f}",
-                "geometry": {"type": "Point", "coordinates": place},
+                "geometry": {"type": "Point", "coordinates": [round(degrees, 9) for degrees in place]},
                 "properties": {
                     "kind": "group",
                     "count": group["count"],

@@ -3,8 +3,8 @@
 A device is where it reported to be last, else at its site. Degrees on WGS 84, longitude first (RFC 7946).
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from django.db.models import Avg, Case, Count, F, IntegerChoices, IntegerField, Max, Min, Q, QuerySet, When
@@ -17,12 +17,15 @@ from mqtt_bridge.database.natural_sort import natural
 
 AWAY: Final = 0.001  # degrees, about 100 m: farther off, an aircraft is not in its dock
 SPACING: Final = 64  # pixels from group to group
+TOO_NEAR: Final = 0.6  # of that
 TILE: Final = 256  # pixels that show the whole world at zoom 0
 MOST_COLUMNS: Final = 64  # of groups in a box, whatever the zoom
 CLOSEST: Final = 24  # zoom
 MOST_EACH: Final = 200  # devices that are asked for by themselves
 FARTHEST: Final = 1000.0  # degrees of longitude: the map can be turned round
 
+Cell = tuple[int, int]  # column and row of a grid
+Part = dict[str, Any]  # the devices of a cell that look the same, as the database counted them
 Box = tuple[float, float, float, float]  # west, south, east, north
 WORLD: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
 
@@ -118,7 +121,7 @@ def each(rows: QuerySet[Any], *, box: Box) -> list[Spot]:
 def together(rows: QuerySet[Any], *, box: Box, zoom: float) -> tuple[list[dict[str, Any]], list[Spot]]:
     """Those of `located` in this box: near ones as Features with their number, and all that have none near. One query.
 
-    Near are those in one cell of a grid, which stays where it is when the map moves.
+    Near are those in one cell of a grid, which stays where it is when the map moves, and those beside its border.
     """
     west, south, east, north = box
     size = max(360 * SPACING / (TILE * 2**zoom), max(east - west, north - south) / MOST_COLUMNS)
@@ -131,27 +134,48 @@ def together(rows: QuerySet[Any], *, box: Box, zoom: float) -> tuple[list[dict[s
     for part in counted:
         by_cell[int(part["column"]), int(part["row"])].append(part)
     features, alone = [], []
-    for cell, parts in by_cell.items():
+    for cell, place, parts in _apart(by_cell, size):
         [first, *others] = parts
         if first["count"] == 1 and not others:
             alone.append(Spot(first["one"], first["w"], first["s"], Look(first["look"])))
         else:
-            features.append(_group(cell, parts, size))
+            features.append(_group(cell, place, parts))
     return features, alone
 
 
-def _group(cell: tuple[int, int], parts: list[dict[str, Any]], size: float) -> dict[str, Any]:
-    count = sum(part["count"] for part in parts)
-    mean = [sum(part[name] * part["count"] for part in parts) / count for name in ("mean_x", "mean_y")]
-    looks = {Look(part["look"]): part["count"] for part in parts}
+def _apart(by_cell: Mapping[Cell, list[Part]], size: float) -> Iterator[tuple[Cell, tuple[float, float], list[Part]]]:
+    """Each cell with the middle of its devices; those too near it across the border of its cell join it."""
+    counts = {cell: sum(part["count"] for part in parts) for cell, parts in by_cell.items()}
+    places = {
+        cell: (
+            sum(part["mean_x"] * part["count"] for part in parts) / counts[cell],
+            sum(part["mean_y"] * part["count"] for part in parts) / counts[cell],
+        )
+        for cell, parts in by_cell.items()
+    }
+    left = dict(by_cell)
+    for cell in sorted(by_cell, key=lambda cell: (-counts[cell], cell)):
+        if cell not in left:
+            continue
+        parts, (x, y) = left.pop(cell), places[cell]
+        for other in ((cell[0] + right, cell[1] + up) for right in (-1, 0, 1) for up in (-1, 0, 1)):
+            if other in left and max(abs(places[other][0] - x), abs(places[other][1] - y)) < TOO_NEAR * size:
+                parts = parts + left.pop(other)
+        yield cell, (x, y), parts
+
+
+def _group(cell: Cell, place: tuple[float, float], parts: list[Part]) -> dict[str, Any]:
+    looks: Counter[Look] = Counter()
+    for part in parts:
+        looks[Look(part["look"])] += part["count"]
     worst = min(looks)
     return {
         "type": "Feature",
         "id": f"group-{cell[0]}-{cell[1]}",
-        "geometry": {"type": "Point", "coordinates": middle(mean, cell, size)},
+        "geometry": {"type": "Point", "coordinates": [round(degrees, 9) for degrees in place]},
         "properties": {
             "kind": "group",
-            "count": count,
+            "count": looks.total(),
             "state": worst.word,
             "state_text": str(worst.label),
             "states": {look.word: looks[look] for look in sorted(looks)},
@@ -161,15 +185,6 @@ def _group(cell: tuple[int, int], parts: list[dict[str, Any]], size: float) -> d
             ],
         },
     }  # fmt: skip
-
-
-def middle(place: Iterable[float], cell: Iterable[float], size: float, origin: Iterable[float] = (0, 0)) -> list[float]:
-    """The place, moved into the middle third of its cell, so that no two groups cover each other."""
-    found = []
-    for at, number, start in zip(place, cell, origin, strict=True):
-        least = start + (number + 1 / 3) * size
-        found.append(round(min(max(at, least), least + size / 3), 9))
-    return found
 
 
 def feature(spot: Spot, device: Device, properties: Mapping[str, object]) -> dict[str, Any]:

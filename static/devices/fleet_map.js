@@ -94,7 +94,7 @@ async function drawView() {
   map.getContainer().classList.toggle("fleet-dense", each.length > NAMED);
   const count = found.total;
   statusLine.textContent = count
-    ? interpolate(ngettext("%s dock on the map", "%s docks on the map", count), [count])
+    ? interpolate(ngettext("%s device on the map", "%s devices on the map", count), [count])
     : gettext("No dock here has a place.");
   delete statusLine.dataset.state;
 }
@@ -123,9 +123,11 @@ function draw(key, feature) {
 }
 
 function iconOf({ properties }) {
-  const { kind, state, count } = properties;
+  const { kind, state, count, is_aircraft } = properties;
   const words =
-    kind === "group" ? element("span", "", String(count)) : element("span", "fleet-name", nameOf(properties));
+    kind === "group"
+      ? element("span", "", String(count))
+      : element("span", is_aircraft ? "fleet-name fleet-aircraft" : "fleet-name", nameOf(properties));
   const html = element("span", "", element("span", `fleet-mark fleet-${state}`), words);
   return L.divIcon({ className: `fleet-icon fleet-${kind}`, html, iconSize: [24, 24] });
 }
@@ -137,14 +139,15 @@ function nameOf({ callsign, sn }) {
 function wordsOf(properties) {
   if (properties.kind === "device") return `${nameOf(properties)}, ${properties.state_text}`;
   const { count, state_text } = properties;
-  return interpolate(ngettext("%s dock, the worst: %s", "%s docks, the worst: %s", count), [count, state_text]);
+  return interpolate(ngettext("%s device, the worst: %s", "%s devices, the worst: %s", count), [count, state_text]);
 }
 
 function popupOf(properties) {
   const { callsign, sn, page, state, state_text, presence_text, seen_text, organization, site, product } = properties;
   const name = callsign && callsign !== sn ? `${callsign} (${sn})` : sn;
-  const seen = seen_text ? `${presence_text}, ${interpolate(gettext("last seen %s"), [seen_text])}` : presence_text;
-  const lines = [[organization ?? gettext("unclaimed"), site].filter(Boolean).join(" · "), product, seen];
+  const owner = organization ?? gettext("unclaimed");
+  const seen = seen_text && interpolate(gettext("last seen %s"), [seen_text]);
+  const lines = [[owner, site], [product], [presence_text, seen]].map((words) => words.filter(Boolean).join(" · "));
   if (!properties.reported) lines.push(gettext("At its site: it has not reported where it is."));
   return element(
     "div",

@@ -73,7 +73,8 @@ export function boundsOf([west, south, east, north]) {
 }
 
 export function fit(map, bounds) {
-  if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, padding: [40, 40], animate: false });
+  const clear = { paddingTopLeft: [64, 40], paddingBottomRight: [40, 40] }; // of the zoom buttons
+  if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, animate: false, ...clear });
 }
 
 /** Polygons by the number of their country, as GeoJSON features. */

@@ -41,8 +41,8 @@ def show(page, width=1280):
 def test_docks_come_together_and_apart_and_say_what_they_are(page, sign_in, alice, fleet):
     sign_in(alice)
     show(page)
-    assert page.inner_text("[data-status]") == "6 docks on the map"
-    assert page.get_attribute(".fleet-group", "aria-label") == "5 docks, the worst: offline"
+    assert page.inner_text("[data-status]") == "6 devices on the map"
+    assert page.get_attribute(".fleet-group", "aria-label") == "5 devices, the worst: offline"
     page.locator(".fleet-group").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".fleet-device")).to_have_count(5)

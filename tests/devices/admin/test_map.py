@@ -100,6 +100,14 @@ def test_near_docks_come_together_with_the_worst_of_them(ask, alice, bridge, org
     assert places(ask(alice, "?bbox=113,22,114,22.5")) == {"NEAR0": [113.9, 22.5]}
 
 
+def test_docks_on_both_sides_of_a_border_of_the_grid_come_together(ask, alice, organization):
+    for number, longitude in enumerate((-0.1, 0.1, 40)):
+        device(f"DOCK{number}", organization, at=(longitude, 50))
+    told = ask(alice, "?zoom=3")
+    assert [count for count, *_ in groups(told)] == [2]
+    assert len(places(ask(alice, "?zoom=12&bbox=-0.2,49.9,0.2,50.1"))) == 2
+
+
 def test_a_view_across_the_antimeridian_has_both_sides(ask, alice, organization):
     device("EAST", organization, at=(179, -17))
     device("WEST", organization, at=(-179, -17))
