@@ -8,7 +8,7 @@ from django.contrib.admin.utils import display_for_value
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework_api_key.models import APIKey
 
@@ -71,7 +71,7 @@ class OrganizationAPIKeyAdmin(IssuingAdmin[OrganizationAPIKey]):
 
     @admin.display(ordering="expiry_date", description=_("expires"))
     def expires(self, obj: OrganizationAPIKey) -> str:
-        return display_for_value(obj.expiry_date, gettext("never"))
+        return display_for_value(obj.expiry_date, pgettext("expiry", "never"))
 
     @admin.display(description=_("latest actions"))
     def lately(self, obj: OrganizationAPIKey) -> SafeString:

@@ -296,6 +296,18 @@ def test_times_of_a_code_name_their_zone(page, code):
     assert f"{row.created:%H:%M} UTC" in text
 
 
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_a_time_is_typed_in_the_readers_zone_and_as_pages_write_it(page, organization, language):
+    page.cookies["zone"] = "Asia/Shanghai"
+    headers = {"Accept-Language": language}
+    form = page.get(f"{LIST}add/", headers=headers).content.decode()
+    assert re.search(r'value="\d{4}-\d\d-\d\d"', form)
+    assert "Asia/Shanghai" in form
+    fields = {"organization": organization.pk, "expires_at_0": "2036-01-31", "expires_at_1": "18:00", "login": "fixed"}
+    page.post(f"{LIST}add/", {"count": 1, **fields}, headers=headers)
+    assert f"{organization.binding_codes.get().expires_at:%H:%M}" == "10:00"
+
+
 def test_rows_of_nobody_are_no_choice_of_a_member(client, alice, staff, organization, other_organization):
     for user, offered in ((alice, False), (staff, True)):
         client.force_login(user)
