@@ -13,7 +13,7 @@ from django.utils import translation
 from cloudapi import urls
 from cloudapi.admin import help_page
 from organizations.language import catalogues
-from tests.organizations.language.test_catalogues import PLACEHOLDER, texts
+from tests.organizations.language.test_catalogues import PLACEHOLDER, glossary, texts
 from tests.stack import ROOT
 
 LANGUAGES = sorted(help_page.GUIDES)
@@ -92,6 +92,11 @@ def test_what_is_bold_is_a_word_of_the_pages_in_either_language(pair):
         assert match, f"in Chinese {name} is {chinese(name)}, and not one of {left}"
         left.remove(match)
     assert left == []
+
+
+def test_the_chinese_guide_has_the_words_of_the_glossary():
+    text = help_page.GUIDES["zh-hans"].read_text()
+    assert [word for _, _, never in glossary() for word in never if word in text] == []
 
 
 def test_a_word_that_no_page_says_is_noticed():
