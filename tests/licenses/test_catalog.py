@@ -68,6 +68,26 @@ def open_calls():
 # --- lists -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("unit", [1, 1000], ids=["seconds", "milliseconds"])
+def test_a_window_in_seconds_or_milliseconds_is_the_same_on_pages_in_files_and_over_rest(client, staff, dock, unit):
+    told(dock, [license_(7, begin=1_700_000_000 * unit, end=2_145_916_800 * unit)])
+    row = UnlockLicense.objects.get()
+    begin, end = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)
+    assert (row.begin_time, row.end_time) == (begin, end)
+    client.force_login(staff)
+    pages = "/admin/licenses/unlocklicense/"
+    for page in (pages, f"{pages}{row.pk}/change/", f"{pages}timeline/"):
+        assert "2038-01-01" in client.get(page).content.decode(), page
+    file = b"".join(client.get(f"{pages}export.csv").streaming_content).decode()
+    assert "2023-11-14 22:13:20" in file
+    assert "2038-01-01 00:00:00" in file
+    [told_over_rest] = client.get("/api/v1/licenses/").json()["results"]
+    assert (told_over_rest["begin_time"], told_over_rest["end_time"]) == (
+        "2023-11-14T22:13:20Z",
+        "2038-01-01T00:00:00Z",
+    )
+
+
 def test_example_of_the_documentation_shows_up_with_every_field_right(dock):
     message = json.loads((SAMPLES / "001_unlock_license_list_services_reply.json").read_text())
     call = sent(dock, LIST, {"device_model_domain": 3})
