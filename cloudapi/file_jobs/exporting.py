@@ -47,6 +47,7 @@ def export(run: Run) -> None:
         rows = of_organizations(rows, job.reach)
     run.note(done=0, size=0, stored=0, total=rows.order_by().count())
     kind = FileJob.Format(job.format)
+    writing.delete_left_over()
     file = PieceWriter(run.save)
     try:
         count = writing.write(table, rows, kind, file, run.progress)

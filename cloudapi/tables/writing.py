@@ -1,8 +1,13 @@
 """Writing rows to a file, CSV or XLSX, as they come from the database: the memory does not grow with their number."""
 
+import os
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from django.db import connection
@@ -105,6 +110,15 @@ def write_xlsx(heads: Sequence[str], rows: Iterable[Sequence[Cell]], file: File)
     except BaseException:
         sheet.close()  # else openpyxl's half sheet stays on the disk, and its writer complains when it is collected
         raise
+
+
+def delete_left_over() -> None:
+    """Delete half sheets of workers that were killed: a day old, and our user's."""
+    for file in Path(tempfile.gettempdir()).glob("openpyxl.*"):
+        with suppress(OSError):
+            found = file.stat()
+            if found.st_uid == os.getuid() and found.st_mtime < time.time() - 86_400:
+                file.unlink()
 
 
 def xlsx_cell(sheet: Any, cell: Cell) -> object:

@@ -23,6 +23,7 @@ LISTS = [
     "mqtt_bridge/exchange",
     "organizations/auditevent",
     "organizations/bindingcode",
+    "organizations/filejob",
     "organizations/invitation",
     "organizations/membership",
     "organizations/organization",

@@ -1,8 +1,10 @@
-"""A person imports binding codes, which are shown once. How devices go out and in is in test_story.py."""
+"""A person imports binding codes, which are shown once, and follows a long export. Devices: test_story.py."""
 
 import pytest
 
-from organizations.models import BindingCode
+from cloudapi.file_jobs import working
+from cloudapi.tables import writing
+from organizations.models import BindingCode, FileJob
 from tests.browser.pages import too_wide
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -26,3 +28,22 @@ def test_codes_are_shown_once_and_saved_as_a_file(page_of, alice, tmp_path):
     with page.expect_download() as download:
         page.click("text=Save as CSV")
     assert all(code in download.value.path().read_text() for code in shown)
+
+
+def test_the_page_of_a_long_export_follows_it_and_has_the_file(page_of, alice, dock, aircraft, monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
+    page = page_of(alice)
+    page.clock.install()
+    page.goto("/admin/devices/device/")
+    page.click("text=Export CSV")
+    assert "waiting" in page.inner_text("#file-job").casefold()
+    page.goto("/admin/organizations/filejob/")
+    working.work_off()
+    page.clock.run_for(6_000)
+    page.wait_for_selector("text=2 of 2 rows")
+    page.click("text=Export: Devices (CSV)")
+    assert too_wide(page, 390, 1280) == []
+    with page.expect_download() as download:
+        page.click("text=Download")
+    assert "DOCK0001" in download.value.path().read_text()

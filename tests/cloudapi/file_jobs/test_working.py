@@ -3,6 +3,9 @@
 import csv
 import io
 import logging
+import os
+import tempfile
+import time
 from datetime import timedelta
 
 import pytest
@@ -200,6 +203,15 @@ def test_a_sheet_of_a_job_is_a_sheet(ask, small_steps):
     working.work_off()
     sheet = load_workbook(io.BytesIO(b"".join(pieces.read(job)))).active
     assert (sheet.max_row, sheet["A31"].value) == (31, "DOCK0030")
+
+
+def test_half_sheets_of_killed_workers_are_deleted_after_a_day(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, age in (("openpyxl.old", 90_000), ("openpyxl.new", 60), ("other.old", 90_000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    writing.delete_left_over()
+    assert {file.name for file in tmp_path.iterdir()} == {"openpyxl.new", "other.old"}
 
 
 def test_sqlite_reads_the_same_rows_in_the_same_order(ask, small_steps, monkeypatch):
