@@ -71,6 +71,7 @@ NAMES: Final = {
     "calls": gettext_lazy("commands"),
     "canceled": gettext_lazy("canceled"),
     "changed": gettext_lazy("changed"),
+    "code": gettext_lazy("binding code"),
     "data": gettext_lazy("data"),
     "dock": gettext_lazy("dock"),
     "filter": gettext_lazy("filter"),
@@ -83,6 +84,7 @@ NAMES: Final = {
     "skipped": gettext_lazy("skipped"),
     "until": gettext_lazy("until"),
     "username": gettext_lazy("user name"),
+    "wrong_pairs": gettext_lazy("wrong codes"),
 }
 # Names with words in them, as rows keep them.
 _WORDED: Final = {

@@ -16,6 +16,7 @@ from playwright.sync_api import TimeoutError
 
 from cloudapi.embedded.servers import Redis
 from mqtt_bridge.simulator.dock import Options
+from mqtt_bridge.simulator.licenses import sample
 from organizations.credentials import WRONG
 from tests.browser.pages import too_wide
 from tests.demo import free_port
@@ -33,20 +34,29 @@ from django.contrib.auth import get_user_model
 get_user_model().objects.create_superuser("root", password="{ROOT_PASSWORD}")
 """
 LIVE = '[data-live-word][data-state="live"]'
-# What a person sees or hears of a page: its text, its buttons, and the names of what has no text.
-SAID = """() => [
-  document.title,
-  document.body.innerText,
-  ...[...document.querySelectorAll("[aria-label], [title], [placeholder]")].flatMap(
-    (one) => [one.ariaLabel, one.title, one.placeholder]),
-  ...[...document.querySelectorAll("input[type=submit]")].map((one) => one.value),
-].join("\\n")"""
-OTHER = {"en": re.compile("[\u4e00-\u9fff]")}
-DATA = re.compile("STORY\\w+")
-# What reads the same in both languages: names, words of the protocol (with an underline), addresses.
+# What a person sees or hears of a page: its text, its buttons, and the names of what has no text; not what says itself
+# that it is in another language.
+SAID = """() => {
+  const foreign = [...document.body.querySelectorAll(`[lang]:not([lang="${document.documentElement.lang}"])`)];
+  const seen = foreign.filter((one) => one.checkVisibility());
+  for (const one of seen) one.style.setProperty("display", "none", "important");
+  const named = [...document.querySelectorAll("[aria-label], [title], [placeholder], input[type=submit]")];
+  const names = named.filter((one) => one.checkVisibility()).flatMap(
+    (one) => [one.ariaLabel, one.title, one.placeholder, one.matches("input[type=submit]") ? one.value : ""]);
+  const said = [document.title, document.body.innerText, ...names].join("\\n");
+  for (const one of seen) one.style.removeProperty("display");
+  return said;
+}"""
+OTHER = {"en": re.compile("[\u4e00-\u9fff]"), "zh-hans": re.compile("[a-z]{3}")}
+LICENSES = [one["common_fields"]["name"] for one in sample("dock", "aircraft", 0, 0)]
+DATA = re.compile(
+    "|".join([r"((Dock|Aircraft) )?STORY[\w-]+", "[0-9a-f]{8}-[0-9a-f-]{27}", r"(\w{4}-){2}\w{4}", r"…\w+", *LICENSES])
+)
+# What reads the same in both languages: products, words of the protocol, addresses.
 NAMES = re.compile(
-    r"[\w./:-]*_\w+|\w+://\S+|\S+@\S+|\S+\.(py|js|bin|csv)\b|\b(Dock Cloud|DJI( Pilot 2)?|FlySafe|MQTT|English|"
-    r"简体中文|Matrice|Chrome|Linux|root|dana|Grid|UTC|RID|rid)\b"
+    r"[\w./:-]*_\w+|\w+://\S+|\S+@\S+|\S+\.(py|js|bin|csv)\b|[A-Z]\w+/[A-Z]\w+|\b("
+    r"Dock Cloud|DJI( Dock( \d)?)?|Pilot 2|(Matrice|Mavic) \w+|FlySafe|flysafe|License|App (ID|Key)|"
+    r"callsign|config|enabled?|name|password|type|username|English|简体中文|Chrome|Linux|Pier|root|Grid|Harbour)\b"
 )
 
 
@@ -70,10 +80,9 @@ class Operator:
 
     def read(self):
         """Find no word of the other language on this page but in names and data."""
-        if other := OTHER.get(self.language):
-            said = NAMES.sub(" ", DATA.sub(" ", self.page.evaluate(SAID)))
-            lines = [line for line in said.splitlines() if other.search(line)]
-            assert lines == [], self.page.url
+        said = NAMES.sub(" ", DATA.sub(" ", self.page.evaluate(SAID)))
+        lines = [line for line in said.splitlines() if OTHER[self.language].search(line)]
+        assert not lines, f"{self.page.url}: {lines}"
 
     def press(self, text, *, role="button", within=None, **values):
         """Click what has exactly this name; of a link, the beginning suffices."""
