@@ -444,7 +444,7 @@ def test_the_list_says_what_waits_for_its_dock_and_until_when(client, olga, dock
     assert listed(client, olga, state="waiting") == {str(waits.pk)}
     text = see(client, olga, CALLS, {"state": "waiting"})
     assert re.search(
-        rf'<td class="field-until"><time [^>]*title="{waits.expires:%Y-%m-%d %H:%M:%S} UTC">in 23 h<', text
+        rf'<td [^>]*class="field-until"><time [^>]*title="{waits.expires:%Y-%m-%d %H:%M:%S} UTC">in 23 h<', text
     )
 
 
