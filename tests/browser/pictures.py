@@ -2,7 +2,7 @@
 
     MQTT_AUTH_SECRET=a-secret-of-the-demo-alone-0123456789-0123456789 DOCK_MQTT_URL=ssl://docks.example.com:8883 \
         DOCK_ENROLMENT_URL=ssl://docks.example.com:8884 make demo ARGS="--docks 6 --data /tmp/pictures"
-    python -m tests.browser.pictures http://127.0.0.1:8000
+    python -m tests.browser.pictures http://127.0.0.1:8000 [NAME ...]
 """
 
 import os
@@ -80,7 +80,7 @@ PICTURES = {
 }
 
 
-def take(address: str) -> None:
+def take(address: str, names: list[str]) -> None:
     chromium = programs.find("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -95,7 +95,8 @@ def take(address: str) -> None:
             page.fill("#id_password", "demo-demo")
             page.click("[type=submit]")
             page.wait_for_selector("#logout-form")
-            for name, (show, height) in PICTURES.items():
+            for name in names or PICTURES:
+                show, height = PICTURES[name]
                 page.set_viewport_size({"width": 1280, "height": height})
                 show(page)
                 page.wait_for_timeout(2000)  # what follows by itself has arrived
@@ -103,4 +104,4 @@ def take(address: str) -> None:
 
 
 if __name__ == "__main__":
-    take(sys.argv[1])
+    take(sys.argv[1], sys.argv[2:])
