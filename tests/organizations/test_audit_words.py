@@ -62,7 +62,7 @@ def test_names_with_words_are_in_the_readers_language_though_rows_are_in_english
             {"data": {"license_id": 5, "enable": True, "areas": [1, 2]}},
             "Data: license_id: 5, enable: yes, areas: 1, 2",
         ),
-        ({}, {"wrong_pairs": 3}, "Wrong pairs: 3"),
+        ({}, {"wrong_pairs": 3}, "Wrong codes: 3"),
     ],
 )
 def test_values_are_words(before, after, words):
