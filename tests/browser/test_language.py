@@ -28,6 +28,7 @@ def test_the_switch_in_the_header_changes_all_pages_and_back(page, live_server, 
     assert page.evaluate(DRAWN, "机场")
     assert too_wide(page, 390, 1280) == []
     page.click("#user-tools >> text=个人设置")
+    page.wait_for_selector("#id_time_zone")
     assert too_wide(page, 390, 1280) == []
     page.select_option("#id_time_zone", "Asia/Shanghai")
     page.click("input[type=submit]")
