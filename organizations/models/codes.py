@@ -107,7 +107,8 @@ class BindingCode(ChangingModel, IssuedModel):
         verbose_name_plural = _("binding codes")
 
     def __str__(self) -> str:
-        return f"{self.label or _('code')} …{self.hint}"
+        label = self.label or gettext("code")
+        return f"{label} …{self.hint}"
 
     def state_at(self, now: datetime) -> State:
         """In which state this code is; `EXPIRING` rather than `USABLE`."""
