@@ -20,7 +20,7 @@ from tests.stack import DATABASES, SETUP, manage, run_server
 
 pytest_plugins = ["tests.cast", "tests.api"]
 # The collector looks at new objects more rarely: by default it takes two fifths of the time to collect the tests.
-gc.set_threshold(50_000, 20, 20)
+gc.set_threshold(200_000, 20, 50)
 KEPT = {"django_content_type", "auth_permission"}  # as they were migrated; no test writes to them
 
 
