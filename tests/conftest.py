@@ -16,7 +16,7 @@ from django.utils.crypto import get_random_string
 from cloudapi.embedded.servers import PostgreSQL
 from organizations.people.sessions import SessionStore
 from organizations.people.sign_in import BACKEND
-from tests.stack import DATABASES, SETUP, manage, run_server
+from tests.stack import DATABASES, MIGRATE, SETUP, manage, run_server
 
 pytest_plugins = ["tests.cast", "tests.api"]
 # The collector looks at new objects more rarely: by default it takes two fifths of the time to collect the tests.
@@ -55,7 +55,7 @@ def migrated(once):
 
     def make(kind, folder):
         database = DATABASES[kind](run_server(), folder)
-        manage("migrate", "-v0", env=os.environ | {"DATABASE_URL": database.url})
+        manage("shell", "-v0", "-c", MIGRATE, env=os.environ | {"DATABASE_URL": database.url})
         return database.url
 
     return lambda kind: DATABASES[kind].at(once(f"migrated-{kind}", lambda folder: make(kind, folder)))

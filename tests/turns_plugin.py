@@ -61,6 +61,8 @@ BUSY = (
 # Their tests share a browser, or a bridge with its broker and database, which each worker starts that has one of them.
 SHARED = ("tests/browser/", "tests/field/")
 SHARED_BY = 2  # workers
+# These take a minute or more each, on servers of their own.
+ALONE = ("tests/browser/test_commands_end_to_end.py", "tests/browser/test_story.py")
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 
 
@@ -76,7 +78,7 @@ def unit_of(nodeid: str) -> str:
     """Return the name of those tests that run on the same worker: a file, or one part of a folder's files."""
     file = nodeid.split("::", 1)[0]
     for folder in SHARED:
-        if file.startswith(folder):
+        if file.startswith(folder) and file not in ALONE:
             return f"{folder}{zlib.crc32(file.encode()) % SHARED_BY}"
     return file
 
