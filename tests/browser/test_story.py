@@ -240,7 +240,7 @@ def update_from_a_file(operator, dock):
     operator.follow("Update", within=operator.page.locator(".update-file"))
     operator.see("The file {file} is stored, and the dock is asked to import it.", file="approved.bin")
     update = operator.page.locator("#commands-calls .call", has_text=operator.say("Update licenses from a file"))
-    update.locator(".call-good").wait_for()
+    update.locator(".call-good").first.wait_for()
     [download] = dock.licenses.downloads
     assert (download.error, download.sha256) == ("", hashlib.sha256(content).hexdigest())
 
