@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -84,14 +85,13 @@ class ImportPages:
             }
             return TemplateResponse(request, "admin/tables/import.html", self._context(request, **more))
         data = form.cleaned_data["file"]
-        who, held, kind = actor(request), rights.in_request(request), FileJob.Kind.IMPORT
+        who, held, needed = actor(request), rights.in_request(request), self.resource.role
         values: dict[str, Any] = {"table": self.resource.name, "format": reading.kind_of(data), "source": data}
-        if form.rows <= reading.MOST_ROWS:
-            job = asking.of(actor=who, rights=held, kind=kind, **values)
-            job.save()
-            return HttpResponseRedirect(self._page("import_job", job.pk))
+        values |= {"actor": who, "rights": held, "needed": needed}
         try:
-            job = asking.ask(actor=who, rights=held, kind=kind, dry_run=True, **values)
+            if form.rows <= reading.MOST_ROWS:
+                return HttpResponseRedirect(self._page("import_job", asking.keep_upload(**values).pk))
+            job = asking.ask(kind=FileJob.Kind.IMPORT, dry_run=True, **values)
         except asking.Declined as declined:
             messages.error(request, str(declined))
             return HttpResponseRedirect(self._page("import"))
@@ -107,18 +107,17 @@ class ImportPages:
         if request.method != "POST" or found.status != Status.WAITING:
             outcome = self._run(request, found, dry=True) if found.status == Status.WAITING else None
             return self._show(request, found, outcome)
-        if not FileJob.objects.filter(pk=found.pk, status=Status.WAITING).update(
-            status=Status.RUNNING, started=timezone.now()
-        ):
-            return HttpResponseRedirect(self._page("import_job", found.pk))
         after: dict[str, Any] = {"status": Status.WAITING, "started": None}  # nothing was saved
-        try:
+        row = FileJob.objects.filter(pk=found.pk)
+        # In one transaction with its rows: if this process is killed, the job waits as before.
+        with transaction.atomic():
+            if not row.filter(status=Status.WAITING).update(status=Status.RUNNING, started=timezone.now()):
+                return HttpResponseRedirect(self._page("import_job", found.pk))
             outcome = self._run(request, found, dry=False)
             if isinstance(outcome, Outcome) and not outcome.problems:
-                after = {"status": Status.SUCCEEDED, "finished": timezone.now(), "source": None}
+                after = {"status": Status.SUCCEEDED, "finished": timezone.now(), **asking.FREED}
                 after |= {"done": len(outcome.changes), "total": len(outcome.changes) + outcome.unchanged}
-        finally:
-            FileJob.objects.filter(pk=found.pk).update(**after)
+            row.update(**after)
         found.refresh_from_db()
         if found.status == Status.SUCCEEDED and isinstance(outcome, Outcome) and outcome.secrets:
             return self._show(request, found, outcome)  # this once

@@ -63,10 +63,9 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     held, most = rights.in_request(request), writing.AT_ONCE[kind]
     if page.queryset.order_by()[: most + 1].count() > most:
         table, text = name_of(model_admin.model), request.GET.urlencode()
+        needed, values = exporting.view_role(table), {"table": table, "format": kind, "query": text}
         try:
-            job = asking.ask(
-                actor=actor(request), rights=held, kind=FileJob.Kind.EXPORT, table=table, format=kind, query=text
-            )
+            job = asking.ask(actor=actor(request), rights=held, kind=FileJob.Kind.EXPORT, needed=needed, **values)
         except asking.Declined as declined:
             model_admin.message_user(request, str(declined), messages.ERROR)
             address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")

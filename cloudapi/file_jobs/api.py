@@ -13,6 +13,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.mixins import ListModelMixin
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -230,7 +231,7 @@ class FileJobViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
             raise serializers.ValidationError({"filters": errors})
         text = urlencode(list(query.lists()), doseq=True)
         values = {"table": table, "format": wanted["format"], "query": text, "organization": organization}
-        return {"kind": FileJob.Kind.EXPORT, **values}
+        return {"kind": FileJob.Kind.EXPORT, "needed": role, **values}
 
     def _import(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of an import; 403 for a role that may not import this, 400 for a file that cannot be read."""
@@ -244,6 +245,7 @@ class FileJobViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
             raise serializers.ValidationError({"file": [str(error)]}) from None
         return {
             "kind": FileJob.Kind.IMPORT,
+            "needed": resource.role,
             "table": resource.name,
             "format": reading.kind_of(data),
             "source": data,
@@ -269,4 +271,6 @@ class FileJobViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
     @action(detail=True)
     def file(self, request: Request, pk: str) -> HttpResponseBase:
         """The finished file; 409 before. Codes and invitations that an import made are in it once."""
+        if request.method == "HEAD":
+            raise MethodNotAllowed("HEAD")  # Django leaves out the body, which would be gone
         return delivery.deliver(self.get_object(), held=rights.in_request(request), actor=actor(request))

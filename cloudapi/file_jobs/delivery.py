@@ -44,7 +44,8 @@ def deliver(job: FileJob, *, held: Rights, actor: Actor) -> HttpResponseBase:
         if row is None:
             raise Declined(409, "closed", gettext("It was downloaded before. What it held is shown once."))
         FileJob.objects.filter(pk=job.pk).update(result=None)
-    return HttpResponse(cipher().decrypt(bytes(row.result)), headers=headers, content_type=content_type)
+        file = cipher().decrypt(bytes(row.result))  # if that fails, it is not gone
+    return HttpResponse(file, headers=headers, content_type=content_type)
 
 
 def name_of(job: FileJob) -> str:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from cloudapi.file_jobs.asking import room_taken
+from cloudapi.file_jobs.asking import FREED, room_taken
 from organizations.models import FileJob, FilePiece
 
 BETWEEN_NOTES: Final = 0.5  # seconds
@@ -47,7 +47,7 @@ class Run:
         self._token = token
         self._noted = time.monotonic()
         self._pieces = 0
-        self._room = settings.FILES_CAP - room_taken(job.organization_id)  # bytes
+        self._room = settings.FILES_CAP - room_taken(job)  # bytes
 
     def note(self, **values: Any) -> None:
         """Write these fields of the job, and that it is worked on. Raises Stopped."""
@@ -77,8 +77,9 @@ class Run:
 
     def end(self, status: Status, **values: Any) -> None:
         """The job has ended so. Raises Stopped."""
-        source = {} if status == Status.WAITING else {"source": None}
-        self.note(status=status, finished=timezone.now(), run=None, **source, **values)
+        has_file = status == Status.WAITING or (status == Status.SUCCEEDED and self.job.kind == FileJob.Kind.EXPORT)
+        values = ({} if has_file else FREED) | values
+        self.note(status=status, finished=timezone.now(), run=None, **values)
         if status == Status.FAILED:
             FilePiece.objects.filter(job=self.job.pk).delete()
 

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone, translation
 
 from cloudapi.file_jobs import exporting, importing
+from cloudapi.file_jobs.asking import FREED
 from cloudapi.file_jobs.running import Failed, HandedBack, Run, Stopped, is_ending, say_alive
 from mqtt_bridge.database import timeouts
 from organizations.models import FileJob, FilePiece
@@ -35,8 +36,11 @@ def take_back_dead() -> None:
     now = timezone.now()
     dead = FileJob.objects.filter(status=Status.RUNNING, alive_at__lt=now - DEAD)
     errors = Failed("died", runs=MOST_RUNS).errors
-    given_up = {"status": Status.FAILED, "errors": errors, "finished": now, "run": None, "source": None}
-    dead.filter(runs__gte=MOST_RUNS).update(**given_up)
+    given_up = {"status": Status.FAILED, "errors": errors, "finished": now, "run": None, **FREED}
+    for pk in dead.filter(runs__gte=MOST_RUNS).values_list("pk", flat=True):
+        with transaction.atomic():
+            if dead.filter(pk=pk).update(**given_up):
+                FilePiece.objects.filter(job=pk).delete()
     dead.update(status=Status.QUEUED, run=None)
 
 

@@ -21,6 +21,7 @@ MOST_PARTS: Final = 200  # files in it
 MOST_ROWS: Final = 1000  # that a request imports
 MOST_EMPTY: Final = 10_000
 MOST_COLUMNS: Final = 50
+MOST_CELLS: Final = 1_500_000  # of a sheet, with those that are empty: a row may have 18,278 for 30 bytes
 LONGEST: Final = 500  # characters of a cell
 MAGIC: Final = b"PK\x03\x04"  # of a ZIP archive
 
@@ -112,7 +113,11 @@ def xlsx_rows(data: bytes) -> Iterator[list[str]]:
         book = load_workbook(io.BytesIO(data), read_only=True, keep_links=False)
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
+        cells = 0
         for number, row in enumerate(sheet.iter_rows(), 1):
+            cells += len(row)
+            if cells > MOST_CELLS:
+                raise UnreadableError(_("The file unpacks to too much. Copy the rows to a new file."))
             if any(cell.data_type == "f" for cell in row):
                 raise UnreadableError(_("Row {row} has a formula. Paste its value instead.").format(row=number))
             yield [text_of(cell.value) for cell in row]

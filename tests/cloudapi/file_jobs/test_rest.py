@@ -163,6 +163,36 @@ def test_a_file_of_several_organizations_is_for_its_requester_as_long_as_they_ar
     assert session_of(mia).get(f"{JOBS}{job['id']}/file/").status_code == 403
 
 
+def test_a_file_of_several_organizations_needs_the_role_that_its_list_needs(organization, other_organization):
+    """Else somebody who is a manager no more would still have for a week what managers see."""
+    mia = member("mia", organization, Role.MANAGER)
+    elsewhere = Membership.objects.create(user=mia, organization=other_organization, role=Role.VIEWER)
+    caller = session_of(mia)
+    assert ended(caller, export(caller, "audit-events"))["organization"] == "12345678"  # the other shows her none
+    elsewhere.role = Role.MANAGER
+    elsewhere.save()
+    caller = session_of(mia)
+    job = ended(caller, export(caller, "audit-events"))
+    assert (job["organization"], job["status"]) == (None, "succeeded")
+    assert session_of(mia).get(f"{JOBS}{job['id']}/file/").status_code == 200
+    elsewhere.role = Role.VIEWER
+    elsewhere.save()
+    assert session_of(mia).get(f"{JOBS}{job['id']}/file/").status_code == 403
+
+
+def test_one_person_of_several_organizations_does_not_fill_the_room_of_others(
+    staff, organization, other_organization, settings
+):
+    mia = member("mia", organization, Role.MANAGER)
+    Membership.objects.create(user=mia, organization=other_organization, role=Role.VIEWER)
+    caller = session_of(mia)
+    ended(caller, export(caller))
+    FileJob.objects.filter(requested_by=mia).update(stored=1000)
+    settings.FILES_CAP = 1000
+    assert export(session_of(mia)).json()["type"].endswith(":conflict")
+    assert export(session_of(staff)).status_code == 201
+
+
 def test_one_organization_of_several_shows_nothing_of_the_others(organization, other_organization):
     """Not even the serial number of a dock that carries an aircraft."""
     mia = member("mia", organization, Role.MANAGER)
@@ -277,6 +307,7 @@ def test_codes_are_in_the_file_once_and_for_the_requester_alone(client, organiza
     job = ended(caller, upload(caller, "binding-codes", dry_run="false"))
     stored = FileJob.objects.defer(None).get(pk=job["id"])
     assert other.get(f"{JOBS}{job['id']}/file/").status_code == 403
+    assert caller.head(f"{JOBS}{job['id']}/file/").status_code == 405  # it would take them along unseen
     rows = rows_of(caller, job)
     codes = BindingCode.objects.filter(label__in=["North pier", "South pier"]).order_by("label")
     assert [row["secret"][-4:] for row in rows] == [code.hint for code in codes]

@@ -147,6 +147,28 @@ def test_a_job_that_ends_every_worker_fails_at_last(ask):
     assert (job.status, job.errors[0]["code"], job.errors[0]["values"]) == (Status.FAILED, "died", {"runs": 3})
 
 
+def test_a_file_that_failed_or_is_begun_again_takes_no_room(ask, small_steps, monkeypatch, settings):
+    ask()
+    settings.FILES_CAP = 400
+    working.work_off()
+    job = FileJob.objects.get()
+    assert (job.errors[0]["code"], job.size, job.stored) == ("too_large", 0, 0)
+    settings.FILES_CAP = 2000
+    ask()
+    with monkeypatch.context() as patch:
+        now_and_then(patch, lambda run: run.hand_back(), at=4)
+        working.work_off()
+    assert FileJob.objects.get(status=Status.SUCCEEDED).stored > 1000
+
+
+def test_pieces_of_a_job_that_is_given_up_are_deleted(ask):
+    ask()
+    working.claim().save(b"x", 1)
+    FileJob.objects.update(alive_at=timezone.now() - 2 * working.DEAD, runs=working.MOST_RUNS)
+    working.take_back_dead()
+    assert (FileJob.objects.get().stored, FilePiece.objects.count()) == (0, 0)
+
+
 def test_a_canceled_job_stops_at_its_next_rows_and_leaves_no_piece(ask, small_steps, monkeypatch):
     job = ask()
     now_and_then(monkeypatch, lambda run: asking.cancel(job), at=3)

@@ -2,16 +2,19 @@
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.utils import timezone
 from django.utils.translation import override
 from openpyxl import Workbook
 from tablib import Dataset
 
-from cloudapi.file_jobs import working
+from cloudapi.admin.import_pages import ImportPages
+from cloudapi.file_jobs import asking, working
 from cloudapi.tables import reading
 from cloudapi.tables.imports import IMPORTS
 from devices.models import Device
@@ -107,6 +110,42 @@ def test_a_second_confirmation_does_nothing(upload, confirm, staff, organization
     Device.objects.all().delete()
     assert "1 of 1 rows" in confirm(page).content.decode()
     assert not Device.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_is_killed_at_a_confirmation_leaves_the_file_to_be_confirmed(
+    upload, confirm, staff, monkeypatch
+):
+    """What others see while its rows are saved is what stays if the process is killed."""
+    seen = []
+
+    def look():
+        seen.append(FileJob.objects.get().status)
+        connection.close()
+
+    def run(pages, request, job, *, dry):
+        if not dry:
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(look).result(timeout=30)
+        return done(pages, request, job, dry=dry)
+
+    done = ImportPages._run
+    monkeypatch.setattr(ImportPages, "_run", run)
+    assert "1 of 1 rows" in confirm(upload(staff, DEVICES, "sn\nNEW1\n")).content.decode()
+    assert seen == ["waiting"]
+
+
+def test_what_is_uploaded_and_never_confirmed_does_not_pile_up(upload, staff, monkeypatch, settings):
+    monkeypatch.setattr(asking, "MOST_OPEN", 2)
+    pages = [upload(staff, DEVICES, f"sn\nNEW{number}\n") for number in range(4)]
+    assert "1 new" in pages[3].content.decode()
+    jobs = FileJob.objects.defer(None).order_by("created")
+    assert [(job.status, bool(job.source), job.stored) for job in jobs] == [
+        *[("canceled", False, 0)] * 2,
+        *[("waiting", True, 8)] * 2,
+    ]
+    settings.FILES_CAP = 15
+    assert "take up all the room" in upload(staff, DEVICES, "sn\nNEW123\n").content.decode()
 
 
 def test_one_wrong_row_keeps_all_others_out(upload, confirm, staff, organization):
@@ -313,6 +352,22 @@ def test_a_zip_bomb_is_not_unpacked(upload, staff):
     bomb = zipped(bomb=b"0" * (21 * 2**20))
     assert len(bomb) < 100_000
     assert "unpacks to too much" in upload(staff, DEVICES, bomb).content.decode()
+
+
+def test_cells_far_to_the_right_do_not_make_rows_of_thousands(upload, staff):
+    """50 s of processor time for 10 kB."""
+    rows = "".join(f'<row r="{row}"><c r="ZZZ{row}"/></row>' for row in range(2, 1000))
+    head = '<row r="1"><c r="A1" t="inlineStr"><is><t>sn</t></is></c></row>'
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    with zipfile.ZipFile(io.BytesIO(sheet(["sn"]))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["xl/worksheets/sheet1.xml"] = f'<worksheet xmlns="{main}"><sheetData>{head}{rows}</sheetData></worksheet>'
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    assert len(file.getvalue()) < 20_000
+    assert "unpacks to too much" in upload(staff, DEVICES, file.getvalue()).content.decode()
 
 
 def test_entities_in_xml_are_refused(upload, staff):
