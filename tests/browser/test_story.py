@@ -239,8 +239,8 @@ def update_from_a_file(operator, dock):
     operator.page.locator("#update-file").set_input_files({"name": "approved.bin", "mimeType": "", "buffer": content})
     operator.follow("Update", within=operator.page.locator(".update-file"))
     operator.see("The file {file} is stored, and the dock is asked to import it.", file="approved.bin")
-    update = operator.page.locator("#commands-calls .call", has_text=operator.say("Update licenses from a file"))
-    update.locator(".call-good").first.wait_for()
+    title = operator.page.locator(".call-what", has_text=operator.say("Update licenses from a file"))
+    operator.page.locator("#commands-calls .call", has=title).locator(".call-good").wait_for()  # one command, not two
     [download] = dock.licenses.downloads
     assert (download.error, download.sha256) == ("", hashlib.sha256(content).hexdigest())
 
