@@ -18,6 +18,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from cloudapi.file_jobs import access, asking, delivery, exporting, wording
 from cloudapi.rest.fields import StrictSerializer
@@ -47,8 +48,11 @@ class FilterValueField(serializers.Field[Any, Any, Any, Any]):
     def to_internal_value(self, data: object) -> list[str]:
         found = data if isinstance(data, list) else [data]
         words = {True: "true", False: "false"}
+        no_surrogates = ProhibitSurrogateCharactersValidator()
         if not found or not all(isinstance(one, str | int) and str(one) for one in found):
             raise serializers.ValidationError(gettext("Text, a number, true or false, or a list of these."))
+        for one in found:
+            no_surrogates(str(one))
         return [words[one] if isinstance(one, bool) else str(one) for one in found]
 
     def to_representation(self, value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 import logging
 import uuid
+from collections import Counter
 from datetime import UTC, timedelta
+from operator import itemgetter
 from typing import Final
 
 from django.db import transaction
@@ -14,7 +16,7 @@ from cloudapi.file_jobs import exporting, importing
 from cloudapi.file_jobs.asking import FREED
 from cloudapi.file_jobs.running import Failed, HandedBack, Run, Stopped, is_ending, say_alive
 from mqtt_bridge.database import timeouts
-from organizations.models import FileJob, FilePiece
+from organizations.models import OPEN_JOBS, FileJob, FilePiece
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ Status = FileJob.Status
 
 
 def work_off() -> None:
-    """Carry out what waits, oldest first, until there is nothing or this worker is to end."""
+    """Carry out what waits, until there is nothing or this worker is to end."""
     say_alive()
     take_back_dead()
     while not is_ending() and (run := claim()) is not None:
@@ -45,9 +47,9 @@ def take_back_dead() -> None:
 
 
 def claim() -> Run | None:
-    """Take the oldest job that waits, as the only worker that does; None: there is none."""
+    """Take the job whose turn it is, as the only worker that does; None: there is none."""
     waiting = FileJob.objects.filter(status=Status.QUEUED)
-    while (pk := waiting.order_by("created").values_list("pk", flat=True).first()) is not None:
+    while (pk := next_in_turn()) is not None:
         token, now = uuid.uuid4(), timezone.now()
         values = {"status": Status.RUNNING, "run": token, "runs": F("runs") + 1, "alive_at": now}
         with transaction.atomic():
@@ -55,6 +57,22 @@ def claim() -> Run | None:
                 FilePiece.objects.filter(job=pk).delete()  # of a worker that died
                 return Run(FileJob.objects.get(pk=pk), token)
     return None
+
+
+def next_in_turn() -> uuid.UUID | None:
+    """Of the jobs that wait the one with the fewest earlier ones of the same organization; of these the oldest.
+
+    So nobody's ten long lists hold up a short one of others. What is of several organizations counts for its person.
+    """
+    earlier: Counter[tuple[int | None, int | None]] = Counter()
+    waiting: list[tuple[int, uuid.UUID]] = []
+    rows = FileJob.objects.filter(status__in=OPEN_JOBS).order_by("created")
+    for pk, status, organization, user in rows.values_list("pk", "status", "organization", "requested_by"):
+        whose = (organization, user if organization is None else None)
+        if status == Status.QUEUED:
+            waiting.append((earlier[whose], pk))
+        earlier[whose] += 1
+    return min(waiting, key=itemgetter(0))[1] if waiting else None
 
 
 def carry_out(run: Run) -> None:

@@ -229,6 +229,8 @@ def test_what_cannot_be_started_is_refused(client, settings, monkeypatch):
     caller = client(Role.VIEWER)
     assert export(caller, "nonsense").status_code == 400
     assert export(caller, format="pdf").status_code == 400
+    no_text = '{"kind": "export", "table": "devices", "filters": {"organization": "\\ud800"}}'
+    assert caller.generic("POST", JOBS, no_text, content_type="application/json").status_code == 400
     assert export(caller, organization="87654321").status_code == 404
     monkeypatch.setattr(asking, "MOST_OPEN", 1)
     assert export(caller).status_code == 201

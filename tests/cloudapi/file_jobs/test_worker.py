@@ -23,7 +23,8 @@ from organizations.audit import Actor
 from organizations.models import AuditEvent, FileJob
 user = get_user_model().objects.create_superuser("root", "root@example.org", "right password")
 actor = Actor(AuditEvent.Through.ADMIN, user=user)
-asking.ask(actor=actor, rights=rights.of(user), kind=FileJob.Kind.EXPORT, table="audit-events", format="csv")
+export = {"kind": FileJob.Kind.EXPORT, "table": "audit-events", "format": "csv"}
+asking.ask(actor=actor, rights=rights.of(user), needed=None, **export)
 """
 COUNT = """
 from cloudapi.file_jobs import pieces

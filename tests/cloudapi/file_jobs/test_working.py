@@ -37,7 +37,9 @@ def ask(settings, alice, organization):
 
     def ask(user=alice, kind=Kind.EXPORT, table="devices", format="csv", **values):
         actor = Actor(AuditEvent.Through.ADMIN, user=user)
-        return asking.ask(actor=actor, rights=rights.of(user), kind=kind, table=table, format=format, **values)
+        return asking.ask(
+            actor=actor, rights=rights.of(user), kind=kind, needed=Role.VIEWER, table=table, format=format, **values
+        )
 
     return ask
 
@@ -62,7 +64,7 @@ def now_and_then(monkeypatch, deed, *, at=2):
     """Let something happen to the job when it notes for the second time, or a later one, how many rows are done."""
     note, calls = running.Run.note, []
 
-    def noted(run, **values):
+    def noted(run, /, **values):
         calls.extend([values] if "done" in values else [])
         if "done" in values and len(calls) == at:
             deed(run)
@@ -115,6 +117,12 @@ def test_two_workers_do_not_take_one_job(ask, monkeypatch):
     assert AuditEvent.objects.filter(action="export").count() == 1
 
 
+def test_organizations_take_turns(ask, charlie, staff):
+    first, second, _ = ask(), ask(), ask()
+    of_charlie, of_staff = ask(charlie), ask(staff)
+    assert [working.claim().job for _ in range(4)] == [first, of_charlie, of_staff, second]
+
+
 def test_a_job_whose_worker_died_is_done_by_another_from_the_beginning(ask, small_steps, monkeypatch):
     class Killed(BaseException):
         pass
@@ -148,6 +156,13 @@ def test_a_job_that_ends_every_worker_fails_at_last(ask):
 
 
 def test_a_file_that_failed_or_is_begun_again_takes_no_room(ask, small_steps, monkeypatch, settings):
+    def hand_back(run):
+        run.job.refresh_from_db()
+        begun.append(run.job.stored)
+        settings.FILES_CAP = 800
+        raise running.HandedBack
+
+    begun = []
     ask()
     settings.FILES_CAP = 400
     working.work_off()
@@ -155,10 +170,11 @@ def test_a_file_that_failed_or_is_begun_again_takes_no_room(ask, small_steps, mo
     assert (job.errors[0]["code"], job.size, job.stored) == ("too_large", 0, 0)
     settings.FILES_CAP = 2000
     ask()
-    with monkeypatch.context() as patch:
-        now_and_then(patch, lambda run: run.hand_back(), at=4)
-        working.work_off()
-    assert FileJob.objects.get(status=Status.SUCCEEDED).stored > 1000
+    now_and_then(monkeypatch, hand_back, at=4)
+    working.work_off()
+    stored = FileJob.objects.get(status=Status.SUCCEEDED).stored
+    assert stored == sum(len(piece.data) for piece in FilePiece.objects.all())
+    assert begun[0] < stored < 800 < begun[0] + stored
 
 
 def test_pieces_of_a_job_that_is_given_up_are_deleted(ask):
