@@ -12,6 +12,10 @@ from django.utils.translation.trans_real import translation
 
 _SEPARATOR = "; "  # between sentences of one reason
 _PLACEHOLDER = re.compile(r"\\{(\w+)(?::[^{}]*)?\\}")  # after `re.escape`
+_FEW_LETTERS = 8
+_WORD = r"\S+?"
+_PART = "(?:(?![:;] ).)+?"  # a value that is no sentence itself does not go beyond its part of the text
+_SENTENCE = ".+?"
 
 
 def english(value: object) -> str:
@@ -56,22 +60,24 @@ def _sentence(text: str, language: str) -> str | None:
     return None
 
 
-def _value(placeholder: re.Match[str]) -> str:
-    """What matches a value: one that is no sentence itself does not go beyond its part of the text."""
-    any_text = ".+?" if placeholder[1] == "reason" else "(?:(?![:;] ).)+?"
-    return f"(?P<{placeholder[1]}>{any_text})"
-
-
 @lru_cache(maxsize=4)
 def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
-    """What matches each message with placeholders, those with the most words of their own first."""
+    """What matches each message with placeholders, those with the most words of their own first.
+
+    One with few letters of its own would take most sentences ("It is {id}." takes "It is an aircraft."): its values are
+    single words.
+    """
     catalogue: Any = translation(language)
     keys = (key for key in catalogue._catalog.keys() if isinstance(key, str) and "\x04" not in key)  # noqa: SIM118  (no dict)
     found = []
     for message in keys:
-        pattern = _PLACEHOLDER.sub(_value, re.escape(message))
-        names = re.findall(r"\(\?P<(\w+)>", pattern)
-        own = len(re.sub(r"\{[^{}]*\}", "", message))
-        if names and len(names) == len(set(names)) and own >= 5:
-            found.append((own, re.compile(pattern, re.DOTALL), message))
+        escaped = re.escape(message)
+        names = _PLACEHOLDER.findall(escaped)
+        own = re.sub(r"\{[^{}]*\}", "", message)
+        if not names or len(names) != len(set(names)) or len(own) < 5:
+            continue
+        data = _PART if sum(map(str.isalpha, own)) >= _FEW_LETTERS else _WORD
+        values = {name: _SENTENCE if name == "reason" else data for name in names}
+        pattern = _PLACEHOLDER.sub(lambda one, values=values: f"(?P<{one[1]}>{values[one[1]]})", escaped)
+        found.append((len(own), re.compile(pattern, re.DOTALL), message))
     return [(pattern, message) for _, pattern, message in sorted(found, key=lambda one: -one[0])]

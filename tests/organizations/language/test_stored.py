@@ -72,6 +72,9 @@ def test_sentences_that_are_joined_are_each_translated(text, chinese):
         ("4TADL1: type 77", "4TADL1：类型 77"),
         ("Power; type 8", "功率；类型 8"),
         ("what nobody has translated", "what nobody has translated"),
+        ("It is an aircraft.", "It is an aircraft."),
+        ("Harbour Survey and Sons", "Harbour Survey and Sons"),
+        ("license 4711", "证书 4711"),
         ("", ""),
     ],
 )
