@@ -169,6 +169,7 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The bridge's pulse, for platform staff."""
 
     list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
+    fields = (*list_display, "counters")
 
     @admin.display(description=_("alive"), boolean=True)
     def is_alive(self, heartbeat: Heartbeat) -> bool:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 from licenses.models import UnlockLicense
 
 WIDTH: Final = 1000  # of a bar, in its own units
-EDGE: Final = 45  # where the name of a tick has no room
+EDGE: Final = 60  # where the name of a tick has no room
 SPANS: Final = {
     "quarter": (gettext_lazy("3 months"), 30, 90),
     "year": (gettext_lazy("1 year"), 90, 365),
@@ -81,7 +81,7 @@ class Axis(NamedTuple):
     def ticks(self) -> list[Tick]:
         """First days of months or years, as many as there is room for."""
         months = (self.end.year - self.begin.year) * 12 + self.end.month - self.begin.month
-        step = next((step for step in (1, 2, 3, 6, 12) if months / step <= 7), 24)
+        step = next((step for step in (1, 2, 3, 6, 12) if months / step <= 6), 24)
         first = self.begin.year * 12 + self.begin.month - 1  # months since the year 0
         first += -first % step if step > 1 else 1
         found = []

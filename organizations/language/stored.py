@@ -77,7 +77,9 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
         if not names or len(names) != len(set(names)) or len(own) < 5:
             continue
         data = _PART if sum(map(str.isalpha, own)) >= _FEW_LETTERS else _WORD
-        values = {name: _SENTENCE if name == "reason" else data for name in names}
-        pattern = _PLACEHOLDER.sub(lambda one, values=values: f"(?P<{one[1]}>{values[one[1]]})", escaped)
+        pattern = "".join(
+            f"(?P<{part}>{_SENTENCE if part == 'reason' else data})" if number % 2 else part
+            for number, part in enumerate(_PLACEHOLDER.split(escaped))  # text, name, text, name, ..., text
+        )
         found.append((len(own), re.compile(pattern, re.DOTALL), message))
     return [(pattern, message) for _, pattern, message in sorted(found, key=lambda one: -one[0])]
