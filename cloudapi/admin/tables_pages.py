@@ -1,7 +1,8 @@
 """Below every list of the admin `export/`, what its filter shows as a file; below some `import/`."""
 
+import shutil
 import tempfile
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -24,6 +25,7 @@ from organizations.admin.tenant import actor
 from organizations.language.stored import english
 from organizations.models import FileJob
 
+ROOM: Final = 32 * 2**20  # bytes on the disk of temporary files that exports leave to uploads; compose.yaml has 64 MB
 FORMAT = "format"  # the one parameter that is not the list's
 
 
@@ -46,7 +48,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
 def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpResponseBase:
     """All pages of the list that the query string shows, as CSV or XLSX, for whoever may see the list; audited.
 
-    A long list becomes a job, whose page shows how far it is.
+    A long list becomes a job, whose page shows how far it is; so does any, while slow readers' files fill the disk.
     """
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
@@ -61,7 +63,8 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     except IncorrectLookupParameters as error:
         raise BadRequest(gettext("The list has no such filter.")) from error
     held, most = rights.in_request(request), writing.AT_ONCE[kind]
-    if page.queryset.order_by()[: most + 1].count() > most:
+    is_crowded = shutil.disk_usage(tempfile.gettempdir()).free < ROOM
+    if is_crowded or page.queryset.order_by()[: most + 1].count() > most:
         table, text = name_of(model_admin.model), request.GET.urlencode()
         needed, values = exporting.view_role(table), {"table": table, "format": kind, "query": text}
         try:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from openpyxl import load_workbook
 
 from cloudapi import urls  # noqa: F401  (registers the pages)
+from cloudapi.admin import tables_pages
 from cloudapi.file_jobs import working
 from cloudapi.tables import writing
 from cloudapi.tables.registry import TABLES
@@ -198,6 +199,13 @@ def test_a_long_list_is_left_to_a_worker_and_its_page_has_the_file(as_role, monk
     assert f'href="/admin/organizations/filejob/{job.pk}/file/"' in text
     rows = rows_of(as_role("staff").get(f"/admin/organizations/filejob/{job.pk}/file/"))
     assert [row["Serial number"] for row in rows] == ["HARBOURDOCK", "NORTHERNDOCK"]
+
+
+def test_a_short_list_is_left_to_a_worker_while_files_of_slow_readers_fill_the_disk(as_role, monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setattr(tables_pages, "ROOM", 2**63)
+    answer = as_role("staff").get(address(Device, "export"), follow=True)
+    assert answer.context["job"].status == "queued"
 
 
 def test_a_long_list_that_no_worker_would_make_is_refused_in_words(as_role, monkeypatch, settings):
