@@ -101,7 +101,7 @@ def test_scripts_say_only_what_is_translated(crawl, complaints):
     page.select_option("#id_organization", str(dock.organization_id))
     page.click("input[name=_save]")
     page.click("[data-copy=key]")
-    crawl.read("[data-copy=key]", "⟦Copied⟧")
+    crawl.read("[data-copy=key]", re.compile("⟦(Copied|Selected)⟧"))  # a browser may forbid to copy
 
     crawl.open("organizations/bindingcode/add/")
     page.click(".datetimeshortcuts a >> nth=1")
