@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from organizations import encryption
-from organizations.models import AuditEvent, Organization
+from organizations.models import AuditEvent, FileJob, Organization
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +66,17 @@ def test_after_a_rotation_the_old_key_is_not_needed(encrypted_by_the_old_key, se
     [event] = AuditEvent.objects.filter(action="rotate_key")
     assert event.after == {"encrypted_again": 7, "current": 0, "lost": 0}
     assert event.object_name == "organizations.Organization.app_key"
+
+
+def test_a_file_that_is_shown_once_is_encrypted_again_too(organization, settings):
+    settings.FIELD_ENCRYPTION_KEYS = [OLD]
+    values = {"kind": FileJob.Kind.IMPORT, "table": "binding-codes", "format": FileJob.Format.CSV}
+    job = FileJob.objects.create(organization=organization, result=encryption.cipher().encrypt(b"K7QM"), **values)
+    settings.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    rotate()
+    settings.FIELD_ENCRYPTION_KEYS = [NEW]
+    [file] = FileJob.objects.filter(pk=job.pk).values_list("result", flat=True)
+    assert encryption.cipher().decrypt(bytes(file)) == b"K7QM"
 
 
 def test_a_rotation_that_was_cut_short_goes_on(encrypted_by_the_old_key, settings, monkeypatch):
