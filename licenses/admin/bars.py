@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 from licenses.models import UnlockLicense
 
 WIDTH: Final = 1000  # of a bar, in its own units
-EDGE: Final = 60  # where the name of a tick has no room
+EDGE: Final = 70  # where the name of a tick has no room
 SPANS: Final = {
     "quarter": (gettext_lazy("3 months"), 30, 90),
     "year": (gettext_lazy("1 year"), 90, 365),

@@ -1,4 +1,4 @@
-"""The lists of every day at 390 px: each row is a card that shows all of itself."""
+"""The lists of every day at 390 px: each row is a card that shows all of itself, below a header of three lines."""
 
 import pytest
 
@@ -26,5 +26,6 @@ def test_no_row_of_a_list_goes_beyond_the_screen(page, sign_in, alice, language,
         page.goto(f"/admin/{place}/")
         assert page.locator("#result_list tbody tr").count() > 0, place
         assert page.evaluate(OUTSIDE) == 0, place
+        assert page.locator("#header").bounding_box()["height"] < 130, place
         if place in ("devices/device", "mqtt_bridge/exchange"):
             assert page.evaluate(NAME).strip('"') in names, place
