@@ -10,4 +10,5 @@ class DockCloudAdminConfig(SimpleAdminConfig):  # `cloudapi/urls.py` discovers: 
 
     def ready(self) -> None:
         super().ready()
+        apps.get_app_config("auth").verbose_name = _("Users")
         apps.get_app_config("axes").verbose_name = _("Sign-in protection")  # its own is "Axes"

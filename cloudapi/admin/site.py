@@ -100,6 +100,7 @@ class DockCloudAdminSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # Not above: it imports the pages of the apps, which register on this site.
+        from cloudapi.admin import sign_in_protection as sign_in_protection  # names its rows
         from cloudapi.admin import tables_pages
 
         def system(request: HttpRequest) -> HttpResponseBase:

@@ -1,8 +1,10 @@
 """Every page of every registered model opens for the right users, and shows nothing of other organizations."""
 
+import re
 from functools import cache
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.core import checks
 from django.core.exceptions import BadRequest
@@ -54,6 +56,25 @@ def test_lists_and_forms_open(visit, visitor, model):
     for page in ("changelist", "add"):
         response = visit(visitor, address(model, page))
         assert response.status_code in ((200, 403) if visitor != "staff" or page == "add" else (200,)), page
+
+
+def test_the_page_of_an_app_links_its_lists(visit):
+    for label in ("devices", "organizations", "auth", "axes"):
+        page = visit("staff", reverse("admin:app_list", args=[label])).content.decode()
+        for model in (model for model in REGISTERED if model._meta.app_label == label):
+            assert f'<a href="{address(model, "changelist")}">' in page
+        assert "Nothing needs you now" not in page
+
+
+def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
+    row = AccessAttempt.objects.create(username="mallory", ip_address="10.0.0.9", failures_since_start=1)
+    assert str(row) == "mallory, 10.0.0.9"
+    client = Client(headers={"accept-language": "zh-hans"})
+    client.force_login(staff)
+    page = client.get(address(AccessAttempt, "changelist")).content.decode()
+    assert "mallory, 10.0.0.9" in page
+    assert "Attempted Access" not in page
+    assert not re.search(r">\s*Status\s*<", page)
 
 
 @each_visitor

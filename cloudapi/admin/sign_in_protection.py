@@ -1,0 +1,15 @@
+"""The pages of axes, which counts tries to sign in: its rows and a column have English names in every language."""
+
+from axes.admin import AccessAttemptAdmin
+from axes.models import AccessAttempt, AccessBase, AccessFailureLog, AccessLog
+from django.utils.translation import gettext_lazy as _
+
+
+def who(row: AccessBase) -> str:
+    """Who tried to sign in, and from where: "alice, 10.1.2.3"."""
+    return ", ".join(str(value) for value in (row.username, row.ip_address) if value) or f"{row.pk}"
+
+
+for model in (AccessAttempt, AccessFailureLog, AccessLog):
+    model.__str__ = who
+AccessAttemptAdmin.status.short_description = _("state")
