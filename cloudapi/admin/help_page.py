@@ -119,7 +119,8 @@ def guide(language: str) -> Guide:
             token.attrSet("href", _address(str(token.attrGet("href")), anchors))
         elif token.type == "image":
             token.attrSet("src", static(f"help/{str(token.attrGet('src')).removeprefix('images/')}"))
-    table = f'<div class="table-scroll" role="region" tabindex="0" aria-label="{escape(gettext("Table"))}"><table>'
+    name = escape(gettext("Table"))
+    table = f'<div class="table-scroll" role="region" tabindex="0" aria-label="{name}"><table>'
     html = reader.renderer.render(tokens[3:], reader.options, {})  # without the title
     html = html.replace("<table>", table).replace("</table>", "</table></div>")
     return Guide(title[1].content, parts, mark_safe(html))  # noqa: S308  # of our own file, by a reader that escapes

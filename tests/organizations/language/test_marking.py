@@ -133,6 +133,8 @@ def words_of_python(text, *, named=NAMED | OF_ERRORS, said=SAID):
             found += words_of_call(node, named, said)
         elif isinstance(node, ast.ClassDef):
             found += words_of_class(node, named)
+        elif isinstance(node, ast.JoinedStr):  # marks inside an f-string, which Babel does not read
+            found += [one for one in ast.walk(node) if isinstance(one, ast.Call) and name_of(one) in MARKS]
     return found
 
 
@@ -172,6 +174,7 @@ def test_unmarked_texts_are_found():
     assert words_of_python("format_html(' disabled title=\"{}\"')") == []
     assert len(words_of_python("format_html('<b title=\"on\">{}</b>')\nformat_html('<b>on</b>')")) == 2
     assert len(words_of_python('_(f"no {x}")')) == 1
+    assert len(words_of_python("f\"<b>{escape(gettext('no'))}</b>\"")) == 1
     assert len(words_of_python('ValidationError({"sn": ["No dock."]}, "required")')) == 1
     assert len(words_of_python('class A(B):\n    default_detail = "No dock."', named=OF_ERRORS)) == 1
     assert words_of_python('A(help_text="No dock.")', named=OF_ERRORS) == []
