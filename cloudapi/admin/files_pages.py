@@ -24,6 +24,7 @@ from devices.templatetags.moments import ago
 from organizations import rights
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor
 from organizations.models import FileJob
+from organizations.models.files import model_of
 
 KINDS: Final = {  # CSS class of a state
     Status.WAITING: "unsure",
@@ -123,7 +124,7 @@ class FileJobAdmin(ReadOnlyAdmin):
         if job is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
         held, outcome = rights.in_request(request), job.outcome
-        model = wording.model_of(job.table)
+        model = model_of(job.table)
         context = {
             **self.admin_site.each_context(request),
             "title": wording.title(job),

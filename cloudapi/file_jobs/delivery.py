@@ -4,10 +4,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
+from django.utils.text import capfirst
 from django.utils.translation import gettext, override
 from django.views.decorators.debug import sensitive_variables
 
-from cloudapi.file_jobs import access, pieces, wording
+from cloudapi.file_jobs import access, pieces
 from cloudapi.file_jobs.asking import Declined
 from cloudapi.tables.writing import CONTENT_TYPES
 from organizations import audit
@@ -52,5 +53,5 @@ def name_of(job: FileJob) -> str:
     """What the browser saves it as: "Devices-2026-11-30.csv"."""
     kind = "csv" if job.kind == FileJob.Kind.IMPORT else job.format
     with override("en"):
-        rows = wording.rows_named(job).replace(" ", "-")
+        rows = capfirst(job.rows_name).replace(" ", "-")
     return f"{rows}-{job.created:%Y-%m-%d}.{kind}"

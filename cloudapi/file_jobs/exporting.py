@@ -16,7 +16,6 @@ from django_filters import FilterSet
 from cloudapi.file_jobs import access
 from cloudapi.file_jobs.pieces import PieceWriter
 from cloudapi.file_jobs.running import Failed, Run
-from cloudapi.file_jobs.wording import model_of
 from cloudapi.tables import writing
 from cloudapi.tables.registry import NAMED, table_of
 from cloudapi.tables.table import Table
@@ -25,6 +24,7 @@ from organizations.admin.tenant import TenantAdmin
 from organizations.audit import Actor, Event
 from organizations.language.stored import english
 from organizations.models import AuditEvent, FileJob, Role
+from organizations.models.files import model_of
 from organizations.rights import Rights
 from organizations.tenancy import is_platform_staff, of_organizations
 

@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.apps import apps
-from django.db.models import Model
 from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy
 
 from cloudapi.tables.importing import Problem
-from cloudapi.tables.imports import IMPORTS
-from cloudapi.tables.registry import NAMED
 from organizations.models import FileJob
 
 # By code, which the row of the job keeps with its values.
@@ -26,29 +22,10 @@ FAILURES: Final = {
 }
 
 
-def model_of(table: str) -> type[Model] | None:
-    """Whose rows a table has; None for a model that is no longer there."""
-    if table in NAMED:
-        return NAMED[table].model
-    for model, resource in IMPORTS.items():
-        if resource.name == table:
-            return model
-    try:
-        return apps.get_model(table)
-    except (LookupError, ValueError):
-        return None
-
-
-def rows_named(job: FileJob) -> str:
-    """What is imported or exported: "Devices"."""
-    model = model_of(job.table)
-    return job.table if model is None else capfirst(str(model._meta.verbose_name_plural))
-
-
 def title(job: FileJob) -> str:
     """The heading of its page."""
     words = gettext("Export: {rows}") if job.kind == FileJob.Kind.EXPORT else gettext("Import: {rows}")
-    return words.format(rows=rows_named(job))
+    return words.format(rows=capfirst(job.rows_name))
 
 
 def problems(job: FileJob) -> list[Problem]:

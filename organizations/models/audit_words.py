@@ -127,6 +127,8 @@ def _name(action: str, object_type: str, name: str) -> str:
     if action == "export":  # of a list, under the plural of its kind
         with suppress(LookupError, ValueError):
             return str(apps.get_model(object_type)._meta.verbose_name_plural)
+    if object_type == "organizations.FileJob":  # "export devices", which the catalogues have
+        return " ".join(_(word) for word in name.split(" ", 1))
     if object_type in _WORDED:
         pattern, words = _WORDED[object_type]
         if match := pattern.fullmatch(name):

@@ -1,8 +1,9 @@
 """Tables that people import and export as files."""
 
 import uuid
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
@@ -14,6 +15,27 @@ from organizations.models.keys import OrganizationAPIKey
 from organizations.models.members import Role
 from organizations.models.organizations import Organization
 from organizations.tenancy import TenantModel, TenantQuerySet
+
+# The model of each table that has a name of its own; the others are named after theirs.
+MODELS: Final = {
+    "audit-events": "organizations.AuditEvent",
+    "binding-codes": "organizations.BindingCode",
+    "connections": "devices.DockConnection",
+    "devices": "devices.Device",
+    "exchanges": "mqtt_bridge.Exchange",
+    "invitations": "organizations.Invitation",
+    "licenses": "licenses.UnlockLicense",
+    "members": "organizations.Membership",
+    "service-calls": "devices.ServiceCall",
+}
+
+
+def model_of(table: str) -> type[models.Model] | None:
+    """Whose rows a table has; None for a model that is no longer there."""
+    try:
+        return apps.get_model(MODELS.get(table, table))
+    except (LookupError, ValueError):
+        return None
 
 
 class FileJobManager(models.Manager.from_queryset(TenantQuerySet)):  # type: ignore[misc]  # made at run time
@@ -122,7 +144,13 @@ class FileJob(TenantModel):
         verbose_name_plural = _("files")
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.table}"
+        return f"{self.get_kind_display()} {self.rows_name}"
+
+    @property
+    def rows_name(self) -> str:
+        """What is imported or exported: "devices"."""
+        model = model_of(self.table)
+        return self.table if model is None else str(model._meta.verbose_name_plural)
 
     @property
     def is_open(self) -> bool:

@@ -2,18 +2,22 @@
 
 import csv
 import io
+import re
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.utils import timezone
+from django.utils import timezone, translation
 from rest_framework.test import APIClient
 
-from cloudapi.file_jobs import asking, exporting, working
+from cloudapi.file_jobs import asking, exporting, wording, working
 from cloudapi.tables.imports import IMPORTS
-from cloudapi.tables.registry import NAMED
+from cloudapi.tables.registry import NAMED, TABLES
 from devices.models import Device
-from organizations.models import AuditEvent, BindingCode, FileJob, FilePiece, Invitation, Membership, Role
+from organizations import audit
+from organizations.audit import Actor
+from organizations.models import AuditEvent, BindingCode, FileJob, FilePiece, Invitation, Membership, Role, audit_words
+from organizations.models.files import model_of
 from tests.api import client_of, make_key
 from tests.cast import member
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
@@ -253,6 +257,16 @@ def test_a_file_is_there_once_the_job_has_succeeded(client):
 
 
 # --- imports -----------------------------------------------------------------------------------------
+
+
+def test_each_table_is_named_in_the_language_of_the_reader(organization):
+    for table in {*NAMED, *(resource.name for resource in IMPORTS.values())}:
+        job = FileJob(kind="export", table=table, organization=organization)
+        assert model_of(table) in (*TABLES, *IMPORTS)
+        row = audit.event(Actor(AuditEvent.Through.ADMIN), "download", job, organization_id=organization.pk)
+        with translation.override("zh-hans"):
+            for said in (str(job), wording.title(job), audit_words.done("download", row.object_type, row.object_name)):
+                assert not re.search("[a-z]", said.replace("MQTT", "").replace("API", "")), said
 
 
 def test_every_import_is_tried_here():
