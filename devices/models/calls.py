@@ -88,7 +88,7 @@ class ServiceCallBatch(ChangingModel):
         verbose_name_plural = _("batches of commands")
 
     def __str__(self) -> str:
-        return f"{self.method} of {self.created:%Y-%m-%d %H:%M}"
+        return f"{self.method}, {self.created:%Y-%m-%d %H:%M} UTC"
 
     @property
     def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
