@@ -6,7 +6,9 @@ from django.apps import apps
 
 from cloudapi.diagnosis import checks, findings
 from devices.models import Device
-from organizations.models import Membership
+from organizations import invitations
+from organizations.audit import Actor
+from organizations.models import AuditEvent, Membership, Role
 from tests.world import *  # noqa: F403  (the fixture)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -89,6 +91,16 @@ def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints,
                 page.evaluate(AXE_SCRIPT)
                 found += [f"{scheme} /admin/{address} {text}" for text in page.evaluate(RUN)]
     assert found == []
+
+
+def test_an_invitation_can_be_read_in_the_dark(page, organization):
+    """Axe does not count what is as dark as its ground: it may be hidden on purpose."""
+    actor = Actor(AuditEvent.Through.COMMAND)
+    _, plain = invitations.issue(actor=actor, organization=organization, username="newcomer", role=Role.VIEWER)
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"/welcome/{plain}/")
+    for place in (".paper", ".paper fieldset", ".paper input[type=password]"):
+        assert page.eval_on_selector(place, "(one) => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
 
 
 @pytest.mark.usefixtures("world")

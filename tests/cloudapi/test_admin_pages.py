@@ -66,6 +66,11 @@ def test_the_page_of_an_app_links_its_lists(visit):
         assert "Nothing needs you now" not in page
 
 
+def test_the_page_for_a_new_password_has_the_links_of_the_others(visit):
+    page = visit("staff", reverse("admin:password_change")).content.decode()
+    assert [page.count(f'href="{reverse(name)}"') for name in ("preferences", "sessions", "second_factor")] == [1, 1, 1]
+
+
 def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
     row = AccessAttempt.objects.create(username="mallory", ip_address="10.0.0.9", failures_since_start=1)
     assert str(row) == "mallory, 10.0.0.9"
