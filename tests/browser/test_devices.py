@@ -171,6 +171,14 @@ def test_nothing_is_wider_than_the_screen(page, sign_in, alice, dock):
         assert too_wide(page, 1440, 390) == [], url
 
 
+def test_one_box_chooses_all_that_are_unclaimed(page, sign_in, staff, dock, aircraft):
+    Device.objects.update(organization=None)
+    sign_in(staff)
+    page.goto("/admin/devices/device/inbox/")
+    page.get_by_role("checkbox", name="Choose all").check()
+    assert page.locator("tbody input:checked").count() == page.locator("tbody input").count() > 0
+
+
 @pytest.mark.usefixtures("bridge")
 def test_the_list_fits_a_laptop_with_all_its_columns(page, sign_in, staff, dock, aircraft):
     for device, name in ((dock, "DEMODOCK00001"), (aircraft, "DEMODOCK00001A")):

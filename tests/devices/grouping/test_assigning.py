@@ -63,13 +63,23 @@ def test_a_label_is_deleted_after_a_page_that_counts_its_devices(
     page = reverse("admin:devices_label_delete", args=[label.pk])
     DeviceLabel.objects.create(device=dock, label=label)
     with CaptureQueriesContext(connection) as few:
-        assert "labels of devices: 1" in client.get(page).content.decode().lower()
+        assert "devices that lose it: 1" in client.get(page).content.decode().lower()
     DeviceLabel.objects.create(device=aircraft, label=label)
     with django_assert_num_queries(len(few)):
         client.get(page)
     client.post(page, {"post": "yes"})
     assert not Label.objects.exists()
     assert not DeviceLabel.objects.exists()
+
+
+def test_the_page_before_a_site_is_deleted_counts_the_devices_that_lose_it(client, alice, dock, site):
+    client.force_login(alice)
+    Device.objects.filter(pk=dock.pk).update(site=site)
+    page = reverse("admin:devices_site_delete", args=[site.pk])
+    assert "devices that lose it: 1" in client.get(page).content.decode().lower()
+    client.post(page, {"post": "yes"})
+    dock.refresh_from_db()
+    assert dock.site is None
 
 
 def test_no_device_gets_the_site_or_label_of_another_organization(client, alice, dock, organization, foreign):
