@@ -225,6 +225,7 @@ class ServiceCall(ChangingModel):
             models.Index(fields=["organization", "-created"], name="call_organization_list"),
             models.Index(fields=["device", "-created"], name="call_device_list"),
             models.Index(fields=["organization", "updated", "id"], name="call_changes"),  # of a tenant, in order
+            models.Index(fields=["updated", "id"], name="call_all_changes"),  # of several tenants, or of all
             # what a client that lost its answer looks for
             models.Index(fields=["idempotency_key"], condition=~Q(idempotency_key=""), name="call_idempotency_key"),
             models.Index(fields=["method", "-created"], name="call_method"),  # the list of one service

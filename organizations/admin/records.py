@@ -36,7 +36,11 @@ class LockedOutFilter(admin.SimpleListFilter):
         return [("yes", gettext("locked out now"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> QuerySet[BindingFailure]:
-        return queryset.filter(Q(is_locked=True)) if self.value() == "yes" else queryset
+        if self.value() != "yes":
+            return queryset
+        # Few gateways, which are looked for once; `is_locked` is asked for each row.
+        locked_out = BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
+        return queryset.filter(Q(is_locked=True), gateway_sn__in=locked_out)
 
 
 @admin.register(BindingFailure)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.admin.device_pages import KeyList, named
 from devices.grouping import assigning, renaming
-from devices.models import Device, DeviceLabel, Label, Site
+from devices.models import Device, Label, Site
 from organizations.admin.tenant import TenantAdmin, TenantFilter, actor, may
 from organizations.models import Organization, Role
 
