@@ -19,7 +19,7 @@ from licenses.admin.changelist import ListPages
 from licenses.models import UnlockLicense
 from organizations.admin.spreadsheet import MARK, Cell, encoded
 
-CHUNK = 2000  # rows at once
+CHUNK = 1000  # rows at once
 COLUMNS: Final = (
     "dock", "callsign", "organization", "license_id", "name", "type", "allows", "bound_to", "group_id", "user_id",
     "begins", "ends", "days_left", "enabled", "user_only", "standing", "found_in", "differences", "as_of", "is_old",
