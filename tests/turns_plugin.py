@@ -68,10 +68,10 @@ MOST_WORKERS = 8  # each has its servers and dozens of connections to one Postgr
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take three workers for each core with `-n auto`: the tests wait for other processes half of their time."""
+    """Take two workers for each core with `-n auto`: many tests wait for other processes. Three were slower."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, 3 * len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 
 def unit_of(nodeid: str) -> str:
