@@ -39,9 +39,7 @@ def may_take(held: Rights, job: FileJob) -> bool:
     """
     if job.kind == FileJob.Kind.IMPORT and not is_own(held, job):
         return False
-    if is_platform_staff(held.principal):
-        return True
-    return bool(job.role and job.reach) and all(held.may(Role(job.role), pk) for pk in job.reach)
+    return _has_role(held, job)
 
 
 def may_cancel(held: Rights, job: FileJob) -> bool:
@@ -63,11 +61,14 @@ def rights_of(job: FileJob) -> Rights | None:
     if principal is None or not principal.is_active:
         return None
     held = rights.of(principal)
-    if not is_platform_staff(principal) and not (
-        job.role and job.reach and all(held.may(Role(job.role), pk) for pk in job.reach)
-    ):
-        return None
-    return held
+    return held if _has_role(held, job) else None
+
+
+def _has_role(held: Rights, job: FileJob) -> bool:
+    """Whether these are staff, or have the role of the requester in each organization that the job is about."""
+    if is_platform_staff(held.principal):
+        return True
+    return bool(job.role and job.reach) and all(held.may(Role(job.role), pk) for pk in job.reach)
 
 
 def _is_own(principal: Principal) -> Q:

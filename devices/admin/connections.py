@@ -6,9 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import BadRequest
 from django.db.models import Count, Model, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path
@@ -193,10 +191,8 @@ class DockConnectionAdmin(ImportPages):
     @method_decorator(require_safe)
     def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
         """The filtered list, all of its pages, without secrets: nobody has those."""
-        try:
-            keys = list(super().get_changelist_instance(request).queryset.values_list("pk", flat=True))
-        except IncorrectLookupParameters as error:
-            raise BadRequest(gettext("There is no such filter.")) from error
+        found = self.filtered(request, super().get_changelist_instance)
+        keys = list(found.queryset.values_list("pk", flat=True))
 
         def pieces() -> Iterator[bytes]:
             yield MARK + encoded([COLUMNS])

@@ -5,14 +5,12 @@ from functools import cached_property
 from typing import ClassVar, Final
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ORDER_VAR, ChangeList
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.paginator import InvalidPage, Page
 from django.db.models import Case, F, QuerySet, When
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
 
 from licenses.admin import cells
 from licenses.models import UnlockLicense, UnlockLicenseQuerySet
@@ -150,12 +148,3 @@ class ListPages(TenantAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[LicenseChangeList]:
         page = request.resolver_match.url_name if request.resolver_match else None
         return CHANGELISTS.get(page or "", LicenseChangeList)
-
-    def filtered(self, request: HttpRequest) -> ChangeList:
-        """The list that this query string asks for; raises PermissionDenied, and BadRequest for an unknown filter."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            return self.get_changelist_instance(request)
-        except IncorrectLookupParameters as error:
-            raise BadRequest(gettext("The license list has no such filter.")) from error

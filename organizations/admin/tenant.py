@@ -1,14 +1,15 @@
 """The admin of rows that belong to organizations: what a member sees and may do there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db import models, transaction
 from django.db.models.fields.related import RelatedField
@@ -133,6 +134,18 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
 
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return TenantChangeList
+
+    def filtered(self, request: HttpRequest, make: Callable[[HttpRequest], ChangeList] | None = None) -> ChangeList:
+        """The list that this query string asks for, for a page or file beside it; `make` makes it another way.
+
+        Raises PermissionDenied, and BadRequest for an unknown filter.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return (make or self.get_changelist_instance)(request)
+        except IncorrectLookupParameters as error:
+            raise BadRequest(gettext("The list has no such filter.")) from error
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str

@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db.models import Count, Max, Min, Prefetch, Q, QuerySet, Window
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -100,7 +99,7 @@ class MapPages(TenantAdmin):
     @method_decorator(require_safe)
     def map_view(self, request: HttpRequest) -> HttpResponse:
         """The page: the map, whose script fetches the GeoJSON of the same query, and its devices as a table."""
-        page = _checked(self, request, self.get_changelist_instance)
+        page = cast("MapChangeList", self.filtered(request))
         without = places.placeless(page.queryset).order_by(natural("callsign"), "sn")
         named = without.annotate(of=Window(Count("pk"))).values_list("pk", "sn", "callsign", "of")[:LISTED]
         listed = [(Device(pk=pk, sn=sn, callsign=callsign), of) for pk, sn, callsign, of in named]
@@ -131,7 +130,7 @@ class MapPages(TenantAdmin):
     def geojson_view(self, request: HttpRequest) -> HttpResponse:
         """A FeatureCollection of devices and groups of them, in words of the user's language."""
         # Not the list's own, which adds what its columns show to the rows of a page.
-        page = _checked(self, request, super().get_changelist_instance)
+        page = cast("WholeChangeList", self.filtered(request, super().get_changelist_instance))
         try:
             box = places.read_box(request.GET["bbox"]) if request.GET.get("bbox") else places.WORLD
             zoom = places.read_zoom(request.GET["zoom"]) if request.GET.get("zoom") else None
@@ -181,13 +180,3 @@ class MapPages(TenantAdmin):
             }
             found.append(places.feature(spot, device, properties))
         return found
-
-
-def _checked(pages: MapPages, request: HttpRequest, make: Any) -> Any:
-    """The list that this query string asks for; raises PermissionDenied, and BadRequest for an unknown filter."""
-    if not pages.has_view_permission(request):
-        raise PermissionDenied
-    try:
-        return make(request)
-    except IncorrectLookupParameters as error:
-        raise BadRequest(gettext("The list has no such filter.")) from error
