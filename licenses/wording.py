@@ -21,6 +21,17 @@ CORNERS: Final = 30  # of a polygon, one by one
 COUNTRIES: Final = {language: Locale(language) for language in ("en", "zh")}
 HIGHEST_COUNTRY: Final = 899  # larger numbers are free for private use, and no country's
 LONGEST: Final = 40  # characters of a value shown raw
+# The fields of `details`, by DJI's names.
+DETAILS: Final = {
+    "area_ids": gettext_lazy("Authorization zones"),
+    "country_number": gettext_lazy("Country or region"),
+    "height": gettext_lazy("Height limit"),
+    "latitude": gettext_lazy("Latitude"),
+    "level": gettext_lazy("RID exemption"),
+    "longitude": gettext_lazy("Longitude"),
+    "points": gettext_lazy("Corners"),
+    "radius": gettext_lazy("Radius"),
+}
 
 
 class Kind(models.IntegerChoices):
@@ -99,10 +110,20 @@ def describe(license_: UnlockLicense) -> str:
     return gettext("{sentence}, {limit}").format(sentence=sentence, limit=limit) if limit else sentence
 
 
-def detail_lines(value: object) -> list[str]:
+def detail_lines(name: str, value: object) -> list[str]:
     """A value of `details` in lines: the corners of a polygon one by one."""
+    match name:
+        case "country_number":
+            country = country_number(value)
+            return [raw(value) if country is None else f"{country_name(country)} ({country})"]
+        case "height" | "radius" if (metres := number(value)) is not None:
+            return [gettext("{metres} m").format(metres=plain(metres))]
+        case "latitude" | "longitude":
+            return [coordinate(value)]
+        case "level":
+            return [rid_level(value)]
     if not isinstance(value, list):
-        return [str(value)]
+        return [raw(value)]
     if not value or not all(isinstance(corner, dict) for corner in value):
         return [", ".join(map(str, value))]
     lines = [f"{coordinate(corner.get('latitude'))}, {coordinate(corner.get('longitude'))}" for corner in value]

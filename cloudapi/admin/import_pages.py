@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -163,7 +164,7 @@ class ImportPages:
         return TemplateResponse(request, "admin/tables/import_job.html", context, status=status)
 
     def _context(self, request: HttpRequest, **more: object) -> dict[str, Any]:
-        title = gettext("Import: {rows}").format(rows=self.opts.verbose_name_plural)
+        title = gettext("Import: {rows}").format(rows=capfirst(self.opts.verbose_name_plural))
         addresses = {"list": self._page("changelist"), "upload": self._page("import")}
         return {**self.site.each_context(request), "opts": self.opts, "title": title, "addresses": addresses, **more}
 

@@ -21,7 +21,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.calls import wording
+from devices.calls import methods
 from devices.diagnosis.exchanges import WORDS
 from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import INT8, UnlockLicense
@@ -123,7 +123,7 @@ KINDS: Final = (
         ServiceCall,
         _calls,
         # By the serial number: a dock that has moved has its name from its new owner.
-        lambda row: (wording.title(row.method, row.data), row.get_status_display(), row.device.sn, _at(row.created)),
+        lambda row: (methods.title(row.method, row.data), row.get_status_display(), row.device.sn, _at(row.created)),
     ),
     Kind(
         _("Messages"),

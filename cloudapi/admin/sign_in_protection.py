@@ -2,6 +2,9 @@
 
 from axes.admin import AccessAttemptAdmin
 from axes.models import AccessAttempt, AccessBase, AccessFailureLog, AccessLog
+from django.conf import settings
+from django.contrib import admin
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,4 +15,15 @@ def who(row: AccessBase) -> str:
 
 for model in (AccessAttempt, AccessFailureLog, AccessLog):
     model.__str__ = who
-AccessAttemptAdmin.status.short_description = _("state")
+
+
+@admin.display(description=_("state"))
+def state(_page: AccessAttemptAdmin, attempt: AccessAttempt) -> str:
+    """How often the user may try again before the lock-out."""
+    left = settings.AXES_FAILURE_LIMIT - attempt.failures_since_start
+    if left <= 0:
+        return gettext("locked out")
+    return ngettext("{count} try left", "{count} tries left", left).format(count=left)
+
+
+AccessAttemptAdmin.status = state

@@ -6,7 +6,7 @@ from functools import partial, wraps
 from typing import TypeVar, cast
 
 from django.contrib.admin import AdminSite
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -36,6 +36,27 @@ APPS = {
     "axes": _("Sign-in protection"),
 }
 ROLES = {Role.VIEWER: _("viewer"), Role.OPERATOR: _("operator"), Role.MANAGER: _("manager")}
+# How rows come into lists that nobody adds to, by the names of their add pages.
+_REPORTED = _("Docks report what is in it.")
+_SENT = _("It has the commands that were sent: from the page of a dock, or for docks chosen in the list of devices.")
+_RECORDED = _("The server records in it what happens.")
+ORIGINS = {
+    "axes_accessattempt_add": _RECORDED,
+    "axes_accessfailurelog_add": _RECORDED,
+    "axes_accesslog_add": _RECORDED,
+    "devices_dockconnection_add": _("It has the docks of the list of devices: add a device there."),
+    "devices_servicecall_add": _SENT,
+    "devices_servicecallbatch_add": _SENT,
+    "licenses_licenseevent_add": _REPORTED,
+    "licenses_licenselist_add": _REPORTED,
+    "licenses_unlocklicense_add": _REPORTED,
+    "mqtt_bridge_exchange_add": _RECORDED,
+    "mqtt_bridge_heartbeat_add": _RECORDED,
+    "organizations_auditevent_add": _RECORDED,
+    "organizations_bindingfailure_add": _RECORDED,
+    "organizations_filejob_add": _("It has the files of exports and imports: start one in another list."),
+    "organizations_membership_add": _("Invite a person: who accepts is a member."),
+}
 ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
 
 
@@ -50,7 +71,10 @@ class DockCloudAdminSite(AdminSite):
     enable_nav_sidebar = False  # busy lists need its room; the menu at the top has what is used all day
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        """Answer 400 for NUL, which PostgreSQL refuses, and for huge numbers, which SQLite refuses, on every page."""
+        """On every page answer 400 for NUL, which PostgreSQL refuses, and for huge numbers, which SQLite refuses.
+
+        An add page that nobody has says how the rows come.
+        """
 
         @wraps(view)
         def checked(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
@@ -58,6 +82,12 @@ class DockCloudAdminSite(AdminSite):
                 raise BadRequest(gettext("NUL in the query string."))
             try:
                 return view(request, *args, **kwargs)
+            except PermissionDenied:
+                match = request.resolver_match
+                if match is None or match.url_name not in ORIGINS:
+                    raise
+                text = gettext("Nobody adds to this list by hand. {how}").format(how=ORIGINS[match.url_name])
+                raise PermissionDenied(text) from None
             except OverflowError:
                 # SQLite's driver takes no number of more than 64 bits, and only an address holds one.
                 if not re.search(r"\d{19}", request.get_full_path()):

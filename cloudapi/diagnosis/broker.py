@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.certificates import for_strangers
+from cloudapi.diagnosis.errors import in_words
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from devices.broker import comparison, wanted
 from mqtt_bridge.line.client import PUBLISH_WINDOW, Address, parse_url
@@ -44,13 +45,13 @@ def check_broker() -> Iterator[Finding]:
     except ProbeRefusedError as error:
         yield problem(
             _("Broker"),
-            _("Refuses our account at {where}: {error}.").format(where=where, error=error),
+            _("Refuses our account at {where}: {error}.").format(where=where, error=in_words(error)),
             _("Compare MQTT_URL with its accounts."),
         )
     except OSError as error:
         yield problem(
             _("Broker"),
-            _("No connection to {where}: {error}.").format(where=where, error=error),
+            _("No connection to {where}: {error}.").format(where=where, error=in_words(error)),
             _("Start it, or correct MQTT_URL."),
         )
 
@@ -80,7 +81,7 @@ def check_accounts() -> Iterator[Finding]:
                 should = wanted.wanted(broker, timezone.now())
                 differences = comparison.compare(should, control.read(), admin=broker.admin)
         except BrokerUnavailableError as error:
-            yield problem(name, _("Its administrator gets no answer: {error}.").format(error=error), advice)
+            yield problem(name, _("Its administrator gets no answer: {error}.").format(error=in_words(error)), advice)
             continue
         if differences:
             first = differences[0].text
@@ -184,7 +185,7 @@ def _anonymous(name: str, address: Address) -> Finding:
             return ok(line, _("{where} requires a client certificate.").format(where=where))
         return note(
             line,
-            _("No connection to {where}: {error}.").format(where=where, error=error),
+            _("No connection to {where}: {error}.").format(where=where, error=in_words(error)),
             _("Correct {name}, if docks cannot reach it either.").format(name=name),
         )
 
@@ -211,9 +212,11 @@ def _as_dock(url: str) -> Finding:
     except ProbeRefusedError as error:
         return problem(
             line,
-            _("The account of DOCK_MQTT_USERNAME is refused: {error}.").format(error=error),
+            _("The account of DOCK_MQTT_USERNAME is refused: {error}.").format(error=in_words(error)),
             _("Docks cannot connect with it."),
         )
     except OSError as error:
-        return note(line, _("Not tried: {error}.").format(error=error), _("Look at the line of DOCK_MQTT_URL."))
+        return note(
+            line, _("Not tried: {error}.").format(error=in_words(error)), _("Look at the line of DOCK_MQTT_URL.")
+        )
     return ok(line, _("The account of DOCK_MQTT_USERNAME may neither send commands nor read those to others."))

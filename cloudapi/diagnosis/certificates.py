@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from cloudapi.diagnosis.errors import in_words
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from devices.templatetags.moments import exact
 from mqtt_bridge.line.client import parse_url
@@ -49,7 +50,7 @@ def check_certificates() -> Iterator[Finding]:
         except (OSError, ValueError) as error:
             yield note(
                 _("Certificate of {name}").format(name=name),
-                _("Not seen at {place}: {error}.").format(place=place, error=error),
+                _("Not seen at {place}: {error}.").format(place=place, error=in_words(error)),
                 _("Correct {name}, or start its server.").format(name=name),
             )
     if not places():
@@ -132,7 +133,7 @@ def _judge(certificate: Certificate, now: datetime) -> Finding:
     if certificate.refused_why:
         return problem(
             name,
-            _("Clients refuse it: {reason}.").format(reason=certificate.refused_why),
+            _("Clients refuse it: {reason}.").format(reason=in_words(certificate.refused_why)),
             _("Correct it at {place}.").format(place=certificate.place),
         )
     text = ngettext("Valid until {date}, for {days} more day.", "Valid until {date}, for {days} more days.", left.days)

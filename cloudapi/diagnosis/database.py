@@ -17,6 +17,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from cloudapi.diagnosis.errors import in_words
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from mqtt_bridge.models import Exchange
 from organizations.encryption import EncryptedTextField, cipher
@@ -34,7 +35,7 @@ def check_database() -> Iterator[Finding]:
         first_line = str(error).strip().partition("\n")[0]
         yield problem(
             _("Database"),
-            _("Does not answer: {error}.").format(error=first_line),
+            _("Does not answer: {error}.").format(error=in_words(first_line)),
             _("Start it, or correct DATABASE_URL."),
         )
         return

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from cloudapi.diagnosis.errors import in_words
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from cloudapi.file_jobs.running import ALIVE_FOR
 from cloudapi.tasks import report_alive
@@ -42,7 +43,9 @@ def check_redis() -> Iterator[Finding]:
             waiting = client.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
     except redis.RedisError as error:
         yield problem(
-            _("Redis"), _("Does not answer: {error}.").format(error=error), _("Start it, or correct REDIS_URL.")
+            _("Redis"),
+            _("Does not answer: {error}.").format(error=in_words(error)),
+            _("Start it, or correct REDIS_URL."),
         )
         return
     policy = str(info.get("maxmemory_policy", "noeviction"))

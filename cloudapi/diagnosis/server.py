@@ -17,6 +17,7 @@ from django.http.request import validate_host
 from django.utils.translation import gettext as _
 
 from cloudapi.diagnosis.certificates import for_strangers
+from cloudapi.diagnosis.errors import in_words
 from cloudapi.diagnosis.findings import Finding, note, ok, problem
 from mqtt_bridge.line.tls import build_context, explain
 from organizations.models import Organization
@@ -48,10 +49,10 @@ def check_public_url() -> Iterator[Finding]:
             advice,
         )
     except (OSError, ValueError) as error:
-        cause = explain(str(getattr(error, "reason", error)), host).replace("the broker's", "the")
+        cause = explain(str(getattr(error, "reason", error)), host)
         yield problem(
             _("Public address"),
-            _("{address} does not answer: {cause}.").format(address=settings.PUBLIC_URL, cause=cause),
+            _("{address} does not answer: {cause}.").format(address=settings.PUBLIC_URL, cause=in_words(cause)),
             advice,
         )
     else:
@@ -117,7 +118,11 @@ def check_clock() -> Iterator[Finding]:
         skew = _ntp_skew(settings.NTP_SERVER_HOST, settings.NTP_SERVER_PORT)
     except OSError as error:
         advice = _("If docks cannot reach it either, set NTP_SERVER_HOST.")
-        yield note(_("Clock"), _("Not compared with {server}: {error}.").format(server=server, error=error), advice)
+        yield note(
+            _("Clock"),
+            _("Not compared with {server}: {error}.").format(server=server, error=in_words(error)),
+            advice,
+        )
     else:
         yield _compare(server, skew, _("Let this machine synchronize its clock."))
 

@@ -11,7 +11,8 @@ from cloudapi.tables.filters import AuditFilter, JournalFilter
 from cloudapi.tables.table import Column, Table
 from devices.admin.calls import has_moved
 from devices.api.calls import ServiceCallFilter
-from devices.calls import wording as calls
+from devices.calls.methods import title
+from devices.calls.wording import describe
 from devices.models import ServiceCall
 from licenses import validity, wording
 from licenses.api import LicenseFilter
@@ -75,9 +76,9 @@ class CallTable(Table):
             Column("callsign", _("Callsign"), lambda row: "" if has_moved(row) else row.device.callsign),
             Column("organization", _("Organization"), lambda row: row.organization.name),
             Column("method", _("Method"), lambda row: row.method),
-            Column("asked_for", _("Asked for"), lambda row: calls.title(row.method, row.data)),
+            Column("asked_for", _("Asked for"), lambda row: title(row.method, row.data)),
             Column("state", _("State"), lambda row: row.get_status_display()),
-            Column("result", _("Result"), calls.describe),
+            Column("result", _("Result"), describe),
             Column("result_code", _("Result code"), lambda row: row.result_code),
             Column("asked_by", _("Asked by"), lambda row: str(row.asked_by or "")),
             Column("created", _("Asked"), lambda row: row.created, is_time=True),

@@ -24,9 +24,9 @@ from devices.admin.commands import SECRETS, row
 from devices.admin.filters import OptionFilter
 from devices.admin.forms import WAITS, CommandForm, SendingForm
 from devices.calls import batches, wording
-from devices.calls.methods import METHODS
+from devices.calls.methods import METHODS, title
 from devices.calls.refusal import Refused
-from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallBatch
+from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.templatetags.moments import ago
 from mqtt_bridge.database.natural_sort import natural
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
@@ -88,7 +88,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description=pgettext_lazy("column", "asked for"))
     def what(self, batch: ServiceCallBatch) -> str:
-        return wording.title(batch.method, batch.data)
+        return title(batch.method, batch.data)
 
     @admin.display(description=_("by"))
     def who(self, batch: ServiceCallBatch) -> str:
@@ -219,6 +219,20 @@ def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:
     return gettext("{progress}; {n} skipped").format(progress=text, n=skipped) if skipped else text
 
 
+def _not_retried(calls: ServiceCallQuerySet, counts: Mapping[str, int], retryable: int) -> str:
+    """Why fewer calls can be retried than did not succeed: "6 canceled, 1 tried again already"; "" if all can."""
+    unsuccessful = sum(counts.get(status, 0) for status in batches.UNSUCCESSFUL)
+    again = 0
+    if unsuccessful > retryable:
+        again = calls.filter(status__in=batches.UNSUCCESSFUL, retries__isnull=False).distinct().count()
+    parts = (
+        (counts.get(ServiceCall.Status.CANCELED, 0), gettext("{n} canceled")),
+        (again, gettext("{n} tried again already")),
+        (unsuccessful - retryable - again, gettext("{n} of docks that have moved")),
+    )
+    return gettext(", ").join(text.format(n=n) for n, text in parts if n)
+
+
 def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, object]:
     """What the page of one batch shows: counts, the docks with the state of each call, the docks left out."""
     calls = restrict(ServiceCall.objects.filter(batch=batch), request.user)
@@ -238,6 +252,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
             bar.append({"x": x, "count": count, "kind": wording.KINDS[status], "word": str(word), "status": status})
             x += count
     failed = batches.retryable(calls).count() if may(request, Role.OPERATOR, batch.organization_id) else 0
+    left = _not_retried(calls, counted, failed) if failed else ""
     owners = calls.order_by().values_list("organization__organization_id", "organization__name")
     names = (
         [(batch.organization.organization_id, "", total)] if batch.organization else list(owners.annotate(Count("pk")))
@@ -245,13 +260,14 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
     visible = restrict(ServiceCallBatch.objects.all(), request.user)
     docks = restrict(Device.objects.filter(pk__in=[one["device"] for one in batch.planned or []]), request.user)
     return {
-        "title": wording.title(batch.method, batch.data),
+        "title": title(batch.method, batch.data),
         "subtitle": None,
         "sentence": planned_sentence(batch) or progress_sentence(counted, len(batch.skipped)),
         "is_planned": is_planned,
         "planned": docks.order_by(natural("callsign"), "sn") if is_planned else [],
         "owners": [] if batch.organization else sorted((name, count) for _, name, count in names),
         "failed": failed,
+        "not_retried": left,
         "retry_url": reverse("admin:devices_servicecallbatch_retry", args=[batch.pk]) if failed else "",
         "earlier": visible.filter(calls__retries__batch=batch).distinct(),
         "later": visible.filter(calls__retry_of__batch=batch).distinct(),

@@ -30,7 +30,7 @@ from devices.admin.commands import SECRETS, Row, row
 from devices.admin.filters import BatchFilter, CallStateFilter, ServiceFilter, SiteOfDeviceFilter, WhoAskedFilter
 from devices.admin.forms import CommandForm, SendingForm
 from devices.calls import asking, batches, ending, wording
-from devices.calls.methods import METHODS, label
+from devices.calls.methods import METHODS, label, title
 from devices.calls.refusal import Refused, why_not
 from devices.calls.transition import AFTER
 from devices.diagnosis import exchanges
@@ -129,7 +129,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=pgettext_lazy("column", "asked for"))
     def what(self, call: ServiceCall) -> str:
-        return wording.title(call.method, call.data)
+        return title(call.method, call.data)
 
     @admin.display(description=_("result"))
     def result(self, call: ServiceCall) -> SafeString | str:
@@ -319,7 +319,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         before = event.at
     journal = reverse("admin:mqtt_bridge_exchange_changelist")
     return {
-        "title": gettext("{about}: {text}").format(about=wording.title(call.method, call.data), text=dock_name(call)),
+        "title": gettext("{about}: {text}").format(about=title(call.method, call.data), text=dock_name(call)),
         "subtitle": None,
         "row": row(call),
         "dock": dock_link(call, request),
@@ -356,7 +356,7 @@ def _buttons(call: ServiceCall) -> dict[str, str]:
 def batch_link(batch: ServiceCallBatch) -> SafeString:
     """What the batch asked for and when, linked."""
     page = reverse("admin:devices_servicecallbatch_change", args=[batch.pk])
-    return format_html('<a href="{}">{}, {}</a>', page, wording.title(batch.method, batch.data), ago(batch.created))
+    return format_html('<a href="{}">{}, {}</a>', page, title(batch.method, batch.data), ago(batch.created))
 
 
 def words() -> dict[str, str]:

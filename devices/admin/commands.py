@@ -63,7 +63,7 @@ class Offer(NamedTuple):
 
 def row(call: ServiceCall) -> Row:
     """A call in words."""
-    return Row(call, wording.title(call.method, call.data), wording.KINDS.get(call.status, ""), wording.describe(call))
+    return Row(call, methods.title(call.method, call.data), wording.KINDS.get(call.status, ""), wording.describe(call))
 
 
 def panel(
@@ -198,7 +198,7 @@ class CommandPages(TenantAdmin):
             form.add_error(None, str(refused))
             return self._panel_page(request, device, answered=form)
         said = gettext("{about}: {text}").format(
-            about=wording.title(call.method, call.data), text=wording.describe(call)
+            about=methods.title(call.method, call.data), text=wording.describe(call)
         )
         if "fragment" in request.GET:
             return self._panel_page(request, device, said=said)

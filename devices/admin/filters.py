@@ -372,7 +372,7 @@ class BatchFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         batches = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
         return [
-            (str(batch.pk), f"{wording.title(batch.method, batch.data)}, {wording.moment(batch.created)}")
+            (str(batch.pk), f"{methods.title(batch.method, batch.data)}, {wording.moment(batch.created)}")
             for batch in batches
         ]
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
-from devices.calls import asking, ending, wording
+from devices.calls import asking, ending
 from devices.calls.method import Data
+from devices.calls.methods import title
 from devices.calls.refusal import Refused, open_subjects, why_not
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import Watch, watch
@@ -177,7 +178,7 @@ def ask(
     with override("en"):  # what the batch keeps
         for device, given, made in outcomes:
             if isinstance(made, Refused):
-                about = "" if service.masked(given) == batch.data else wording.title(batch.method, given)
+                about = "" if service.masked(given) == batch.data else title(batch.method, given)
                 left_out.append(Skipped(device, str(made), about))
     record(batch, sum(isinstance(outcome.made, ServiceCall) for outcome in outcomes), left_out, actor=actor)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from msgspec.inspect import BoolType, IntType, LiteralType, Metadata, NoneType, StrType, Type, UnionType, type_info
 
 from mqtt_bridge.protocol.redaction import MASK
 
@@ -77,8 +78,8 @@ class Method:
                 raise ValueError(gettext("{name} is a number of more than 64 bits").format(name=name))
         try:
             given = msgspec.convert(data, self.input)
-        except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from None
+        except msgspec.ValidationError:
+            raise ValueError(wrong(self.input, data)) from None
         checked: dict[str, Any] = msgspec.to_builtins(given)
         return checked
 
@@ -96,6 +97,45 @@ class Method:
             if name in self.secrets:
                 field_ |= {"format": "password", "writeOnly": True}
         return found
+
+
+def wrong(input_: type[msgspec.Struct], data: Data) -> str:
+    """Which field is missing or no value of its type, and what it must be: "username must be text of 1 to 128 ..."."""
+    for one in msgspec.structs.fields(input_):
+        if one.encode_name not in data:
+            if one.required:
+                return gettext("{field} is missing").format(field=one.encode_name)
+            continue
+        try:
+            msgspec.convert(data[one.encode_name], one.type)
+        except msgspec.ValidationError as error:
+            if inner := re.search(r"at `\$(.+)`", str(error)):
+                return gettext("{field} is not valid").format(field=f"{one.encode_name}{inner[1]}")
+            kind = type_info(one.type)
+            if isinstance(kind, UnionType):  # with None
+                kind = next(option for option in kind.types if not isinstance(option, NoneType))
+            kind = kind.type if isinstance(kind, Metadata) else kind
+            return gettext("{field} must be {kind}").format(field=one.encode_name, kind=_words(kind))
+    return gettext("{field} is not valid").format(field="data")
+
+
+def _words(kind: Type) -> str:
+    """The values that a field takes, in words."""
+    match kind:
+        case BoolType():
+            return gettext("true or false")
+        case IntType(ge=int() as least, le=int() as most) if most < 2**63 - 1:
+            return gettext("a whole number from {least} to {most}").format(least=least, most=most)
+        case IntType(ge=int() as least) if least > -(2**63):
+            return gettext("a whole number from {least} on").format(least=least)
+        case IntType():
+            return gettext("a whole number")
+        case StrType(max_length=int() as most):
+            text = gettext("text of {least} to {most} characters")
+            return text.format(least=kind.min_length or 0, most=most)
+        case LiteralType(values=values):
+            return gettext("one of these: {values}").format(values=", ".join(map(str, values)))
+    return gettext("of its type")
 
 
 def is_storable(text: str) -> bool:

@@ -304,3 +304,9 @@ BUTTONS: Final[dict[str, tuple[Method, Button]]] = {
 def label(method: str) -> str:
     """A service in words, in the active language; the bare name of an unknown one."""
     return str(METHODS[method].label) if method in METHODS else method
+
+
+def title(method: str, data: Data) -> str:
+    """What a dock was asked, with the one thing that tells it from the next: "Switch license 240330 on"."""
+    service = METHODS.get(method)
+    return service.title(data) if service and service.title else label(method)

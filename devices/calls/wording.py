@@ -7,8 +7,7 @@ from django.utils import timezone
 from django.utils.translation import get_language, gettext, gettext_noop, pgettext
 
 from cloudapi.rest.problems import PROBLEM
-from devices.calls.method import Data
-from devices.calls.methods import METHODS, label
+from devices.calls.methods import METHODS
 from devices.models import ServiceCall
 from mqtt_bridge.protocol import result_codes
 from organizations.language import stored
@@ -43,12 +42,6 @@ CONTRADICTED: Final = (Status.FAILED, Status.REJECTED)  # by a result of 0, DJI'
 def words() -> dict[str, str]:
     """The states in words, in the active language."""
     return {str(value): str(label) for value, label in Status.choices}
-
-
-def title(method: str, data: Data) -> str:
-    """What a dock was asked, with the one thing that tells it from the next: "Switch license 240330 on"."""
-    service = METHODS.get(method)
-    return service.title(data) if service and service.title else label(method)
 
 
 def describe(call: ServiceCall) -> str:

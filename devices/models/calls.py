@@ -10,8 +10,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
+from devices.calls.methods import title
 from devices.models.devices import Device
 from mqtt_bridge.database.prepared import Parameter
 from organizations.changing import ChangingModel, ChangingQuerySet
@@ -88,7 +89,7 @@ class ServiceCallBatch(ChangingModel):
         verbose_name_plural = _("batches of commands")
 
     def __str__(self) -> str:
-        return f"{self.method}, {self.created:%Y-%m-%d %H:%M} UTC"
+        return f"{title(self.method, self.data)}, {self.created:%Y-%m-%d %H:%M} UTC"
 
     @property
     def asked_by(self) -> AbstractBaseUser | OrganizationAPIKey | None:
@@ -243,7 +244,8 @@ class ServiceCall(ChangingModel):
         verbose_name_plural = _("commands")
 
     def __str__(self) -> str:
-        return f"{self.method} ({self.get_status_display()})"
+        values = {"command": title(self.method, self.data), "dock": self.device.sn, "state": self.get_status_display()}
+        return pgettext("command", "{command}, {dock} – {state}").format(**values)
 
     @property
     def is_open(self) -> bool:

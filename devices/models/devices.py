@@ -8,8 +8,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 from devices.models.grouping import DeviceLabel, Label, Site
 from mqtt_bridge.protocol import model_keys
@@ -312,7 +312,7 @@ class Pairing(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.aircraft} in {self.dock}"
+        return gettext("{aircraft} in {dock}").format(aircraft=self.aircraft, dock=self.dock)
 
     @property
     def fits(self) -> bool:

@@ -4,6 +4,7 @@ from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from organizations import time_zones
@@ -112,4 +113,4 @@ class DeviceLabel(TenantModel):
         verbose_name_plural = _("labels of devices")
 
     def __str__(self) -> str:
-        return f"{self.label} on {self.device}"
+        return gettext("{label} on {device}").format(label=self.label, device=self.device)

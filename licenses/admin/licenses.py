@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.admin.calls import words
@@ -147,6 +147,7 @@ FIELDS: Final[dict[str, str | Promise]] = {
     "user_only": _("Only with its account"),
     "enabled": _("On"),
 }
+VALUES: Final = {**FIELDS, **wording.DETAILS, "note": _("Note")}  # what events keep
 
 
 class Field(NamedTuple):
@@ -186,9 +187,12 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
             Field(name, str(label), [_words(name, getattr(side, name)) for side in sides])
             for name, label in FIELDS.items()
         ],
-        "details": [(name, wording.detail_lines(value)) for name, value in sorted(row.details.items())],
+        "details": [
+            (name, wording.DETAILS.get(name, ""), wording.detail_lines(name, value))
+            for name, value in sorted(row.details.items())
+        ],
         "raw": json.dumps(row.raw, indent=2, ensure_ascii=False),
-        "events": [(event, event_words(event), changes(event)) for event in newest],
+        "events": [(event, event_words(event)) for event in newest],
         "switches": [
             {
                 "value": value,
@@ -214,7 +218,9 @@ def _words(name: str, value: object) -> str:
         return gettext("yes") if value else gettext("no")
     if name in ("begin_time", "end_time"):
         return exact(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
-    return f"{wording.type_name(value)} ({value})" if name == "type" and isinstance(value, int) else str(value)
+    if name == "type" and isinstance(value, int):
+        return f"{wording.type_name(value)} ({value})"
+    return "; ".join(wording.detail_lines(name, value)) if name in wording.DETAILS else str(value)
 
 
 EVENT_WORDS: Final[dict[str, str | Promise]] = {
@@ -226,17 +232,28 @@ EVENT_WORDS: Final[dict[str, str | Promise]] = {
 }
 
 
-def event_words(event: LicenseEvent) -> str:
-    """What became of the license: "switched on"."""
-    return str(EVENT_WORDS.get(event.kind, event.kind))
+class Value(NamedTuple):
+    """What one of DJI's fields was and became, in words."""
+
+    name: str
+    label: str
+    before: str
+    after: str
 
 
-def changes(event: LicenseEvent) -> list[tuple[str, str, str]]:
-    """What changed: (field, before, after); nothing for the other kinds, whose values are too many for a line."""
-    if event.kind != LicenseEvent.Kind.CHANGED:
-        return []
-    names = sorted({*event.before, *event.after})
+def values(event: LicenseEvent) -> list[Value]:
+    """All that is kept of an event, the parts of `details` one by one."""
+    sides = [{**side, **side.get("details", {})} for side in (event.before, event.after)]
     return [
-        (str(FIELDS.get(name, name)), _words(name, event.before.get(name)), _words(name, event.after.get(name)))
-        for name in names
+        Value(name, str(VALUES.get(name, name)), *(_words(name, side.get(name)) for side in sides))
+        for name in sorted({*sides[0], *sides[1]} - {"details"})
     ]
+
+
+def event_words(event: LicenseEvent) -> str:
+    """What became of the license: "switched on", "changed: Begins 2026-01-01 → 2026-02-01"."""
+    words = str(EVENT_WORDS.get(event.kind, event.kind))
+    if event.kind != LicenseEvent.Kind.CHANGED:
+        return words  # the values of other kinds are too many for a line
+    changes = [f"{one.label} {one.before} → {one.after}" for one in values(event) if one.before != one.after]
+    return gettext("{about}: {text}").format(about=words, text=pgettext("between two changes", "; ").join(changes))

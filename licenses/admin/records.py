@@ -1,9 +1,12 @@
 """What docks reported about their licenses: the lists they answered with, and what became of each license."""
 
+import json
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -11,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.templatetags.moments import ago, exact
-from licenses.admin.licenses import changes, event_words
+from licenses.admin.licenses import event_words, values
 from licenses.models import Inventory, LicenseEvent, LicenseList
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter
 from organizations.typed import typed
@@ -88,8 +91,7 @@ class LicenseEventAdmin(_Records):
 
     @admin.display(description=_("what"))
     def what(self, row: LicenseEvent) -> str:
-        changed = "; ".join(f"{label}: {before} → {after}" for label, before, after in changes(row))
-        return f"{event_words(row)}: {changed}" if changed else event_words(row)
+        return event_words(row)
 
     @admin.display(description=_("license"))
     def license(self, row: LicenseEvent) -> SafeString:
@@ -106,9 +108,9 @@ class LicenseEventAdmin(_Records):
 
     @admin.display(description=_("values"))
     def values(self, row: LicenseEvent) -> SafeString:
-        sides = ((gettext("before"), row.before), (gettext("after"), row.after))
-        lines = [f"{side}: {name} = {value}" for side, values in sides for name, value in sorted(values.items())]
-        return format_html("<pre>{}</pre>", "\n".join(lines) or gettext("nothing"))
+        sides = {"before": row.before, "after": row.after}
+        raw = json.dumps(sides, indent=2, ensure_ascii=False)
+        return render_to_string("admin/licenses/licenseevent/values.html", {"values": values(row), "raw": raw, **sides})
 
 
 @admin.register(LicenseList)

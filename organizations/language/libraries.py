@@ -19,7 +19,6 @@ OF_DJANGO: Final = (
 OF_AXES: Final = (
     gettext_noop("Access Attempt"),
     gettext_noop("Access lock out"),
-    gettext_noop("Attempt Remaining"),
     gettext_noop("Attempt Time"),
     gettext_noop("Clean up expired attempts"),
     gettext_noop("Expires At"),

@@ -15,6 +15,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from organizations.language import stored
+
 # By action; {object} is what it was done to, with its kind. Every action that the code records is here.
 ACTIONS: Final = {
     "acknowledge": gettext_lazy("acknowledged an alarm of {object}"),
@@ -129,6 +131,9 @@ def _name(action: str, object_type: str, name: str) -> str:
             return str(apps.get_model(object_type)._meta.verbose_name_plural)
     if object_type == "organizations.FileJob":  # "export devices", which the catalogues have
         return " ".join(_(word) for word in name.split(" ", 1))
+    if object_type == "devices.ServiceCallBatch":  # "Read licenses in the aircraft, 2026-11-30 09:00 UTC"
+        about, comma, moment = name.rpartition(", ")
+        return f"{stored.shown(about)}{comma}{moment}"
     if object_type in _WORDED:
         pattern, words = _WORDED[object_type]
         if match := pattern.fullmatch(name):

@@ -66,6 +66,18 @@ def test_the_page_of_an_app_links_its_lists(visit):
         assert "Nothing needs you now" not in page
 
 
+def test_an_add_page_that_nobody_has_says_how_the_rows_come(client, staff):
+    client.force_login(staff)
+    request = RequestFactory().get("/")
+    request.user = staff
+    for model in REGISTERED:
+        page = admin.site.get_model_admin(model)
+        if not page.has_add_permission(request):
+            answer = client.get(address(model, "add"))
+            assert answer.status_code == 403
+            assert b"Nobody adds to this list by hand." in answer.content, model
+
+
 def test_the_page_for_a_new_password_has_the_links_of_the_others(visit):
     page = visit("staff", reverse("admin:password_change")).content.decode()
     assert [page.count(f'href="{reverse(name)}"') for name in ("preferences", "sessions", "second_factor")] == [1, 1, 1]
@@ -79,6 +91,7 @@ def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
     page = client.get(address(AccessAttempt, "changelist")).content.decode()
     assert "mallory, 10.0.0.9" in page
     assert "Attempted Access" not in page
+    assert re.search(r"还可尝试 \d+ 次", page)
     assert not re.search(r">\s*Status\s*<", page)
 
 

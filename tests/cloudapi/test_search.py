@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.calls import wording
+from devices.calls import methods
 from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import UnlockLicense
 from mqtt_bridge.models import Exchange
@@ -42,7 +42,7 @@ def both(organization, alice, other_organization, charlie):
 
 
 def title(call):
-    return wording.title(call.method, call.data)
+    return methods.title(call.method, call.data)
 
 
 def terms(organization, foreign=False):

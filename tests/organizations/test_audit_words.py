@@ -46,6 +46,9 @@ def test_names_with_words_are_in_the_readers_language_though_rows_are_in_english
         assert done("invite", "organizations.Invitation", "dana to Pier to Go") == "邀请了 邀请 dana to Pier（加入 Go）"
         assert done("export", "organizations.BindingCode", "binding codes") == "导出了列表：绑定码"
         assert done("enable", "devices.Device", "dana in Harbour").endswith("dana in Harbour")
+        batch = "Read licenses in the aircraft, 2026-11-30 09:00 UTC"
+        told = done("start batch", "devices.ServiceCallBatch", batch)
+        assert told.endswith("读取飞行器内的证书, 2026-11-30 09:00 UTC")
 
 
 @pytest.mark.parametrize(

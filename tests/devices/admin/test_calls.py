@@ -501,7 +501,9 @@ def test_what_failed_of_a_batch_is_retried_and_nothing_else(client, olga, organi
     batch = fleet(organization, statuses)
     ServiceCall.objects.update(data=DOCK_LIST, subject="old")
     online(batch)
-    assert "Retry the 4 that failed" in see(client, olga, page(batch))
+    text = see(client, olga, page(batch))
+    assert "Retry the 4 that failed" in text
+    assert "Did not succeed, but are not retried: 1 canceled." in text
     assert "Retry 4 commands" in see(client, olga, page(batch, "retry"))
     client.post(page(batch, "retry"), {"wait": "", "note": "second try"})
     again = ServiceCallBatch.objects.exclude(pk=batch.pk).get()

@@ -6,8 +6,8 @@ import pytest
 from django.utils.translation import override
 
 from devices.calls import batches, wording
-from devices.calls.methods import METHODS
-from devices.models import ServiceCall
+from devices.calls.methods import METHODS, title
+from devices.models import Device, ServiceCall
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from organizations.people.models import Preference
@@ -50,10 +50,18 @@ def test_every_state_of_a_command_is_told_in_chinese(fields):
             assert LATIN.findall(re.sub(r"\b(DJI|UTC)\b", "", f"{wording.describe(call)} {wording.result(call)}")) == []
 
 
+def test_a_command_is_named_as_pages_do():
+    call = ServiceCall(method="unlock_license_list", data={"device_model_domain": 0}, status="expired")
+    call.device = Device(sn="4TADL210010045")
+    assert str(call) == "Read licenses in the aircraft, 4TADL210010045 – not sent"
+    with override("zh-hans"):
+        assert str(call) == "读取飞行器内的证书，4TADL210010045 – 未发送"
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_every_service_has_chinese_words(method):
     with override("zh-hans"):
-        texts = [method.label, method.panel, wording.title(method.name, method.example), method.done({"licenses": 2})]
+        texts = [method.label, method.panel, title(method.name, method.example), method.done({"licenses": 2})]
         texts += [
             text for button in method.buttons for text in (button.title, button.help, button.submit, button.action)
         ]

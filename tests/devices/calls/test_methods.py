@@ -4,8 +4,9 @@ import json
 
 import msgspec
 import pytest
+from django.utils.translation import override
 
-from devices.calls.methods import LOGIN, METHODS, UPDATE
+from devices.calls.methods import LIST, LOGIN, METHODS, SWITCH, UPDATE
 from tests.stack import ROOT
 
 SAMPLES = ROOT / "tests/samples"
@@ -22,6 +23,38 @@ def test_the_schema_of_a_service_names_what_it_takes_and_nothing_else(method):
 def test_secrets_are_only_written():
     fields = METHODS[LOGIN].schema()["properties"]
     assert {name for name, field in fields.items() if field.get("writeOnly")} == set(METHODS[LOGIN].secrets)
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "english", "chinese"),
+    [
+        (SWITCH, {"license_id": 5}, "enable is missing", "缺少 enable"),
+        (SWITCH, {"license_id": "5", "enable": True}, "license_id must be a whole number", "license_id 必须是整数"),
+        (SWITCH, {"license_id": 5, "enable": 1}, "enable must be true or false", "enable 必须是 true 或 false"),
+        (
+            LIST,
+            {"device_model_domain": 1},
+            "device_model_domain must be one of these: 0, 3",
+            "device_model_domain 必须是以下之一：0, 3",
+        ),
+        (
+            UPDATE,
+            {"license_file": 0},
+            "license_file must be a whole number from 1 on",
+            "license_file 必须是不小于 1 的整数",
+        ),
+        (
+            LOGIN,
+            {"username": "", "password": "x"},
+            "username must be text of 1 to 128 characters",
+            "username 必须是 1 至 128 个字符的文本",
+        ),
+    ],
+)
+def test_wrong_data_are_explained_in_the_readers_language(method, data, english, chinese):
+    for language, words in (("en", english), ("zh-hans", chinese)):
+        with override(language), pytest.raises(ValueError, match=f"^{words}$"):
+            METHODS[method].read(data)
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {UPDATE}))

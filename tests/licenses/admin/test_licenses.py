@@ -517,6 +517,24 @@ def test_the_history_tells_what_changed(see, dock, organization):
     assert "changed: Begins not reported → 2026-01-02 03:04:05 UTC; Only with its account no → yes" in text
 
 
+def test_the_page_of_an_event_shows_its_values_in_words_and_raw(see, dock, organization):
+    after = {
+        "type": 2,
+        "enabled": None,
+        "end_time": "2026-01-02T03:04:05+00:00",
+        "details": {"country_number": 156, "height": 500},
+    }
+    common = {"device": dock, "device_model_domain": 0, "license_id": 1, "at": timezone.now()}
+    row = LicenseEvent.objects.create(organization=organization, kind="appeared", after=after, **common)
+    text = re.sub(r"<[^>]+>", " ", see("bob", f"/admin/licenses/licenseevent/{row.pk}/change/").content.decode())
+    text = " ".join(text.split())
+    for words in ("Type type Country or region (2)", "Country or region country_number China (156)"):
+        assert words in text
+    for words in ("Height limit height 500 m", "Ends end_time 2026-01-02 03:04:05 UTC", "On enabled not reported"):
+        assert words in text
+    assert "&quot;country_number&quot;: 156" in text
+
+
 @pytest.mark.parametrize(("who", "saved"), [("staff", True), ("alice", True), ("olga", True), ("bob", False)])
 def test_operators_write_notes_and_nothing_else(request, client, dock, who, saved):
     row = license_(dock)
