@@ -1,9 +1,11 @@
 """The pages of axes, which counts tries to sign in: its rows and a column have English names in every language."""
 
-from axes.admin import AccessAttemptAdmin
+from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
 from axes.models import AccessAttempt, AccessBase, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -13,8 +15,15 @@ def who(row: AccessBase) -> str:
     return ", ".join(str(value) for value in (row.username, row.ip_address) if value) or f"{row.pk}"
 
 
+def may_change(self: object, request: HttpRequest, obj: Model | None = None) -> bool:
+    """Nobody may: all fields are read-only, so that a button to save them would do nothing."""
+    return False
+
+
 for model in (AccessAttempt, AccessFailureLog, AccessLog):
     model.__str__ = who
+for page in (AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin):
+    page.has_change_permission = may_change
 
 
 @admin.display(description=_("state"))

@@ -59,12 +59,12 @@ class PlatformUserAdmin(UserAdmin):  # type: ignore[type-arg]
             _("Rights"),
             {
                 "description": _("Everything else follows from the memberships."),
-                "fields": ("is_active", "is_staff", "is_superuser"),
+                "fields": ("is_active", "is_staff", "is_superuser", "organizations"),
             },
         ),
-        (_("Times"), {"fields": ("last_login", "date_joined")}),
+        (_("Sign-in"), {"fields": ("has_second_factor", "open_sessions", "last_login", "date_joined")}),
     )
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("organizations", "has_second_factor", "open_sessions", "last_login", "date_joined")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)

@@ -181,7 +181,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering=Coalesce("user__username", "api_key__name"), description=_("who"))
     def who(self, obj: AuditEvent) -> str:
-        return str(obj.who) if obj.user_id or obj.api_key_id else ""
+        return str(obj.who) if obj.user_id or obj.api_key_id else self.get_empty_value_display()
 
     @admin.display(description=_("what was done"))
     def done(self, obj: AuditEvent) -> str:

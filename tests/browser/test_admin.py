@@ -86,6 +86,17 @@ def test_the_dashboard_fits_a_phone(page, sign_in, alice):
     assert too_wide(page, 390) == []
 
 
+def test_a_wide_screen_is_used_and_a_form_stays_together(page, sign_in, staff, alice, organization, code):
+    page.set_viewport_size({"width": 1920, "height": 1000})
+    sign_in(staff)
+    page.goto(f"/admin/organizations/organization/{organization.pk}/change/")
+    members, codes = (page.locator(f".field-{name}").bounding_box() for name in ("members", "binding_codes"))
+    assert codes["x"] > members["x"] + 800
+    assert codes["y"] == members["y"]
+    page.goto(f"/admin/auth/user/{alice.pk}/change/")
+    assert page.locator(".deletelink").bounding_box()["x"] < 1400
+
+
 @pytest.mark.usefixtures("bob")
 def test_lists_and_forms_break_no_policy(page, sign_in, staff, code):
     sign_in(staff)

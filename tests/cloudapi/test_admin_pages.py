@@ -81,6 +81,7 @@ def test_an_add_page_that_nobody_has_says_how_the_rows_come(client, staff):
 def test_the_page_for_a_new_password_has_the_links_of_the_others(visit):
     page = visit("staff", reverse("admin:password_change")).content.decode()
     assert [page.count(f'href="{reverse(name)}"') for name in ("preferences", "sessions", "second_factor")] == [1, 1, 1]
+    assert f'action="{reverse("set_language")}"' in page
 
 
 def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
@@ -93,6 +94,22 @@ def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
     assert "Attempted Access" not in page
     assert re.search(r"还可尝试 \d+ 次", page)
     assert not re.search(r">\s*Status\s*<", page)
+
+
+def test_a_try_to_sign_in_has_no_button_that_would_do_nothing(staff, client):
+    row = AccessAttempt.objects.create(username="mallory", ip_address="10.0.0.9", failures_since_start=1)
+    client.force_login(staff)
+    page = client.get(address(AccessAttempt, "change", row.pk)).content.decode()
+    assert "mallory" in page
+    assert 'name="_save"' not in page
+    assert "historylink" not in page
+
+
+def test_the_page_of_a_user_names_the_organizations(client, staff, alice):
+    client.force_login(staff)
+    page = client.get(address(type(alice), "change", alice.pk)).content.decode()
+    assert re.search(r'field-organizations.*?<div class="readonly">Harbour Survey</div>', page, re.DOTALL)
+    assert "field-has_second_factor" in page
 
 
 @each_visitor

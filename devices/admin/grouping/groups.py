@@ -11,6 +11,8 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -83,9 +85,17 @@ class LabelAdmin(GroupingAdmin):
     """Words on devices."""
 
     fields = ("organization", "name", "colour")
-    list_display = ("name", "organization", "colour", "size")
+    list_display = ("name", "organization", "in_colour", "size")
     search_fields = ("name",)
     search_help_text = _("Name")
+
+    class Media:
+        css = {"all": ["devices/devices.css"]}
+
+    @admin.display(description=_("colour"), ordering="colour")
+    def in_colour(self, obj: Label) -> SafeString:
+        """As the label is on a device."""
+        return format_html('<span class="label label-{}">{}</span>', obj.colour, obj.get_colour_display())
 
 
 # --- the page for devices ------------------------------------------------------------------------

@@ -49,7 +49,9 @@ def test_a_list_says_how_many_devices_there_are_and_a_deleted_label_leaves_them(
     label = Label.objects.create(organization=organization, name="spare")
     DeviceLabel.objects.create(device=dock, label=label)
     client.force_login(alice)
-    assert client.get(LABELS).context["cl"].result_list[0].size == 1
+    page = client.get(LABELS)
+    assert page.context["cl"].result_list[0].size == 1
+    assert '<span class="label label-grey">grey</span>' in page.content.decode()
     assert client.post(f"{LABELS}{label.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not DeviceLabel.objects.exists()
     assert Device.objects.get(pk=dock.pk) == dock

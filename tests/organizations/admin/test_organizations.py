@@ -1,5 +1,7 @@
 """Organizations and the audit trail in the admin; who may do what."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -224,5 +226,15 @@ def test_audit_trail_of_what_is_gone_is_found_by_its_name(page, staff, organizat
     device = Device.objects.create(sn="GONE0001", callsign="Pier 9", organization=organization)
     audit.record([audit.event(audit.Actor(AuditEvent.Through.ADMIN, staff), "delete", device, organization_id=None)])
     device.delete()
-    found = page.get(AUDIT, {"q": "Pier 9 (GONE0001)"}).context["cl"].result_list
-    assert [row.action for row in found] == ["delete"]
+    found = page.get(AUDIT, {"q": "Pier 9 (GONE0001)"})
+    assert [row.action for row in found.context["cl"].result_list] == ["delete"]
+    assert "Show all" in found.content.decode()
+    assert "Show all" not in page.get(AUDIT).content.decode()  # there is nothing else
+
+
+def test_a_row_of_the_trail_by_nobody_says_so_and_has_no_history(page, organization):
+    actor = audit.Actor(AuditEvent.Through.SCHEDULE)
+    audit.record([audit.event(actor, "note", organization, organization_id=organization.pk)])
+    shown = page.get(f"{AUDIT}{AuditEvent.objects.get().pk}/change/").content.decode()
+    assert re.search(r'field-who.*?<div class="readonly">–</div>', shown, re.DOTALL)
+    assert "historylink" not in shown
