@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Count, Min, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -96,7 +97,7 @@ def call_metrics() -> Iterator[Metric]:
     for status in OPEN_STATUSES:
         calls.add_metric([status], counts.get(status, 0))
     yield calls
-    oldest = ServiceCall.objects.to_be_sent(now).aggregate(oldest=Min("created"))["oldest"]
+    oldest = ServiceCall.objects.to_be_sent(now).aggregate(oldest=Min(Coalesce("retry_at", "created")))["oldest"]
     yield GaugeMetricFamily(
         "service_calls_oldest_queued_seconds",
         "Age of the oldest command that could be sent now.",

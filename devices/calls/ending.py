@@ -102,6 +102,8 @@ def close_overdue(*, now: datetime | None = None, listening_since: datetime | No
     def word(call: ServiceCall) -> Word:
         if call.status != Status.QUEUED:
             return Word(Source.CLOCK, Status.TIMED_OUT)
+        if call.result_text:  # why it waits
+            return Word(Source.CLOCK, Status.EXPIRED, text=gettext_noop("the dock did not connect in time."))
         if call.queue:
             return Word(Source.CLOCK, Status.EXPIRED, text=gettext_noop("the dock did not come online in time."))
         return Word(Source.CLOCK, Status.EXPIRED, text=gettext_noop("no worker sent it in time."))

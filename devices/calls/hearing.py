@@ -12,7 +12,7 @@ from msgspec import Struct
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.calls.states import Heard, Source, Word, answer, hear, unreadable
-from devices.calls.transition import End, Event, conclude, event_of, save
+from devices.calls.transition import End, Event, conclude, event_of, save, sending_of
 from devices.live import broadcast
 from devices.live.frame_sender import Frame
 from devices.models import ServiceCall
@@ -72,12 +72,14 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
         if word.source == Source.EVENT and data is None:
             reasons.append(word.text)
             continue
+        unsaid = sending_of(call)
         change = hear(call, word, now=now)
         if change is Heard.NOTHING:
             reasons.append(OVERDONE if call.is_open else f"{ENDED}: {call.status}")
             continue
         reasons.append("")
         heard[call.pk] = call
+        events += unsaid
         if change is Heard.CHANGE:
             events.append(event_of(call, word.source, now))
             frames += broadcast.call_frames(call)

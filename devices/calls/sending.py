@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import DateTimeField
+from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from devices.calls.method import Method
@@ -15,7 +16,7 @@ from devices.calls.methods import METHODS
 from devices.calls.refusal import DISABLED, MOVED, Refused
 from devices.calls.states import Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
-from devices.models import ServiceCall, ServiceCallSecret
+from devices.models import LONGEST_PAUSE, ServiceCall, ServiceCallSecret
 from mqtt_bridge import router
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.line.publisher import Receipt
@@ -25,6 +26,10 @@ from organizations.language.stored import english
 
 # Calls claimed at once: so many may have to be called "unknown" if the worker is killed before it has published them.
 AT_ONCE: Final = 100
+FIRST_PAUSE: Final = timedelta(seconds=5)  # before the second attempt; it doubles up to LONGEST_PAUSE
+NOT_CONNECTED: Final = gettext_noop("the dock is not connected.")
+_MAY_ARRIVE: Final = (Receipt.DELIVERED, Receipt.UNCONFIRMED)
+_ATTEMPT: Final = ("status", "sent", "deadline", "tried_at", "retry_at", "updated")  # `updated` as it was: no version
 LOGIN_EXPIRY: Final = 15  # seconds that a broker may hold a message with a secret in it
 
 TO_BE_SENT = Prepared(
@@ -62,17 +67,24 @@ def claim_many(call_ids: Iterable[uuid.UUID], *, now: datetime) -> list[Claim]:
     """
     wanted = TO_BE_SENT(calls=list(call_ids), now=now)
     claims: list[Claim] = []
-
-    def word(call: ServiceCall) -> Word:
+    words: dict[uuid.UUID, Word] = {}
+    patient: list[ServiceCall] = []
+    for call in wanted:
         try:
             claims.append(_claim(METHODS[call.method], call, now))
         except (Refused, LocalProtocolError) as error:
-            return Word(Source.WORKER, Status.EXPIRED, text=english(error))
-        return Word(Source.WORKER, Status.SENT)
-
-    changed = {call.pk for call in apply(wanted, word, now=now)}
+            words[call.pk] = Word(Source.WORKER, Status.EXPIRED, text=english(error))
+        else:
+            if call.queue:
+                # People hear of it only with the receipt: it may be one attempt of many that reaches no dock.
+                call.status, call.sent, call.deadline = Status.SENT, now, now + silence(call.method)
+                patient.append(call)
+            else:
+                words[call.pk] = Word(Source.WORKER, Status.SENT)
+    ServiceCall.objects.write_fields(patient, _ATTEMPT)
+    apply([call for call in wanted if call.pk in words], lambda call: words[call.pk], now=now)
     forget_secrets([taken.call for taken in claims])
-    return sorted((taken for taken in claims if taken.call.pk in changed), key=lambda taken: taken.call.created)
+    return sorted(claims, key=lambda taken: taken.call.created)
 
 
 def _claim(method: Method, call: ServiceCall, now: datetime) -> Claim:
@@ -102,23 +114,53 @@ def _claim(method: Method, call: ServiceCall, now: datetime) -> Claim:
 
 
 def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
-    """Note how the broker took calls that were just sent. Without a receipt nothing changes: the deadline decides."""
-    wait = Word(Source.WORKER, Status.QUEUED)
-    words: dict[uuid.UUID, Word] = {}
-    for call, receipt in receipts:
-        match receipt:
-            case Receipt.NO_SUBSCRIBER:
-                words[call.pk] = wait if call.queue else _not_sent(gettext_noop("the dock is not connected."))
-            case Receipt.REFUSED:
-                words[call.pk] = _not_sent(gettext_noop("the broker refused it: its access list or a quota."))
-            case Receipt.NOT_SENT:
-                lost = _not_sent(gettext_noop("the broker was lost."))
-                words[call.pk] = lost if METHODS[call.method].secrets else wait
-    if words:
-        with transaction.atomic():
-            # Of a dock that has answered by now we know better.
-            sent = ServiceCall.objects.filter(pk__in=words, status=Status.SENT)
-            apply(sent.lock_in_order(), lambda call: words[call.pk])
+    """Note how the broker took calls that were just sent.
+
+    Without a receipt nothing changes: the deadline decides. A call that waits for its dock goes back to the queue if it
+    reached none; only the first time this is a change, with its reason.
+    """
+    now = timezone.now()
+    noted = {call.pk: receipt for call, receipt in receipts if call.queue or receipt not in _MAY_ARRIVE}
+    if not noted:
+        return
+    with transaction.atomic():
+        # Of a dock that has answered by now we know better.
+        sent = list(ServiceCall.objects.filter(pk__in=noted, status=Status.SENT).lock_in_order())
+        patient = [call for call in sent if call.queue]
+        for call in patient:
+            call.status, call.sent, call.deadline = Status.QUEUED, None, None
+        words = {call.pk: word for call in sent if (word := _word(call, noted[call.pk])) is not None}
+        apply([call for call in sent if call.pk in words], lambda call: words[call.pk], now=now)
+        back = [call for call in patient if call.status == Status.QUEUED]
+        for call in back:
+            if call.pk in words:
+                call.tried_at, call.retry_at = now, now + _pause(call, now)
+        ServiceCall.objects.write_fields(back, _ATTEMPT)
+
+
+def _word(call: ServiceCall, receipt: Receipt) -> Word | None:
+    """What a receipt means for a call; None: that it was never tried."""
+    match receipt:
+        case Receipt.NO_SUBSCRIBER if call.queue:
+            return Word(Source.WORKER, Status.QUEUED, text=NOT_CONNECTED)
+        case Receipt.NO_SUBSCRIBER:
+            return _not_sent(NOT_CONNECTED)
+        case Receipt.REFUSED:
+            return _not_sent(gettext_noop("the broker refused it: its access list or a quota."))
+        case Receipt.NOT_SENT if call.queue:
+            return None
+        case Receipt.NOT_SENT if METHODS[call.method].secrets:
+            return _not_sent(gettext_noop("the broker was lost."))
+        case Receipt.NOT_SENT:
+            return Word(Source.WORKER, Status.QUEUED)
+    return Word(Source.WORKER, Status.SENT)
+
+
+def _pause(call: ServiceCall, now: datetime) -> timedelta:
+    """How long a call that reached no dock waits: twice as long as the last time, if that was just now."""
+    if call.tried_at is None or call.retry_at is None or not now - 2 * LONGEST_PAUSE < call.tried_at <= now:
+        return FIRST_PAUSE
+    return min(2 * (call.retry_at - call.tried_at), LONGEST_PAUSE)
 
 
 def _not_sent(why: str) -> Word:

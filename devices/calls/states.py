@@ -23,11 +23,12 @@ from mqtt_bridge.protocol.redaction import redact
 Status = ServiceCall.Status
 Source = ServiceCallEvent.Source
 
-# From a state to those it may become. A dock may report on a call that went back to the queue: it had arrived.
+# From a state to those it may become. What waits may have a new reason to. A dock may report on a call that went back
+# to the queue: it had arrived.
 _ENDS: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.REJECTED, Status.CANCELED})
 _RUNNING: Final = frozenset({Status.IN_PROGRESS, Status.PAUSED})
 MAY: Final[Mapping[str, frozenset[Status]]] = {
-    Status.QUEUED: frozenset({Status.SENT, Status.EXPIRED, Status.ACCEPTED}) | _RUNNING | _ENDS,
+    Status.QUEUED: frozenset({Status.QUEUED, Status.SENT, Status.EXPIRED, Status.ACCEPTED}) | _RUNNING | _ENDS,
     Status.SENT: frozenset({Status.QUEUED, Status.EXPIRED, Status.ACCEPTED, Status.TIMED_OUT}) | _RUNNING | _ENDS,
     Status.ACCEPTED: frozenset({Status.TIMED_OUT}) | _RUNNING | _ENDS,
     Status.IN_PROGRESS: frozenset({Status.PAUSED, Status.TIMED_OUT}) | _ENDS,

@@ -20,7 +20,7 @@ from prometheus_client import Counter
 from devices.calls.method import Data
 from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
-from devices.calls.states import Heard, Source, Word, hear
+from devices.calls.states import Heard, Source, Status, Word, hear
 from devices.live import broadcast
 from devices.models import ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import router
@@ -70,10 +70,10 @@ def apply(
     changed: list[ServiceCall] = []
     events: list[Event] = []
     for call in calls:
-        said = word(call)
+        said, unsaid = word(call), sending_of(call)
         if hear(call, said, now=now) is Heard.CHANGE:
             changed.append(call)
-            events.append(event_of(call, said.source, now))
+            events += [*unsaid, event_of(call, said.source, now)]
     save(changed, events)
     broadcast.tell_calls(changed)
     conclude([End(call, None) for call in changed if not call.is_open])
@@ -159,6 +159,15 @@ def forget_secrets(calls: Iterable[ServiceCall]) -> None:
     secretive = [call.pk for call in calls if call.method in METHODS and METHODS[call.method].secrets]
     if secretive:
         ServiceCallSecret.objects.filter(call__in=secretive).delete()
+
+
+def sending_of(call: ServiceCall) -> list[Event]:
+    """The entry for its sending, where the history lacks it: the next report came before the broker's receipt."""
+    if call.status != Status.SENT or call.sent is None or call.updated >= call.sent:
+        return []
+    call.version += 1
+    call.updated = call.sent
+    return [event_of(call, Source.WORKER, call.sent)]
 
 
 def event_of(call: ServiceCall, source: Source, now: datetime) -> Event:

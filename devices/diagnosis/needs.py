@@ -187,5 +187,5 @@ def schedule_in_trouble(now: datetime) -> Q:
 def unsent(calls: ServiceCallQuerySet, now: datetime) -> ServiceCallQuerySet:
     """Calls that wait only for a worker, and longer than a worker takes."""
     since = now - SEND_PATIENCE
-    is_due = Q(queue=False) | Q(device__state__connected_since__lt=since)
+    is_due = Q(queue=False) | Q(device__state__connected_since__lt=since, retry_at=None) | Q(retry_at__lt=since)
     return calls.to_be_sent(now).filter(is_due, created__lt=since)

@@ -6,6 +6,7 @@ What devices reported last is in `state.py`, sites and labels in `grouping.py`, 
 from devices.models.acknowledgements import Acknowledgement
 from devices.models.broker import BrokerAccount, BrokerAccountQuerySet, DockConnection
 from devices.models.calls import (
+    LONGEST_PAUSE,
     OPEN_STATUSES,
     ServiceCall,
     ServiceCallBatch,
@@ -28,6 +29,7 @@ from devices.models.grouping import DeviceLabel, Label, Site
 from devices.models.state import UNKNOWN_STATE, DeviceAccount, DeviceState
 
 __all__ = [
+    "LONGEST_PAUSE",
     "OPEN_STATUSES",
     "SN_PATTERN",
     "UNINVITED",

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext, pgettext_lazy
@@ -23,6 +23,7 @@ _OF_RELATED = (
     "device__sn", "device__callsign", "device__organization_id", "device__is_enabled",
     "organization__organization_id", "requested_by__username", "requested_with__name",
 )  # fmt: skip
+LONGEST_PAUSE = timedelta(minutes=1)  # between two attempts at a dock that is online and yet not connected
 OPEN_STATUSES = ["queued", "sent", "accepted", "in_progress", "paused"]
 
 
@@ -116,9 +117,17 @@ class ServiceCallQuerySet(ChangingQuerySet["ServiceCall"]):
         return self.open().filter((queued & is_over) | (~queued & is_silent))
 
     def to_be_sent(self, now: datetime | Parameter) -> Self:
-        """Queued calls whose time has not run out; those that wait for their dock only while it is online."""
+        """Queued calls whose time has not run out; those that wait for their dock only while it is online.
+
+        One that reached no dock is tried again when its pause is over, at once if the dock came online or spoke since.
+        What the dock says counts no longer once that was of no use several times: it speaks, but does not listen.
+        """
         queued = self.filter(status=ServiceCall.Status.QUEUED, expires__gte=now)
-        return queued.filter(Q(queue=False) | Q(device__state__online=True))
+        tried = F("tried_at")
+        has_spoken = Q(device__state__last_seen__gt=tried, retry_at__lt=tried + LONGEST_PAUSE)
+        is_over = Q(retry_at=None) | Q(retry_at__lte=now) | Q(tried_at__gt=now)  # our clock was set back
+        is_due = is_over | has_spoken | Q(device__state__connected_since__gt=tried)
+        return queued.filter(Q(queue=False) | (Q(device__state__online=True) & is_due))
 
     def lock_in_order(self, *, skip_locked: bool = False) -> Self:
         """Lock these in the order of their keys, with what a change reads of related rows, and nothing else of them."""
@@ -203,6 +212,10 @@ class ServiceCall(ChangingModel):
     )
     created = models.DateTimeField(_("created"), default=timezone.now)
     sent = models.DateTimeField(_("sent"), null=True)
+    tried_at = models.DateTimeField(
+        _("tried"), null=True, help_text=_("When the broker last had no dock to hand it to.")
+    )
+    retry_at = models.DateTimeField(_("tried again"), null=True)
     replied = models.DateTimeField(_("replied"), null=True)
     closed = models.DateTimeField(_("closed"), null=True)
     expires = models.DateTimeField(_("expires"), default=in_a_minute, help_text=_("Not sent any more after this."))
@@ -262,7 +275,7 @@ class ServiceCallEvent(models.Model):
 
     class Source(models.TextChoices):
         ISSUED = "issued", pgettext_lazy("event", "asked for")
-        WORKER = "worker", _("sent by us")
+        WORKER = "worker", _("this server")
         REPLY = "reply", _("reply of the dock")
         EVENT = "event", _("event of the dock")
         PERSON = "person", _("a person")

@@ -3,6 +3,7 @@
 import json
 import queue
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,12 @@ def no_broker(settings):
 @pytest.fixture
 def connected(broker):
     """All docks are connected; yields the queue of (topic, tid) that reach them."""
+    with subscribed(broker) as received:
+        yield received
+
+
+@contextmanager
+def subscribed(broker):
     received, ready = queue.SimpleQueue(), threading.Event()
     address = parse_url(broker.url)
     client = build_client(address, client_id="docks")
@@ -111,10 +118,30 @@ def test_dock_that_is_not_connected_gets_nothing_later(dock, broker):
     assert statuses(call) == ["expired"]
 
 
-def test_call_that_may_wait_for_its_dock_goes_back_to_the_queue(dock, broker):
+def test_call_that_waits_for_a_dock_without_a_session_changes_once_and_goes_out_when_that_speaks(dock, broker):
     call = asking.issue(device=dock, queue=True, **LIST)
     publish_service_call(str(call.pk))
-    assert statuses(call) == ["queued"]
+    age(call)
+    pauses = []
+    for _ in range(6):
+        sweep_service_calls()  # nothing is due
+        call.refresh_from_db()
+        pauses.append((call.retry_at - call.tried_at).total_seconds())
+        ServiceCall.objects.update(retry_at=timezone.now(), tried_at=timezone.now() - (call.retry_at - call.tried_at))
+        sweep_service_calls()
+    assert [round(pause) for pause in pauses] == [5, 10, 20, 40, 60, 60]
+    assert (call.status, call.version, call.sent, call.deadline) == ("queued", 2, None, None)
+    ServiceCall.objects.update(tried_at=timezone.now(), retry_at=timezone.now() + timedelta(seconds=20))
+    with subscribed(broker) as received:
+        sweep_service_calls()
+        assert received.empty()
+        DeviceState.objects.update(last_seen=timezone.now())
+        sweep_service_calls()
+        sweep_service_calls()
+        assert arrived(received, 1) == [call.tid]
+        assert received.empty()
+    events = list(call.events.order_by("version").values_list("status", "text"))
+    assert events == [("queued", ""), ("queued", sending.NOT_CONNECTED), ("sent", "")]
 
 
 def test_call_that_the_broker_refuses_is_not_tried_again(dock, settings, tmp_path):

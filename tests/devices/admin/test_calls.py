@@ -184,7 +184,7 @@ def test_the_page_of_a_call_tells_everything(client, bob, call, dock):
         "spring check",
         "alice",
         "asked for",
-        "sent by us",
+        "this server",
         "&quot;device_model_domain&quot;: 3",
         claim.call.tid,
         f"exchange/?q={dock.sn}",

@@ -162,3 +162,15 @@ def test_command_to_a_dock_that_has_gone_is_refused_or_not_sent(stack, dock):
     call = stack.issue(dock.sn, LIST, {"device_model_domain": 3})  # the server does not know it yet
     assert stack.ended(call["id"]) == "expired"
     assert result(stack, call)[1] == "the dock is not connected."
+
+
+def test_command_that_waits_for_a_dock_that_has_gone_is_carried_out_once_when_it_is_back(stack, dock):
+    asyncio.run_coroutine_threadsafe(dock.stop(), dock.loop).result(10)
+    call = stack.issue(dock.sn, LIST, {"device_model_domain": 3}, queue=True)
+    wait_for(lambda: result(stack, call)[1] == "the dock is not connected.")
+    tried = f"SELECT retry_at - tried_at FROM devices_servicecall WHERE id = '{call['id']}'"
+    wait_for(lambda: stack.rows(tried)[0][0].total_seconds() >= 10)  # in vain, for the second time
+    assert history(stack, call) == ["queued", "queued"]
+    dock.loop.call_soon_threadsafe(dock.start)
+    assert stack.ended(call["id"]) == "succeeded"
+    assert history(stack, call) == ["queued", "queued", "sent", "succeeded"]

@@ -51,11 +51,13 @@ def _fleet(organization, settings):
 def ask():
     dock = Device.objects.get(sn=random.choice(SNS))
     method, data = random.choice(ASKED)
+    queue = not METHODS[method].secrets and random.random() < 0.5
     with contextlib.suppress(Refused):
-        asking.issue(device=dock, method=method, data=data, actor=ACTOR)
+        asking.issue(device=dock, method=method, data=data, actor=ACTOR, queue=queue)
 
 
 def send():
+    DeviceState.objects.update(last_seen=timezone.now())  # so that what reached no dock is tried again
     for key in ServiceCall.objects.filter(status="queued").order_by("?").values_list("pk", flat=True)[:1]:
         for claim in sending.claim_many([key], now=timezone.now()):
             receipt = random.choice([*Receipt, *[Receipt.DELIVERED] * 4])

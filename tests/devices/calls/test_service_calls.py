@@ -362,6 +362,42 @@ def test_call_that_waits_for_its_dock_is_sent_when_it_is_back(dock):
     assert claim(call)
 
 
+def test_call_that_reached_no_dock_is_tried_again_when_that_may_help(dock):
+    call, now = issue(dock, queue=True), timezone.now() + timedelta(seconds=30)
+
+    def is_tried(*, ago, pause, spoke=60, connected=3600):
+        tried = now - timedelta(seconds=ago)
+        ServiceCall.objects.update(tried_at=tried, retry_at=tried + timedelta(seconds=pause))
+        spoke, connected = (now - timedelta(seconds=seconds) for seconds in (spoke, connected))
+        DeviceState.objects.update(last_seen=spoke, connected_since=connected)
+        return sending.waiting(now) == [call.pk]
+
+    assert [is_tried(ago=ago, pause=5) for ago in (4, 6)] == [False, True]
+    assert is_tried(ago=4, pause=5, spoke=3)
+    assert is_tried(ago=4, pause=60, connected=3)
+    assert is_tried(ago=-9, pause=60)  # our clock was set back
+    assert not is_tried(ago=4, pause=60, spoke=3)  # it speaks, but has not listened for a while
+
+
+def test_claim_of_a_call_that_waits_for_its_dock_is_final_though_nobody_hears_of_it(dock, actor):
+    call = issue(dock, queue=True)
+    assert (bool(claim(call)), claim(call), history(call)) == (True, None, ["queued"])
+    with pytest.raises(Refused, match="It has been sent already"):
+        ending.cancel(call, actor=actor)
+    ending.close_overdue(now=timezone.now() + timedelta(hours=1))  # its worker was killed
+    assert history(call) == ["queued", "sent", "timed_out"]
+
+
+def test_sending_is_in_the_history_of_a_call_that_was_answered_before_the_receipt(dock):
+    taken = claim(issue(dock, queue=True))
+    call = ServiceCall.objects.get()
+    hear(call, {"result": 0})
+    sending.record_receipts([(taken.call, Receipt.DELIVERED)])
+    events = list(call.events.order_by("version").values_list("version", "status", "at"))
+    assert [event[:2] for event in events] == [(1, "queued"), (2, "sent"), (3, "succeeded")]
+    assert events[1][2] == call.sent
+
+
 def test_sweep_leaves_new_calls_to_their_own_task(dock):
     call = issue(dock)
     assert sending.waiting(timezone.now()) == []
@@ -389,6 +425,9 @@ def test_many_calls_go_to_workers_by_as_many_as_one_claims(
         (Receipt.UNCONFIRMED, False, "sent"),
         (Receipt.NO_SUBSCRIBER, False, "expired"),
         (Receipt.NO_SUBSCRIBER, True, "queued"),
+        (Receipt.DELIVERED, True, "sent"),
+        (Receipt.UNCONFIRMED, True, "sent"),
+        (Receipt.NOT_SENT, True, "queued"),
         (Receipt.NOT_SENT, False, "queued"),
         (Receipt.REFUSED, True, "expired"),
     ],

@@ -217,6 +217,10 @@ def test_an_unknown_code_keeps_its_message_without_secrets_and_not_for_ever():
             {"status": "queued", "queue": True, "expires": NIGHT},
             "Waiting for the dock to come online, until 2026-12-01 02:00 UTC.",
         ),
+        (
+            {"status": "queued", "queue": True, "expires": NIGHT, "result_text": "the dock is not connected."},
+            "Waiting until 2026-12-01 02:00 UTC: the dock is not connected. It is sent as soon as the dock connects.",
+        ),
         ({"status": "in_progress", "percent": 40}, "The dock works on it: 40 %."),
         ({"status": "failed", "result_code": 325012}, "Failed: the aircraft is not connected (325012)."),
         ({"status": "failed", "result_code": 987654}, "Failed with code 987654, which DJI does not document."),
