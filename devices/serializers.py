@@ -251,17 +251,24 @@ class ServiceCallBatchSerializer(IncludingSerializer):
     done = serializers.SerializerMethodField(help_text="How many of them have ended, well or not.")
     counts = serializers.SerializerMethodField(help_text="How many of them are in which status.")
     skipped = SkippedSerializer(many=True, read_only=True, help_text="Devices that got no call.")
+    planned = serializers.SerializerMethodField(
+        help_text="How many docks it asks when it starts at `due_at`; null if it started when it was asked for."
+    )
 
     class Meta:
         model = ServiceCallBatch
         fields = (
             "id", "organization", "method", "label", "data", "note", "requested_by", "requested_with", "created",
-            "updated", "due_at", "started_at", "stopped", "total", "done", "counts", "skipped",
+            "updated", "due_at", "planned", "queue_seconds", "started_at", "stopped", "total", "done", "counts",
+            "skipped",
         )  # fmt: skip
 
     def get_label(self, batch: ServiceCallBatch) -> str:
         """The name itself, of a method that is no longer known."""
         return methods.label(batch.method)
+
+    def get_planned(self, batch: ServiceCallBatch) -> int | None:
+        return None if batch.planned is None else len(batch.planned)
 
     def get_total(self, batch: ServiceCallBatch) -> int:
         return sum(self._counted(batch).values())

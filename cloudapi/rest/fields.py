@@ -1,10 +1,12 @@
 """Fields and serializers of bodies that take JSON as it is: no "yes" for true, no 5 for "5", no misspelt name."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from django.db import models
-from django.utils.translation import gettext
+from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from rest_framework import serializers
 
 
@@ -35,6 +37,22 @@ class IntegerField(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment with its offset: without one nobody knows whose clock is meant."""
+
+    default_error_messages: ClassVar = {
+        "naive": gettext_lazy("Give it with its offset from UTC, as 2026-12-01T02:00:00+08:00 or 2026-11-30T18:00:00Z.")
+    }
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if timezone.is_naive(value):
+            self.fail("naive")
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            self.fail("overflow")
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -1,7 +1,7 @@
 """The forms of commands: of a button, made from the service's fields (`devices/calls/methods.py`), and for when."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
@@ -219,10 +219,8 @@ class LaterForm(forms.Form):
             return given
         due = {}
         for zone in self.zones if is_own else [given["zone"]]:
-            due[zone] = datetime.combine(given["day"], given["time"], ZoneInfo(zone))
-            if due[zone].astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) != due[zone].replace(
-                tzinfo=None
-            ):
-                text = _("The clocks are put forward then: there is no such time on that day.")
-                raise forms.ValidationError(f"{zone}: {text}" if is_own else text)
+            try:
+                due[zone] = time_zones.moment(datetime.combine(given["day"], given["time"]), zone)
+            except forms.ValidationError as error:
+                raise forms.ValidationError(f"{zone}: {error.message}" if is_own else error.message) from None
         return {**given, "due_in": due} if is_own else {**given, "due_at": due[given["zone"]]}

@@ -1,33 +1,35 @@
 """REST: service calls to one dock, and batches of them to many."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db.models import Max, Model, QuerySet
+from django.db.models import Max, Model, Q, QuerySet
 from django.utils.text import format_lazy
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from cloudapi.rest.fields import BooleanField, CharField, IntegerField, StrictSerializer
+from cloudapi.rest.fields import BooleanField, CharField, IntegerField, MomentField, StrictSerializer
 from cloudapi.rest.filters import BeforeFilter, BooleanFilter, SinceFilter
 from devices.api import service_data as service_data  # the OpenAPI document finds it once it is imported
-from devices.calls import asking, batches, ending
+from devices.calls import asking, batches, ending, scheduling
 from devices.calls.long_poll import LONGEST, Wait, wait_of
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, ServiceCallBatch
 from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
-from organizations import rights
+from organizations import rights, time_zones
 from organizations.api.filters import TypedFilter
 from organizations.api.idempotency import key_of, once
 from organizations.api.tenant import NONE_LIKE_THIS, RetrieveMixin, TenantViewSet, actor
@@ -39,6 +41,7 @@ from organizations.tenancy import restrict
 MOST_DEVICES: Final = 1000  # of one batch
 LONGEST_EXPIRY: Final = timedelta(days=7)
 SERIAL_NUMBER: Final = RegexValidator(SN_PATTERN, gettext_lazy("Not a serial number."))
+LOCAL: Final = gettext_lazy("A day and a time without an offset, as 2026-12-01T02:00.")
 WAITING: Final = {"type": "string", "pattern": r"^([012]?[0-9](\.[0-9]{1,6})?|30(\.0{1,6})?)$"}
 WAIT: Final = f"How many seconds to wait at most for an open call to end, 0 to {LONGEST:g}."
 # DJI's samples as requests to us.
@@ -89,6 +92,12 @@ class BatchFilter(AskingFilter):
     """Which batches."""
 
     updated_since = SinceFilter("updated", help_text="Changes of the batch, not of its calls.")
+    planned = BooleanFilter(method="is_planned", help_text="Whether they are to start later.")
+
+    def is_planned(self, rows: QuerySet[ServiceCallBatch], _name: str, value: bool) -> QuerySet[ServiceCallBatch]:
+        """Batches that wait for their moment, or all others."""
+        planned = Q(due_at__isnull=False, started_at=None, stopped=None)
+        return rows.filter(planned if value else ~planned)
 
 
 def services(specs: Iterable[Method]) -> serializers.ChoiceField:
@@ -142,6 +151,39 @@ class AskManySerializer(AskSerializer):
         max_length=MOST_DEVICES,
         help_text="Serial numbers of docks of one organization; a repeated one counts once.",
     )
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a time to wait that would not count."""
+        if {"due_at", "due_local"} & given.keys() and "expires_in" in given and not given.get("queue"):
+            text = gettext("Without `queue` a planned command does not wait: it is sent when it is due, or not at all.")
+            raise serializers.ValidationError({"expires_in": [text]})
+        return given
+
+
+class AskManyNowOrLaterSerializer(AskManySerializer):
+    """One service asked of many docks, at once or at a moment."""
+
+    due_at = MomentField(
+        required=False,
+        help_text=f"When to ask them, in the next {scheduling.FURTHEST.days} days, with the offset from UTC. "
+        "If not given: now. `expires_in` counts from then on.",
+    )
+
+
+class AskManyByTimeZoneSerializer(AskManySerializer):
+    """One service asked of many docks, of each when its clock shows this."""
+
+    due_local = serializers.RegexField(
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$",
+        error_messages={"invalid": LOCAL},
+        help_text="The day and the time where each dock is, such as 2026-12-01T02:00.",
+    )
+
+    def validate_due_local(self, text: str) -> datetime:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            raise serializers.ValidationError(LOCAL) from None
 
 
 class AskingViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
@@ -223,7 +265,7 @@ class ServiceCallBatchViewSet(AskingViewSet):
     queryset = ServiceCallBatch.objects.all()
     serializer_class = ServiceCallBatchSerializer
     filterset_class = BatchFilter
-    roles: ClassVar = {"create": Role.OPERATOR, "stop": Role.OPERATOR}
+    roles: ClassVar = {"create": Role.OPERATOR, "by_time_zone": Role.OPERATOR, "stop": Role.OPERATOR}
 
     def version(self, row: Model) -> str:
         """With its calls: a client that stops a batch knows its progress."""
@@ -235,29 +277,55 @@ class ServiceCallBatchViewSet(AskingViewSet):
         context = {**options.pop("context", self.get_serializer_context()), "counts": counts}
         return super().get_serializer(*rows, context=context, **options)
 
-    @extend_schema(request=AskManySerializer, responses={201: ServiceCallBatchSerializer}, examples=MANY)
+    @extend_schema(request=AskManyNowOrLaterSerializer, responses={201: ServiceCallBatchSerializer}, examples=MANY)
     @once
     def create(self, request: Request) -> Response:
-        """Ask many docks for the same service; those that cannot get it are listed in `skipped`."""
-        given = AskManySerializer(data=request.data)
+        """Ask many docks for the same service, now or later; those that cannot get it are listed in `skipped`."""
+        wanted = self._wanted(AskManyNowOrLaterSerializer)
+        start = scheduling.schedule
+        if "due_at" not in wanted:
+            start = partial(batches.start, idempotency_key=key_of(request))
+        return self.created(start(actor=actor(request), **wanted))
+
+    @extend_schema(
+        request=AskManyByTimeZoneSerializer, responses={201: ServiceCallBatchSerializer(many=True)}, filters=False
+    )
+    @action(detail=False, methods=["post"], url_path="by-time-zone", pagination_class=None)
+    @once
+    def by_time_zone(self, request: Request) -> Response:
+        """Plan the same service for a time of day where each dock is: one batch for each time zone, all or none."""
+        wanted = self._wanted(AskManyByTimeZoneSerializer)
+        local, due_in = wanted.pop("due_local"), {}
+        for zone in {device.time_zone for device in wanted["devices"]}:
+            try:
+                due_in[zone] = time_zones.moment(local, zone)
+            except ValidationError as error:
+                raise serializers.ValidationError({"due_local": [f"{zone}: {error.message}"]}) from None
+        made = scheduling.schedule_by_zone(actor=actor(request), due_in=due_in, **wanted)
+        keys = [batch.pk for batch in made]
+        rows = self.get_queryset().filter(pk__in=keys).order_by("due_at", "id")
+        return Response(self.get_serializer(list(rows), many=True).data, status.HTTP_201_CREATED)
+
+    def _wanted(self, body: type[AskManySerializer]) -> dict[str, Any]:
+        """What a request asks for, checked, with its docks in place of their serial numbers."""
+        given = body(data=self.request.data)
         given.is_valid(raise_exception=True)
-        wanted = given.validated_data
-        sns = wanted.pop("devices")
-        rows = {row.sn: row for row in restrict(Device.objects.filter(sn__in=sns), request.user)}
+        sns = given.validated_data["devices"]
+        found = Device.objects.filter(sn__in=sns).select_related("organization", "site")
+        rows = {row.sn: row for row in restrict(found, self.request.user)}
         if strange := {str(place): [NONE_LIKE_THIS] for place, sn in enumerate(sns) if sn not in rows}:
             raise NotFound({"devices": strange})
         devices = list(rows.values())
         for organization_id in {device.organization_id for device in devices}:
             self.require(Role.OPERATOR, organization_id)
-        if (mixed := batches.why_mixed(devices)) and not rights.in_request(request).may(None):
+        if (mixed := batches.why_mixed(devices)) and not rights.in_request(self.request).may(None):
             raise serializers.ValidationError({"devices": [mixed]})
-        batch = batches.start(devices=devices, actor=actor(request), idempotency_key=key_of(request), **wanted)
-        return self.created(batch)
+        return {**given.validated_data, "devices": devices}
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Cancel what is not sent yet; what is sent runs on."""
+        """Cancel what is not sent yet; what is sent runs on, and what is planned never starts."""
         batch = self.get_object()
         batches.stop(batch, actor=actor(request))
         return self.answer_anew(batch)

@@ -127,8 +127,10 @@ def _lock(caller: str, key: str) -> None:
 def _again(kept: IdempotentAnswer, view: TenantViewSet) -> Response:
     """The same answer; NotFound if it shows a row that the caller may not see any more."""
     body = json.loads(kept.body)
-    if kept.status == status.HTTP_201_CREATED and not view.get_queryset().filter(pk=body["id"]).exists():
-        raise NotFound
+    if kept.status == status.HTTP_201_CREATED:
+        keys = {row["id"] for row in (body if isinstance(body, list) else [body])}
+        if view.get_queryset().filter(pk__in=keys).count() < len(keys):
+            raise NotFound
     headers = {**kept.headers, REPLAYED: "true"}
     content_type = headers.pop("Content-Type", None)
     return Response(body, kept.status, headers=headers, content_type=content_type)

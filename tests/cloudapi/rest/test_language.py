@@ -82,6 +82,11 @@ def wrong(api, dock, organization, manager_key, viewer_key, alice, settings):
         yield post(f"{CALLS}{make_call(dock).pk}/retry/", {})
         yield post(f"{V1}service-call-batches/", {"devices": ["NOBODY"], "method": "unlock_license_update"})
         yield post(f"{V1}service-call-batches/", {"devices": ["no number"], "method": "unlock_license_update"})
+        batch = {"devices": [dock.sn], "method": "unlock_license_update"}
+        yield post(f"{V1}service-call-batches/", {**batch, "due_at": "2026-12-01T02:00", "expires_in": 5})
+        yield post(f"{V1}service-call-batches/", {**batch, "due_at": "2020-12-01T02:00:00Z"})
+        yield post(f"{V1}service-call-batches/", {**batch, "due_at": "2026-12-01T02:00Z", "expires_in": 5})
+        yield post(f"{V1}service-call-batches/by-time-zone/", {**batch, "due_local": "night"})
         yield post(f"{V1}binding-codes/", {"code": "short", "expires_at": "2020-01-01T00:00:00Z", "max_uses": 0})
         yield post(f"{V1}broker-accounts/", {"device": dock.sn, "label": "x"})
         yield post(f"{V1}broker-accounts/", {"expires_at": "2020-01-01T00:00:00Z"})

@@ -1,9 +1,11 @@
 """Every operation of the OpenAPI document: which roles may use it, and that other organizations get 404."""
 
 import json
+from datetime import UTC, timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from cloudapi.rest.views import document
@@ -70,6 +72,7 @@ TABLE = {
     ("post", "service-calls/{id}/retry/"): (403, 201, 201),
     ("get", "service-call-batches/"): (200, 200, 200),
     ("post", "service-call-batches/"): (403, 201, 201),
+    ("post", "service-call-batches/by-time-zone/"): (403, 201, 201),
     ("get", "service-call-batches/{id}/"): (200, 200, 200),
     ("post", "service-call-batches/{id}/stop/"): (403, 200, 200),
 }
@@ -119,6 +122,11 @@ def send(client, method, path, organization):
         "service-calls/": {"device": rows["devices"], "method": "unlock_license_list", "data": LIST, "queue": True},
         "service-calls/{id}/retry/": {},
         "service-call-batches/": {"devices": [rows["devices"]], "method": "unlock_license_list", "data": LIST},
+    }
+    tomorrow = timezone.localtime(timezone=UTC) + timedelta(days=1)
+    bodies["service-call-batches/by-time-zone/"] = {
+        **bodies["service-call-batches/"],
+        "due_local": f"{tomorrow:%Y-%m-%dT%H:%M}",
     }
     name = path.split("/")[0]
     address = "/api/v1/" + path.replace("{" + path.partition("{")[2].partition("}")[0] + "}", str(rows[name]))

@@ -55,6 +55,7 @@ def test_the_key_that_makes_a_request_safe_to_repeat_is_told_where_it_counts(ope
         ("post", "service-calls/"),
         ("post", "service-calls/{id}/retry/"),
         ("post", "service-call-batches/"),
+        ("post", "service-call-batches/by-time-zone/"),
         ("post", "broker-accounts/"),
         ("post", "broker-accounts/import/"),
         ("post", "broker-accounts/{username}/rotate/"),

@@ -2,14 +2,16 @@
 
 import json
 import uuid
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.calls import batches
-from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from devices.calls import batches, scheduling
+from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch, Site
 from mqtt_bridge.models import Heartbeat
 from organizations.models import Membership, Role
 from tests.api import client_of, make_key
@@ -164,6 +166,83 @@ def test_a_thousand_docks_cost_as_many_queries_as_one(organization, alice):
     with CaptureQueriesContext(connection) as many:
         assert client.post(BATCHES, READING | {"devices": rest}).json()["total"] == 1000
     assert len(many) == len(few)
+
+
+# --- later -----------------------------------------------------------------------------------------
+
+
+def soon(zone="UTC", **after):
+    """A moment as clocks in this zone show it."""
+    return timezone.localtime(timezone=ZoneInfo(zone)) + timedelta(**after)
+
+
+def test_a_batch_is_planned_for_a_moment_and_starts_then(dock, operator):
+    due = soon("Asia/Shanghai", hours=5).replace(microsecond=0)
+    body = READING | {"devices": [dock.sn] * 2, "due_at": due.isoformat(), "queue": True, "expires_in": 86400}
+    answers = [operator.post(BATCHES, body, HTTP_IDEMPOTENCY_KEY="night") for _ in range(2)]
+    told = answers[0].json()
+    assert (answers[0].status_code, answers[0].content) == (201, answers[1].content)
+    assert (datetime.fromisoformat(told["due_at"]), told["planned"], told["queue_seconds"]) == (due, 1, 86400)
+    assert (told["total"], told["started_at"]) == (0, None)
+    assert [len(operator.get(BATCHES, {"planned": kind}).json()["results"]) for kind in ("true", "false")] == [1, 0]
+    assert scheduling.start_due(now=due + timedelta(seconds=1)) == 1
+    told = operator.get(answers[0]["Location"]).json()
+    assert (told["total"], told["skipped"], told["started_at"] is not None) == (1, [], True)
+    assert ServiceCall.objects.get().requested_with.name == told["requested_with"] == "integrator"
+
+
+def test_a_batch_that_is_stopped_before_its_moment_never_starts(dock, operator):
+    planned = operator.post(BATCHES, READING | {"due_at": soon(hours=1).isoformat()})
+    assert operator.post(f"{planned['Location']}stop/").json()["stopped"]
+    assert scheduling.start_due(now=soon(hours=2)) == 0
+    assert operator.get(BATCHES, {"planned": "true"}).json()["results"] == []
+
+
+def test_a_time_of_day_is_that_of_each_dock(organization, other_organization, operator):
+    organization.time_zone = "Asia/Shanghai"
+    organization.save()
+    sns = add_docks(organization, 3)
+    berlin = Site.objects.create(name="Harbour", organization=organization, time_zone="Europe/Berlin")
+    Device.objects.filter(sn=sns[2]).update(site=berlin)
+    local = (soon(days=2)).replace(hour=2, minute=0, second=0, microsecond=0, tzinfo=None)
+    body = READING | {"devices": sns, "due_local": f"{local:%Y-%m-%dT%H:%M}"}
+    answers = [operator.post(f"{BATCHES}by-time-zone/", body, HTTP_IDEMPOTENCY_KEY="night") for _ in range(2)]
+    assert (answers[0].status_code, answers[1].content) == (201, answers[0].content)
+    due = [datetime.fromisoformat(told["due_at"]) for told in answers[0].json()]
+    assert due == [local.replace(tzinfo=ZoneInfo(zone)) for zone in ("Asia/Shanghai", "Europe/Berlin")]
+    assert [told["planned"] for told in answers[0].json()] == [2, 1]
+    assert ServiceCallBatch.objects.count() == 2
+    ServiceCallBatch.objects.first().delete()
+    answer = operator.post(f"{BATCHES}by-time-zone/", body, HTTP_IDEMPOTENCY_KEY="night")
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "changes", "pointer", "words"),
+    [
+        ("", {"due_at": "2026-12-01T02:00"}, "/due_at", "with its offset from UTC"),
+        ("", {"due_at": "tonight"}, "/due_at", "wrong format"),
+        ("", {"due_at": "0001-01-01T00:00:00+14:00"}, "/due_at", "out of range"),
+        ("", {"due_at": "2020-01-01T00:00:00Z"}, "", "within the next 31 days"),
+        ("", {"due_at": "9999-12-31T23:59:00Z"}, "", "within the next 31 days"),
+        ("", {"due_at": "2026-12-01T02:00:00Z", "expires_in": 60}, "/expires_in", "Without `queue`"),
+        ("", {"due_local": "2026-12-01T02:00"}, "/due_local", "Unknown field"),
+        ("by-time-zone/", {}, "/due_local", "required"),
+        ("by-time-zone/", {"due_local": "2026-12-01T02:00Z"}, "/due_local", "without an offset"),
+        ("by-time-zone/", {"due_local": "2026-13-01T02:00"}, "/due_local", "without an offset"),
+        ("by-time-zone/", {"due_local": "2027-03-28T02:30"}, "/due_local", "Europe/Berlin: The clocks are put forward"),
+        ("by-time-zone/", {"due_local": "9999-12-31T23:59"}, "", "Europe/Berlin: Choose a moment within"),
+        ("by-time-zone/", {"due_local": "2026-12-01T02:00", "devices": ["NONE"]}, "/devices/0", "Not found"),
+    ],
+)
+def test_a_moment_that_cannot_be_meant_plans_nothing(dock, operator, organization, address, changes, pointer, words):
+    organization.time_zone = "Europe/Berlin"
+    organization.save()
+    answer = operator.post(BATCHES + address, READING | changes)
+    assert answer.status_code == (404 if "NONE" in str(changes) else 400)
+    assert words in answer.content.decode()
+    assert not pointer or pointer in pointers(answer)
+    assert not ServiceCallBatch.objects.exists()
 
 
 # --- stop ------------------------------------------------------------------------------------------
