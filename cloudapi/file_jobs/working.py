@@ -3,12 +3,11 @@
 import logging
 import uuid
 from collections import Counter
-from datetime import UTC, timedelta
-from operator import itemgetter
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone, translation
 
@@ -16,13 +15,15 @@ from cloudapi.file_jobs import exporting, importing
 from cloudapi.file_jobs.asking import FREED
 from cloudapi.file_jobs.running import Failed, HandedBack, Run, Stopped, is_ending, say_alive
 from mqtt_bridge.database import timeouts
-from organizations.models import OPEN_JOBS, FileJob, FilePiece
+from organizations.models import FileJob, FilePiece
 
 logger = logging.getLogger(__name__)
 
 DEAD: Final = timedelta(minutes=2)  # without a sign of work: longer than a statement may take
 MOST_RUNS: Final = 3
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 Status = FileJob.Status
+_Whose = tuple[int | None, int | None, int | None]  # keys of an organization, a user, an API key
 
 
 def work_off() -> None:
@@ -60,19 +61,35 @@ def claim() -> Run | None:
 
 
 def next_in_turn() -> uuid.UUID | None:
-    """Of the jobs that wait the one with the fewest earlier ones of the same organization; of these the oldest.
+    """Of the jobs that wait that of the organization with the fewest at work; of these, of the one served longest ago.
 
-    So nobody's ten long lists hold up a short one of others. What is of several organizations counts for its person.
+    So nobody's ten long lists hold up a list of others for longer than one of them takes. In an organization its people
+    take turns likewise. What is of several organizations counts for its person.
     """
-    earlier: Counter[tuple[int | None, int | None]] = Counter()
-    waiting: list[tuple[int, uuid.UUID]] = []
-    rows = FileJob.objects.filter(status__in=OPEN_JOBS).order_by("created")
-    for pk, status, organization, user in rows.values_list("pk", "status", "organization", "requested_by"):
-        whose = (organization, user if organization is None else None)
-        if status == Status.QUEUED:
-            waiting.append((earlier[whose], pk))
-        earlier[whose] += 1
-    return min(waiting, key=itemgetter(0))[1] if waiting else None
+    whose = ("organization", "requested_by", "requested_with")
+    jobs = FileJob.objects.order_by("created")
+    waiting = jobs.filter(status=Status.QUEUED).values_list("pk", *whose)
+    at_work: Counter[_Whose] = Counter()
+    served: dict[_Whose, datetime] = {}
+    at_work_now = Count("pk", filter=Q(status=Status.RUNNING))
+    started = jobs.exclude(started=None).order_by().values_list(*whose)
+    for organization, user, key, at, count in started.annotate(Max("started"), at_work_now):
+        for one in _places(organization, user, key):
+            at_work[one] += count
+            served[one] = max(at, served.get(one, at))
+
+    def turn(job: tuple[uuid.UUID, int | None, int | None, int | None]) -> tuple[int, datetime, datetime]:
+        place, person = _places(*job[1:])
+        return at_work[place], served.get(place, NEVER), served.get(person, NEVER)
+
+    job = min(waiting, key=turn, default=None)  # the oldest of several
+    return job and job[0]
+
+
+def _places(organization: int | None, user: int | None, key: int | None) -> tuple[_Whose, _Whose]:
+    """Whose a job is: an organization's, and in it a person's or an API key's."""
+    person = (organization, user, key)
+    return ((organization, None, None) if organization is not None else person), person
 
 
 def carry_out(run: Run) -> None:

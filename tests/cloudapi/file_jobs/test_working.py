@@ -123,6 +123,21 @@ def test_organizations_take_turns(ask, charlie, staff):
     assert [working.claim().job for _ in range(4)] == [first, of_charlie, of_staff, second]
 
 
+def test_who_was_served_waits_for_those_who_were_not(ask, alice, bob, charlie):
+    mine = [ask(), ask(), ask()]
+    of_charlie = ask(charlie)
+
+    def next_one():
+        run = working.claim()
+        run.end(Status.SUCCEEDED)
+        return run.job
+
+    assert [next_one() for _ in range(2)] == [mine[0], of_charlie]
+    of_bob = ask(bob)  # of Alice's organization
+    of_charlie = ask(charlie)
+    assert [next_one() for _ in range(4)] == [of_bob, of_charlie, *mine[1:]]
+
+
 def test_a_job_whose_worker_died_is_done_by_another_from_the_beginning(ask, small_steps, monkeypatch):
     class Killed(BaseException):
         pass
