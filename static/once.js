@@ -2,6 +2,7 @@
 // what the second request was told.
 
 const PATIENCE = 30_000; // ms, then the server did not answer, or the person stopped it
+const DOWNLOADS = 3_000; // ms, for a form whose answer is a file: then the page does not change
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -13,7 +14,7 @@ document.addEventListener("submit", (event) => {
     return;
   }
   button.setAttribute("aria-busy", "true");
-  setTimeout(() => button.removeAttribute("aria-busy"), PATIENCE);
+  setTimeout(() => button.removeAttribute("aria-busy"), "downloads" in form.dataset ? DOWNLOADS : PATIENCE);
 });
 
 // A page out of the browser's history may post again.

@@ -12,7 +12,7 @@ from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpRespons
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods
 
 from cloudapi.admin import files_pages as files_pages  # registers the list of jobs
 from cloudapi.admin import import_pages
@@ -38,7 +38,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
         def export(request: HttpRequest, model_admin: "ModelAdmin[Any]" = model_admin) -> HttpResponseBase:
             return export_view(request, model_admin)
 
-        view = site.admin_view(require_safe(export))
+        view = site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(export))
         found.append(path(f"{label}/{name}/export/", view, name=f"{label}_{name}_export"))
         if model in IMPORTS:
             found += import_pages.urls(site, model)
@@ -48,7 +48,8 @@ def urls(site: AdminSite) -> list[URLPattern]:
 def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpResponseBase:
     """All pages of the list that the query string shows, as CSV or XLSX, for whoever may see the list; audited.
 
-    A long list becomes a job, whose page shows how far it is; so does any, while slow readers' files fill the disk.
+    A long list becomes a job, whose page shows how far it is; so does any, while slow readers' files fill the disk. It
+    takes a POST, since an address that another site links to must not start one.
     """
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
@@ -66,13 +67,17 @@ def export_view(request: HttpRequest, model_admin: "ModelAdmin[Any]") -> HttpRes
     is_crowded = shutil.disk_usage(tempfile.gettempdir()).free < ROOM
     if is_crowded or page.queryset.order_by()[: most + 1].count() > most:
         table, text = name_of(model_admin.model), request.GET.urlencode()
+        back = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist") + f"?{text}"
+        if request.method != "POST":
+            words = gettext("A worker makes this file: start it with “Export CSV” or “Export XLSX” above the list.")
+            model_admin.message_user(request, words, messages.WARNING)
+            return HttpResponseRedirect(back)
         needed, values = exporting.view_role(table), {"table": table, "format": kind, "query": text}
         try:
             job = asking.ask(actor=actor(request), rights=held, kind=FileJob.Kind.EXPORT, needed=needed, **values)
         except asking.Declined as declined:
             model_admin.message_user(request, str(declined), messages.ERROR)
-            address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")
-            return HttpResponseRedirect(f"{address}?{text}")
+            return HttpResponseRedirect(back)
         return HttpResponseRedirect(reverse("admin:organizations_filejob_change", args=[job.pk]))
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     try:

@@ -278,7 +278,7 @@ def export_and_import(operator, dock, file):
     page, before = operator.page, f"Dock {dock.sn}"
     operator.go(f"/admin/devices/device/?q={operator.prefix}&kind=dock")
     with page.expect_download() as download:
-        operator.press("Export CSV", role="link")
+        operator.press("Export CSV", role="button")
     text = download.value.path().read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {before, ""} < {row[operator.say("Callsign")] for row in rows}  # that of the dock that moved on is gone

@@ -97,8 +97,27 @@ def test_a_member_exports_the_list_if_it_is_shown_and_nothing_of_others(as_role,
         assert len(text.splitlines()) > 1
 
 
-def test_only_reading_exports(as_role):
-    assert as_role("staff").post(address(Device, "export")).status_code == 405
+def test_only_reading_and_the_buttons_export(as_role):
+    assert as_role("staff").put(address(Device, "export")).status_code == 405
+    assert rows_of(as_role("staff").post(address(Device, "export"))) == rows_of(
+        as_role("staff").get(address(Device, "export"))
+    )
+
+
+@pytest.mark.usefixtures("as_role")
+def test_a_foreign_address_starts_no_job(monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(get_user_model().objects.get(username="root"))
+    answer = client.get(address(Device, "export"), {"q": "DOCK"}, follow=True)
+    assert answer.redirect_chain == [(f"{address(Device, 'changelist')}?q=DOCK", 302)]
+    assert "start it with “Export CSV”" in answer.content.decode()
+    assert client.post(f"{address(Device, 'export')}?q=DOCK").status_code == 403
+    assert not FileJob.objects.exists()
+    token = client.cookies["csrftoken"].value
+    client.post(f"{address(Device, 'export')}?q=DOCK", {"csrfmiddlewaretoken": token})
+    assert FileJob.objects.get().query == "q=DOCK"
 
 
 def test_a_visitor_is_sent_to_sign_in(client):
@@ -189,7 +208,7 @@ def test_an_export_of_staff_is_no_organizations_affair(as_role):
 def test_a_long_list_is_left_to_a_worker_and_its_page_has_the_file(as_role, monkeypatch, settings):
     settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
     monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
-    answer = as_role("staff").get(address(Device, "export"), {"q": "DOCK", "p": "1"}, follow=True)
+    answer = as_role("staff").post(f"{address(Device, 'export')}?q=DOCK&p=1", follow=True)
     [(page, _)] = answer.redirect_chain
     job = answer.context["job"]
     assert (job.status, job.query, page) == ("queued", "q=DOCK", f"/admin/organizations/filejob/{job.pk}/change/")
@@ -204,23 +223,23 @@ def test_a_long_list_is_left_to_a_worker_and_its_page_has_the_file(as_role, monk
 def test_a_short_list_is_left_to_a_worker_while_files_of_slow_readers_fill_the_disk(as_role, monkeypatch, settings):
     settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
     monkeypatch.setattr(tables_pages, "ROOM", 2**63)
-    answer = as_role("staff").get(address(Device, "export"), follow=True)
+    answer = as_role("staff").post(address(Device, "export"), follow=True)
     assert answer.context["job"].status == "queued"
 
 
 def test_a_long_list_that_no_worker_would_make_is_refused_in_words(as_role, monkeypatch, settings):
     settings.COMMANDS_AVAILABLE = False
     monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
-    answer = as_role("staff").get(address(Device, "export"), {"q": "DOCK"}, follow=True)
+    answer = as_role("staff").post(f"{address(Device, 'export')}?q=DOCK", follow=True)
     assert answer.redirect_chain == [(f"{address(Device, 'changelist')}?q=DOCK", 302)]
     assert "No worker makes files here" in answer.content.decode()
 
 
 @pytest.mark.parametrize("model", [DockConnection, LicenseEvent, UnlockLicense, get_user_model()])
-def test_every_list_links_its_files_with_its_filter(as_role, model):
+def test_every_list_offers_its_files_with_its_filter(as_role, model):
     """All lists have the template of one of these."""
     text = as_role("staff").get(address(model, "changelist")).content.decode()
-    assert f'href="{address(model, "export")}?' in text
+    assert f'<form method="post" action="{address(model, "export")}?' in text
 
 
 @pytest.mark.parametrize("model", sorted(TABLES, key=lambda model: model._meta.label), ids=lambda m: m._meta.label)
