@@ -10,7 +10,7 @@ from django.utils import timezone
 from prometheus_client import Counter, Histogram
 
 from devices.calls import ending, scheduling, sending
-from mqtt_bridge.line.publisher import Message, Publisher, publisher
+from mqtt_bridge.line.publisher import Message, Publisher, Receipt, publisher
 from mqtt_bridge.models import Heartbeat
 from mqtt_bridge.monitoring import log_fields
 
@@ -83,5 +83,6 @@ def _publish_some(line: Publisher, call_ids: Sequence[UUID]) -> None:
     receipts = line.publish_many([Message(claim.topic, claim.payload, claim.qos, claim.expiry) for claim in claims])
     for claim, receipt in zip(claims, receipts, strict=True):
         published.labels(claim.call.method, receipt.value).inc()
-        wait_seconds.labels(claim.call.method).observe((timezone.now() - claim.call.created).total_seconds())
+        if receipt is not Receipt.NO_SUBSCRIBER:  # it may be one attempt of many
+            wait_seconds.labels(claim.call.method).observe((timezone.now() - claim.call.created).total_seconds())
     sending.record_receipts(zip((claim.call for claim in claims), receipts, strict=True))

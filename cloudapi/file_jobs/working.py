@@ -71,9 +71,9 @@ def next_in_turn() -> uuid.UUID | None:
     waiting = jobs.filter(status=Status.QUEUED).values_list("pk", *whose)
     at_work: Counter[_Whose] = Counter()
     served: dict[_Whose, datetime] = {}
-    at_work_now = Count("pk", filter=Q(status=Status.RUNNING))
     started = jobs.exclude(started=None).order_by().values_list(*whose)
-    for organization, user, key, at, count in started.annotate(Max("started"), at_work_now):
+    totals = started.annotate(latest=Max("started"), running=Count("pk", filter=Q(status=Status.RUNNING)))
+    for organization, user, key, at, count in totals:
         for one in _places(organization, user, key):
             at_work[one] += count
             served[one] = max(at, served.get(one, at))

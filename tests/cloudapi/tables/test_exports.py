@@ -109,15 +109,16 @@ def test_a_foreign_address_starts_no_job(monkeypatch, settings):
     settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
     monkeypatch.setitem(writing.AT_ONCE, FileJob.Format.CSV, 1)
     client = Client(enforce_csrf_checks=True)
-    client.force_login(get_user_model().objects.get(username="root"))
+    root = get_user_model().objects.get(username="root")
+    client.force_login(root)
     answer = client.get(address(Device, "export"), {"q": "DOCK"}, follow=True)
     assert answer.redirect_chain == [(f"{address(Device, 'changelist')}?q=DOCK", 302)]
     assert "start it with “Export CSV”" in answer.content.decode()
     assert client.post(f"{address(Device, 'export')}?q=DOCK").status_code == 403
-    assert not FileJob.objects.exists()
+    assert not FileJob.objects.filter(requested_by=root).exists()
     token = client.cookies["csrftoken"].value
     client.post(f"{address(Device, 'export')}?q=DOCK", {"csrfmiddlewaretoken": token})
-    assert FileJob.objects.get().query == "q=DOCK"
+    assert FileJob.objects.get(requested_by=root).query == "q=DOCK"
 
 
 def test_a_visitor_is_sent_to_sign_in(client):

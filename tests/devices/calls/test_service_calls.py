@@ -16,6 +16,7 @@ from devices.calls import asking, batches, ending, hearing, sending, states, wor
 from devices.calls.hearing import Report
 from devices.calls.refusal import Refused
 from devices.calls.states import Source
+from devices.diagnosis.needs import unsent
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallEvent, ServiceCallSecret
 from mqtt_bridge import dispatch
 from mqtt_bridge.line.inbox import Delivery
@@ -373,6 +374,9 @@ def test_call_that_reached_no_dock_is_tried_again_when_that_may_help(dock):
         return sending.waiting(now) == [call.pk]
 
     assert [is_tried(ago=ago, pause=5) for ago in (4, 6)] == [False, True]
+    assert not unsent(ServiceCall.objects.all(), now)  # it is no worker that it waits for
+    assert is_tried(ago=60, pause=5)
+    assert unsent(ServiceCall.objects.all(), now)
     assert is_tried(ago=4, pause=5, spoke=3)
     assert is_tried(ago=4, pause=60, connected=3)
     assert is_tried(ago=-9, pause=60)  # our clock was set back
