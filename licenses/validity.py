@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import models
@@ -16,6 +15,7 @@ from devices.models import Device
 from devices.templatetags.moments import duration
 from licenses.models import Inventory, UnlockLicense, UnlockLicenseQuerySet
 from organizations import time_zones
+from organizations.time_zones import Zone
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -95,22 +95,22 @@ def is_stale(moment: datetime, now: datetime) -> bool:
     return moment < now - timedelta(hours=settings.LICENSE_STALE_HOURS)
 
 
-def zone_of(device: Device) -> ZoneInfo:
+def zone_of(device: Device) -> Zone:
     """The zone in which the days of its licenses are counted: its site's, else its organization's, else UTC.
 
     No query if both were read with it.
     """
     owners = (device.site, device.organization)
     name = next((owner.time_zone for owner in owners if owner and owner.time_zone in time_zones.names()), "UTC")
-    return ZoneInfo(name)
+    return Zone(name)
 
 
-def days_left(license_: UnlockLicense, now: datetime, zone: ZoneInfo) -> int | None:
+def days_left(license_: UnlockLicense, now: datetime, zone: Zone) -> int | None:
     """Days of the calendar until its end, 0 on its last day, negative after it; None if it has no end."""
     return None if license_.end_time is None else _days(now, license_.end_time, zone)
 
 
-def left(license_: UnlockLicense, now: datetime, zone: ZoneInfo) -> str:
+def left(license_: UnlockLicense, now: datetime, zone: Zone) -> str:
     """What is left of its window: "ends in 12 days", "ended 3 h ago", "begins in 2 days"; "" if it has no end."""
     begin, end = license_.begin_time, license_.end_time
     if begin is not None and begin > now:
@@ -122,26 +122,27 @@ def left(license_: UnlockLicense, now: datetime, zone: ZoneInfo) -> str:
     return _("ended {time} ago").format(time=_time(end, now, zone))
 
 
-def window(license_: UnlockLicense, zone: ZoneInfo) -> str:
+def window(license_: UnlockLicense, zone: Zone) -> str:
     """From when to when, by the day: "2025-01-31 – 2038-01-01", with the zone if it is not the reader's."""
     ends = (license_.begin_time, license_.end_time)
-    if not any(ends):
+    known = [moment for moment in ends if moment is not None]
+    if not known:
         return _("no window reported")
     begin, end = (day(moment, zone) if moment else "…" for moment in ends)
-    place = "" if str(zone) == str(timezone.get_current_timezone()) else f" {zone}"
+    place = "" if str(zone) == str(timezone.get_current_timezone()) else f" {known[-1].astimezone(zone):%Z}"
     return f"{begin} – {end}{place}"
 
 
-def day(moment: datetime, zone: ZoneInfo) -> str:
+def day(moment: datetime, zone: Zone) -> str:
     """The day of a moment: "2025-01-31"."""
     return f"{moment.astimezone(zone):%Y-%m-%d}"
 
 
-def _days(first: datetime, last: datetime, zone: ZoneInfo) -> int:
+def _days(first: datetime, last: datetime, zone: Zone) -> int:
     return (last.astimezone(zone).date() - first.astimezone(zone).date()).days
 
 
-def _time(first: datetime, last: datetime, zone: ZoneInfo) -> str:
+def _time(first: datetime, last: datetime, zone: Zone) -> str:
     """How long, by the calendar if it is days: "12 days", "3 h"."""
     seconds = (last - first).total_seconds()
     if seconds < 2 * 86_400:

@@ -1,14 +1,32 @@
-"""Time zones by their IANA names: of organizations, sites and people."""
+"""Time zones by their IANA names, of organizations, sites and people; moments as pages show them."""
 
 import contextlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 MOST = 64  # characters of a name
+
+
+class Zone(ZoneInfo):
+    """A zone by its IANA name, whose moments say how far they are from UTC: UTC+8, for CST is three zones."""
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        offset = self.utcoffset(moment)
+        if moment is None or offset is None:
+            return super().tzname(moment)
+        hours, minutes = divmod(abs(int(offset.total_seconds())) // 60, 60)
+        sign = "-" if offset.total_seconds() < 0 else "+"
+        return f"UTC{sign}{hours}" + (f":{minutes:02}" if minutes else "") if offset else "UTC"
+
+
+def written(moment: datetime, zone: tzinfo | None = None, *, seconds: bool = False) -> str:
+    """A moment as all pages show it, in this zone, else the reader's: "2026-01-31 16:24 UTC+8"."""
+    return f"{timezone.localtime(moment, zone):%Y-%m-%d %H:%M{':%S' if seconds else ''} %Z}"
 
 
 @cache  # it reads a folder of files

@@ -14,10 +14,8 @@ from django.db.models import Case, Model, Q, QuerySet, When
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.http import urlencode
-from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +25,7 @@ from devices.models import Device, Label, ServiceCall, Site
 from licenses.models import INT8, UnlockLicense
 from mqtt_bridge.database.natural_sort import natural
 from mqtt_bridge.models import Exchange
+from organizations import time_zones
 from organizations.models import Organization
 from organizations.tenancy import Principal, restrict
 from organizations.typed import typed
@@ -123,7 +122,12 @@ KINDS: Final = (
         ServiceCall,
         _calls,
         # By the serial number: a dock that has moved has its name from its new owner.
-        lambda row: (methods.title(row.method, row.data), row.get_status_display(), row.device.sn, _at(row.created)),
+        lambda row: (
+            methods.title(row.method, row.data),
+            row.get_status_display(),
+            row.device.sn,
+            time_zones.written(row.created),
+        ),
     ),
     Kind(
         _("Messages"),
@@ -133,16 +137,12 @@ KINDS: Final = (
             row.method or row.channel,
             WORDS.get(row.became, row.became),
             row.gateway_sn,
-            _at(row.received_at),
+            time_zones.written(row.received_at),
         ),
     ),
     Kind(_("Sites"), Site, _named("name", "place"), lambda row: (row, row.place)),
     Kind(_("Labels"), Label, _named("name"), lambda row: (row,)),
 )
-
-
-def _at(moment: Any) -> str:
-    return date_format(localtime(moment), "DATETIME_FORMAT")
 
 
 def search(principal: Principal, term: str) -> list[Found]:

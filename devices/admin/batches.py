@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from operator import itemgetter
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -29,6 +28,7 @@ from devices.calls.refusal import Refused
 from devices.models import OPEN_STATUSES, Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.templatetags.moments import ago
 from mqtt_bridge.database.natural_sort import natural
+from organizations import time_zones
 from organizations.admin.tenant import ReadOnlyAdmin, TenantFilter, actor, may
 from organizations.language import stored
 from organizations.models import Role
@@ -199,9 +199,10 @@ def planned_sentence(batch: ServiceCallBatch) -> str:
     if batch.stopped:
         return gettext("Called off before it started")
     count = len(batch.planned or [])
-    moment = wording.moment(batch.due_at)
+    moment = here = time_zones.written(batch.due_at)
     if zone := (batch.planned or [{}])[0].get("zone"):
-        moment = f"{batch.due_at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M} {zone} ({moment})"
+        there = time_zones.written(batch.due_at, time_zones.Zone(zone))
+        moment = here if there == here else f"{there} ({here})"
     text = ngettext("Will start at {moment}: {n} dock", "Will start at {moment}: {n} docks", count)
     return text.format(moment=moment, n=count)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.calls import methods, wording
+from devices.calls import methods
 from devices.diagnosis import exchanges, needs
 from devices.models import (
     OPEN_STATUSES,
@@ -34,6 +34,7 @@ from mqtt_bridge.dispatch import CONTROL_CHANNELS
 from mqtt_bridge.models import ONBOARDING, Exchange
 from mqtt_bridge.protocol import model_keys
 from mqtt_bridge.protocol.topics import Channel
+from organizations import time_zones
 from organizations.tenancy import is_platform_staff, restrict
 
 MAX_FIRMWARES = 100
@@ -372,7 +373,7 @@ class BatchFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
         batches = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
         return [
-            (str(batch.pk), f"{methods.title(batch.method, batch.data)}, {wording.moment(batch.created)}")
+            (str(batch.pk), f"{methods.title(batch.method, batch.data)}, {time_zones.written(batch.created)}")
             for batch in batches
         ]
 

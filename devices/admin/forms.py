@@ -13,7 +13,6 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls.method import Button, Data, Method
-from devices.calls.wording import moment
 from organizations import time_zones
 
 DAY: Final = 86_400
@@ -26,7 +25,7 @@ def waits() -> list[tuple[int, str]]:
     now = timezone.now()
     text = gettext("{length}, until {moment}")
     return [
-        (seconds, text.format(length=length, moment=moment(now + timedelta(seconds=seconds))))
+        (seconds, text.format(length=length, moment=time_zones.written(now + timedelta(seconds=seconds))))
         for seconds, length in WAITS.items()
     ]
 

@@ -1,15 +1,14 @@
 """Service calls in words: what was asked, what became of it, for people and for programs."""
 
-from datetime import datetime
 from typing import Final, TypedDict
 
-from django.utils import timezone
 from django.utils.translation import get_language, gettext, gettext_noop, pgettext
 
 from cloudapi.rest.problems import PROBLEM
 from devices.calls.methods import METHODS
 from devices.models import ServiceCall
 from mqtt_bridge.protocol import result_codes
+from organizations import time_zones
 from organizations.language import stored
 
 Status = ServiceCall.Status
@@ -57,7 +56,7 @@ def _outcome(call: ServiceCall) -> str:
             return until.format(moment=moment(call.expires), sentence=stored.shown(call.result_text))
         case Status.QUEUED if call.queue:
             until = gettext("Waiting for the dock to come online, until {moment}.")
-            return until.format(moment=moment(call.expires))
+            return until.format(moment=time_zones.written(call.expires))
         case Status.IN_PROGRESS if call.percent is not None:
             return gettext("The dock works on it: {percent} %.").format(percent=call.percent)
         case Status.PAUSED if call.percent is not None:
@@ -73,11 +72,6 @@ def _outcome(call: ServiceCall) -> str:
         case Status.EXPIRED:
             return pgettext("command", "Not sent{reason}").format(reason=_reason(call))
     return gettext(_PLAIN[call.status])
-
-
-def moment(when: datetime) -> str:
-    """A moment to the minute, with its zone."""
-    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
 
 
 def _reason(call: ServiceCall) -> str:

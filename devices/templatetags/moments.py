@@ -8,6 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
 
+from organizations import time_zones
+
 register = template.Library()
 _UNITS = (  # seconds in one, from how many on, words
     (86_400, 2 * 86_400, gettext_lazy("{} days")),
@@ -34,7 +36,13 @@ def ago(moment: object) -> SafeString:
 @register.filter
 def exact(moment: datetime | None) -> str:
     """The moment to the second, with the person's time zone."""
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S} {timezone.get_current_timezone_name()}" if moment else "–"
+    return time_zones.written(moment, seconds=True) if moment else "–"
+
+
+@register.filter
+def there(moment: datetime, zone: str) -> str:
+    """The moment to the minute in the zone of this name, "" for UTC: on paper, which others read."""
+    return time_zones.written(moment, time_zones.Zone(zone or "UTC"))
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """The licenses of one dock: what is approved for it beside what its aircraft has."""
 
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,6 +18,7 @@ from licenses.models import Inventory, UnlockLicense
 from organizations.admin.tenant import TenantAdmin, may
 from organizations.models import Role
 from organizations.tenancy import restrict
+from organizations.time_zones import Zone
 
 ROWS = 500  # licenses on a dock's page; the list has them all
 # The dock's own word on whether the inventories are the same: its kind, as of `Standing`, and a sentence.
@@ -104,7 +104,7 @@ def dock_page(request: HttpRequest, device: Device) -> dict[str, object]:
     }
 
 
-def _side(row: UnlockLicense | None, zone: ZoneInfo) -> tuple[str, str]:
+def _side(row: UnlockLicense | None, zone: Zone) -> tuple[str, str]:
     """A license as one inventory has it: on or off, and its window."""
     if row is None:
         return "", ""

@@ -7,7 +7,6 @@ The cookie `django_language` is what was chosen where nobody is signed in. The c
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import cast
-from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -15,6 +14,7 @@ from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 
 from organizations import time_zones
+from organizations.time_zones import Zone
 
 ZONE_COOKIE = "zone"
 
@@ -37,23 +37,23 @@ class Middleware:
         return response
 
 
-def _preferred(request: HttpRequest) -> tuple[str, ZoneInfo]:
+def _preferred(request: HttpRequest) -> tuple[str, Zone]:
     language = zone = ""
     with suppress(DatabaseError):  # a page that needs no database is shown without one
         language, zone = request.session.preference()  # type: ignore[attr-defined]
     zone = zone or request.COOKIES.get(ZONE_COOKIE, "").replace("%2F", "/")
     language = language or translation.get_language_from_request(request)
-    return language, ZoneInfo(zone if zone in time_zones.names() else "UTC")
+    return language, Zone(zone if zone in time_zones.names() else "UTC")
 
 
-def _reading(language: str, zone: ZoneInfo) -> ExitStack:
+def _reading(language: str, zone: Zone) -> ExitStack:
     with ExitStack() as stack:
         stack.enter_context(translation.override(language))
         stack.enter_context(timezone.override(zone))
         return stack.pop_all()
 
 
-def _each(pieces: Iterable[bytes], language: str, zone: ZoneInfo) -> Iterator[bytes]:
+def _each(pieces: Iterable[bytes], language: str, zone: Zone) -> Iterator[bytes]:
     """What is streamed is made after the request, maybe in other threads."""
     iterator = iter(pieces)
     while True:

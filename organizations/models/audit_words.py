@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from organizations import time_zones
 from organizations.language import stored
 
 # By action; {object} is what it was done to, with its kind. Every action that the code records is here.
@@ -179,7 +179,6 @@ def value_of(field: Any, value: object) -> str:
         case dict():
             return ", ".join(f"{name}: {value_of(None, one)}" for name, one in value.items()) or NOTHING
         case str() if _MOMENT.fullmatch(value) and (moment := parse_datetime(value)):
-            local = timezone.localtime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-            return f"{local:%Y-%m-%d %H:%M:%S} {timezone.get_current_timezone_name()}"
+            return time_zones.written(moment if moment.tzinfo else moment.replace(tzinfo=UTC), seconds=True)
     choices = dict(getattr(field, "flatchoices", ()))
     return str(choices.get(value, value))

@@ -1,5 +1,12 @@
-// The time of day in the reader's language and time zone, as the server's pages write it.
-const zone = document.querySelector('meta[name="time-zone"]')?.content;
-const style = { timeZone: zone || undefined, timeStyle: "medium" };
+// Moments in the reader's time zone, as the server's pages write them: "16:24:01 UTC+8".
+const timeZone = document.querySelector('meta[name="time-zone"]')?.content || undefined;
+const named = new Intl.DateTimeFormat("en", { timeZone, timeZoneName: "shortOffset" });
 
-export const clock = (moment) => new Date(moment).toLocaleTimeString(document.documentElement.lang || undefined, style);
+// `style`: dateStyle and timeStyle of Intl.DateTimeFormat.
+export function written(moment, style) {
+  const when = new Date(moment);
+  const { value } = named.formatToParts(when).find(({ type }) => type === "timeZoneName"); // GMT+8
+  return `${new Intl.DateTimeFormat("sv-SE", { timeZone, ...style }).format(when)} ${value.replace("GMT", "UTC")}`;
+}
+
+export const clock = (moment) => written(moment, { timeStyle: "medium" });

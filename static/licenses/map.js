@@ -1,5 +1,6 @@
 // The license map: the GeoJSON of a license list, over the world's outline or tiles, with the list beside it.
 
+import { written } from "../devices/clock.js";
 import {
   boundsOf as boundsOfBox,
   boxOf,
@@ -290,21 +291,19 @@ function itemOf(entry) {
   return entry.item;
 }
 
-// A moment in the reader's time zone, as the server's pages write it.
-function inZone(moment) {
-  const style = { timeZone: root.dataset.zone, dateStyle: "short", timeStyle: "short" };
-  return new Intl.DateTimeFormat("sv-SE", style).format(new Date(moment)); // "2025-01-31 08:00"
-}
+const toTheMinute = (moment) => written(moment, { dateStyle: "short", timeStyle: "short" }); // "2025-01-31 08:00 UTC"
 
 function windowOf({ begin_time, end_time }) {
-  const day = (moment) => (moment ? inZone(moment).replace(" 00:00", "") : texts.open);
-  return fill(texts.window, { begin: day(begin_time), end: day(end_time), zone: root.dataset.zone });
+  const day = (moment) => (moment ? toTheMinute(moment).replace(" 00:00", "") : texts.open);
+  const [begin, end] = [day(begin_time), day(end_time)];
+  const zone = end.slice(end.lastIndexOf(" ")); // once, where both have the same
+  return fill(texts.window, { begin: begin.endsWith(zone) ? begin.slice(0, -zone.length) : begin, end });
 }
 
 function ages(licenses) {
   const lines = new Map(); // words -> class
   for (const { properties } of licenses) {
-    const read = properties.as_of && { moment: inZone(properties.as_of), zone: root.dataset.zone };
+    const read = properties.as_of && { moment: toTheMinute(properties.as_of) };
     if (!read) lines.set(texts.never, "stale");
     else if (properties.stale) lines.set(fill(texts.stale, read), "stale");
     else lines.set(fill(texts.as_of, read), "quiet");

@@ -74,7 +74,7 @@ def test_a_sheet_is_printed_in_the_language_of_the_technician(page, sign_in, ali
     text = page.inner_text(".sheet")
     assert "Connect a dock" not in text
     assert re.search(rf"设备绑定码\s+Device binding code\s+{code}", text)
-    assert re.search(r"有效期至 \d{4}-\d\d-\d\d \d\d:\d\d（Asia/Shanghai）", text)
+    assert re.search(r"有效期至 \d{4}-\d\d-\d\d \d\d:\d\d UTC\+8", text)
     assert "绑定失败（210231） Binding failed (210231)" in text
 
 

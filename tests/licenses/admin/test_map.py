@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime
+from itertools import product
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,9 +13,11 @@ from django.utils import formats, timezone, translation
 
 from cloudapi.embedded.programs import find
 from devices.models import Device, DeviceState
+from devices.templatetags import moments
 from licenses import geography
 from licenses.admin import map as map_pages
 from licenses.models import Inventory, UnlockLicense
+from organizations import time_zones
 from tests.devices.calls.test_service_calls import LIST, issue
 from tests.devices.calls.test_service_calls import claim as claim_call
 from tests.fork_server import Program
@@ -226,10 +229,13 @@ def test_the_admin_works_in_chinese(client, alice, dock):
 
 def test_times_are_unambiguous_in_every_language():
     moment = datetime(2038, 1, 2, 3, 4, tzinfo=UTC)
-    for language, words in (("en", "2 Jan 2038 03:04 UTC"), ("zh-hans", "2038-01-02 03:04 UTC")):
-        with translation.override(language):
-            assert formats.date_format(moment, "DATETIME_FORMAT") == words
-            assert formats.date_format(moment, "SHORT_DATETIME_FORMAT") == words
+    zones = {"Asia/Shanghai": "11:04 UTC+8", "Asia/Kolkata": "08:34 UTC+5:30", "Europe/London": "03:04 UTC"}
+    for language, (zone, time) in product(("en", "zh-hans"), zones.items()):
+        with translation.override(language), timezone.override(time_zones.Zone(zone)):
+            local = timezone.localtime(moment)
+            assert formats.date_format(local, "DATETIME_FORMAT") == time_zones.written(moment) == f"2038-01-02 {time}"
+            assert formats.date_format(local, "SHORT_DATETIME_FORMAT") == f"2038-01-02 {time}"
+    assert moments.there(moment, "America/St_Johns") == "2038-01-01 23:34 UTC-3:30"
 
 
 # --- the whole way -------------------------------------------------------------------------------------
