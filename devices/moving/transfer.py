@@ -75,8 +75,9 @@ class Plan(NamedTuple):
 def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
     """What moving these devices would do; without `to`, whatever the organization. A constant number of queries."""
     own = BrokerAccount.objects.alive(timezone.now()).filter(device=OuterRef("pk"))
+    keys = {device.pk for device in devices}
     found = (
-        Device.objects.filter(pk__in=[device.pk for device in devices])
+        Device.objects.filter(pk__in=keys)
         .select_related("organization", "site", "gateway", "account")
         .defer("organization__app_key", "organization__app_license")
         .prefetch_related(Prefetch("labels", to_attr="former_labels"))
@@ -84,9 +85,14 @@ def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
             open_calls=Count("service_calls", filter=Q(service_calls__status__in=OPEN_STATUSES)),
             has_broker_account=Exists(own),
         )
-        .order_by("sn")
     )
-    rows = cast("list[Planned]", list(found))
+
+    def place(row: Device) -> tuple[bool, str, bool, str]:
+        """Docks, each with its aircraft below it; then aircraft whose docks were not chosen."""
+        dock = row.gateway if row.gateway_id in keys else None
+        return row.gateway_id is not None and dock is None, dock.sn if dock else row.sn, dock is not None, row.sn
+
+    rows = sorted(cast("list[Planned]", list(found)), key=place)
     goes = {row.pk for row in rows if to is None or row.organization_id != to.pk}
     moves = []
     skipped: list[tuple[Device, str]] = []

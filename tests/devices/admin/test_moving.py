@@ -1,5 +1,7 @@
 """Transfer, the inbox and retiring in the admin: what is shown first, who may, and what happens."""
 
+import re
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
@@ -142,7 +144,7 @@ def test_a_manager_retires_a_dock_with_its_aircraft_after_a_question(client, ali
     make_call(dock, status="succeeded", closed=timezone.now())
     client.force_login(alice)
     text = text_of(client.get(RETIRE, {"devices": keys(dock)}))
-    assert "Gull" in text
+    assert re.search(rf"<li>Gull[^<]*\(in [^<]*{dock.sn}[^<]*\)</li>", text)
     assert Device.objects.filter(retired_at=None).count() == 2
     client.post(RETIRE, {"devices": keys(dock), "with_aircraft": "on"})
     assert not Device.objects.filter(retired_at=None).exists()

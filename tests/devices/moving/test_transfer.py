@@ -170,3 +170,12 @@ def test_the_plan_names_what_ends_and_costs_as_many_queries_for_many(
     assert [label.name for label in dock_move.labels] == ["Secret label"]
     assert aircraft_move.dock is None
     assert transfer.plan([aircraft], other_organization).moves[0].dock == lived_in
+
+
+def test_the_plan_has_each_aircraft_below_its_dock(dock, organization, other_organization):
+    other, stays = (Device.objects.create(sn=sn, model_key="3-1-0", organization=organization) for sn in ("Z", "STAYS"))
+    aboard, apart = (Device.objects.create(sn=sn, model_key="0-91-0", organization=organization) for sn in "AB")
+    Device.objects.filter(pk=aboard.pk).update(gateway=other)
+    Device.objects.filter(pk=apart.pk).update(gateway=stays)
+    plan = transfer.plan([apart, aboard, other, dock], other_organization)
+    assert [move.device for move in plan.moves] == [dock, other, aboard, apart]
