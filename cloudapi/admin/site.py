@@ -6,6 +6,7 @@ from functools import partial, wraps
 from typing import TypeVar, cast
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.templatetags import admin_list
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -58,6 +59,14 @@ ORIGINS = {
     "organizations_membership_add": _("Invite a person: who accepts is a member."),
 }
 ALL_DAY = ("Device", "UnlockLicense", "ServiceCall", "Exchange", "BindingCode", "Organization")
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return "–" if value is None else gettext("yes") if value else gettext("no")
+
+
+# The stock icon for a boolean makes a fault of a harmless "no", and has no words in Chinese.
+admin_list._boolean_icon = _yes_or_no  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 class DockCloudAdminSite(AdminSite):

@@ -171,9 +171,10 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
     fields = (*list_display, "counters")
 
-    @admin.display(description=_("alive"), boolean=True)
-    def is_alive(self, heartbeat: Heartbeat) -> bool:
-        return not heartbeat.is_stale()
+    @admin.display(description=_("alive"))
+    def is_alive(self, heartbeat: Heartbeat) -> str:
+        is_stale = heartbeat.is_stale()
+        return format_html('<span class="state bad">{}</span>', gettext("no")) if is_stale else gettext("yes")
 
     @admin.display(description=_("round trip"), ordering="round_trip_ms")
     def round_trip(self, heartbeat: Heartbeat) -> str:

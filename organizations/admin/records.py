@@ -59,9 +59,10 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
         same = locked_out.filter(gateway_sn=OuterRef("gateway_sn"), by_enrolment=OuterRef("by_enrolment"))
         return rows.annotate(is_locked=Exists(same))
 
-    @admin.display(boolean=True, ordering="is_locked", description=_("gateway locked out"))
-    def is_locked_out(self, obj: BindingFailure) -> bool:
-        return bool(obj.is_locked)  # type: ignore[attr-defined]  # of `get_queryset`
+    @admin.display(ordering="is_locked", description=_("gateway locked out"))
+    def is_locked_out(self, obj: BindingFailure) -> str:
+        is_locked = obj.is_locked  # type: ignore[attr-defined]  # of `get_queryset`
+        return format_html('<span class="state bad">{}</span>', gettext("yes")) if is_locked else gettext("no")
 
     @admin.display(description=_("reason"))
     def why(self, obj: BindingFailure) -> str:

@@ -46,6 +46,18 @@ def test_the_list_refreshes_itself_and_keeps_its_filter(page, sign_in, alice, do
     assert page.locator("[data-refreshed]").inner_text().startswith("Updated")
 
 
+def test_the_choices_of_a_long_filter_are_searched(page, sign_in, alice):
+    sign_in(alice)
+    page.goto(LIST)
+    field = page.get_by_role("searchbox", name="Search the choices of product")
+    field.fill("no such product")
+    assert page.get_by_text("No choice matches.").is_visible()
+    field.fill("dock 3")
+    assert page.locator("[data-filter-title=product] li:visible").all_inner_texts() == ["DJI Dock 3"]
+    field.press("Enter")
+    page.wait_for_url(f"**{LIST}?product=3-3-0")
+
+
 @pytest.mark.usefixtures("bridge")
 def test_the_list_waits_while_rows_are_selected_and_actions_work_after_a_refresh(page, sign_in, alice, dock):
     sign_in(alice)

@@ -127,6 +127,8 @@ def test_a_manager_makes_a_member_get_a_link_and_never_sees_it(page, member_page
     assert sent.to == ["bob@example.org"]
     link = re.search(r"/password-reset/\S+", sent.body)[0]
     assert link not in text
+    for reader in (page, Client()):  # signed in, and not
+        assert reader.get(link, follow=True).content.decode().count('class="language"') == 1
     assert "bob@example.org" not in text
     event = AuditEvent.objects.get()
     assert (event.action, event.organization, event.user.username) == ("send password reset", organization, "alice")

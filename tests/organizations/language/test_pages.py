@@ -21,9 +21,9 @@ from tests.organizations.language.test_marking import WORD, Page
 from tests.shared_world import *  # noqa: F403  (fixtures, in place of the cast's)
 
 COUNTED = ("ngettext", "npgettext")
-PEOPLE = ("preferences", "sessions", "second-factor", "second-factor/set-up")
+PEOPLE = ("preferences", "sessions", "second-factor", "second-factor/set-up", "admin/password_change")
 ALLOWED = re.compile(  # what reads the same in each language
-    r"\b(Dock Cloud|DJI( Pilot 2)?|REST|API|True|False|UTC|MQTT|JSON|CSV|SN|ID|English|MD5|md5|tid|bid|[A-Z]+_[A-Z_]+|\w+://\S+|[\w-]+\.(js|md))\b|\w+\*{6,}"
+    r"\b(Dock Cloud|DJI( Pilot 2)?|REST|API|UTC|MQTT|JSON|CSV|SN|ID|English|MD5|md5|tid|bid|[A-Z]+_[A-Z_]+|\w+://\S+|[\w-]+\.(js|md))\b|\w+\*{6,}"
 )
 
 
@@ -117,6 +117,8 @@ def test_every_page_is_marked_and_has_its_chinese(world, organization, staff, br
             header, start, content = response.content.decode().partition('<main id="content-start"')
             found[name] = unmarked(start + content, known)
             found["header"] = unmarked("<header" + header.partition("<header")[2], known)
+            assert header.count('class="language"') == 1, f"{name} cannot be read in another language"
+            assert "/img/icon-" not in re.sub("<a [^>]*>.*?</a>", "", content), f"{name} has a boolean without words"
     assert len(found) > 50
     assert {name: words[:10] for name, words in found.items() if words} == {}, "mark them: docs/translating.md"
     asked = set(bracketed)
