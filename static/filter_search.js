@@ -15,5 +15,6 @@ for (const place of document.querySelectorAll(".filter-search")) {
     if (event.key === "Enter" && field.value.trim() && shown.length) shown[0].querySelector("a").click();
   });
   place.hidden = false;
-  list.scrollTop = list.querySelector(".selected")?.offsetTop ?? 0;
+  const selected = list.querySelector(".selected");
+  if (selected && selected.offsetTop + selected.offsetHeight > list.clientHeight) list.scrollTop = selected.offsetTop;
 }
