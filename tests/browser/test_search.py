@@ -17,6 +17,8 @@ def test_a_key_opens_the_search_and_arrow_keys_walk_through_what_it_finds(page, 
     page.keyboard.press("Backspace")
     page.wait_for_selector(".search-found a >> text=Pier 7 (DOCK0001)")
     assert too_wide(page, 1280, 390) == []
+    parts = page.locator("#header .search-found :is(a, h2)")
+    assert "rgb(255, 255, 255)" not in parts.evaluate_all("all => all.map(part => getComputedStyle(part).color)")
     page.keyboard.press("Escape")
     assert page.locator(".search-found").first.is_hidden()
     page.keyboard.type("0")
