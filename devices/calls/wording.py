@@ -53,7 +53,7 @@ def _outcome(call: ServiceCall) -> str:
     match call.status:
         case Status.QUEUED if call.queue and call.result_text:
             until = gettext("Waiting until {moment}: {sentence} It is sent as soon as the dock connects.")
-            return until.format(moment=moment(call.expires), sentence=stored.shown(call.result_text))
+            return until.format(moment=time_zones.written(call.expires), sentence=stored.shown(call.result_text))
         case Status.QUEUED if call.queue:
             until = gettext("Waiting for the dock to come online, until {moment}.")
             return until.format(moment=time_zones.written(call.expires))
