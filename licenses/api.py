@@ -34,7 +34,7 @@ from licenses.serializers import (
     UnlockLicenseSerializer,
     UploadSerializer,
 )
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter, TypedFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import Role
 
@@ -92,7 +92,7 @@ class LicenseFilter(DockLicenseFilter):
     """Which licenses of all docks."""
 
     device = TypedFilter("device__sn", help_text="Serial number of the dock.")
-    organization = TypedFilter("device__organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter("device__organization")
 
 
 class LicenseViewSet(ListModelMixin, TenantViewSet):
@@ -178,7 +178,7 @@ class DockLicenseViewSet(OfDeviceMixin, LicenseViewSet):
 class LicenseFileFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which license files."""
 
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     md5 = django_filters.CharFilter(lookup_expr="iexact", help_text="In hexadecimal digits.")
     created_since = SinceFilter("created")
 

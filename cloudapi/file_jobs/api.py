@@ -31,7 +31,7 @@ from cloudapi.tables.imports import IMPORTS
 from cloudapi.tables.registry import NAMED
 from licenses.api import UploadParser
 from organizations import rights
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter
 from organizations.api.idempotency import once
 from organizations.api.tenant import RetrieveMixin, TenantViewSet, actor
 from organizations.models import FileJob, Organization, Role
@@ -156,7 +156,7 @@ class FileJobSerializer(IncludingSerializer):
 class FileJobFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which jobs."""
 
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     kind = ChoiceFilter(choices=FileJob.Kind.choices)
     status = ChoiceFilter(choices=FileJob.Status.choices)
     created_since = SinceFilter("created")

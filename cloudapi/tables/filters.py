@@ -6,14 +6,14 @@ from django.db.models import Model, QuerySet
 from cloudapi.rest.filters import BeforeFilter, ChoiceFilter, SinceFilter
 from devices.api.devices import DeviceFilter
 from devices.api.exchanges import ExchangeFilter
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter, TypedFilter
 from organizations.models import Role
 
 
 class OwnerFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By whose they are."""
 
-    organization = TypedFilter("organization__organization_id")
+    organization = OrganizationIDFilter()
 
 
 class UnretiredFilter(DeviceFilter):

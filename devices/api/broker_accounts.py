@@ -27,7 +27,7 @@ from devices.api.calls import SERIAL_NUMBER
 from devices.broker import accounts, importing, states
 from devices.models import BrokerAccount, Device
 from organizations import rights
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter, TypedFilter
 from organizations.api.idempotency import once
 from organizations.api.tenant import NONE_LIKE_THIS, RetrieveMixin, TenantViewSet, actor
 from organizations.models import Role
@@ -158,7 +158,7 @@ class BrokerAccountFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which accounts."""
 
     device = TypedFilter("device__sn", help_text="Serial number of the dock.")
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     kind = ChoiceFilter(choices=BrokerAccount.Kind.choices)
     state = ChoiceFilter(
         choices=states.State.choices, method="in_state", help_text="`usable` finds unused and expiring ones, too."

@@ -30,7 +30,7 @@ from devices.calls.methods import METHODS
 from devices.models import OPEN_STATUSES, SN_PATTERN, Device, ServiceCall, ServiceCallBatch
 from devices.serializers import ServiceCallBatchSerializer, ServiceCallSerializer
 from organizations import rights, time_zones
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter, TypedFilter
 from organizations.api.idempotency import key_of, once
 from organizations.api.tenant import NONE_LIKE_THIS, RetrieveMixin, TenantViewSet, actor
 from organizations.language.stored import english
@@ -63,7 +63,7 @@ MANY: Final = [
 class AskingFilter(django_filters.FilterSet):  # type: ignore[misc]
     """What calls and batches have in common."""
 
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     method = django_filters.CharFilter(help_text="The service.")
     requested_by = django_filters.CharFilter("requested_by__username", help_text="The name of a user.")
     created_since = SinceFilter("created")

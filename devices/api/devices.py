@@ -23,7 +23,7 @@ from devices.models import Device, DeviceLabel
 from devices.moving import transfer
 from devices.presence import Presence, watch
 from devices.serializers import DeviceSerializer
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter, TypedFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import Organization, Role
 from organizations.serializers import TypedField
@@ -34,7 +34,7 @@ SN_IN_PATHS = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices."""
 
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     kind = ChoiceFilter(
         choices=[("dock", "docks"), ("aircraft", "aircraft")], method="of_kind", help_text="By its model."
     )

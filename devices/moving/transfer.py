@@ -3,13 +3,13 @@
 What the former owner knew or wrote is forgotten as at a release (`devices/ownership.py`).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -25,6 +25,7 @@ from devices.models import (
     DeviceQuerySet,
     Label,
     Pairing,
+    ServiceCall,
 )
 from devices.ownership import Changes
 from devices.pairing import Pairings, Testimony
@@ -53,7 +54,6 @@ class Move(NamedTuple):
 class Counted(TypedDict):
     """What `plan` reads of each device besides its row."""
 
-    open_calls: int
     has_broker_account: bool
     former_labels: list[Label]
 
@@ -81,10 +81,7 @@ def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
         .select_related("organization", "site", "gateway", "account")
         .defer("organization__app_key", "organization__app_license")
         .prefetch_related(Prefetch("labels", to_attr="former_labels"))
-        .annotate(
-            open_calls=Count("service_calls", filter=Q(service_calls__status__in=OPEN_STATUSES)),
-            has_broker_account=Exists(own),
-        )
+        .annotate(has_broker_account=Exists(own))
     )
 
     def place(row: Device) -> tuple[bool, str, bool, str]:
@@ -93,6 +90,8 @@ def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
         return row.gateway_id is not None and dock is None, dock.sn if dock else row.sn, dock is not None, row.sn
 
     rows = sorted(cast("list[Planned]", list(found)), key=place)
+    calls = ServiceCall.objects.filter(device__in=rows, status__in=OPEN_STATUSES).order_by()
+    open_calls = Counter(calls.values_list("device", flat=True))
     goes = {row.pk for row in rows if to is None or row.organization_id != to.pk}
     moves = []
     skipped: list[tuple[Device, str]] = []
@@ -104,7 +103,7 @@ def plan(devices: Iterable[Device], to: Organization | None) -> Plan:
         is_logged_in = account is not None and account.status != DeviceAccount.Status.LOGGED_OUT
         dock = row.gateway if row.gateway_id not in goes else None
         username = account.username if account is not None and is_logged_in else ""
-        moves.append(Move(row, row.open_calls, username, row.former_labels, row.has_broker_account, dock))
+        moves.append(Move(row, open_calls[row.pk], username, row.former_labels, row.has_broker_account, dock))
     return Plan(moves, skipped, why_not(to, len(moves)) if to else "")
 
 

@@ -115,6 +115,43 @@ class TenantChangeList(ChangeList):
         ]
 
 
+class KeyPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run time
+    """The page's rows are chosen by their keys first: what is joined to show them need not be sorted."""
+
+    object_list: models.QuerySet[models.Model]
+
+    def page(self, number: int | str) -> "Page[Any]":
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        keys = self.object_list.values("pk")[first : min(first + self.per_page, self.count)]
+        return Page(self.object_list.filter(pk__in=keys), number, self)
+
+
+class CappedPaginator(KeyPaginator):
+    """Counts no further than people page, for tables of millions of rows.
+
+    It does not count at all for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
+    """
+
+    CAP = 10_000
+
+    def __init__(self, rows: models.QuerySet[models.Model], per_page: int, request: HttpRequest) -> None:
+        super().__init__(rows, per_page)
+        self.is_refresh = "X-Refresh" in request.headers
+
+    @cached_property
+    def count(self) -> int:
+        return self.CAP if self.is_refresh else self.count_of(self.object_list)
+
+    def count_of(self, rows: models.QuerySet[models.Model]) -> int:
+        """How many rows there are, no further than to the cap."""
+        return rows.order_by()[: self.CAP].count()
+
+    @property
+    def is_capped(self) -> bool:
+        return self.count >= self.CAP
+
+
 class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Lists, choices and permissions of a model with an `organization_path`, by `Membership.role`.
 
@@ -126,6 +163,8 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
     add_role: Role | None = None
     change_role: Role | None = None
     delete_role: Role | None = None
+
+    paginator = KeyPaginator
 
     # --- which rows ------------------------------------------------------------------------
 
@@ -271,39 +310,6 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at 
             after=audit.writable(after or {}),
         )
         audit.record([row])
-
-
-class CappedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run time
-    """Counts no further than people page, for tables of millions of rows.
-
-    It does not count at all for a page that fetches itself again (static/devices/refresh.js), which swaps rows only.
-    """
-
-    CAP = 10_000
-
-    def __init__(self, rows: models.QuerySet[models.Model], per_page: int, request: HttpRequest) -> None:
-        super().__init__(rows, per_page)
-        self.rows = rows
-        self.is_refresh = "X-Refresh" in request.headers
-
-    @cached_property
-    def count(self) -> int:
-        return self.CAP if self.is_refresh else self.count_of(self.rows)
-
-    def count_of(self, rows: models.QuerySet[models.Model]) -> int:
-        """How many rows there are, no further than to the cap."""
-        return rows.order_by()[: self.CAP].count()
-
-    def page(self, number: int | str) -> "Page[Any]":
-        """The page's rows are chosen by their keys first: what is joined to show them need not be sorted."""
-        number = self.validate_number(number)
-        first = (number - 1) * self.per_page
-        keys = self.rows.values("pk")[first : min(first + self.per_page, self.count)]
-        return Page(self.rows.filter(pk__in=keys), number, self)
-
-    @property
-    def is_capped(self) -> bool:
-        return self.count >= self.CAP
 
 
 class ReadOnlyAdmin(TenantAdmin):

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from cloudapi.rest.filters import BooleanFilter, ChoiceFilter, SinceFilter
 from organizations import audit, codes, fleet
-from organizations.api.filters import TypedFilter
+from organizations.api.filters import OrganizationIDFilter
 from organizations.api.tenant import PatchMixin, RetrieveMixin, TenantViewSet, actor
 from organizations.models import BindingCode, Organization, Role
 from organizations.serializers import (
@@ -68,7 +68,7 @@ class OrganizationViewSet(RetrieveMixin, PatchMixin, ListModelMixin, TenantViewS
 class BindingCodeFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Filters of binding codes."""
 
-    organization = TypedFilter("organization__organization_id", help_text="The ID of an organization.")
+    organization = OrganizationIDFilter()
     state = ChoiceFilter(
         choices=codes.State.choices, method="in_state", help_text="`usable` finds those that expire soon, too."
     )

@@ -163,7 +163,7 @@ def test_a_device_that_changed_hands_meanwhile_is_left_alone(dock, organization,
 def test_the_plan_names_what_ends_and_costs_as_many_queries_for_many(
     lived_in, aircraft, other_organization, django_assert_max_num_queries
 ):
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         plan = transfer.plan([lived_in, aircraft], other_organization)
     dock_move, aircraft_move = plan.moves
     assert (dock_move.open_calls, dock_move.account, dock_move.has_broker_account) == (1, "pilot@example.org", True)
