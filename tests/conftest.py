@@ -5,6 +5,7 @@ import gc
 import os
 import subprocess
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -21,6 +22,11 @@ from tests.stack import DATABASES, MIGRATE, SETUP, manage, run_server
 pytest_plugins = ["tests.cast", "tests.api"]
 # The collector looks at new objects more rarely: by default it takes two fifths of the time to collect the tests.
 gc.set_threshold(200_000, 20, 50)
+# By default an example that takes 200 ms fails, which says how busy the machine is.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 KEPT = {"django_content_type", "auth_permission"}  # as they were migrated; no test writes to them
 
 

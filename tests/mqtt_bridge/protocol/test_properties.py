@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqtt_bridge.protocol import messages
@@ -70,9 +70,7 @@ clean_values = st.recursive(
 )
 channels = st.sampled_from(Channel)
 
-# The machine that runs the tests may be busy with others.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-few = settings(patient, max_examples=25)
+few = settings(max_examples=25)
 
 
 def walk(value, depth=0):
@@ -110,26 +108,22 @@ def check(payload, channel):
     extract(envelope.data)
 
 
-@patient
 @given(st.binary(max_size=200), channels)
 def test_any_bytes(payload, channel):
     check(payload, channel)
 
 
-@patient
 @given(values, channels)
 def test_any_json(value, channel):
     check(json.dumps(value).encode(), channel)
 
 
-@patient
 @given(st.dictionaries(st.sampled_from(WORDS), values, max_size=8), channels, st.booleans())
 def test_any_object(message, channel, ascii_only):
     text = json.dumps({"tid": "t-1"} | message, ensure_ascii=ascii_only)
     check(text.encode("utf-8", "surrogatepass"), channel)
 
 
-@patient
 @given(st.sampled_from(SAMPLES), st.data(), channels)
 def test_any_damaged_sample(sample, data, channel):
     at = data.draw(st.integers(0, len(sample)))
@@ -154,7 +148,6 @@ def test_any_object_with_known_keys_becomes_typed_or_is_refused(type_, data):
     assert refusal(decode_data, type_, value) in ("", "data_invalid")
 
 
-@patient
 @given(
     tid=clean_text.filter(bool).map(lambda text: text[:128]),
     bid=clean_text.map(lambda text: text[:128]),
@@ -178,7 +171,6 @@ def test_what_is_written_is_read_again(tid, bid, timestamp, need_reply, data):
     assert envelope.data == data
 
 
-@patient
 @given(st.text() | st.lists(st.sampled_from(["thing", "product", "sys", "A", "osd", "/"])).map("/".join))
 def test_any_topic(topic):
     assert refusal(parse, topic) in ("", "topic_unknown")
