@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from cloudapi.admin.import_pages import SHOWN
 from cloudapi.file_jobs import access, asking, delivery, wording
@@ -94,6 +94,8 @@ class FileJobAdmin(ReadOnlyAdmin):
     def file(self, job: FileJob) -> SafeString | str:
         if job.status != Status.SUCCEEDED or not job.size:
             return ""
+        if job.kind == FileJob.Kind.IMPORT:  # its page has the button
+            return filesizeformat(job.size)
         address = reverse("admin:organizations_filejob_file", args=[job.pk])
         return format_html('<a href="{}">{}</a>', address, filesizeformat(job.size))
 
@@ -108,8 +110,11 @@ class FileJobAdmin(ReadOnlyAdmin):
     # --- the page of one ---------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        views = (("file", require_GET(self.file_view)), ("cancel", require_POST(self.cancel_view)))
-        pages = (*views, ("confirm", require_POST(self.confirm_view)))
+        pages = (
+            ("file", require_http_methods(["GET", "POST"])(self.file_view)),
+            ("cancel", require_POST(self.cancel_view)),
+            ("confirm", require_POST(self.confirm_view)),
+        )
         own = [
             path(f"<path:object_id>/{name}/", self.admin_site.admin_view(view), name=f"organizations_filejob_{name}")
             for name, view in pages
@@ -158,8 +163,10 @@ class FileJobAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:organizations_filejob_change", args=[job.pk]))
 
     def file_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """The file itself."""
+        """The file itself. What is shown once takes a POST, since a link that somebody follows must not use it up."""
         job = self._job(request, object_id)
+        if job.kind == FileJob.Kind.IMPORT and request.method != "POST":
+            return self._back(job)
         try:
             return delivery.deliver(job, held=rights.in_request(request), actor=actor(request))
         except asking.Declined as declined:

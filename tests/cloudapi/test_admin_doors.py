@@ -99,7 +99,7 @@ TABLE = {
     "organizations/bindingcode/import/<str:job>/": ((403, 403, 404, 404), (403, 403, 404, 404)),
     "organizations/filejob/<path:object_id>/cancel/": ((405, 405, 405, 405), (403, 403, 302, 302)),
     "organizations/filejob/<path:object_id>/confirm/": ((405, 405, 405, 405), (403, 403, 403, 403)),
-    "organizations/filejob/<path:object_id>/file/": ((302, 302, 302, 302), (405, 405, 405, 405)),
+    "organizations/filejob/<path:object_id>/file/": ((302, 302, 302, 302), (302, 302, 302, 302)),
     "organizations/invitation/<int:pk>/mail/": ((405, 405, 405, 405), (404, 404, 302, 302)),
     "organizations/invitation/<int:pk>/revoke/": ((405, 405, 405, 405), (404, 404, 302, 302)),
     "organizations/invitation/import/": ((403, 403, 200, 200), (403, 403, 200, 200)),

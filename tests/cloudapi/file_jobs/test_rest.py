@@ -7,6 +7,7 @@ import re
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from django.utils import timezone, translation
 from rest_framework.test import APIClient
 
@@ -329,6 +330,17 @@ def test_codes_are_in_the_file_once_and_for_the_requester_alone(client, organiza
     assert [row["secret"][-4:] for row in rows] == [code.hint for code in codes]
     assert rows[0]["secret"].encode() not in bytes(stored.result)
     assert caller.get(f"{JOBS}{job['id']}/file/").status_code == 409
+
+
+def test_a_link_does_not_take_what_is_shown_once(organization):
+    mia = member("mia", organization, Role.MANAGER)
+    job = ended(session_of(mia), upload(session_of(mia), "binding-codes", dry_run="false"))
+    browser, page = Client(), f"/admin/organizations/filejob/{job['id']}/"
+    browser.force_login(mia)
+    assert browser.get(f"{page}file/")["Location"] == f"{page}change/"
+    assert f'<form method="post" action="{page}file/"' in browser.get(f"{page}change/").content.decode()
+    assert b"North pier" in browser.post(f"{page}file/").content
+    assert browser.post(f"{page}file/")["Location"] == f"{page}change/"  # it is gone
 
 
 @pytest.mark.parametrize(("text", "words"), [("", "empty"), ("name\nx\n", None), ("sn\n=1\n", "formula")])
