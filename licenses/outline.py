@@ -39,7 +39,10 @@ def outline(topology: dict[str, Any]) -> dict[str, object]:
                 "type": "Feature",
                 **({"id": int(country["id"])} if "id" in country else {}),
                 "properties": {"name": country["properties"]["name"]},
-                "geometry": {"type": "MultiPolygon", "coordinates": _worth_drawing(rings)},
+                "geometry": {
+                    "type": "MultiPolygon",
+                    "coordinates": _worth_drawing([half for part in rings for half in halves(part)]),
+                },
             }
         )
     return {"type": "FeatureCollection", "features": features}
@@ -63,6 +66,29 @@ def _thin(points: list[Point]) -> list[Point]:
             kept.add(far)
             spans += [(first, far), (far, last)]
     return [points[place] for place in sorted(kept)]
+
+
+def halves(part: list[list[Point]]) -> list[list[list[Point]]]:
+    """A polygon across 180 degrees as one on each side (RFC 7946, 3.1.9); else a line is drawn around the world."""
+    if all(abs(x2 - x1) <= 180 for (x1, _), (x2, _) in pairwise(part[0])):
+        return [part]
+    turned = [[(x + 360 if x < 0 else x, y) for x, y in ring] for ring in part]
+    west = [_clipped([(360 - x, y) for x, y in ring]) for ring in turned]  # mirrored: west of the line, too
+    return [
+        [ring for ring in map(_clipped, turned) if ring],
+        [[(round(-x, DECIMALS), y) for x, y in ring] for ring in west if ring],
+    ]
+
+
+def _clipped(ring: list[Point]) -> list[Point]:
+    """What of it is west of 180 degrees; nothing may be left."""
+    kept = []
+    for (x1, y1), (x2, y2) in pairwise(ring):
+        if x1 <= 180:
+            kept.append((x1, y1))
+        if (x1 - 180) * (x2 - 180) < 0:
+            kept.append((180.0, round(y1 + (y2 - y1) * (180 - x1) / (x2 - x1), DECIMALS)))
+    return [*kept, kept[0]] if kept else []
 
 
 def _distance(point: Point, start: Point, end: Point) -> float:

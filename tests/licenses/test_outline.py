@@ -3,7 +3,7 @@
 import json
 from itertools import pairwise
 
-from licenses.outline import outline
+from licenses.outline import halves, outline
 from licenses.wording import country_name
 from tests.stack import ROOT
 
@@ -46,6 +46,14 @@ def test_topology_becomes_features():
     assert len(left["geometry"]["coordinates"][0][0]) == 5  # the border's middle is gone
 
 
+def test_a_country_across_the_antimeridian_has_a_part_on_each_side():
+    ring = [(178.0, 60.0), (-179.0, 60.0), (-179.0, 66.0), (178.0, 66.0), (178.0, 60.0)]
+    [[east], [west]] = halves([ring])
+    assert sorted(set(east)) == [(178.0, 60.0), (178.0, 66.0), (180.0, 60.0), (180.0, 66.0)]
+    assert sorted(set(west)) == [(-180.0, 60.0), (-180.0, 66.0), (-179.0, 60.0), (-179.0, 66.0)]
+    assert (east[0], west[0]) == (east[-1], west[-1])
+
+
 def test_the_vendored_outline_is_small_and_whole():
     assert FILE.stat().st_size <= 250_000
     world = json.loads(FILE.read_text())
@@ -59,3 +67,4 @@ def test_the_vendored_outline_is_small_and_whole():
             assert outer[0] == outer[-1]
             assert area(outer) >= 0
             assert all(-180 <= x <= 180 and -90 <= y <= 90 for x, y in outer)
+            assert all(abs(x2 - x1) <= 180 for (x1, _), (x2, _) in pairwise(outer))  # no line around the world
