@@ -7,7 +7,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext, pgettext
@@ -144,6 +144,7 @@ def exchange_page(request: HttpRequest, exchange: Exchange) -> dict[str, object]
         "title": pgettext("journal", "{message} from {gateway}").format(
             message=exchange.method or exchange.channel, gateway=exchange.gateway_sn
         ),
+        "subtitle": None,
         "outcome": outcome_word(exchange),
         "gateway": device_link(device) if device else exchange.gateway_sn,
         "sides": [
@@ -169,7 +170,7 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The bridge's pulse, for platform staff."""
 
     list_display = ("instance", "is_alive", "beat_at", "started_at", "round_trip")
-    fields = (*list_display, "counters")
+    fields = (*list_display, "counted")
 
     @admin.display(description=_("alive"))
     def is_alive(self, heartbeat: Heartbeat) -> str:
@@ -179,6 +180,12 @@ class HeartbeatAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("round trip"), ordering="round_trip_ms")
     def round_trip(self, heartbeat: Heartbeat) -> str:
         return gettext("{count} ms").format(count=f"{heartbeat.round_trip_ms:.1f}")
+
+    @admin.display(description=_("counters"))
+    def counted(self, heartbeat: Heartbeat) -> SafeString | str:
+        """Under their names as metrics; what was never counted is not there."""
+        lines = format_html_join("", "<li><code>{}</code> {}</li>", sorted(heartbeat.counters.items()))
+        return format_html('<ul class="plain">{}</ul>', lines) if lines else "–"
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_platform_staff(request.user)

@@ -183,6 +183,17 @@ def test_nothing_is_wider_than_the_screen(page, sign_in, alice, dock):
         assert too_wide(page, 1440, 390) == [], url
 
 
+def test_on_a_wide_screen_lines_can_be_read_and_columns_stay_near(page, sign_in, staff, dock):
+    sign_in(staff)
+    page.set_viewport_size({"width": 1920, "height": 900})
+    for place in ("clear-out/", f"retire/?devices={dock.pk}", f"grouping/?devices={dock.pk}", f"{dock.pk}/change/"):
+        page.goto(f"{LIST}{place}")
+        wide = page.locator("#content p, #content .devices-chosen").evaluate_all(
+            "all => all.filter((one) => one.clientWidth > 84 * 16).map((one) => `${one.clientWidth}: ${one.outerHTML.slice(0, 90)}`)"
+        )
+        assert wide == [], place
+
+
 def test_one_box_chooses_all_that_are_unclaimed(page, sign_in, staff, dock, aircraft):
     Device.objects.update(organization=None)
     sign_in(staff)

@@ -241,12 +241,15 @@ def test_a_page_that_is_fetched_again_has_the_same_rows(client, staff):
 def test_the_heartbeat_is_for_platform_staff(client, alice, staff):
     now = timezone.now()
     beat = Heartbeat.objects.create(instance="bridge-1", started_at=now, beat_at=now, round_trip_ms=2)
+    Heartbeat.objects.update(counters={"received": 23, "telemetry": 701})
     url = reverse("admin:mqtt_bridge_heartbeat_change", args=[beat.pk])
     client.force_login(alice)
     assert client.get("/admin/mqtt_bridge/heartbeat/").status_code == 403
     assert client.get(url).status_code == 403
     client.force_login(staff)
-    assert "bridge-1" in client.get(url).content.decode()
+    text = client.get(url).content.decode()
+    assert "bridge-1" in text
+    assert "<code>received</code> 23" in text
     assert client.post(url, {"instance": "x"}).status_code == 403
 
 
