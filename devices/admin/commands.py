@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -310,7 +311,7 @@ class CommandPages(TenantAdmin):
             "owners": sorted(owners.items()) if len(owners) > 1 else [],
             "may_wait": not method.secrets,
             "later": due or LaterForm.tonight(zones),
-            "zones": sorted({*zones, "UTC"}),
+            "zones": sorted({*zones, "UTC", timezone.get_current_timezone_name()}),
             "waiting": [device for device in later.devices if device.pk in waiting],
             "skipped": by_reason(skipped),
             "skipped_count": len(skipped),

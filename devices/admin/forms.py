@@ -201,13 +201,18 @@ class LaterForm(forms.Form):
 
     @classmethod
     def tonight(cls, zones: Sequence[str]) -> Self:
-        """For the next 02:00 where the first dock is, which is over in none of the zones."""
+        """For the next 02:00 where the first dock is, which is over in none of the zones.
+
+        UTC is the zone of docks that name none: for them it is 02:00 where the reader is.
+        """
+        first = timezone.get_current_timezone_name() if set(zones) == {"UTC"} else zones[0]
         days = []
-        for zone in zones:
+        for zone in (first, *zones):
             now = timezone.localtime(timezone=ZoneInfo(zone))
             days.append(now.date() if now.hour < NIGHT else now.date() + timedelta(days=1))
-        first = {"day": max(days), "time": f"{NIGHT:02}:00", "zone": zones[0], "own_zone": len(set(zones)) > 1}
-        return cls(zones=zones, initial=first)
+        own_zone = len(set(zones)) > 1
+        initial = {"day": max(days), "time": f"{NIGHT:02}:00", "zone": first, "own_zone": own_zone}
+        return cls(zones=zones, initial=initial)
 
     def clean(self) -> dict[str, object]:
         given = super().clean() or {}

@@ -654,6 +654,10 @@ def test_a_batch_is_planned_for_two_oclock_where_each_dock_is(client, olga, dock
     assert "America/New_York: Choose a moment within the next 31 days." in late
     assert ServiceCallBatch.objects.count() == 2
     assert "own_zone" not in choose(client, olga, "read_dock_selected", [far]).content.decode()
+    Device.objects.update(site=None)  # for docks that name no zone it is night where the reader is
+    client.cookies["zone"] = "Asia/Shanghai"
+    question = choose(client, olga, "read_dock_selected", [far]).content.decode()
+    assert re.search(r'name="zone" value="Asia/Shanghai"', question)
 
 
 @pytest.mark.parametrize(

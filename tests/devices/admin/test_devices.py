@@ -459,6 +459,13 @@ def test_the_delete_action_spares_bound_devices(client, staff, dock):
     assert "release it first" in client.post(LIST, data).content.decode()
     client.post(LIST, {**data, "post": "yes"})
     assert Device.objects.filter(pk=dock.pk).exists()
+    Device.objects.bulk_create(Device(sn=f"BOUND{n}", organization=dock.organization) for n in range(20))
+    text = client.post(
+        LIST, {**data, "_selected_action": [*Device.objects.values_list("pk", flat=True)]}
+    ).content.decode()
+    assert (text.count("release it first"), "for 21 reasons" in text) == (20, True)
+    actions = client.get(LIST).context["action_form"].fields["action"].choices
+    assert actions[-1][0] == "delete_selected"
 
 
 # --- enable, disable, clear out ------------------------------------------------------------------------
