@@ -295,7 +295,10 @@ class CommandPages(TenantAdmin):
         now = batches.plan(mine, method.name, data, watched=watched)
         later = batches.plan(mine, method.name, data, queue=True, watched=watched)
         waiting = {device.pk for device in later.devices} - {device.pk for device in now.devices}
-        skipped = [*not_mine, *(left for left in now.skipped if left.device.pk not in waiting)]
+        # Of a dock that is offline: why it cannot wait, if it could.
+        better = {} if method.secrets else {left.device.pk: left for left in later.skipped}
+        out = (better.get(left.device.pk, left) for left in now.skipped if left.device.pk not in waiting)
+        skipped = [*not_mine, *out]
         get_it = [device for device in later.devices if device.pk in waiting] + now.devices
         owners = Counter(device.organization.name for device in get_it if device.organization)
         initial = {"devices": [device.pk for device in chosen], "wait": "" if now.devices or not waiting else DAY}

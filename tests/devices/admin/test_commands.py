@@ -547,6 +547,9 @@ def test_the_question_tells_who_gets_it_who_waits_and_who_is_skipped(client, sta
     assert "<strong>1</strong> is skipped" in text
     assert "An aircraft takes no commands itself" in text
     assert str(aircraft) in text
+    send(client, staff, away, command="read-dock", queue="1")
+    text = choose(client, staff, "read_dock_selected", [away]).content.decode()
+    assert "1: This dock is busy: a command of this kind is open." in text  # which is why it may not wait again
 
 
 @pytest.mark.parametrize(("queue", "asked"), [({}, {"DOCK0001"}), ({"wait": "3600"}, {"DOCK0001", "AWAY000"})])
