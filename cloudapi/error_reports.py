@@ -32,7 +32,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
         if is_program:
             body = problem(503, "database_unavailable", text)
             return JsonResponse(body, status=503, content_type=MEDIA_TYPE, headers=headers)
-        return HttpResponse(render_to_string("503.html", {"text": text}), status=503, headers=headers)
+        may_reload = request.method in ("GET", "HEAD")
+        if not may_reload:
+            text += " " + gettext("Before you repeat an action, look whether it has been done.")
+        page = {"title": gettext("Not available now"), "text": text, "may_reload": may_reload}
+        return HttpResponse(render_to_string("error.html", page), status=503, headers=headers)
     if not is_program:
         return defaults.server_error(request)
     body = problem(500, "server_error", gettext("The server failed. Try again later."))

@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "cloudapi.web.answers.middleware",
     "cloudapi.web.sign_in.Middleware",
     "axes.middleware.AxesMiddleware",
 ]

@@ -116,7 +116,7 @@ class DockCloudAdminSite(AdminSite):
         """The stock page, for so many tries: who found an open browser does not guess the password here."""
         if not may_change_password(request):
             text = gettext("Too many tries to change the password. Try again in 15 minutes.")
-            return render(request, "429.html", {"text": text}, status=429)
+            return render(request, "error.html", {"title": gettext("Too many tries"), "text": text}, status=429)
         return super().password_change(request, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, object]:

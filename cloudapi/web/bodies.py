@@ -12,6 +12,7 @@ from asgiref.typing import ASGIReceiveCallable, HTTPScope, Scope
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
 from django.utils.functional import lazy
 from django.utils.translation import get_language_from_request, gettext, gettext_lazy, override
 
@@ -32,6 +33,11 @@ BUSY: Final = 10  # seconds
 
 
 CROWDED: Final = gettext_lazy("Too many bodies come at once. Try again in ten seconds.")
+TITLES: Final = {
+    408: gettext_lazy("What you sent did not arrive"),
+    413: gettext_lazy("What you sent is too large"),
+    503: gettext_lazy("Not available now"),
+}
 
 
 class Room:
@@ -170,17 +176,21 @@ async def refuse(
 
     In the language that the headers ask for: nothing is known of a session yet.
     """
-    with override(get_language_from_request(ASGIRequest(scope, io.BytesIO()))):
-        detail = str(words)
-    if scope["path"].startswith("/api/"):
-        kind, text = MEDIA_TYPE, json.dumps(problem(status, code, detail))
-    else:
-        kind, text = "text/plain; charset=utf-8", f"{detail}\n"
+    request = ASGIRequest(scope, io.BytesIO())
+    with override(get_language_from_request(request)):
+        if scope["path"].startswith("/api/"):
+            kind, text = MEDIA_TYPE, json.dumps(problem(status, code, str(words)))
+        elif "text/html" in request.headers.get("Accept", ""):  # a browser; it would take any text, too
+            kind = "text/html; charset=utf-8"
+            text = render_to_string("error.html", {"title": TITLES[status], "text": words})
+        else:
+            kind, text = "text/plain; charset=utf-8", f"{words}\n"
+    body = text.encode()
     headers = [
         (b"content-type", kind.encode()),
-        (b"content-length", str(len(text)).encode()),
+        (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
         *([(b"retry-after", b"%d" % BUSY)] if status == 503 else []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": "http.response.body", "body": body})

@@ -216,7 +216,9 @@ def too_many(request: HttpRequest, *_given: object) -> HttpResponse:
         number,
     )
     headers = {"Retry-After": str(math.ceil(wait)), "Cache-Control": "no-store"}
-    page = render_to_string("429.html", {"text": text.format(number=number)}, request)
+    page = render_to_string(
+        "error.html", {"title": gettext("Too many tries"), "text": text.format(number=number)}, request
+    )
     return HttpResponse(page, status=429, headers=headers)
 
 

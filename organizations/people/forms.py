@@ -1,11 +1,23 @@
 """Forms of the sign-in and of saved filters."""
 
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from organizations.people import saved_filters
+
+
+class SignInForm(AdminAuthenticationForm):
+    """Name and password."""
+
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": _(
+            "User name or password is wrong, or the account may not sign in here. Upper and lower case matter."
+        ),
+    }
 
 
 class CodeInput(forms.TextInput):

@@ -4,6 +4,7 @@ It is a TOTP app; recovery codes replace it. Codes are limited per person, not p
 password already.
 """
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -110,6 +111,12 @@ def check(user: User, code: str) -> Verdict:
             audit.record([audit.event(actor, "lock second factor", user, organization_id=None)])
         factor.save()
         return Verdict.LOCKED if factor.is_locked(now) else Verdict.WRONG
+
+
+def minutes_locked(user: User) -> int:
+    """Until codes of this user, who is locked out, count again; at least 1."""
+    until = SecondFactor.objects.values_list("locked_until", flat=True).get(user=user)
+    return max(1, math.ceil((until - timezone.now()).total_seconds() / 60)) if until else 1
 
 
 def renew_codes(user: User, *, actor: Actor) -> list[str]:

@@ -7,7 +7,6 @@ import segno
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import site
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
@@ -31,7 +30,7 @@ from cloudapi.rest.guesses import EVERYBODY, Limit, client_of
 from organizations.audit import Actor
 from organizations.models import AuditEvent
 from organizations.people import password_reset, provider, saved_filters, second_factor, sessions, sign_in
-from organizations.people.forms import CodeForm, SavedFilterForm
+from organizations.people.forms import CodeForm, SavedFilterForm, SignInForm
 from organizations.people.second_factor import Verdict
 from organizations.people.tasks import send_password_reset
 
@@ -42,7 +41,6 @@ BY_CLIENT = Limit("reset", 10, 900)
 IN_ALL = Limit("resets", 100, 900)
 SENT_THERE = Limit("provider", 60, 600)  # each stores a session
 OWN_PASSWORD = Limit("own", 10, 900)  # passwords that a signed-in user, or somebody at their browser, tries
-LOCKED = _("Too many wrong codes. Try again in 15 minutes.")
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -50,7 +48,7 @@ class SignIn(auth_views.LoginView):
     """The admin's sign-in page."""
 
     template_name = "admin/login.html"
-    authentication_form = AdminAuthenticationForm
+    authentication_form = SignInForm
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if request.method == "GET":
@@ -85,11 +83,22 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     """Ask who showed the first factor for a code."""
     person = sign_in.pending(request)
     if person is None or second_factor.find(person.user) is None:
+        if sign_in.PENDING in request.session:
+            messages.error(request, _("Your password counts for ten minutes only. Sign in again."))
         return redirect("admin:login")
     form = CodeForm(request.POST or None)
-    if request.method == "POST" and form.is_valid() and _is_right(form, person.user):
-        sign_in.complete(request, person)
-        return redirect(person.next_url)
+    if request.method == "POST" and form.is_valid():
+        before = second_factor.codes_left(person.user)
+        if _is_right(form, person.user):
+            sign_in.complete(request, person)
+            if (left := second_factor.codes_left(person.user)) < before:
+                text = ngettext(
+                    "You signed in with a recovery code. {count} is left; “Second factor” makes new ones.",
+                    "You signed in with a recovery code. {count} are left; “Second factor” makes new ones.",
+                    left,
+                )
+                messages.warning(request, text.format(count=left))
+            return redirect(person.next_url)
     return _page(request, "code", _("Second factor"), {"form": form})
 
 
@@ -275,8 +284,16 @@ class PasswordChosen(_ResetPage, auth_views.PasswordResetCompleteView):
 def _is_right(form: CodeForm, user: User) -> bool:
     """Whether the code of this valid form is right; if not, the form says so."""
     verdict = second_factor.check(user, form.cleaned_data["code"])
-    if verdict is not Verdict.RIGHT:
-        form.add_error("code", LOCKED if verdict is Verdict.LOCKED else WRONG)
+    if verdict is Verdict.LOCKED:
+        number = second_factor.minutes_locked(user)
+        text = ngettext(
+            "Too many wrong codes. Try again in {number} minute.",
+            "Too many wrong codes. Try again in {number} minutes.",
+            number,
+        )
+        form.add_error("code", text.format(number=number))
+    elif verdict is Verdict.WRONG:
+        form.add_error("code", WRONG)
     return verdict is Verdict.RIGHT
 
 

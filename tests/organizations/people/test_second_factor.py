@@ -77,6 +77,7 @@ def test_the_password_counts_for_ten_minutes(client, app):
     give_password(client, "alice")
     with time_machine.travel(timezone.now() + timedelta(minutes=11)):
         assert give_code(client, app.code())["Location"] == LOGIN
+        assert "counts for ten minutes only" in client.get(LOGIN).content.decode()
 
 
 def test_a_password_that_was_changed_meanwhile_counts_no_more(client, app, alice):
@@ -125,7 +126,10 @@ def test_five_wrong_codes_lock_for_fifteen_minutes_from_any_address(client, app,
         browser = Client(REMOTE_ADDR=f"192.0.2.{number}")
         give_password(browser, "alice")
         answer = give_code(browser, "000000")
-    assert b"Too many wrong codes" in answer.content
+    assert b"Too many wrong codes. Try again in 15 minutes." in answer.content
+    with time_machine.travel(timezone.now() + timedelta(minutes=9)):
+        give_password(client, "alice")
+        assert b"Try again in 6 minutes." in give_code(client, app.code()).content
     give_password(client, "alice")
     give_code(client, app.code())
     assert not may_enter(client)
@@ -140,6 +144,7 @@ def test_a_recovery_code_replaces_the_app_once(client, alice):
     _, codes = with_second_factor(alice)
     give_password(client, "alice")
     assert give_code(client, codes[3].lower().replace("-", " "))["Location"] == "/admin/"
+    assert "with a recovery code. 9 are left" in client.get(OWN).content.decode()
     assert may_enter(client)
     other = Client()
     give_password(other, "alice")
