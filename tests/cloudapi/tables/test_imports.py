@@ -93,6 +93,7 @@ def test_a_long_file_is_left_to_a_worker_and_confirmed_on_its_page(
     text = client.get(page).content.decode()
     assert "1 new, 1 changed, 0 unchanged, 0 problems" in text
     assert "<del>Pier 7</del> → Pier 8" in text
+    assert f'href="{DEVICES}"' not in text
     confirm = page.replace("/change/", "/confirm/")
     client.force_login(alice)
     assert client.post(confirm).status_code == 404
@@ -100,8 +101,21 @@ def test_a_long_file_is_left_to_a_worker_and_confirmed_on_its_page(
     for _ in range(2):
         assert client.post(confirm).status_code == 302
         working.work_off()
-    assert "2 of 2 rows" in client.get(page).content.decode()
+    text = client.get(page).content.decode()
+    assert "2 of 2 rows" in text
+    assert f'href="{DEVICES}"' in text
     assert sorted(event.action for event in AuditEvent.objects.all()) == ["add", "change"]
+
+
+def test_a_long_file_with_a_problem_leads_to_the_next_upload(client, upload, staff, monkeypatch, settings):
+    settings.COMMANDS_AVAILABLE, settings.CELERY_BROKER_URL = True, "memory://"
+    monkeypatch.setattr(reading, "MOST_ROWS", 1)
+    page = upload(staff, DEVICES, "sn\nNEW1\nno serial number\n").redirect_chain[-1][0]
+    working.work_off()
+    text = client.get(page).content.decode()
+    assert "1 new, 0 changed, 0 unchanged, 1 problems" in text
+    assert "of 2 rows" not in text  # not all of them failed
+    assert f'href="{DEVICES}"' in text
 
 
 def test_a_second_confirmation_does_nothing(upload, confirm, staff, organization):
