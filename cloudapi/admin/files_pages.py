@@ -147,19 +147,12 @@ class FileJobAdmin(ReadOnlyAdmin):
             "may_cancel": access.may_cancel(held, job),
             "may_confirm": job.status == Status.WAITING and job.dry_run and access.is_own(held, job),
             "is_export": job.kind == FileJob.Kind.EXPORT,
-            "upload": self._upload(job) if access.is_own(held, job) else "",
+            "upload": next_upload(job) if access.is_own(held, job) else "",
             "is_saved": job.status == Status.FAILED and not job.dry_run and job.done > 0,
             "expires": job.created + FILES_KEPT,
             "refreshes": job.is_open,
         }
         return TemplateResponse(request, "admin/organizations/filejob/change_form.html", context)
-
-    def _upload(self, job: FileJob) -> str:
-        """Where the next file goes after an import that has ended."""
-        model = model_of(job.table)
-        if job.kind != FileJob.Kind.IMPORT or job.is_open or job.status == Status.WAITING or model is None:
-            return ""
-        return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_import")
 
     def _job(self, request: HttpRequest, object_id: str) -> FileJob:
         job: FileJob | None = self.get_object(request, unquote(object_id))
@@ -199,3 +192,11 @@ class FileJobAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         asking.confirm(job)
         return self._back(job)
+
+
+def next_upload(job: FileJob) -> str:
+    """The page that takes the next file after an import that has ended."""
+    model = model_of(job.table)
+    if job.kind != FileJob.Kind.IMPORT or job.is_open or job.status == Status.WAITING or model is None:
+        return ""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_import")
