@@ -157,7 +157,7 @@ class LicenseFileAdmin(TenantAdmin):
             filesizeformat(obj.size),
         )
 
-    @admin.display(ordering="finished", description=_("downloads"))
+    @admin.display(ordering="finished", description=_("finished downloads"))
     def fetched(self, obj: LicenseFile) -> int:
         return obj.finished
 
