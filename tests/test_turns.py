@@ -1,9 +1,11 @@
 """Which tests run this time."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from tests.stack import ROOT
-from tests.turns_plugin import ALONE, BUSY, SHARED, WAITING, has_its_turn, in_order, unit_of
+from tests.turns_plugin import ALONE, BUSY, SHARED, WAITING, Scheduling, has_its_turn, in_order, unit_of
 
 
 @pytest.mark.parametrize("turns", [1, 2, 6])
@@ -18,12 +20,21 @@ def test_the_files_to_begin_with_are_there():
     assert [name for name in (*WAITING, *BUSY, *SHARED, *ALONE) if not (ROOT / name).exists()] == []
 
 
-def test_a_file_that_waits_begins_beside_one_that_keeps_a_core_busy_and_the_short_ones_come_last():
-    short = ["tests/licenses/test_views.py::test_a", "tests/test_house.py::test_a"]
-    waiting = [f"tests/fault/test_{name}.py::test_a" for name in "abc"]
-    busy = ["tests/cloudapi/test_settings.py::test_a", "tests/devices/admin/test_calls.py::test_a"]
-    files = [nodeid.split("::")[0] for nodeid in (busy[0], waiting[0], busy[1], *waiting[1:], *short)]
-    assert list(in_order([*short, *waiting, *busy])) == files
+def test_half_of_the_workers_wait_while_the_others_compute_and_the_short_files_come_last():
+    short = [f"tests/licenses/test_{name}.py::test_a" for name in ("rest", "views")]
+    waiting = [f"tests/fault/test_{name}.py::test_a" for name in "abcd"]
+    busy = [f"tests/devices/admin/test_{name}.py::test_a" for name in ("calls", "map")]
+    collection = [nodeid for nodeids in in_order([*short, *waiting, *busy]).values() for nodeid in nodeids]
+    scheduling = Scheduling(Mock(getvalue=lambda _option: ["4*popen"]), Mock())
+    workers = [Mock(shutting_down=False) for _ in range(4)]
+    for worker in workers:
+        scheduling.add_node(worker)
+        scheduling.add_node_collection(worker, collection)
+    scheduling.schedule()  # two files for each
+    given = [[list(call.args[0]) for call in worker.send_runtest_some.mock_calls] for worker in workers]
+    begun, next_ones = zip(*given, strict=True)
+    files = [[collection[number] for [number] in numbers] for numbers in (begun, next_ones)]
+    assert files == [[*waiting[:2], *busy], [*waiting[2:], *short]]
 
 
 def test_files_that_share_a_browser_run_on_few_workers():

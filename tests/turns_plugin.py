@@ -9,17 +9,16 @@ import os
 import re
 import zlib
 from collections.abc import Iterable
-from itertools import zip_longest
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 TWICE = ("tests/field/", "tests/fault/")  # on PostgreSQL and on SQLite
 SQLITE = re.compile(r"[\[-]sqlite[]-]")
 # Files and folders that take long, in the order in which they begin. Those of the first kind mostly wait: for docks,
-# brokers and deadlines. Those of the second keep a core busy. One of each begins in turn, so that neither all workers
-# wait nor all compute; the many short files come after them and fill what is left evenly.
+# brokers and deadlines. Those of the second keep a core busy, and so do the many short files, which come after them.
 WAITING = (
     "tests/test_fork_server.py",
     "tests/mqtt_bridge/management/",
@@ -83,11 +82,27 @@ def unit_of(nodeid: str) -> str:
     return file
 
 
+def waits(unit: str) -> bool:
+    """Tell whether these tests mostly wait."""
+    return unit.startswith(WAITING)
+
+
 class Scheduling(LoadFileScheduling):
-    """What `--dist loadfile` does, with those units."""
+    """What `--dist loadfile` does, with those units; from the beginning to the end half of the workers wait.
+
+    So neither all wait nor all compute, for as long as there is something of both kinds.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Give a worker the next unit of the kind that too few of the others have."""
+        newest = [next(reversed(units)) for other, units in self.assigned_work.items() if units and other is not node]
+        is_wanted = 2 * sum(map(waits, newest)) < len(self.nodes) - 1
+        if fitting := next((unit for unit in self.workqueue if waits(unit) == is_wanted), None):
+            self.workqueue.move_to_end(fitting, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -113,8 +128,7 @@ def in_order(nodeids: Iterable[str]) -> dict[str, list[str]]:
     units: dict[str, list[str]] = {}
     for nodeid in nodeids:
         units.setdefault(unit_of(nodeid), []).append(nodeid)
-    busy, waiting = ([name for place in kind for name in units if name.startswith(place)] for kind in (BUSY, WAITING))
-    long = [name for pair in zip_longest(busy, waiting) for name in pair if name]
+    long = [name for place in (*WAITING, *BUSY) for name in units if name.startswith(place)]
     return {name: units[name] for name in [*long, *units]}
 
 
