@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests import turns_plugin
 from tests.stack import ROOT
 from tests.turns_plugin import ALONE, BUSY, SHARED, WAITING, Scheduling, has_its_turn, in_order, unit_of
 
@@ -20,13 +21,14 @@ def test_the_files_to_begin_with_are_there():
     assert [name for name in (*WAITING, *BUSY, *SHARED, *ALONE) if not (ROOT / name).exists()] == []
 
 
-def test_half_of_the_workers_wait_while_the_others_compute_and_the_short_files_come_last():
+def test_as_many_workers_compute_as_there_are_cores_the_others_wait_and_the_short_files_come_last(monkeypatch):
+    monkeypatch.setattr(turns_plugin, "CORES", 2)
     short = [f"tests/licenses/test_{name}.py::test_a" for name in ("rest", "views")]
-    waiting = [f"tests/fault/test_{name}.py::test_a" for name in "abcd"]
+    waiting = [f"tests/fault/test_{name}.py::test_a" for name in "abcdef"]
     busy = [f"tests/devices/admin/test_{name}.py::test_a" for name in ("calls", "map")]
     collection = [nodeid for nodeids in in_order([*short, *waiting, *busy]).values() for nodeid in nodeids]
-    scheduling = Scheduling(Mock(getvalue=lambda _option: ["4*popen"]), Mock())
-    workers = [Mock(shutting_down=False) for _ in range(4)]
+    scheduling = Scheduling(Mock(getvalue=lambda _option: ["5*popen"]), Mock())
+    workers = [Mock(shutting_down=False) for _ in range(5)]
     for worker in workers:
         scheduling.add_node(worker)
         scheduling.add_node_collection(worker, collection)
@@ -34,7 +36,7 @@ def test_half_of_the_workers_wait_while_the_others_compute_and_the_short_files_c
     given = [[list(call.args[0]) for call in worker.send_runtest_some.mock_calls] for worker in workers]
     begun, next_ones = zip(*given, strict=True)
     files = [[collection[number] for [number] in numbers] for numbers in (begun, next_ones)]
-    assert files == [[*waiting[:2], *busy], [*waiting[2:], *short]]
+    assert files == [[*waiting[:3], *busy], [*waiting[3:], *short]]
 
 
 def test_files_that_share_a_browser_run_on_few_workers():

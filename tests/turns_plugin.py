@@ -62,15 +62,16 @@ SHARED = ("tests/browser/", "tests/field/")
 SHARED_BY = 2  # workers
 # These take a minute or more each, on servers of their own.
 ALONE = ("tests/browser/test_commands_end_to_end.py", "tests/browser/test_story.py")
+CORES = len(os.sched_getaffinity(0))
 MOST_WORKERS = 8  # each has its servers and dozens of connections to one PostgreSQL
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take two workers for each core with `-n auto`: many tests wait for other processes. Three were slower."""
+    """Take five workers for two cores with `-n auto`: half of the time of all tests is waiting."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, CORES * 5 // 2)
 
 
 def unit_of(nodeid: str) -> str:
@@ -88,19 +89,19 @@ def waits(unit: str) -> bool:
 
 
 class Scheduling(LoadFileScheduling):
-    """What `--dist loadfile` does, with those units; from the beginning to the end half of the workers wait.
-
-    So neither all wait nor all compute, for as long as there is something of both kinds.
+    """What `--dist loadfile` does, with those units; from the beginning to the end as many workers compute as there are
+    cores, and the others, at least half, have tests that wait.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Give a worker the next unit of the kind that too few of the others have."""
+        """Give a worker the next unit of the kind that too few of the others have, while there is one."""
         newest = [next(reversed(units)) for other, units in self.assigned_work.items() if units and other is not node]
-        is_wanted = 2 * sum(map(waits, newest)) < len(self.nodes) - 1
-        if fitting := next((unit for unit in self.workqueue if waits(unit) == is_wanted), None):
+        wanted = max(len(self.nodes) // 2, len(self.nodes) - CORES)
+        may_wait = sum(map(waits, newest)) < wanted
+        if fitting := next((unit for unit in self.workqueue if waits(unit) == may_wait), None):
             self.workqueue.move_to_end(fitting, last=False)
         super()._assign_work_unit(node)
 
