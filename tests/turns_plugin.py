@@ -36,6 +36,8 @@ WAITING = (
     "tests/mqtt_bridge/line/",
 )
 BUSY = (
+    "tests/browser/test_story.py",
+    "tests/browser/test_commands_end_to_end.py",
     "tests/browser/",
     "tests/cloudapi/embedded/",
     "tests/test_readme.py",
