@@ -25,7 +25,7 @@ class AuditEvent(TenantModel):
         COMMAND = "command", _("Command line")
         SCHEDULE = "schedule", _("Schedule")
 
-    at = models.DateTimeField(_("at"), default=timezone.now)
+    at = models.DateTimeField(_("time"), default=timezone.now)
     request_id = models.UUIDField(_("request ID"), default=uuid.uuid4)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_index=False, related_name="+", verbose_name=_("user")
@@ -39,7 +39,7 @@ class AuditEvent(TenantModel):
     )
     action = models.CharField(_("action"), max_length=40)
     object_type = models.CharField(_("object type"), max_length=60)
-    object_id = models.CharField(_("object id"), max_length=64)
+    object_id = models.CharField(_("object ID"), max_length=64)
     object_name = models.CharField(_("object name"), max_length=200, blank=True)
     before = models.JSONField(_("before"), default=dict, blank=True)
     after = models.JSONField(_("after"), default=dict, blank=True)

@@ -61,8 +61,8 @@ class BindingFailure(models.Model):
     organization_id_tried = models.CharField(_("organization ID tried"), max_length=64, blank=True)
     pair_digest = models.CharField(max_length=64, editable=False)
     reason = models.CharField(_("reason"), max_length=64)
-    first_at = models.DateTimeField(_("first at"), auto_now_add=True)
-    last_at = models.DateTimeField(_("last at"))
+    first_at = models.DateTimeField(_("first tried"), auto_now_add=True)
+    last_at = models.DateTimeField(_("last tried"))
 
     objects: ClassVar[BindingFailureQuerySet] = BindingFailureQuerySet.as_manager()  # type: ignore[assignment]
 
