@@ -173,7 +173,7 @@ class Pairings:
         if aircraft is None:
             return UNRECORDED
         if aircraft is dock:
-            return gettext_noop("the dock itself is no aircraft")
+            return gettext_noop("the dock itself is not an aircraft")
         domains = {model_keys.domain(model_key), model_keys.domain(aircraft.model_key)}
         if aircraft.bound_itself or domains - {None, model_keys.AIRCRAFT}:
             return gettext_noop("not an aircraft, so it cannot belong to a dock")

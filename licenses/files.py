@@ -127,7 +127,7 @@ def store(*, organization: Organization, upload: "UploadedFile[bytes]", actor: A
             after = {"name": row.name, "size": row.size, "md5": md5}
             audit.record([audit.event(actor, "upload", row, organization_id=organization.pk, after=after)])
         elif not LicenseFile.objects.filter(pk=row.pk, content=content).exists():
-            text = gettext("These are other bytes with the same MD5 as {file}: a forgery of one of them.")
+            text = gettext("This file differs from {file} but has the same MD5: one of them is forged.")
             raise ValidationError(text.format(file=row.name))
     stored: LicenseFile = row
     stored.already_there = not is_new

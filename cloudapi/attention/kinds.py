@@ -155,7 +155,7 @@ KINDS: Final = {
         Level.CRITICAL, ngettext_lazy(
             "{count:,} certificate is refused",
             "{count:,} certificates are refused", "count"),
-        _("it is for another host, or of an authority that nobody knows"),
+        _("it is for another host, or signed by an unknown authority"),
         rows.certificates, lambda visit: ~Q(refused_why="") & Q(expires_at__gt=visit.now + Certificate.ENDS),
         SYSTEM, for_staff=True),
     "certificate_ends_soon": Kind(

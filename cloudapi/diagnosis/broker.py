@@ -34,9 +34,7 @@ def check_broker() -> Iterator[Finding]:
                 version = "".join(payload.decode(errors="replace")[:60] for _, payload in probe.receive())
             yield ok(
                 _("Broker"),
-                _("Answers at {where}: {version}.").format(
-                    where=where, version=version or _("it does not tell its version")
-                ),
+                _("Answers at {where}: {version}.").format(where=where, version=version or _("version not reported")),
             )
             yield from _granted(probe)
         with Probe(address, client_id=client_id):  # its session ends now

@@ -87,7 +87,7 @@ def _findings(name: str, check: Check) -> list[Finding]:
                     cursor.execute(f"SET statement_timeout = {STATEMENT}")
         return list(check())
     except (DatabaseError, InterfaceError):
-        return [problem(_(name), _("Not looked at: the database cannot answer."), _("See the lines about it."))]
+        return [problem(_(name), _("Not checked: the database cannot answer."), _("See the lines about it."))]
     except Exception as error:
         text = _("The check failed: {name}: {error}").format(name=type(error).__name__, error=error)
         return [problem(_(name), text, _("Report this as a bug."))]

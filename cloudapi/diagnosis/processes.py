@@ -77,7 +77,7 @@ def check_workers() -> Iterator[Finding]:
         alive = _wait_for(key)
         beat = cache.get("beat")
     except (redis.RedisError, report_alive.OperationalError):
-        yield problem(_("Workers"), _("Not looked at: Redis does not answer."), _("See its line."))
+        yield problem(_("Workers"), _("Not checked: Redis does not answer."), _("See the line of Redis."))
         return
     if alive is None:
         yield problem(
@@ -110,7 +110,7 @@ def check_files() -> Iterator[Finding]:
     try:
         alive = cache.get("files")
     except redis.RedisError:
-        yield problem(_("Files"), _("Not looked at: Redis does not answer."), _("See its line."))
+        yield problem(_("Files"), _("Not checked: Redis does not answer."), _("See the line of Redis."))
         return
     waiting = FileJob.objects.filter(status=FileJob.Status.QUEUED).count()
     if alive:

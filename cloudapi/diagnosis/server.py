@@ -129,13 +129,10 @@ def check_clock() -> Iterator[Finding]:
 
 def _compare(other: str, skew: float, advice: str) -> Finding:
     if abs(skew) > SKEW:
-        return problem(
-            _("Clock"), _("Ours differs from that of {other} by {skew:+.1f} s.").format(other=other, skew=skew), advice
-        )
-    return ok(
-        _("Clock"),
-        _("Ours agrees with that of {other}: they differ by {skew:.2f} s.").format(other=other, skew=abs(skew)),
-    )
+        text = _("This machine's clock differs from that of {other} by {skew:+.1f} s.")
+        return problem(_("Clock"), text.format(other=other, skew=skew), advice)
+    text = _("This machine's clock agrees with that of {other}: they differ by {skew:.2f} s.")
+    return ok(_("Clock"), text.format(other=other, skew=abs(skew)))
 
 
 def _database_skew() -> float:

@@ -262,7 +262,7 @@ class FileJobViewSet(RetrieveMixin, ListModelMixin, TenantViewSet):
         """Stop a job; 409 if it has ended. What an import has saved stays."""
         job = self.get_object()
         if not access.may_cancel(rights.in_request(request), job):
-            self.permission_denied(request, gettext("Only whoever asked for it, or a manager, may cancel it."))
+            self.permission_denied(request, gettext("Only the person who asked for it or a manager may cancel it."))
         if not asking.cancel(job):
             raise asking.Declined(409, "closed", gettext("It has ended."))
         return self.answer(self.get_queryset().get(pk=job.pk))

@@ -12,7 +12,7 @@ from organizations.models import FileJob
 # By code, which the row of the job keeps with its values.
 FAILURES: Final = {
     "died": gettext_lazy("The worker ended while it was at this, {runs} times. The log of the worker says why."),
-    "not_allowed": gettext_lazy("Whoever asked for this is no longer allowed to."),
+    "not_allowed": gettext_lazy("The person who asked for this is no longer allowed to."),
     "server_error": gettext_lazy("The server failed. Its log says why."),
     "too_large": gettext_lazy("The file is larger than the room that there is for it. Choose a narrower filter."),
     "too_many_rows": gettext_lazy(

@@ -63,7 +63,7 @@ class KeysetPagination(BasePagination):
             except signing.BadSignature:
                 listed = value = key = None
             if listed != self.list:
-                raise NotFound({CURSOR: [gettext("No list has given such a cursor with this ordering.")]})
+                raise NotFound({CURSOR: [gettext("This cursor is not from a list with this ordering.")]})
             rows = rows.filter(self._after(value, key))
         found = list(rows[: int(limit) + 1])
         self.last = found[int(limit) - 1] if len(found) > int(limit) else None

@@ -21,6 +21,6 @@ class JSONParser(parsers.JSONParser):
             raise ParseError(gettext("The body is nested too deep.")) from None
         except ParseError as error:  # which says why in English
             if isinstance(why := error.__context__, json.JSONDecodeError):
-                text = gettext("The body is no JSON: see line {line}, column {column}.")
+                text = gettext("The body is not JSON: see line {line}, column {column}.")
                 raise ParseError(text.format(line=why.lineno, column=why.colno)) from error
-            raise ParseError(gettext("The body is no JSON in UTF-8.")) from error
+            raise ParseError(gettext("The body is not JSON in UTF-8.")) from error

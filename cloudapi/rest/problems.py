@@ -47,7 +47,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         headers["Retry-After"] = str(int(found.wait) + 1)  # type: ignore[attr-defined]
     if isinstance(found, exceptions.UnsupportedMediaType):
         kinds = ", ".join(parser.media_type for parser in context["view"].get_parsers())
-        text = gettext("A body is {kinds} here, and its Content-Type says so.").format(kinds=kinds)
+        text = gettext("The body must be {kinds} here, with a Content-Type to match.").format(kinds=kinds)
         found = Problem(415, found.default_code, text)
     parameters: set[str] = set()
     with contextlib.suppress(SuspiciousOperation):  # too many to be read, which may be the very error

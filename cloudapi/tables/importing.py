@@ -188,7 +188,7 @@ def moment(text: str) -> datetime:
     except ValueError:
         found = None
     if found is None:
-        raise ValidationError(_("“{text}” is no time such as 2030-01-31 or 2030-01-31 18:00.").format(text=text))
+        raise ValidationError(_("“{text}” is not a time such as 2030-01-31 or 2030-01-31 18:00.").format(text=text))
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

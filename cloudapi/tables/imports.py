@@ -79,9 +79,7 @@ class DeviceRows(RowsResource):
         self.once(row["sn"], kwargs["row_number"])
         owner, model_key, is_new = self.organization(row), row.get("model_key", ""), instance.pk is None
         if is_new and not self.may_add:
-            raise ValidationError(
-                _("{sn} is no device of yours; only platform staff adds devices.").format(sn=row["sn"])
-            )
+            raise ValidationError(_("{sn} is not your device; only platform staff adds devices.").format(sn=row["sn"]))
         if is_new and not re.fullmatch(SN_PATTERN, row["sn"]):
             raise ValidationError({"sn": _("1 to 64 letters, digits, hyphens or underscores, no leading sign.")})
         if is_new and (other := self.alike.get(row["sn"].upper())):
@@ -231,7 +229,7 @@ class InvitationRows(IssuedRows):
         UnicodeUsernameValidator()(username)
         if row["role"].casefold() not in Role.values:
             names = ", ".join(Role.values)
-            raise ValidationError({"role": _("“{role}” is none of {names}.").format(role=row["role"], names=names)})
+            raise ValidationError({"role": _("“{role}” is not one of {names}.").format(role=row["role"], names=names)})
         if Membership.objects.filter(organization=owner, user__username__iexact=username).exists():
             raise ValidationError(_("{name} is a member of {owner} already.").format(name=username, owner=owner.name))
         pending = invitations.in_state(Invitation.objects.filter(organization=owner), invitations.State.USABLE)

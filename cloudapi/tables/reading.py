@@ -77,7 +77,7 @@ def _cell(text: str, row: int) -> str:
     if len(text) > LONGEST:
         raise UnreadableError(_("Row {row} has a cell of more than {most} characters.").format(row=row, most=LONGEST))
     if "\0" in text:
-        raise UnreadableError(_("The file is no text: row {row} has a NUL character.").format(row=row))
+        raise UnreadableError(_("The file is not text: row {row} has a NUL character.").format(row=row))
     if text.startswith("="):
         raise UnreadableError(_("Row {row} has a formula: {text}. Paste its value instead.").format(row=row, text=text))
     return text[1:] if text.startswith(tuple(f"'{mark}" for mark in FORMULA)) else text
@@ -95,7 +95,7 @@ def csv_rows(data: bytes) -> Iterator[list[str]]:
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     except csv.Error as error:
-        raise UnreadableError(_("The file is no CSV: {error}.").format(error=error)) from None
+        raise UnreadableError(_("The file is not CSV: {error}.").format(error=error)) from None
 
 
 def xlsx_rows(data: bytes) -> Iterator[list[str]]:
@@ -109,7 +109,7 @@ def xlsx_rows(data: bytes) -> Iterator[list[str]]:
             for part in parts:
                 # Entities of XML may grow without end; no spreadsheet program defines any.
                 if b"<!DOCTYPE" in archive.read(part).replace(b"\0", b""):
-                    raise UnreadableError(_("The file is no plain spreadsheet. Copy the rows to a new file."))
+                    raise UnreadableError(_("The file is not a plain spreadsheet. Copy the rows to a new file."))
         book = load_workbook(io.BytesIO(data), read_only=True, keep_links=False)
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what the file says of its size may be wrong

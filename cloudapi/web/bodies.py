@@ -32,7 +32,7 @@ SMALL: Final = 65_536  # bytes that a body says to have at most: who sends many 
 BUSY: Final = 10  # seconds
 
 
-CROWDED: Final = gettext_lazy("Too many bodies come at once. Try again in ten seconds.")
+CROWDED: Final = gettext_lazy("Too many large requests arrive at once. Try again in ten seconds.")
 TITLES: Final = {
     408: gettext_lazy("What you sent did not arrive"),
     413: gettext_lazy("What you sent is too large"),

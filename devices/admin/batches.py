@@ -50,7 +50,7 @@ class PlannedFilter(OptionFilter[ServiceCallBatch]):
 
     title = _("start")
     parameter_name = "start"
-    options = {"planned": pgettext_lazy("batch", "planned"), "off": _("called off")}
+    options = {"planned": pgettext_lazy("batch", "planned"), "off": _("canceled")}
 
     def chosen(self, rows: QuerySet[ServiceCallBatch], value: str) -> QuerySet[ServiceCallBatch]:
         return rows.filter(due_at__isnull=False, started_at=None, stopped__isnull=value == "planned")
@@ -128,7 +128,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
         text = gettext("{canceled}; what was sent already runs on.").format(canceled=text)
         batch.refresh_from_db()
         if batch.due_at and batch.started_at is None:
-            text, canceled = gettext("This batch is called off and will not start."), 1
+            text, canceled = gettext("This batch is canceled and will not start."), 1
         self.message_user(request, text, messages.SUCCESS if canceled else messages.WARNING)
         return HttpResponseRedirect(reverse("admin:devices_servicecallbatch_change", args=[batch.pk]))
 
@@ -197,7 +197,7 @@ def planned_sentence(batch: ServiceCallBatch) -> str:
     if batch.due_at is None or batch.started_at:
         return ""
     if batch.stopped:
-        return gettext("Called off before it started")
+        return gettext("Canceled before it started")
     count = len(batch.planned or [])
     moment = here = time_zones.written(batch.due_at)
     if zone := (batch.planned or [{}])[0].get("zone"):

@@ -63,7 +63,7 @@ class BrokerAccountAdmin(IssuingAdmin[BrokerAccount]):
         "shown once, on the next page. A sheet with a binding code can have an enrolment account made for it: issue a "
         "binding code for that. For a dock that is here already, open the dock's page and give it its own account."
     )
-    revoked_means = _("the broker throws out whoever uses it, and refuses it from now on.")
+    revoked_means = _("the broker disconnects its users and refuses it from now on.")
     view_role = Role.VIEWER
 
     list_display = ("username", "kind", "of", "state", "issued", "last_connected", "expires", "label")

@@ -33,7 +33,7 @@ class ImportForm(forms.Form):
     organization = forms.ModelChoiceField(
         Organization.objects.filter(closed_at=None),
         required=False,
-        empty_label=_("nobody yet: whoever binds them"),
+        empty_label=_("nobody yet: the organization that binds them"),
         label=_("New docks belong to"),
         help_text=_("Docks that are not here yet are added. Docks that are here stay whose they are."),
     )

@@ -21,7 +21,7 @@ from organizations.typed import typed
 
 MOST: Final = 1000  # serial numbers at once
 NO_SN: Final = _("not a serial number")
-NOT_YOURS: Final = _("no dock of yours: only platform staff adds docks")
+NOT_YOURS: Final = _("not your dock: only platform staff adds docks")
 NO_ROOM: Final = _("the organization has reached its limit of devices")
 
 

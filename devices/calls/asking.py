@@ -193,7 +193,7 @@ def check(method: object, *, note: object = "", queue: bool = False, idempotency
         if not isinstance(given, str) or len(given) > most or not is_storable(given):
             raise Refused(kind.INVALID, format_lazy(wrong, most=most))
     if queue and service.secrets:
-        text = _("{command}: a password does not wait for a dock to come online.")
+        text = _("{command}: a password is sent only to a dock that is online.")
         raise Refused(kind.INVALID, format_lazy(text, command=service.label))
     return service
 

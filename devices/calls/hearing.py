@@ -21,8 +21,8 @@ from mqtt_bridge.protocol.errors import RemoteProtocolError
 from mqtt_bridge.protocol.messages import decode_data
 
 # in the journal
-OVERDONE = gettext_noop("too many reports of this call")
-ENDED = gettext_noop("the call had ended")
+OVERDONE = gettext_noop("too many reports of this command")
+ENDED = gettext_noop("the command had ended")
 
 # Locked in the order of their keys.
 REPORTED = Prepared(
@@ -66,7 +66,7 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
         bid = report.bid if report.source == Source.EVENT else ""
         call = by_bid.get((report.sn, bid)) or by_tid.get((report.sn, report.tid))
         if call is None:
-            reasons.append(gettext_noop("no call of ours"))
+            reasons.append(gettext_noop("not a command of this server"))
             continue
         word, data = _read(report, METHODS.get(call.method))
         if word.source == Source.EVENT and data is None:

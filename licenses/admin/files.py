@@ -104,9 +104,7 @@ class LicenseFileAdmin(TenantAdmin):
     ) -> HttpResponse:
         if not obj.already_there:
             return super().response_add(request, obj, post_url_continue)
-        said = gettext(
-            "These bytes are here already: this is the file, under the name it was uploaded with first, {file}."
-        )
+        said = gettext("This file is here already, under the name of its first upload: {file}.")
         text = said.format(file=obj)
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:licenses_licensefile_change", args=[obj.pk]))

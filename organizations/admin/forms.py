@@ -76,7 +76,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic
     clear_license = forms.BooleanField(
         label=_("Remove the own DJI license"),
         required=False,
-        help_text=_("Docks of this organization then get the license of the server's settings."),
+        help_text=_("Docks of this organization then get the license in the server's settings."),
     )
 
     class Meta:
@@ -175,7 +175,7 @@ class SheetLogin(TextChoices):
 
     ENROLMENT = "enrolment", _("an enrolment account made for this sheet, which expires with the code")
     OWN = "own", _("the dock's own account: type its serial number below")
-    FIXED = "fixed", _("the fixed one of the server's settings (DOCK_MQTT_USERNAME)")
+    FIXED = "fixed", _("the fixed account in the server's settings (DOCK_MQTT_USERNAME)")
 
 
 def default_login() -> SheetLogin:

@@ -164,7 +164,7 @@ class OrganizationAdmin(TenantAdmin):
         if obj.app_license:
             return gettext("Its own.")
         if all((settings.DJI_APP_ID, settings.DJI_APP_KEY, settings.DJI_APP_LICENSE)):
-            return gettext("The one of the server's settings.")
+            return gettext("The one in the server's settings.")
         return gettext("None: docks are refused until there is one here or in the server's settings.")
 
     @admin.display(description=_("members"))

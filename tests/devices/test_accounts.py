@@ -132,7 +132,7 @@ def test_logout_ends_a_login_that_makes_no_progress(dock, actor):  # noqa: F811
     assert (login.status, account(dock)[0]) == ("canceled", "unknown")
     assert describe(login) == "Canceled: superseded by a logout. What the dock did is unknown."
     assert AuditEvent.objects.get(action="cancel command").user == actor.user
-    assert event(login, "ok").reason == "the call had ended: canceled"
+    assert event(login, "ok").reason == "the command had ended: canceled"
     event(logout, "ok")
     event(login, "ok")
     assert account(dock) == ("logged_out", "", "")

@@ -99,5 +99,5 @@ def test_replies_to_services_that_somebody_else_sent_are_noted_and_change_nothin
     message = {"tid": "another's", "bid": "b", "timestamp": 1700000000000, "method": "cover_open"}
     world.say(f"thing/product/{dock}/services_reply", message | {"data": {"result": 0}})
     world.eventually(lambda: rows(world, dock, "cover_open"))
-    assert rows(world, dock, "cover_open") == [("ignored", "no call of ours", "")]
+    assert rows(world, dock, "cover_open") == [("ignored", "not a command of this server", "")]
     assert world.stack.rows("SELECT count(*) FROM devices_servicecall") == before

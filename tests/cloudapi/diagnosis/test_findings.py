@@ -39,7 +39,7 @@ def test_a_check_that_fails_or_hangs_is_a_problem_and_stops_no_other():
     assert texts == {
         "hangs": "No answer within 1 s.",
         "breaks": "The check failed: ZeroDivisionError: division",
-        "needs the database": "Not looked at: the database cannot answer.",
+        "needs the database": "Not checked: the database cannot answer.",
     }
 
 
@@ -54,7 +54,7 @@ def test_a_statement_of_a_check_has_an_end(monkeypatch, settings):
         yield ok("slow", "well")
 
     [one] = run({"slow": slow})
-    assert one.text == "Not looked at: the database cannot answer."
+    assert one.text == "Not checked: the database cannot answer."
 
 
 def test_checks_speak_the_language_of_the_reader_though_they_run_in_threads(settings):

@@ -79,7 +79,7 @@ def time_server(*, ahead=0.0, stratum=2):
 @pytest.mark.parametrize(
     ("options", "level", "words"),
     [
-        ({}, Level.OK, "Ours agrees with that of 127.0.0.1"),
+        ({}, Level.OK, "This machine's clock agrees with that of 127.0.0.1"),
         ({"ahead": 60}, Level.PROBLEM, "by -60.0 s"),
         ({"stratum": 0}, Level.NOTE, "refused to tell the time"),
         (None, Level.NOTE, "Not compared with 127.0.0.1"),

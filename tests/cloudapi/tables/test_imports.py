@@ -209,8 +209,8 @@ def test_a_member_learns_nothing_of_other_devices(upload, alice, other_organizat
     Device.objects.create(sn="FOREIGN1", organization=other_organization, callsign="Secret base")
     page = upload(alice, DEVICES, "sn,callsign\nFOREIGN1,Mine\nUNHEARD1,Mine\n")
     text = page.content.decode()
-    assert "FOREIGN1 is no device of yours" in text
-    assert "UNHEARD1 is no device of yours" in text
+    assert "FOREIGN1 is not your device" in text
+    assert "UNHEARD1 is not your device" in text
     assert "Secret base" not in text
 
 
@@ -285,8 +285,8 @@ def test_codes_are_issued_and_shown_once(client, upload, confirm, alice, organiz
     [
         ("A,0,", "A whole number from 1"),
         ("A,,2020-01-01", "It is over already"),
-        ("A,,soon", "“soon” is no time"),
-        ("A,,2030-13-45", "is no time"),
+        ("A,,soon", "“soon” is not a time"),
+        ("A,,2030-13-45", "is not a time"),
     ],
 )
 def test_a_code_that_no_form_would_take_is_a_problem(upload, alice, row, problem):
@@ -317,7 +317,7 @@ def test_people_are_invited_with_their_links(upload, confirm, alice, bob, organi
     ]
     assert all("/welcome/" in text for _, _, text in done.context["secrets"])
     text = upload(alice, INVITATIONS, "username,role\nbob,viewer\nolga,viewer\nx y,viewer\nnew,boss\n").content.decode()
-    for problem in ("bob is a member", "olga is invited", "Enter a valid username", "“boss” is none of"):
+    for problem in ("bob is a member", "olga is invited", "Enter a valid username", "“boss” is not one of"):
         assert problem in text
 
 
@@ -339,7 +339,7 @@ def test_people_are_invited_with_their_links(upload, confirm, alice, bob, organi
         (b"\n\n", "no heads"),
         (b"sn,,callsign\nNEW1,2,3\n", "Column 2 has no head"),
         (b"sn\nNEW1,extra\n", "Row 2 has more cells"),
-        (b'sn\n"NEW1\n', "no CSV"),
+        (b'sn\n"NEW1\n', "not CSV"),
         (b"sn\n" + b"A" * 600 + b"\n", "more than 500 characters"),
         (b"sn\n" + b"\n" * 10_001, "too many empty rows"),
         (b"sn\n" + b"".join(b"N%d\n" % n for n in range(20_001)), "more than 20000 rows"),
@@ -386,7 +386,7 @@ def test_cells_far_to_the_right_do_not_make_rows_of_thousands(upload, staff):
 
 def test_entities_in_xml_are_refused(upload, staff):
     bomb = zipped(**{"xl/more.xml": '<!DOCTYPE a [<!ENTITY b "bb">]><a>&b;</a>'})
-    assert "no plain spreadsheet" in upload(staff, DEVICES, bomb).content.decode()
+    assert "not a plain spreadsheet" in upload(staff, DEVICES, bomb).content.decode()
 
 
 def test_numbers_and_times_of_xlsx_are_read_as_they_are_shown(upload, staff, organization):

@@ -618,7 +618,7 @@ def test_many_docks_log_in_with_one_account_and_no_row_or_page_has_the_password(
     assert "canary" not in text + json.dumps(every_row(), default=str)
     assert ServiceCallBatch.objects.get().data["username"] == "pilot@example.org"
     refused = start(client, staff, "login", docks, wait="3600", **form).content.decode()
-    assert "a password does not wait for a dock to come online" in refused
+    assert "a password is sent only to a dock that is online" in refused
     assert "canary" not in refused
 
 
@@ -631,7 +631,7 @@ def test_a_batch_is_planned_for_a_moment_in_a_zone(client, olga, dock, organizat
     assert batch.due_at == datetime(day.year, day.month, day.day, 2, tzinfo=UTC) - timedelta(hours=8)
     assert (batch.queue_seconds, batch.note, batch.started_at) == (3600, "night", None)
     assert f"Will start at {batch.due_at:%Y-%m-%d %H:%M} UTC: 2 docks" in text
-    assert "Call it off" in text
+    assert "Cancel this batch" in text
     assert "Pier 7" in text
     assert not ServiceCall.objects.exists()
 

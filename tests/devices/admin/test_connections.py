@@ -101,7 +101,7 @@ def test_old_secret_ends_when_the_form_said(alice, dock, account):
 
 def test_revoking_is_asked_and_done(alice, dock, account):
     asked = signed_in(alice).get(CREDENTIALS, {"devices": dock.pk, "deed": "revoke"}).content.decode()
-    assert "throws these docks out at once" in asked
+    assert "disconnects these docks at once" in asked
     response = act(alice, "revoke", dock)
     assert (response.status_code, usable()) == (302, [])
     page = signed_in(alice).get(response["Location"]).content.decode()
@@ -173,7 +173,7 @@ def test_manager_types_in_docks_of_the_own_organization_alone(alice, dock, other
     typed = {"serial_numbers": "DOCK0001 THEIRS NEW1", "organization": other_organization.pk, "form_id": "x"}
     shown = signed_in(alice).post(IMPORT, typed).content.decode()
     assert usable() == ["DOCK0001"]
-    assert "no dock of yours: only platform staff adds docks: THEIRS, NEW1" in shown
+    assert "not your dock: only platform staff adds docks: THEIRS, NEW1" in shown
     assert not Device.objects.filter(sn="NEW1").exists()
 
 
@@ -242,8 +242,8 @@ def test_tiles_count_the_chosen_organization_and_keep_it_chosen(staff, organizat
     [
         ("alice", {}, "Type in their serial numbers</a> and each gets an account"),
         ("bob", {}, "a manager issues the binding codes"),
-        ("alice", {"q": "nothing"}, "No dock is like that."),
-        ("alice", {"way": "own"}, "No dock is like that."),
+        ("alice", {"q": "nothing"}, "No dock matches."),
+        ("alice", {"way": "own"}, "No dock matches."),
     ],
 )
 def test_an_empty_list_says_what_to_do_next(request, who, query, words):

@@ -101,7 +101,7 @@ def test_the_journal_can_be_narrowed_to_refusals(see, staff):
 
 def test_an_answer_of_a_dock_that_was_used_is_not_called_ignored(see, staff):
     used = exchange("HEARD", outcome="ignored", channel="services_reply")
-    exchange("STRAY", outcome="ignored", channel="services_reply", reason="no call of ours")
+    exchange("STRAY", outcome="ignored", channel="services_reply", reason="not a command of this server")
     assert used.became == "noted"
     assert shown(see, staff, outcome="noted") == {"HEARD"}
     assert shown(see, staff, outcome="ignored") == {"STRAY"}

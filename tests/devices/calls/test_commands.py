@@ -131,7 +131,7 @@ def test_reply_with_a_foreign_tid_changes_nothing(stack, dock):
     call = stack.issue(dock.sn, LIST, {"device_model_domain": 3})
     reason = "SELECT reason FROM mqtt_bridge_exchange WHERE gateway_sn = '{}' AND channel = 'services_reply'"
     wait_for(lambda: stack.rows(reason.format(dock.sn)))
-    assert stack.rows(reason.format(dock.sn)) == [("no call of ours",)]
+    assert stack.rows(reason.format(dock.sn)) == [("not a command of this server",)]
     assert stack.call(call["id"])[0] == "sent"
 
 

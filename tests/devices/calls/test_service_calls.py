@@ -512,7 +512,7 @@ def test_foreign_topic_or_tid_changes_nothing(dock, fields, channel):
         fields = {"tid": "another", "bid": "another"}
     item = hear(call, {"result": 0, "output": {"status": "ok"}}, channel=channel, **fields)
     assert (call.status, call.version, call.deadline) == ("sent", 2, call.deadline)
-    assert item.reason == "no call of ours"
+    assert item.reason == "not a command of this server"
 
 
 def test_reply_is_not_found_by_its_bid(dock):
@@ -547,14 +547,14 @@ def test_flood_of_news_about_one_call_makes_a_bounded_history(dock, monkeypatch)
     monkeypatch.setattr(states, "MOST_VERSIONS", 20)
     call = sent(dock, LOGIN, CREDENTIALS)
     reasons = [event(call, "in_progress", output={"verification_code_url": f"https://x/{n}"}).reason for n in range(30)]
-    assert reasons == [""] * 18 + ["too many reports of this call"] * 12
+    assert reasons == [""] * 18 + ["too many reports of this command"] * 12
     assert len(history(call)) == 20
 
 
 def test_duplicate_reply_is_no_news(dock):
     call = sent(dock)
     hear(call, {"result": 0})
-    assert hear(call, {"result": 0}).reason == "the call had ended: succeeded"
+    assert hear(call, {"result": 0}).reason == "the command had ended: succeeded"
     assert (call.version, len(history(call))) == (3, 3)
 
 

@@ -93,7 +93,7 @@ def test_same_bytes_again_lead_to_the_file_that_is_there(upload, olga, organizat
     response = upload(olga, organization, name="again.kmz")
     assert response.redirect_chain[-1][0] == f"{LIST}{file.pk}/change/"
     text = response.content.decode()
-    assert "These bytes are here already" in text
+    assert "This file is here already" in text
     assert "added successfully" not in text
     assert LicenseFile.objects.count() == 1
     assert not LogEntry.objects.exists()
@@ -110,7 +110,7 @@ def test_refused_uploads_are_explained_in_the_form(upload, olga, organization, s
 
 def test_forged_file_is_refused_with_the_reason(upload, olga, organization, file):
     LicenseFile.objects.filter(pk=file.pk).update(content=b"made to have the same MD5")
-    assert "other bytes with the same MD5" in upload(olga, organization).content.decode()
+    assert "has the same MD5: one of them is forged" in upload(olga, organization).content.decode()
     assert LicenseFile.objects.count() == 1
 
 

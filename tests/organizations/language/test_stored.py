@@ -56,7 +56,7 @@ def test_each_sentence_that_is_kept_is_shown_in_chinese_without_rest(text):
         ("osd: data_invalid: result is missing", "osd：data_invalid：缺少 result"),
         ("The dock's answer cannot be read (result is missing); what it did is unknown.",
          "机场的应答无法读取（缺少 result），执行情况未知。"),
-        ("the call had ended: failed", "该请求已结束：失败"),
+        ("the command had ended: failed", "该指令已结束：失败"),
         ("left to others; answered after 3.1 s", "留给其他服务；3.1 秒后应答"),
         ("device disabled; 12 more since the last entry", "设备已禁用；自上一条目以来另有 12 条"),
         ('{"a": 1; "b": 2}', '{"a": 1; "b": 2}'),
