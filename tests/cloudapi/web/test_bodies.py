@@ -71,6 +71,16 @@ def test_a_large_body_is_refused_before_it_comes(web, path):
     assert "api" not in path or json.loads(text)["type"] == "urn:dock-cloud:problem:too_large"
 
 
+def test_a_browser_gets_a_whole_page_in_its_language(web):
+    headers = ("Accept: text/html,*/*;q=0.8", "Accept-Language: zh-CN", f"Content-Length: {400 * 2**20}")
+    with Client(web, "/admin/login/", *headers) as client:
+        status, text = client.answer()
+    assert status == 413
+    assert "请求正文过大" in text
+    assert "admin_site.css" in text
+    assert text.endswith("</html>\n")  # its length is one of bytes, not of letters
+
+
 def test_400_megabytes_in_chunks_are_refused_after_the_first_few(web, report):
     with Client(web, "/healthz", "Transfer-Encoding: chunked") as client:
         client.send(400 * 2**20, is_chunked=True)
