@@ -224,7 +224,8 @@ class LicenseEvent(TenantModel):
         verbose_name_plural = _("license events")
 
     def __str__(self) -> str:
-        return f"{self.name or self.license_id}: {self.get_kind_display()}"
+        values = {"about": self.name or self.license_id, "text": self.get_kind_display()}
+        return gettext("{about}: {text}").format(**values)
 
 
 class LicenseFileQuerySet(TenantQuerySet["LicenseFile"]):

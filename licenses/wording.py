@@ -115,7 +115,9 @@ def detail_lines(name: str, value: object) -> list[str]:
     match name:
         case "country_number":
             country = country_number(value)
-            return [raw(value) if country is None else f"{country_name(country)} ({country})"]
+            if country is None:
+                return [raw(value)]
+            return [gettext("{name} ({number})").format(name=country_name(country), number=country)]
         case "height" | "radius" if (metres := number(value)) is not None:
             return [gettext("{metres} m").format(metres=plain(metres))]
         case "latitude" | "longitude":

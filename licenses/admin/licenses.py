@@ -219,7 +219,7 @@ def _words(name: str, value: object) -> str:
     if name in ("begin_time", "end_time"):
         return exact(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
     if name == "type" and isinstance(value, int):
-        return f"{wording.type_name(value)} ({value})"
+        return gettext("{name} ({number})").format(name=wording.type_name(value), number=value)
     return "; ".join(wording.detail_lines(name, value)) if name in wording.DETAILS else str(value)
 
 
