@@ -81,6 +81,7 @@ def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints,
     complaints.allow("Applying inline style violates", ".*/no/such/")  # axe measures with one, and does without it
     monkeypatch.setattr(checks, "run", lambda: iter([findings.problem("Broker", "No connection.", "Start it.")]))
     sign_in(staff)
+    page.add_init_script(AXE_SCRIPT)
     found = []
     for scheme, width in (("light", 1280), ("dark", 390)):
         page.emulate_media(color_scheme=scheme)
@@ -88,7 +89,6 @@ def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints,
         for address in addresses():
             if scheme == "light" or address in DAILY:
                 page.goto(f"/admin/{address}")
-                page.evaluate(AXE_SCRIPT)
                 found += [f"{scheme} /admin/{address} {text}" for text in page.evaluate(RUN)]
     assert found == []
 
