@@ -33,11 +33,13 @@ def test_an_open_start_page_shows_a_dock_that_is_killed_until_somebody_acknowled
     sign_in(alice)
     page.goto("/admin/")
     page.wait_for_selector(".all-well")
-    DeviceState.objects.filter(device=dock).update(online=False, last_seen=timezone.now())
+    long_ago = timezone.now() - timedelta(days=20)  # "2 weeks, 6 days ago"
+    DeviceState.objects.filter(device=dock).update(online=False, last_seen=long_ago)
     page.clock.fast_forward(5_000)
     page.wait_for_selector("#needs >> text=1 dock is offline")
     assert page.inner_text(".tile.bad strong") == "1"
     assert page.inner_text("#gone-offline td a") == str(dock)
+    assert too_wide(page, 390, 1440) == []
     assert page.inner_text("[data-refreshed]").startswith("As of ")
     page.click("#needs li.critical a.acknowledge")
     page.fill("#id_reason", "no power until Friday")
