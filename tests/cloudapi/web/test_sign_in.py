@@ -8,6 +8,7 @@ from contextlib import closing
 from urllib.parse import urlencode
 
 import pytest
+from axes.models import AccessAttempt
 from django.core.cache import cache
 from django.test import Client
 from prometheus_client import REGISTRY
@@ -57,6 +58,16 @@ def test_the_sixth_try_is_refused_with_the_right_password(client):
 @pytest.mark.usefixtures("alice")
 def test_a_sign_in_without_csrf_token_is_refused():
     assert try_password(Client(enforce_csrf_checks=True), "right password").status_code == 403
+
+
+@pytest.mark.usefixtures("alice")
+def test_nothing_secret_of_a_failed_sign_in_is_kept(client):
+    fields = {"username": "alice", "password": "nearly right", "csrfmiddlewaretoken": "token of the page"}
+    client.post(PATH, fields, REMOTE_ADDR="127.0.0.1")
+    [kept] = AccessAttempt.objects.values_list("post_data", flat=True)
+    assert "username" in kept
+    assert "nearly right" not in kept
+    assert "token of the page" not in kept
 
 
 # --- strangers are counted by address, by name and in all ----------------------------------------------------
