@@ -87,6 +87,15 @@ def django_db_modify_db_settings(request, django_db_modify_db_settings_parallel_
         connection.settings_dict["TEST"]["TEMPLATE"] = template.url.rsplit("/", 1)[1]
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """End what sessions are left before the database is dropped: a thread that has ended may have left its own."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_clusters(tmp_path_factory):
     """Copy the first new cluster of a private PostgreSQL: it takes a second to make one."""
