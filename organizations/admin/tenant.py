@@ -123,7 +123,8 @@ class KeyPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run ti
     def page(self, number: int | str) -> "Page[Any]":
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
-        keys = self.object_list.values("pk")[first : min(first + self.per_page, self.count)]
+        # By themselves: Django mixes up names of tables if a list with subqueries becomes one.
+        keys = list(self.object_list.values_list("pk", flat=True)[first : min(first + self.per_page, self.count)])
         return Page(self.object_list.filter(pk__in=keys), number, self)
 
 
