@@ -17,6 +17,13 @@ def test_each_test_has_its_turn(turns):
     assert set.union(*runs) == set(tests)
 
 
+def test_of_as_many_parameters_as_turns_one_has_its_turn():
+    name = "tests/test_a.py::test_a[x]"
+    runs = [[place for place in range(4) if has_its_turn(name, 4, seed, place)] for seed in range(8)]
+    assert [len(run) for run in runs] == [1] * 8
+    assert len({place for [place] in runs}) > 1
+
+
 def test_the_files_to_begin_with_are_there():
     assert [name for name in (*WAITING, *BUSY, *SHARED, *ALONE) if not (ROOT / name).exists()] == []
 

@@ -1,14 +1,15 @@
 """A pytest plugin for runs on several workers: how many there are, what they begin with, and which tests take turns.
 
 Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, those of what
-seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. FAULT_FULL=1 runs them all, and
-so does a run without workers.
+seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. The parameters of one test take
+them one after the other. FAULT_FULL=1 runs them all, and so does a run without workers.
 """
 
 import os
 import re
 import zlib
 from collections.abc import Iterable
+from itertools import groupby
 
 import pytest
 from xdist.remote import Producer
@@ -121,9 +122,14 @@ def turns_of(item: pytest.Item) -> int:
     return (4 if on_sqlite else 1) * (mark.args[0] if mark else 1)
 
 
-def has_its_turn(nodeid: str, turns: int, seed: int) -> bool:
-    """Tell whether a test runs this time."""
-    return zlib.crc32(f"{seed} {nodeid}".encode()) % turns == 0
+def name_of(nodeid: str) -> str:
+    """Return its name without parameters."""
+    return nodeid.partition("[")[0]
+
+
+def has_its_turn(nodeid: str, turns: int, seed: int, place: int = 0) -> bool:
+    """Tell whether a test runs this time; `place` is its number among those of the same name: of `turns`, one runs."""
+    return (zlib.crc32(f"{seed} {name_of(nodeid)}".encode()) + place) % turns == 0
 
 
 def in_order(nodeids: Iterable[str]) -> dict[str, list[str]]:
@@ -145,6 +151,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("FAULT_FULL") == "1":
         return
     seed = config.getoption("randomly_seed", 0)
-    waiting = {item for item in items if not has_its_turn(item.nodeid, turns_of(item), seed)}
+    waiting = set()
+    for _, same in groupby(sorted(items, key=lambda item: item.nodeid), lambda item: name_of(item.nodeid)):
+        waiting |= {one for place, one in enumerate(same) if not has_its_turn(one.nodeid, turns_of(one), seed, place)}
     config.hook.pytest_deselected(items=[*waiting])
     items[:] = [item for item in items if item not in waiting]

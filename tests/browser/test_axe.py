@@ -1,4 +1,4 @@
-"""What axe finds on the pages: nothing serious, in light and in dark."""
+"""What axe finds on the pages: nothing serious, in either language, in light and in dark."""
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -9,6 +9,7 @@ from devices.models import Device
 from organizations import invitations
 from organizations.audit import Actor
 from organizations.models import AuditEvent, Membership, Role
+from organizations.people.models import Preference
 from tests.world import *  # noqa: F403  (the fixture)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -40,14 +41,7 @@ FORMS = [
     "organizations/organization",
     "organizations/organizationapikey",
 ]
-DAILY = {
-    "",
-    "devices/device/",
-    "devices/device/map/",
-    "devices/servicecall/",
-    "licenses/unlocklicense/",
-    "organizations/bindingcode/",
-}
+LOOKS = [("en", "light", 1280), ("zh-hans", "light", 390), ("en", "dark", 390), ("zh-hans", "dark", 1280)]
 RUN = """async () => {
   const found = await axe.run({resultTypes: ["violations"], preload: false});
   return found.violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(
@@ -75,21 +69,22 @@ def addresses():
     yield from ("../preferences/", "../sessions/", "../second-factor/", "password_change/", "../no/such/")
 
 
+@pytest.mark.turns(len(LOOKS))
+@pytest.mark.parametrize(("language", "scheme", "width"), LOOKS)
 @pytest.mark.usefixtures("world")
-def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints, monkeypatch):
-    """Neither in light, nor in dark and on a phone on the pages that are used all day."""
+def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints, monkeypatch, language, scheme, width):
     complaints.allow("Applying inline style violates", ".*/no/such/")  # axe measures with one, and does without it
     monkeypatch.setattr(checks, "run", lambda: iter([findings.problem("Broker", "No connection.", "Start it.")]))
+    Preference.objects.create(user=staff, language=language)
     sign_in(staff)
     page.add_init_script(AXE_SCRIPT)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
     found = []
-    for scheme, width in (("light", 1280), ("dark", 390)):
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        for address in addresses():
-            if scheme == "light" or address in DAILY:
-                page.goto(f"/admin/{address}")
-                found += [f"{scheme} /admin/{address} {text}" for text in page.evaluate(RUN)]
+    for address in addresses():
+        page.goto(f"/admin/{address}")
+        assert page.get_attribute("html", "lang") == language
+        found += [f"/admin/{address} {text}" for text in page.evaluate(RUN)]
     assert found == []
 
 
