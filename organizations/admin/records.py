@@ -5,7 +5,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -36,11 +36,7 @@ class LockedOutFilter(admin.SimpleListFilter):
         return [("yes", gettext("locked out now"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> QuerySet[BindingFailure]:
-        if self.value() != "yes":
-            return queryset
-        # Few gateways, which are looked for once; `is_locked` is asked for each row.
-        locked_out = BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
-        return queryset.filter(Q(is_locked=True), gateway_sn__in=locked_out)
+        return queryset.filter(is_locked=True) if self.value() == "yes" else queryset
 
 
 @admin.register(BindingFailure)
@@ -55,9 +51,11 @@ class BindingFailureAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BindingFailure]:
         rows: QuerySet[BindingFailure] = super().get_queryset(request)
-        locked_out = BindingFailure.objects.locked_out(timezone.now())
-        same = locked_out.filter(gateway_sn=OuterRef("gateway_sn"), by_enrolment=OuterRef("by_enrolment"))
-        return rows.annotate(is_locked=Exists(same))
+        locked_out = BindingFailure.objects.locked_out(timezone.now()).values("gateway_sn")
+        # Two lists of gateways, each looked for once; a pair of columns would be looked for by each row.
+        direct = Q(by_enrolment=False, gateway_sn__in=locked_out.filter(by_enrolment=False))
+        enrolled = Q(by_enrolment=True, gateway_sn__in=locked_out.filter(by_enrolment=True))
+        return rows.annotate(is_locked=direct | enrolled)
 
     @admin.display(ordering="is_locked", description=_("gateway locked out"))
     def is_locked_out(self, obj: BindingFailure) -> str:
