@@ -1,6 +1,6 @@
 """The cells of a list with the names of their columns: on a phone each row is a card, and the head is not beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from django import template
 from django.utils.html import format_html
@@ -11,10 +11,17 @@ register = template.Library()
 
 
 @register.filter
-def with_names(cells: Sequence[str], headers: Sequence[dict[str, object]]) -> Iterator[SafeString]:
-    """The cells of a row, as the stock list made them, each with `data-label`; a check box has no name."""
-    for cell, header in zip(cells, headers, strict=True):
-        is_box = "action-checkbox-column" in str(header["class_attrib"])
-        label = "" if is_box else format_html(' data-label="{}"', capfirst(str(header["text"])))
-        tag, rest = cell[:3], cell[3:]  # "<td" or "<th"
-        yield mark_safe(f"{tag}{label}{rest}")  # noqa: S308  # the stock list's own, and an escaped name
+def labels(headers: Sequence[dict[str, object]]) -> list[SafeString | str]:
+    """The names of the columns as attributes of their cells, made once for all rows; a check box has none."""
+    return [
+        "" if "action-checkbox-column" in str(header["class_attrib"])
+        else format_html(' data-label="{}"', capfirst(str(header["text"])))
+        for header in headers
+    ]  # fmt: skip
+
+
+@register.filter
+def labeled(cells: Sequence[str], names: Sequence[str]) -> SafeString:
+    """The cells of a row, as the stock list made them, each with its `data-label`."""
+    # After "<td" or "<th". The stock list's own, and escaped names.
+    return mark_safe("".join(f"{cell[:3]}{name}{cell[3:]}" for cell, name in zip(cells, names, strict=True)))  # noqa: S308
