@@ -36,7 +36,7 @@ class LockedOutFilter(admin.SimpleListFilter):
         return [("yes", gettext("locked out now"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[BindingFailure]) -> QuerySet[BindingFailure]:
-        return queryset.filter(is_locked=True) if self.value() == "yes" else queryset
+        return queryset.filter(Q(is_locked=True)) if self.value() == "yes" else queryset
 
 
 @admin.register(BindingFailure)
