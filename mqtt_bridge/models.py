@@ -71,7 +71,7 @@ class Exchange(models.Model):
         _("through enrolment"),
         default=False,
         db_default=False,
-        help_text=_("It came through an enrolment account, so that its sender need not be this gateway."),
+        help_text=_("If it did, its sender need not be this gateway: anybody may use an enrolment account."),
     )
 
     class Meta:

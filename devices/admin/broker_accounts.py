@@ -31,7 +31,7 @@ class EnrolmentForm(IssuingForm):
     """A new enrolment account."""
 
     expires_at = forms.SplitDateTimeField(
-        label=_("Expires at (UTC)"),
+        label=_("Expires at"),
         initial=partial(from_now, accounts.ENROLMENT_LIFETIME),
         widget=SplitDateTime(),
         help_text=_("Docks that use it then can bind no more. What they have bound stays bound."),
