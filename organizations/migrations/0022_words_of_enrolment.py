@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='bindingfailure',
             name='by_enrolment',
-            field=models.BooleanField(db_default=False, default=False, help_text='If it did, it need not be this gateway that guessed; with its own account this one is not locked out.', verbose_name='through enrolment'),
+            field=models.BooleanField(db_default=False, default=False, help_text='If it did, this gateway need not be the guesser; with its own account this one is not locked out.', verbose_name='through enrolment'),
         ),
     ]

@@ -56,7 +56,9 @@ class BindingFailure(models.Model):
         _("through enrolment"),
         default=False,
         db_default=False,
-        help_text=_("If it did, it need not be this gateway that guessed; with its own account this one is not locked out."),
+        help_text=_(
+            "If it did, this gateway need not be the guesser; with its own account this one is not locked out."
+        ),
     )
     organization_id_tried = models.CharField(_("organization ID tried"), max_length=64, blank=True)
     pair_digest = models.CharField(max_length=64, editable=False)
