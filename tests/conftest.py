@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.db import connection, transaction
+from django.db.backends.postgresql.creation import DatabaseCreation
 from django.test import Client, TransactionTestCase
 from django.utils import timezone, translation
 from django.utils.crypto import get_random_string
@@ -28,6 +29,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy machine")
 KEPT = {"django_content_type", "auth_permission"}  # as they were migrated; no test writes to them
+
+
+def drop_database(creation, name, _verbosity):
+    """Drop a worker's database also if a thread of a live server still has a connection to it."""
+    with creation._nodb_cursor() as cursor:
+        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+DatabaseCreation._destroy_test_db = drop_database
 
 
 def pytest_collection_finish():
@@ -85,15 +95,6 @@ def django_db_modify_db_settings(request, django_db_modify_db_settings_parallel_
     if "PYTEST_XDIST_WORKER" in os.environ:
         template = request.getfixturevalue("migrated")("postgresql")
         connection.settings_dict["TEST"]["TEMPLATE"] = template.url.rsplit("/", 1)[1]
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup, django_db_blocker):
-    """End what sessions are left before the database is dropped: a thread that has ended may have left its own."""
-    yield
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
 
 
 @pytest.fixture(scope="session", autouse=True)

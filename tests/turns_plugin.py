@@ -71,10 +71,10 @@ MOST_WORKERS = 8  # each has its servers and dozens of connections to one Postgr
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Take five workers for two cores with `-n auto`: half of the time of all tests is waiting."""
+    """Take two workers for each core with `-n auto`: many tests wait for other processes. More were no faster."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(MOST_WORKERS, CORES * 5 // 2)
+    return min(MOST_WORKERS, 2 * CORES)
 
 
 def unit_of(nodeid: str) -> str:

@@ -100,6 +100,8 @@ def test_scripts_say_only_what_is_translated(crawl, complaints):
     page.fill("#id_name", "HARBOUR")
     page.select_option("#id_organization", str(dock.organization_id))
     page.click("input[name=_save]")
+    page.wait_for_selector("[data-copy=key]")
+    page.wait_for_load_state()  # its script has begun
     page.click("[data-copy=key]")
     crawl.read("[data-copy=key]", re.compile("⟦(Copied|Selected)⟧"))  # a browser may forbid to copy
 
