@@ -19,7 +19,7 @@ from devices.models import Device
 from devices.presence import Presence, Watch
 from licenses import wording
 from licenses.models import Inventory, LicenseList, UnlockLicense
-from licenses.validity import State, is_stale, state_of
+from licenses.validity import State, as_of, is_stale, state_of
 from licenses.wording import Kind, number
 
 LICENSES = 1000  # in one collection
@@ -104,10 +104,10 @@ def collection(
         corners += len(geometry["coordinates"][0]) if geometry and geometry["type"] == "Polygon" else 1
         if corners > CORNERS:
             break
-    read_at = _read_at(holders)
+    complete_at = _complete_at(holders)
     for row, made in found:
-        moment = read_at.get((row.device_id, row.device_model_domain))
-        made["properties"] |= {"as_of": _iso(moment), "stale": moment is None or is_stale(moment, watch.now)}
+        moment = as_of(row, complete_at.get((row.device_id, row.device_model_domain)))
+        made["properties"] |= {"as_of": _iso(moment), "stale": is_stale(moment, watch.now)}
     end = offset + len(found)
     return {
         "type": "FeatureCollection",
@@ -155,9 +155,10 @@ def groups(
     return {"type": "FeatureCollection", "features": features, "total": licenses.count(), "next_offset": None}
 
 
-def _read_at(docks: Iterable[int]) -> dict[tuple[int, int], datetime | None]:
-    """When the latest list of each inventory of these docks (keys) was read, by dock and domain; one query."""
-    lists = LicenseList.objects.filter(device=OuterRef("pk"), applied=True).order_by("-asked_at").values("fetched_at")
+def _complete_at(docks: Iterable[int]) -> dict[tuple[int, int], datetime | None]:
+    """When the latest complete list of each inventory of these docks (keys) was read, by dock and domain; one query."""
+    complete = LicenseList.objects.filter(device=OuterRef("pk"), applied=True, complete=True)
+    lists = complete.order_by("-asked_at").values("fetched_at")
     latest = {f"domain_{domain}": Subquery(lists.filter(device_model_domain=domain)[:1]) for domain in Inventory}
     rows = Device.objects.filter(pk__in=docks).order_by().annotate(**latest).values_list("pk", *latest)
     return {(pk, domain): moment for pk, *moments in rows for domain, moment in zip(Inventory, moments, strict=True)}

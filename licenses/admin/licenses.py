@@ -176,7 +176,7 @@ def license_page(request: HttpRequest, license_: UnlockLicense) -> dict[str, obj
         "subtitle": None,
         "shown": shown,
         "standing": cells.standing_mark(shown),
-        "bar": cells.window_bar(row, shown.now, shown.standing.kind),
+        "bar": cells.window_bar(row, shown.now, shown.kind),
         "left": validity.left(row, shown.now, zone),
         "window": validity.window(row, zone),
         "enabled": cells.enabled_word(shown),

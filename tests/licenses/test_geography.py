@@ -250,6 +250,11 @@ def test_a_collection_says_how_old_it_is(dock, settings):
     store(dock, [license_(5, {}, 1)], Inventory.DOCK)
     old = timezone.now() - timedelta(hours=settings.LICENSE_STALE_HOURS + 1)
     LicenseList.objects.filter(device_model_domain=Inventory.DOCK).update(fetched_at=old)
+    UnlockLicense.objects.filter(device_model_domain=Inventory.DOCK).update(seen_at=old)
+    later = LicenseList.objects.get(device_model_domain=Inventory.DOCK)
+    later.pk, later.call, later.complete = None, None, False  # says nothing of the licenses that it lacks
+    later.asked_at = later.fetched_at = timezone.now()
+    later.save(force_insert=True)
     told = collection(UnlockLicense.objects.order_by("device_model_domain"), watch=Watch(timezone.now(), True))
     ages = [one["properties"]["stale"] for one in told["features"] if one["properties"]["kind"] == "license"]
     assert ages == [False, True]
