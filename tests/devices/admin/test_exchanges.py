@@ -172,7 +172,7 @@ def test_nobody_writes_history(request, client, who, organization):
     assert Exchange.objects.get().method == "airport_organization_bind"
 
 
-def test_a_long_journal_takes_one_query_more_than_a_short_one(
+def test_a_long_journal_takes_as_many_queries_as_a_short_one(
     client, alice, organization, django_assert_num_queries, django_assert_max_num_queries
 ):
     client.force_login(alice)
@@ -184,7 +184,7 @@ def test_a_long_journal_takes_one_query_more_than_a_short_one(
     for number in range(1, 120):
         Device.objects.create(sn=f"D{number}", organization=organization)
         exchange(f"D{number}", organization)
-    with django_assert_num_queries(len(captured) + 1):  # the keys of a page
+    with django_assert_num_queries(len(captured)):
         client.get(LIST)
 
 
