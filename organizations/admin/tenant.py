@@ -1,6 +1,6 @@
 """The admin of rows that belong to organizations: what a member sees and may do there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -123,9 +123,12 @@ class KeyPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run ti
     def page(self, number: int | str) -> "Page[Any]":
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
-        # By themselves: Django mixes up names of tables if a list with subqueries becomes one.
-        keys = list(self.object_list.values_list("pk", flat=True)[first : min(first + self.per_page, self.count)])
-        return Page(self.object_list.filter(pk__in=keys), number, self)
+        part = self.object_list.values_list("pk", flat=True)[first : min(first + self.per_page, self.count)]
+        return Page(self.object_list.filter(pk__in=self.keys(part)), number, self)
+
+    def keys(self, part: models.QuerySet[Any]) -> Iterable[int]:
+        """By themselves: Django mixes up names of tables if a list with subqueries becomes one."""
+        return list(part)
 
 
 class CappedPaginator(KeyPaginator):
@@ -148,12 +151,9 @@ class CappedPaginator(KeyPaginator):
         """How many rows there are, no further than to the cap."""
         return rows.order_by()[: self.CAP].count()
 
-    def page(self, number: int | str) -> "Page[Any]":
-        """With the keys in the same statement: for them alone PostgreSQL may read a large table from end to end."""
-        number = self.validate_number(number)
-        first = (number - 1) * self.per_page
-        keys = self.object_list.values("pk")[first : min(first + self.per_page, self.count)]
-        return Page(self.object_list.filter(pk__in=keys), number, self)
+    def keys(self, part: models.QuerySet[Any]) -> Iterable[int]:
+        """In the same statement: for them alone PostgreSQL may read a large table from end to end."""
+        return part
 
     @property
     def is_capped(self) -> bool:
