@@ -75,7 +75,9 @@ def panel(
         "requested_by", "requested_with"
     )
     open_calls = list(calls.open()[:OPEN_CALLS])
-    ended = [call for call in calls[: RECENT_CALLS + len(open_calls)] if not call.is_open][:RECENT_CALLS]
+    ended = [call for call in calls[: RECENT_CALLS + len(open_calls)] if not call.is_open]
+    over = {call.pk for call in ended}  # the newer read decides about a call that ended between the two
+    open_calls = [call for call in open_calls if call.pk not in over]
     account = DeviceAccount.objects.filter(device=device).first()
     wants_code = account is not None and account.status == DeviceAccount.Status.VERIFICATION_REQUIRED
     logins = calls.filter(method=methods.LOGIN)[:1] if wants_code else []
@@ -92,7 +94,7 @@ def panel(
         "had_code": any(call.data.get("verification_code") for call in logins),
         "code_link": link if methods.is_djis_link(link) else "",
         "strange_link": link if methods.is_safe_link(link) and not methods.is_djis_link(link) else "",
-        "calls": [row(call) for call in [*open_calls, *ended]],
+        "calls": [row(call) for call in [*open_calls, *ended[:RECENT_CALLS]]],
         "may_command": may_command,
         "panels": offers or {str(method.panel): [] for method in METHODS.values()},
         "why_most": reason if times > 2 else "",  # more than login and logout: shown once

@@ -443,6 +443,25 @@ def test_the_panel_shows_the_open_calls_and_the_latest_ten(client, olga, dock):
     assert "The dock works on it: 40 %." in text
 
 
+def test_a_call_that_ends_while_the_panel_is_read_is_in_it_once(client, olga, dock):
+    made = ServiceCall.objects.create(
+        device=dock, organization=dock.organization, method="unlock_license_update", status="sent"
+    )
+
+    def end_it(execute, sql, params, many, context):
+        rows = execute(sql, params, many, context)
+        is_read = sql.startswith("SELECT") and '"devices_servicecall"."status" IN' in sql
+        if is_read and ServiceCall.objects.filter(pk=made.pk, closed=None).update(closed=timezone.now()):
+            ServiceCall.objects.filter(pk=made.pk).update(status="succeeded")
+        return rows
+
+    client.force_login(olga)
+    with connection.execute_wrapper(end_it):
+        text = client.get(panel_of(dock)).content.decode()
+    assert text.count('<li class="call"') == 1
+    assert "data-state>succeeded<" in text
+
+
 def test_calls_of_a_former_owner_are_not_shown(client, charlie, olga, dock, other_organization):
     send(client, olga, dock, command="read-dock")
     Device.objects.filter(pk=dock.pk).update(organization=other_organization)
