@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.calls.refusal import Refused
-from devices.calls.states import Source, Status, Word, silence
+from devices.calls.states import CALLED_OFF, Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, SECRET_LIFE, apply
 from devices.models import ServiceCall, ServiceCallQuerySet, ServiceCallSecret
 from organizations import audit
@@ -48,8 +48,7 @@ def cancel(call: ServiceCall, *, actor: Actor) -> None:
 def cancel_many(calls: ServiceCallQuerySet, *, actor: Actor) -> int:
     """Call off those that are not sent; returns how many."""
     queued = calls.filter(status=Status.QUEUED).lock_in_order()
-    word = Word(Source.PERSON, Status.CANCELED, text=gettext_noop("before it was sent."))
-    canceled = apply(queued, lambda _call: word)
+    canceled = apply(queued, lambda _call: CALLED_OFF)
     _audit_canceled(canceled, actor=actor)
     return len(canceled)
 

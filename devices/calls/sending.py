@@ -14,9 +14,9 @@ from django.utils.translation import gettext_noop
 from devices.calls.method import Method
 from devices.calls.methods import METHODS
 from devices.calls.refusal import DISABLED, MOVED, Refused
-from devices.calls.states import Source, Status, Word, silence
+from devices.calls.states import CALLED_OFF, Source, Status, Word, silence
 from devices.calls.transition import CLOSE_LIMIT, apply, forget_secrets
-from devices.models import LONGEST_PAUSE, ServiceCall, ServiceCallSecret
+from devices.models import LONGEST_PAUSE, ServiceCall, ServiceCallBatch, ServiceCallSecret
 from mqtt_bridge import router
 from mqtt_bridge.database.prepared import AnyOf, Parameter, Prepared
 from mqtt_bridge.line.publisher import Receipt
@@ -117,25 +117,44 @@ def record_receipts(receipts: Iterable[tuple[ServiceCall, Receipt]]) -> None:
     """Note how the broker took calls that were just sent.
 
     Without a receipt nothing changes: the deadline decides. A call that waits for its dock goes back to the queue if it
-    reached none; only the first time this is a change, with its reason.
+    reached none; only the first time this is a change, with its reason. One of a batch that was stopped since is
+    canceled instead.
     """
     now = timezone.now()
-    noted = {call.pk: receipt for call, receipt in receipts if call.queue or receipt not in _MAY_ARRIVE}
+    known = [(call, receipt) for call, receipt in receipts if call.queue or receipt not in _MAY_ARRIVE]
+    noted = {call.pk: receipt for call, receipt in known}
     if not noted:
         return
     with transaction.atomic():
+        stopped = _stopped({call.batch_id for call, receipt in known if call.batch_id and receipt not in _MAY_ARRIVE})
         # Of a dock that has answered by now we know better.
         sent = list(ServiceCall.objects.filter(pk__in=noted, status=Status.SENT).lock_in_order())
         patient = [call for call in sent if call.queue]
         for call in patient:
             call.status, call.sent, call.deadline = Status.QUEUED, None, None
-        words = {call.pk: word for call in sent if (word := _word(call, noted[call.pk])) is not None}
+        words: dict[uuid.UUID, Word] = {}
+        for call in sent:
+            word = _word(call, noted[call.pk])
+            if call.batch_id in stopped and (word is None or word.status == Status.QUEUED):
+                word, call.sent, call.deadline = CALLED_OFF, None, None
+            if word is not None:
+                words[call.pk] = word
         apply([call for call in sent if call.pk in words], lambda call: words[call.pk], now=now)
         back = [call for call in patient if call.status == Status.QUEUED]
         for call in back:
             if call.pk in words:
                 call.tried_at, call.retry_at = now, now + _pause(call, now)
         ServiceCall.objects.write_fields(back, _ATTEMPT)
+
+
+def _stopped(batches: set[uuid.UUID]) -> set[uuid.UUID]:
+    """Which of these batches somebody has stopped; no query for none.
+
+    They are locked, and before their calls, as `batches.stop` does: else one that stops now would not see the calls
+    that go back to the queue now, and they would wait for nobody.
+    """
+    rows = ServiceCallBatch.objects.filter(pk__in=batches).order_by("pk").select_for_update(no_key=True)
+    return {key for key, moment in rows.values_list("pk", "stopped") if moment} if batches else set()
 
 
 def _word(call: ServiceCall, receipt: Receipt) -> Word | None:

@@ -71,6 +71,9 @@ class Word(NamedTuple):
     output: Mapping[str, object] = {}
 
 
+CALLED_OFF: Final = Word(Source.PERSON, Status.CANCELED, text=gettext_noop("before it was sent."))
+
+
 class Heard(Enum):
     """What a report changed: nothing, only how long we wait, or the call."""
 

@@ -3,13 +3,14 @@
 import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.calls import asking, batches, sending
 from devices.calls.refusal import Refused
 from devices.models import Device, DeviceState, ServiceCall, ServiceCallBatch
+from mqtt_bridge.line.publisher import Receipt
 from mqtt_bridge.models import Heartbeat
 from organizations.audit import Actor
 from organizations.models import AuditEvent
@@ -155,6 +156,37 @@ def test_stopping_calls_off_what_is_not_sent(dock, organization, actor):
     batch.refresh_from_db()
     assert batch.stopped is not None
     assert AuditEvent.objects.get(action="stop batch").after == {"canceled": 1}
+
+
+@pytest.mark.parametrize(
+    ("queue", "receipt"), [(True, Receipt.NO_SUBSCRIBER), (True, Receipt.NOT_SENT), (False, Receipt.NOT_SENT)]
+)
+def test_a_call_that_is_tried_in_vain_as_its_batch_is_stopped_ends_as_canceled(dock, actor, queue, receipt):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor, queue=queue)
+    [tried] = sending.claim_many([batch.calls.get().pk], now=timezone.now())
+    assert batches.stop(batch, actor=actor) == 0
+    sending.record_receipts([(tried.call, receipt)])
+    call = batch.calls.get()
+    assert (call.status, call.result_text, call.sent) == ("canceled", "before it was sent.", None)
+    assert call.closed is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stop_that_is_not_over_yet_calls_off_what_is_tried_in_vain_then(dock, actor):
+    batch = batches.start(devices=[dock], method=LIST, data=AIRCRAFT, actor=actor, queue=True)
+    [tried] = sending.claim_many([batch.calls.get().pk], now=timezone.now())
+
+    def work():
+        sending.record_receipts([(tried.call, Receipt.NO_SUBSCRIBER)])
+        connections.close_all()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        batches.stop(batch, actor=actor)
+        worker.start()
+        worker.join(0.5)  # it waits until the stop is over
+    worker.join(30)
+    assert batch.calls.get().status == "canceled"
 
 
 def test_stopping_again_keeps_the_first_moment(dock, actor):
