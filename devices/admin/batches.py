@@ -38,7 +38,7 @@ BATCH_ROWS = 500  # docks on a batch's page
 MOST_LIVE = 10  # organizations that a page follows live, each on a socket
 # On a batch's page the calls that need a person come first.
 URGENCY = Case(
-    When(status__in=["failed", "rejected", "timed_out", "expired"], then=0),
+    When(batches.MISSED, then=0),
     When(status="succeeded", then=2),
     When(status="canceled", then=3),
     default=1,
@@ -76,7 +76,7 @@ class ServiceCallBatchAdmin(ReadOnlyAdmin):
         """The list, with the progress of the batches on this page alone: there may be a million calls."""
         page = super().get_changelist_instance(request)
         page.title = gettext("Batches of commands")
-        counts = batches.counts(page.result_list)
+        counts = batches.counts(page.result_list, by=batches.OUTCOME)
 
         @admin.display(description=_("progress"))
         def how_it_goes(batch: ServiceCallBatch) -> str:
@@ -208,13 +208,16 @@ def planned_sentence(batch: ServiceCallBatch) -> str:
 
 
 def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:
-    """The progress of a batch, by its calls' states: "180 of 200 done, 12 open, 8 did not succeed; 5 skipped"."""
+    """The progress of a batch, by its calls' outcomes: "180 of 200 done, 12 open, 8 did not succeed; 5 skipped"."""
     total, done = sum(counts.values()), counts.get(ServiceCall.Status.SUCCEEDED, 0)
+    empty = counts.get(batches.NO_LIST, 0)
     still_open = sum(counts.get(status, 0) for status in OPEN_STATUSES)
     parts = [gettext("{done} of {total} done").format(done=done, total=total)]
+    if empty:
+        parts.append(gettext("{n} answered without a list").format(n=empty))
     if still_open:
         parts.append(gettext("{n} open").format(n=still_open))
-    if failed := total - done - still_open:
+    if failed := total - done - empty - still_open:
         parts.append(gettext("{n} did not succeed").format(n=failed))
     text = gettext(", ").join(parts)
     return gettext("{progress}; {n} skipped").format(progress=text, n=skipped) if skipped else text
@@ -222,10 +225,10 @@ def progress_sentence(counts: Mapping[str, int], skipped: int) -> str:
 
 def _not_retried(calls: ServiceCallQuerySet, counts: Mapping[str, int], retryable: int) -> str:
     """Why fewer calls can be retried than did not succeed: "6 canceled, 1 tried again already"; "" if all can."""
-    unsuccessful = sum(counts.get(status, 0) for status in batches.UNSUCCESSFUL)
+    unsuccessful = sum(counts.get(status, 0) for status in (*batches.UNSUCCESSFUL, batches.NO_LIST))
     again = 0
     if unsuccessful > retryable:
-        again = calls.filter(status__in=batches.UNSUCCESSFUL, retries__isnull=False).distinct().count()
+        again = calls.filter(batches.MISSED, retries__isnull=False).distinct().count()
     parts = (
         (counts.get(ServiceCall.Status.CANCELED, 0), gettext("{n} canceled")),
         (again, gettext("{n} tried again already")),
@@ -237,20 +240,24 @@ def _not_retried(calls: ServiceCallQuerySet, counts: Mapping[str, int], retryabl
 def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, object]:
     """What the page of one batch shows: counts, the docks with the state of each call, the docks left out."""
     calls = restrict(ServiceCall.objects.filter(batch=batch), request.user)
-    counted = dict(calls.order_by().values_list("status").annotate(Count("pk")))
+    counted = dict(calls.order_by().values_list(batches.OUTCOME).annotate(Count("pk")))
     total = sum(counted.values())
     state = request.GET.get("state", "")
-    if state not in ServiceCall.Status.values:
-        state = ""
-    shown = calls.filter(status=state) if state else calls
+    if state == batches.NO_LIST:
+        shown = calls.filter(batches.WITHOUT_LIST)
+    elif state in ServiceCall.Status.values:
+        shown = calls.filter(~batches.WITHOUT_LIST, status=state)
+    else:
+        state, shown = "", calls
     shown = shown.select_related("device", "organization").annotate(urgency=URGENCY).order_by("urgency", "device__sn")
     queued = counted.get(ServiceCall.Status.QUEUED, 0)
     is_planned = batch.due_at is not None and batch.started_at is None
     may_stop = (queued or (is_planned and not batch.stopped)) and may(request, Role.OPERATOR, batch.organization_id)
     bar, x = [], 0
-    for status, word in ServiceCall.Status.choices:
+    for status, word in [*ServiceCall.Status.choices, (batches.NO_LIST, gettext("answered without a list"))]:
         if count := counted.get(status, 0):
-            bar.append({"x": x, "count": count, "kind": wording.KINDS[status], "word": str(word), "status": status})
+            kind = wording.KINDS.get(status, "unsure")
+            bar.append({"x": x, "count": count, "kind": kind, "word": str(word), "status": status})
             x += count
     failed = batches.retryable(calls).count() if may(request, Role.OPERATOR, batch.organization_id) else 0
     left = _not_retried(calls, counted, failed) if failed else ""
@@ -268,6 +275,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
         "planned": docks.order_by(natural("callsign"), "sn") if is_planned else [],
         "owners": [] if batch.organization else sorted((name, count) for _, name, count in names),
         "failed": failed,
+        "without_list": counted.get(batches.NO_LIST, 0),
         "not_retried": left,
         "retry_url": reverse("admin:devices_servicecallbatch_retry", args=[batch.pk]) if failed else "",
         "earlier": visible.filter(calls__retries__batch=batch).distinct(),

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.calls import methods
+from devices.calls import batches, methods
 from devices.diagnosis import exchanges, needs
 from devices.models import (
     OPEN_STATUSES,
@@ -322,6 +322,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
         "schedule": _("scheduled read fails"),
         "unsent": _("waits for a worker"),
         "waiting": _("waits for its dock"),
+        "no_list": _("answered without a list"),
         **{str(value): word for value, word in ServiceCall.Status.choices},
     }
 
@@ -334,6 +335,8 @@ class CallStateFilter(OptionFilter[ServiceCall]):
             return rows.filter(needs.schedule_in_trouble(timezone.now()))
         if value == "unsent":
             return needs.unsent(cast("ServiceCallQuerySet", rows), timezone.now())
+        if value == "no_list":
+            return rows.filter(batches.WITHOUT_LIST)
         if value == "waiting":
             return rows.filter(status=ServiceCall.Status.QUEUED, queue=True)
         return rows.filter(status=value)
@@ -371,10 +374,10 @@ class BatchFilter(admin.SimpleListFilter):
     parameter_name = "batch"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
-        batches = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
+        newest = restrict(ServiceCallBatch.objects.all(), request.user)[:MAX_BATCHES]
         return [
             (str(batch.pk), f"{methods.title(batch.method, batch.data)}, {time_zones.written(batch.created)}")
-            for batch in batches
+            for batch in newest
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ServiceCall]) -> QuerySet[ServiceCall]:

@@ -9,14 +9,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F
+from django.db.models import Case, Count, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls import asking, ending
 from devices.calls.method import Data
-from devices.calls.methods import title
+from devices.calls.methods import LIST, title
 from devices.calls.refusal import Refused, open_subjects, why_not
 from devices.models import Device, ServiceCall, ServiceCallBatch, ServiceCallQuerySet
 from devices.presence import Watch, watch
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 Status = ServiceCall.Status
 UNSUCCESSFUL: Final = (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.TIMED_OUT)
+# A dock that succeeds in reading its licenses and sends none of them: the call ended well, and nobody knows the list.
+WITHOUT_LIST: Final = Q(status=Status.SUCCEEDED, method=LIST) & ~Q(output__has_key="licenses")
+MISSED: Final = Q(status__in=UNSUCCESSFUL) | WITHOUT_LIST  # did not do what it was for
+NO_LIST: Final = "no_list"
+OUTCOME: Final = Case(When(WITHOUT_LIST, then=Value(NO_LIST)), default=F("status"))  # the status, or NO_LIST
 
 
 class Skipped(NamedTuple):
@@ -204,7 +209,7 @@ def queue_seconds(queue: bool, expires_in: timedelta | None) -> int | None:
 
 def retryable(calls: ServiceCallQuerySet) -> ServiceCallQuerySet:
     """Those that did not do what they were for and were not tried again yet, as far as the owner still has the dock."""
-    return calls.filter(status__in=UNSUCCESSFUL, retries=None, device__organization=F("organization"))
+    return calls.filter(MISSED, retries=None, device__organization=F("organization"))
 
 
 @transaction.atomic
@@ -264,9 +269,9 @@ def stop(batch: ServiceCallBatch, *, actor: Actor) -> int:
     return canceled
 
 
-def counts(batches: Iterable[ServiceCallBatch]) -> dict[UUID, dict[str, int]]:
+def counts(batches: Iterable[ServiceCallBatch], by: str | Case = "status") -> dict[UUID, dict[str, int]]:
     """How many calls of each batch are in which status, without those in none; one query, none for no batch."""
-    rows = ServiceCall.objects.filter(batch__in=list(batches)).order_by().values_list("batch", "status")
+    rows = ServiceCall.objects.filter(batch__in=list(batches)).order_by().values_list("batch", by)
     found: dict[UUID, dict[str, int]] = {}
     for batch, status, count in rows.annotate(Count("pk")):
         found.setdefault(batch, {})[status] = count

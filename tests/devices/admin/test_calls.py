@@ -67,7 +67,9 @@ def listed(client, user, **query):
 
 
 def ended(device, status, **fields):
-    """A call that came to its end."""
+    """A call that came to its end; one that succeeded read two licenses."""
+    if status == "succeeded":
+        fields.setdefault("output", {"licenses": 2})
     return ServiceCall.objects.create(
         device=device,
         organization=device.organization,
@@ -109,6 +111,7 @@ def test_the_list_can_be_narrowed(client, staff, dock, alice, other_organization
     old = ended(dock, "timed_out", created=timezone.now() - timedelta(days=2))
     done = ended(foreign, "succeeded", method="unlock_license_update")
     tried = ended(dock, "rejected")
+    empty = ended(dock, "succeeded", output={"complete": False})
     ended(dock, "succeeded", retry_of=tried)
     waiting = ServiceCall.objects.create(
         device=dock, organization=dock.organization, method=LIST, created=timezone.now() - timedelta(seconds=30)
@@ -118,6 +121,7 @@ def test_the_list_can_be_narrowed(client, staff, dock, alice, other_organization
         ({"state": "trouble"}, {failed}),
         ({"state": "unsent"}, {waiting}),
         ({"state": "timed_out"}, {old}),
+        ({"state": "no_list"}, {empty}),
         ({"service": "unlock_license_update"}, {done}),
         ({"organization__id__exact": str(other_organization.pk)}, {done}),
         ({"by": str(alice.pk)}, {failed}),
@@ -351,6 +355,25 @@ def test_the_page_of_a_batch_counts_names_and_explains(client, bob, organization
     assert re.findall(r'<rect x="(\d)" y="0" width="(\d)"', text) == [("0", "1"), ("1", "2"), ("3", "1")]
     assert 'viewBox="0 0 4 1"' in text
     assert text.index(">D002<") < text.index(">D003<") < text.index(">D000<")
+
+
+def test_docks_that_answered_without_a_list_are_counted_apart_and_can_be_asked_again(client, olga, organization):
+    batch = fleet(organization, ["succeeded", "succeeded", "failed"])
+    ServiceCall.objects.filter(device__sn="D001").update(output={"complete": False}, data=DOCK_LIST)
+    online(batch)
+    said = "1 of 3 done, 1 answered without a list, 1 did not succeed; 1 skipped"
+    assert said in see(client, olga, BATCHES)
+    text = see(client, olga, page(batch))
+    assert said in text
+    assert re.findall(r'class="bar-(\w+)"', text) == ["good", "bad", "unsure"]
+    assert 'aria-label="1 succeeded, 1 failed, 1 answered without a list"' in text
+    assert "Retry the 2 that failed or sent no list" in text
+    for state, shown in (("no_list", {"D001"}), ("succeeded", {"D000"})):
+        assert set(re.findall(r">(D00\d)<", see(client, olga, page(batch), {"state": state}))) == shown
+    ServiceCall.objects.filter(device__sn="D002").update(status="succeeded", output={"licenses": 0})
+    client.post(page(batch, "retry"), {"wait": ""})
+    assert [call.device.sn for call in ServiceCall.objects.exclude(retry_of=None)] == ["D001"]
+    assert "1 tried again already" not in see(client, olga, page(batch))  # nothing is left to be retried
 
 
 def test_the_docks_of_a_batch_can_be_narrowed_to_a_state(client, bob, organization):
