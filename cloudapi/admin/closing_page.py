@@ -90,7 +90,7 @@ def close(request: HttpRequest, organization: Organization, context: dict[str, o
             "opts": Organization._meta,
             "organization": organization,
             "form": form,
-            "counts": closing.belongings(organization).counts(),
+            **_counts(organization),
         }
         return TemplateResponse(request, "admin/organizations/organization/close.html", context | more)
     if is_new:
@@ -99,6 +99,17 @@ def close(request: HttpRequest, organization: Organization, context: dict[str, o
         text, level = gettext("{organization} is closed already."), messages.WARNING
     messages.add_message(request, level, text.format(organization=organization))
     return HttpResponseRedirect(reverse("admin:organizations_organization_change", args=[organization.pk]))
+
+
+def _counts(organization: Organization) -> dict[str, object]:
+    """What it has, counted, as its page and the list of organizations count it; devices of no known kind apart."""
+    has = closing.belongings(organization)
+    counts = has.counts()
+    return {
+        "counts": counts,
+        "disabled": has.docks.filter(is_enabled=False).count(),  # its page leaves them out
+        "others": max(0, counts["devices"] - counts["docks"] - counts["aircraft"]),
+    }
 
 
 def reopen(request: HttpRequest, pk: int) -> HttpResponse:

@@ -4,7 +4,7 @@ from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
 from axes.models import AccessAttempt, AccessBase, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -35,4 +35,14 @@ def state(_page: AccessAttemptAdmin, attempt: AccessAttempt) -> str:
     return ngettext("{count} try left", "{count} tries left", left).format(count=left)
 
 
+@admin.action(description=_("Clean up expired attempts"))
+def clean_up(page: AccessAttemptAdmin, request: HttpRequest, _chosen: QuerySet[AccessAttempt]) -> None:
+    """Delete what is older than the lock-out lasts, whatever is chosen."""
+    request.axes_attempt_time = None  # type: ignore[attr-defined]  # axes sets it only where somebody signs in
+    count = page.handler.clean_expired_user_attempts(request=request)
+    text = ngettext("{count} expired try is deleted.", "{count} expired tries are deleted.", count).format(count=count)
+    page.message_user(request, text)
+
+
 AccessAttemptAdmin.status = state
+AccessAttemptAdmin.cleanup_expired_attempts = clean_up

@@ -228,8 +228,8 @@ class InvitationRows(IssuedRows):
             raise ValidationError({"username": _("1 to {most} characters.").format(most=150)})
         UnicodeUsernameValidator()(username)
         if row["role"].casefold() not in Role.values:
-            names = ", ".join(Role.values)
-            raise ValidationError({"role": _("“{role}” is not one of {names}.").format(role=row["role"], names=names)})
+            text = _("“{role}” is not one of {names}.") if row["role"] else _("Say which: {names}.")
+            raise ValidationError({"role": text.format(role=row["role"], names=", ".join(Role.values))})
         if Membership.objects.filter(organization=owner, user__username__iexact=username).exists():
             raise ValidationError(_("{name} is a member of {owner} already.").format(name=username, owner=owner.name))
         pending = invitations.in_state(Invitation.objects.filter(organization=owner), invitations.State.USABLE)

@@ -142,7 +142,7 @@ def _outcome(exchange: Exchange, *, is_bound: bool) -> tuple[Status, str]:
         sentences += [gettext("Bound: {devices}.").format(devices=bound)] if bound else []
         return Status.FAILED, _joined(sentences)
     if method == "airport_organization_bind":
-        return Status.DONE, gettext("Bound: {devices}.").format(devices=bound)
+        return Status.DONE, gettext("Bound: {devices}.").format(devices=bound) if bound else gettext("Bound.")
     return Status.DONE, _success(method, output, shown)
 
 
@@ -159,8 +159,10 @@ def _success(method: str, output: Mapping[str, object], reason: str) -> str:
     if method == "config":
         return gettext("The license and the time server were sent; the dock checks the license itself.")
     if method == "airport_organization_get":
+        if not (name := output.get("organization_name")):  # a journal may keep an answer without it
+            return gettext("ID and code are right; Pilot 2 asks for confirmation.")
         text = gettext("ID and code are right; Pilot 2 shows “{organization}” for confirmation.")
-        return text.format(organization=output.get("organization_name", ""))
+        return text.format(organization=name)
     if method == "update_topo":
         return gettext("Recorded, but {reason}.").format(reason=reason) if reason else gettext("Recorded.")
     bound = {bool(entry.get("is_device_bind_organization")) for entry in _entries(output, "bind_status")}

@@ -20,7 +20,6 @@ OF_AXES: Final = (
     gettext_noop("Access Attempt"),
     gettext_noop("Access lock out"),
     gettext_noop("Attempt Time"),
-    gettext_noop("Clean up expired attempts"),
     gettext_noop("Expires At"),
     gettext_noop("Failed Logins"),
     gettext_noop("Form Data"),

@@ -1,6 +1,7 @@
 """Every page of every registered model opens for the right users, and shows nothing of other organizations."""
 
 import re
+from datetime import timedelta
 from functools import cache
 
 import pytest
@@ -10,6 +11,7 @@ from django.core import checks
 from django.core.exceptions import BadRequest
 from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
+from django.utils import timezone
 
 from cloudapi import urls  # noqa: F401  (registers the pages)
 from organizations.models import Organization
@@ -93,6 +95,12 @@ def test_tries_to_sign_in_have_names_in_the_language_of_the_reader(staff):
     assert "Attempted Access" not in page
     assert re.search(r"还可尝试 \d+ 次", page)
     assert not re.search(r">\s*Status\s*<", page)
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(days=1))
+    action = {"action": "cleanup_expired_attempts", "_selected_action": row.pk}
+    said = client.post(address(AccessAttempt, "changelist"), action, follow=True).content.decode()
+    assert "已删除 1 条过期的登录尝试" in said
+    assert "Cleaned up" not in said
+    assert not AccessAttempt.objects.exists()
 
 
 def test_a_try_to_sign_in_has_no_button_that_would_do_nothing(staff, client):

@@ -33,6 +33,14 @@ def test_the_page_counts_and_wants_the_id_typed(page, organization, dock, aircra
     assert address in page.get(f"{LIST}{organization.pk}/change/").content.decode()
     shown = page.get(address)
     assert shown.context["counts"] | {"docks": 1, "aircraft": 1, "members": 1} == shown.context["counts"]
+    for row in ("Docks", "Aircraft"):  # as its page and the list count them
+        assert f'{row}</th><td class="number">1</td>' in shown.content.decode()
+    assert "Other devices" not in shown.content.decode()
+    Device.objects.filter(pk=dock.pk).update(is_enabled=False)
+    Device.objects.create(sn="REMOTE1", model_key="2-144-0", organization=organization)
+    text = page.get(address).content.decode()
+    assert "Disabled: 1 of them" in text
+    assert 'Other devices</th><td class="number">1</td>' in text
     assert "This is not the ID" in page.post(address, {"organization_id": "87654321"}).content.decode()
     organization.refresh_from_db()
     assert organization.closed_at is None

@@ -316,8 +316,10 @@ def test_people_are_invited_with_their_links(upload, confirm, alice, bob, organi
         ("vera", "viewer"),
     ]
     assert all("/welcome/" in text for _, _, text in done.context["secrets"])
-    text = upload(alice, INVITATIONS, "username,role\nbob,viewer\nolga,viewer\nx y,viewer\nnew,boss\n").content.decode()
-    for problem in ("bob is a member", "olga is invited", "Enter a valid username", "“boss” is not one of"):
+    rows = "username,role\nbob,viewer\nolga,viewer\nx y,viewer\nnew,boss\nno,\n"
+    text = upload(alice, INVITATIONS, rows).content.decode()
+    problems = ("bob is a member", "olga is invited", "Enter a valid username", "“boss” is not one of", "Say which: ")
+    for problem in problems:
         assert problem in text
 
 

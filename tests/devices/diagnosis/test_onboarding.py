@@ -134,6 +134,21 @@ def test_a_half_refused_binding_names_the_device_the_code_and_what_was_bound(str
     assert f"Bound: {SN}." in found.words
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ({"organization_name": "Harbour Survey"}, "Pilot 2 shows “Harbour Survey” for confirmation."),
+        ({"organization_name": ""}, "Pilot 2 asks for confirmation."),
+        ({}, "Pilot 2 asks for confirmation."),
+    ],
+)
+def test_the_name_that_pilot_2_shows_is_quoted_only_if_the_answer_has_one(stranger, output, words):
+    exchange("airport_organization_get", {"result": 0, "output": output})
+    assert step(stranger, "airport_organization_get").words == f"ID and code are right; {words}"
+    exchange("airport_organization_bind", {"result": 0, "output": output})
+    assert step(stranger, "airport_organization_bind").words == "Bound."
+
+
 def test_a_message_that_could_not_be_read_is_a_failed_step(stranger):
     exchange("airport_organization_bind", {}, outcome="quarantined", reason="data_invalid: bind_devices")
     assert "could not read" in read(stranger).words
