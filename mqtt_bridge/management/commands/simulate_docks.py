@@ -2,6 +2,7 @@
 
 import asyncio
 from argparse import ArgumentParser, BooleanOptionalAction
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -63,28 +64,7 @@ class Command(BaseCommand):
         add("--exit-when-onboarded", action="store_true", help="fail if a dock does not get there")
         add("--timeout", type=float, default=60.0, help="seconds, for --exit-when-onboarded")
 
-    def handle(
-        self,
-        *,
-        count: int,
-        mqtt_url: str,
-        credentials: str,
-        enrolment_url: str,
-        ca_file: str,
-        client_cert_file: str,
-        client_key_file: str,
-        organization_id: str,
-        binding_code: str,
-        sn_prefix: str,
-        aircraft_on: bool | None,
-        rate: float,
-        misbehave: list[str],
-        faults: list[str],
-        habits: list[str],
-        exit_when_onboarded: bool,
-        timeout: float,
-        **_options: object,
-    ) -> None:
+    def handle(self, *_args: object, **options: Any) -> None:
         def print_step(dock: Dock, step: Step) -> None:
             self.stdout.write(f"{dock.sn} {step.name} {step.outcome} {step.detail}".rstrip())
             self.stdout.flush()  # a pipe would get it in blocks
@@ -92,27 +72,28 @@ class Command(BaseCommand):
         routes = getattr(settings, "MQTT_ROUTES", None)
         if routes:  # without a server's settings docks have the simulator's own services
             commands.learn(router.tables(routes).SIMULATED)
-        certificates = Certificates(ca_file, client_cert_file, client_key_file)
+        certificates = Certificates(options["ca_file"], options["client_cert_file"], options["client_key_file"])
+        url, credentials = options["mqtt_url"], options["credentials"]
         try:
             build_context(certificates)
             fleet = Fleet(
-                count=count,
-                mqtt_url=mqtt_url,
-                enrolment_url=enrolment_url,
-                credentials=CredentialsFile(credentials, mqtt_url) if credentials else None,
-                organization_id=organization_id,
-                binding_code=binding_code,
-                sn_prefix=sn_prefix,
-                aircraft_on=aircraft_on,
-                misbehave=misbehave,
-                faults=faults,
-                habits=habits,
-                options=Options(osd_rate=rate, certificates=certificates),
+                count=options["count"],
+                mqtt_url=url,
+                enrolment_url=options["enrolment_url"],
+                credentials=CredentialsFile(credentials, url) if credentials else None,
+                organization_id=options["organization_id"],
+                binding_code=options["binding_code"],
+                sn_prefix=options["sn_prefix"],
+                aircraft_on=options["aircraft_on"],
+                misbehave=options["misbehave"],
+                faults=options["faults"],
+                habits=options["habits"],
+                options=Options(osd_rate=options["rate"], certificates=certificates),
                 on_step=print_step,
             )
         except (ValueError, OSError) as error:
             raise CommandError(str(error)) from error
-        within = timeout if exit_when_onboarded else None
+        within = options["timeout"] if options["exit_when_onboarded"] else None
         onboarded = asyncio.run(run_until_signal(fleet, onboarded_within=within))
         self.stdout.write("\n".join(fleet.report()))
         if within is not None and not onboarded:
