@@ -63,10 +63,6 @@ MAX_TRUCE = 60.0  # seconds, when another client takes our client id again and a
 LASTING = 120.0  # seconds after which a connection that was closed counts as one that lasted
 
 
-class LockLostError(Exception):
-    """Another bridge may be active now."""
-
-
 class Bridge:
     """Everything one bridge process needs; `run` returns after `stop`."""
 
@@ -101,7 +97,8 @@ class Bridge:
                     logger.info("Standing by until the lock of the active bridge is free")
                     standing_by = True
                 backoff = STANDBY_INTERVAL
-            except (BrokerUnavailableError, DatabaseUnavailableError, LockLostError) as error:
+            except (BrokerUnavailableError, DatabaseUnavailableError, DatabaseError, InterfaceError) as error:
+                standing_by = False
                 lasted = monotonic() - began
                 if isinstance(error, ConnectionClosedError):
                     # Two clients with one id throw each other out: each waits longer every time.
@@ -109,7 +106,8 @@ class Bridge:
                     backoff = min(0.1 * 2**closed, MAX_TRUCE)
                 else:
                     backoff = 0.2 if lasted > MAX_BACKOFF else min(backoff * 2, MAX_BACKOFF)
-                name = type(error).__name__.removesuffix("Error")
+                kind = DatabaseUnavailableError if isinstance(error, DatabaseError | InterfaceError) else type(error)
+                name = kind.__name__.removesuffix("Error")
                 logger.warning("Not serving: %s: %s. Next try in %.1f s", name, error, backoff)
                 connection.close()  # a database that restarted leaves it broken, and Django would keep it
             finally:
@@ -133,10 +131,7 @@ class Bridge:
             control = ControlConnection(options, self.counters, in_process=settings.CONTROL_PROCESS)
             stack.callback(control.close)
             known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
-            try:
-                control.prefer(known(MAX_PREFERRED))  # before strangers, from the first moment on
-            except (DatabaseError, InterfaceError) as error:
-                raise DatabaseUnavailableError(str(error)) from error
+            control.prefer(known(MAX_PREFERRED))  # before strangers, from the first moment on
             control.open()
             buffer = TelemetryBuffer(self.counters)
             buffer.start()
@@ -163,28 +158,25 @@ class Bridge:
         results: list[Result] = []
         held: list[Delivery] = []
         began = monotonic()
-        try:
-            for wave in dispatch.handle(self._take_out_ping(deliveries)):
-                results += wave.results
-                held += wave.held
-                for result in wave.results:
-                    delivery = result.decoded.delivery
-                    if result.cost:
-                        control.charge(delivery.gateway, result.cost)
-                    if result.reply:
-                        control.publish(result.reply_topic, result.reply, answers=delivery, qos=result.qos)
-                control.flush()
-                _time_answers(wave.results)
-            if held:
-                if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:
-                    logger.warning("These wait for a locked database row: %s", ", ".join(sorted(gateways)))
-                self.counters["held"] += len(held)
-                control.put_back(held)
-                deliveries = [delivery for delivery in deliveries if delivery not in held]
-            control.ask(limit=BATCH, timeout=IDLE)
-            owners = self._write_journal(results, deliveries)
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailableError(str(error)) from error
+        for wave in dispatch.handle(self._take_out_ping(deliveries)):
+            results += wave.results
+            held += wave.held
+            for result in wave.results:
+                delivery = result.decoded.delivery
+                if result.cost:
+                    control.charge(delivery.gateway, result.cost)
+                if result.reply:
+                    control.publish(result.reply_topic, result.reply, answers=delivery, qos=result.qos)
+            control.flush()
+            _time_answers(wave.results)
+        if held:
+            if gateways := {delivery.gateway for delivery in held if not delivery.was_held}:
+                logger.warning("These wait for a locked database row: %s", ", ".join(sorted(gateways)))
+            self.counters["held"] += len(held)
+            control.put_back(held)
+            deliveries = [delivery for delivery in deliveries if delivery not in held]
+        control.ask(limit=BATCH, timeout=IDLE)
+        owners = self._write_journal(results, deliveries)
         control.handled(deliveries)
         control.prefer(sn for sn, owner in owners.items() if owner is not None)
         alive = [(result.decoded.sn, result.refused_why) for result in results if result.decoded.is_sign_of_life]
@@ -263,9 +255,9 @@ class Timer:
         self._due: dict[str, float] = {}
 
     def run(self) -> None:
-        """Do what is due; raises LockLostError if another bridge may have become the active one."""
+        """Do what is due; raises DatabaseUnavailableError if another bridge may have become the active one."""
         if self._is_due("lock", STANDBY_INTERVAL) and not self._lock.is_held():
-            raise LockLostError("the lock of the active bridge is gone")
+            raise DatabaseUnavailableError("the lock of the active bridge is gone with its connection")
         if self._is_due("ping", PING_INTERVAL):  # that it comes back is the only proof that the bridge works
             self._control.ping(f"{secrets.token_hex(16)} {monotonic()}".encode())
         for path, interval in settings.BRIDGE_TICKS.items():

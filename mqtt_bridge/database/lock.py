@@ -7,8 +7,6 @@ from typing import IO
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from mqtt_bridge.database.timeouts import DatabaseUnavailableError
-
 LOCK_KEY = 7_340_017_001  # any number that no other user of this database takes
 
 
@@ -20,12 +18,8 @@ class AdvisoryLock:
         self._is_ours = False
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; never waits. Raises DatabaseUnavailableError if the database does not answer."""
-        try:
-            self._is_ours = self._ask(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
-        except (DatabaseError, InterfaceError) as error:
-            self.release()
-            raise DatabaseUnavailableError(str(error)) from error
+        """Take the lock if it is free; never waits. Release it after an error of the database, before the next try."""
+        self._is_ours = self._ask(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
         return self._is_ours
 
     def is_held(self) -> bool:
