@@ -6,14 +6,14 @@ Of all it sends `settings.JOURNAL_BYTES_PER_DAY`, 0 for no limit; of what a disa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import cast
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from mqtt_bridge.database import bulk
-from mqtt_bridge.models import Exchange, ExchangeRow
+from mqtt_bridge.models import Exchange
 
 ROW = 200  # bytes that a row takes beside payload and reply, about
 MAX_GATEWAYS = 100_000  # whose share of today is known
@@ -44,7 +44,7 @@ class Repeats:
         # By gateway and organization, apart for what came through enrolment.
         self._known: dict[tuple[str, int | None, bool], _Repeated] = {}
 
-    def keep(self, rows: Sequence[ExchangeRow]) -> list[ExchangeRow]:
+    def keep(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows without what was repeated too early; once a gateway is served again, its next refusal is news."""
         kept = []
         for row in rows:
@@ -105,7 +105,7 @@ class Allowance:
         """Count what is kept of a stranger outside the journal, in bytes."""
         self._strangers.size += ROW + size
 
-    def keep(self, rows: Sequence[ExchangeRow], owners: Mapping[str, int | None]) -> list[ExchangeRow]:
+    def keep(self, rows: Sequence[dict[str, Any]], owners: Mapping[str, int | None]) -> list[dict[str, Any]]:
         """The rows that fit; and once a day for each share that is full, a notice that says so."""
         limit = settings.JOURNAL_BYTES_PER_DAY
         if not limit:
@@ -144,7 +144,7 @@ class Allowance:
                     outcome=Exchange.Outcome.IGNORED,
                     reason=share.notice,
                 )
-                kept += cast("list[ExchangeRow]", bulk.values_of([notice]))
+                kept += bulk.values_of([notice])
         return kept
 
     def update_notices(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from django.conf import settings
@@ -20,7 +20,7 @@ from mqtt_bridge.database import bulk
 from mqtt_bridge.database.timeouts import is_locked
 from mqtt_bridge.dispatch import Decoded, Result
 from mqtt_bridge.line.inbox import Delivery
-from mqtt_bridge.models import Exchange, ExchangeRow, PassingEvent, Trace
+from mqtt_bridge.models import Exchange, PassingEvent, Trace
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
@@ -37,7 +37,7 @@ LEFT_PATIENCE = timedelta(seconds=10)  # another service has to answer by then
 ANSWER_WINDOW = timedelta(minutes=10)  # a later answer is not looked for
 ANSWERED = {Channel.REQUESTS_REPLY: Channel.REQUESTS, Channel.EVENTS_REPLY: Channel.EVENTS}
 
-_unwritten: list[ExchangeRow] = []  # what could not be written yet
+_unwritten: list[dict[str, Any]] = []  # what could not be written yet
 _allowance = Allowance()
 _repeats = Repeats()
 
@@ -90,7 +90,7 @@ def note_skipped(**_tick: object) -> None:
     _allowance.update_notices()
 
 
-def _save(rows: list[ExchangeRow]) -> None:
+def _save(rows: list[dict[str, Any]]) -> None:
     """Insert these rows; while one of their organizations is locked, they wait for the next time."""
     _unwritten.clear()
     try:
@@ -113,7 +113,8 @@ def _save(rows: list[ExchangeRow]) -> None:
         _unwritten[:] = rows[-MAX_UNWRITTEN:]
 
 
-def _row(result: Result, owners: Mapping[str, int | None]) -> ExchangeRow:
+def _row(result: Result, owners: Mapping[str, int | None]) -> dict[str, Any]:
+    """The columns of a new `Exchange`: there are thousands a second, each an instance for nothing."""
     item = result.decoded
     timestamp = item.envelope.timestamp
     try:

@@ -1,7 +1,7 @@
 """The journal of what docks sent and what this server answered, the bridge's heartbeat, and certificates."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, Self, TypedDict
+from typing import ClassVar, Final, Self
 
 from django.db import models
 from django.db.models import ExpressionWrapper, Q
@@ -113,24 +113,6 @@ class Exchange(models.Model):
         if self.reason == self.UNANSWERED:
             return "unanswered"
         return "refused" if self.is_refusal else str(self.outcome)
-
-
-class ExchangeRow(TypedDict):
-    """The columns of a new `Exchange`: the bridge inserts thousands a second, each an instance for nothing."""
-
-    gateway_sn: str
-    organization_id: int | None
-    channel: Channel
-    method: str
-    tid: str
-    bid: str
-    received_at: datetime
-    device_time: datetime | None
-    payload: str
-    reply: str
-    outcome: Exchange.Outcome
-    reason: str
-    by_enrolment: bool
 
 
 class PassingEvent(models.Model):
