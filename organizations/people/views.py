@@ -123,9 +123,10 @@ def set_up_second_factor(request: HttpRequest) -> HttpResponse:
             return _codes_page(request, codes, person.next_url if person is not None else reverse("second_factor"))
         form.add_error("code", _("This code is wrong. Check that your phone's clock is right."))
     # without inline style, which our content security policy forbids
-    qr = segno.make(second_factor.uri(factor), error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
+    uri = second_factor.uri(factor)
+    qr = segno.make(uri, error="m").svg_inline(border=4, omitsize=True, svgclass="qr")
     is_required = second_factor.is_required(user)
-    context = {"form": form, "factor": factor, "qr": mark_safe(qr), "is_required": is_required}  # noqa: S308  # paths only
+    context = {"form": form, "factor": factor, "is_required": is_required, "uri": uri, "qr": mark_safe(qr)}  # noqa: S308  # paths only
     return _page(request, "set_up", _("Set up a second factor"), context)
 
 

@@ -1,7 +1,10 @@
 """A second factor: what a password alone opens, which codes count, who must have one, who may remove it."""
 
+import html
+import re
 from datetime import timedelta
 
+import pyotp
 import pytest
 import time_machine
 from django.db import connection
@@ -179,6 +182,8 @@ def test_a_person_sets_it_up_and_all_other_sessions_end(client, alice):
     other.force_login(alice)
     page = client.get(SET_UP)
     assert secret_on(page) == secret_on(client.get(SET_UP))
+    link = re.search(r'href="(otpauth://[^"]+)"', page.content.decode())[1]  # for an app on the same phone
+    assert pyotp.parse_uri(html.unescape(link)).secret == secret_on(page)
     assert 'style="' not in page.content.decode()  # the policy forbids it
     app = App(secret_on(page))
     assert not codes_on(client.post(SET_UP, {"code": "000000"}))
