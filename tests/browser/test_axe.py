@@ -48,6 +48,18 @@ RUN = """async () => {
     ({id, nodes}) => nodes.map(({html, any}) => `${id}: ${html.slice(0, 160)} ${any.map(({message}) => message)}`));
 }"""
 
+EDGES = """() => {
+  const light = (colour) => {
+    const [red, green, blue] = colour.match(/\\d+/g).map((value) => value / 255)
+      .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  };
+  return [...document.querySelectorAll("input:is([type=text], [type=number], [type=search]), select, textarea")]
+    .map((field) => getComputedStyle(field)).filter((style) => parseFloat(style.borderTopWidth))
+    .map((style) => [light(style.borderTopColor), light(style.backgroundColor)].sort())
+    .map(([dark, bright]) => bright / dark);
+}"""
+
 
 def addresses():
     """The own pages of the world: lists, forms, rows and what else there is."""
@@ -66,7 +78,14 @@ def addresses():
     yield from ("licenses/unlocklicense/map/", "licenses/unlocklicense/timeline/", "devices/device/clear-out/")
     yield "devices/device/map/"
     yield f"organizations/organization/{Membership.objects.first().organization_id}/close/"
-    yield from ("../preferences/", "../sessions/", "../second-factor/", "password_change/", "../no/such/")
+    yield from (
+        "../preferences/",
+        "../sessions/",
+        "../second-factor/",
+        "../second-factor/set-up/",
+        "password_change/",
+        "../no/such/",
+    )
 
 
 @pytest.mark.turns(len(LOOKS))
@@ -86,6 +105,18 @@ def test_axe_finds_nothing_serious_on_any_page(page, sign_in, staff, complaints,
         assert page.get_attribute("html", "lang") == language
         found += [f"/admin/{address} {text}" for text in page.evaluate(RUN)]
     assert found == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_edge_of_an_empty_field_can_be_seen(page, sign_in, staff, scheme):
+    """WCAG 1.4.11 asks for 3:1; axe does not look."""
+    sign_in(staff)
+    page.emulate_media(color_scheme=scheme)
+    for place in ("organizations/bindingcode/add/", "devices/device/", "../second-factor/set-up/"):
+        page.goto(f"/admin/{place}")
+        edges = page.evaluate(EDGES)
+        assert edges, place
+        assert min(edges) >= 3, (place, edges)
 
 
 def test_an_invitation_can_be_read_in_the_dark(page, organization):
