@@ -1,7 +1,6 @@
 """A token bucket per gateway: how much work one device may make before it is ignored."""
 
-import time
-from collections.abc import Callable
+from time import monotonic
 
 RATE = 50.0  # tokens per second, in the long run; a plain message costs one
 BURST = 1000.0  # tokens at once
@@ -27,18 +26,15 @@ def cost(topic: str, payload: bytes) -> int:
 class RateLimiter:
     """Token buckets by serial number; a gateway whose bucket is full may be forgotten. For one thread."""
 
-    def __init__(
-        self, *, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, rate: float = RATE, burst: float = BURST) -> None:
         self.rate = rate
         self.burst = burst
-        self._clock = clock
         # When each bucket is full again, on a clock that counts the tokens that a bucket gets.
         self._full_at: dict[str, float] = {}
 
     def allow(self, gateway: str, *, cost: int = 1) -> bool:
         """Take the tokens that a message costs; False, and none is taken, if there are not that many."""
-        now = self._clock() * self.rate
+        now = monotonic() * self.rate
         full_at = max(self._full_at.get(gateway, now), now) + cost
         if full_at > now + self.burst:
             return False
@@ -51,9 +47,9 @@ class RateLimiter:
 
     def charge(self, gateway: str, cost: int) -> None:
         """Take tokens for work that showed only when it was done; a gateway without them owes them, at most a burst."""
-        now = self._clock() * self.rate
+        now = monotonic() * self.rate
         self._full_at[gateway] = min(max(self._full_at.get(gateway, now), now) + cost, now + 2 * self.burst)
 
     def owes(self, gateway: str) -> bool:
         """Whether this gateway has used more than it had."""
-        return self._full_at.get(gateway, 0.0) > self._clock() * self.rate + self.burst
+        return self._full_at.get(gateway, 0.0) > monotonic() * self.rate + self.burst

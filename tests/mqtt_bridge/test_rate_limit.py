@@ -1,22 +1,22 @@
 """Token buckets."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from mqtt_bridge.rate_limit import RateLimiter, cost
 
 
-class Clock:
-    now = 0.0
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("mqtt_bridge.rate_limit.monotonic", lambda: clock.now)
+    return clock
 
-    def __call__(self):
-        return self.now
 
-
-def test_burst_is_allowed_and_then_the_rate():
-    clock = Clock()
-    limiter = RateLimiter(rate=50, burst=100, clock=clock)
+def test_burst_is_allowed_and_then_the_rate(clock):
+    limiter = RateLimiter(rate=50, burst=100)
     assert sum(limiter.allow("DOCK1") for _ in range(500)) == 100
     clock.now = 1.0
     assert sum(limiter.allow("DOCK1") for _ in range(500)) == 50
@@ -48,14 +48,13 @@ def test_a_message_costs_as_much_as_the_work_it_makes(topic, payload, tokens):
 
 
 def test_two_longest_lists_of_licenses_fit_in_a_burst():
-    limiter = RateLimiter(rate=50, burst=1000, clock=Clock())
+    limiter = RateLimiter(rate=50, burst=1000)
     price = cost(REPLY, b"{" * 3 * 2**20)
     assert [limiter.allow("DOCK1", cost=price) for _ in range(3)] == [True, True, False]
 
 
-def test_what_a_dock_owes_it_pays_before_it_is_heard_again():
-    clock = Clock()
-    limiter = RateLimiter(rate=50, burst=100, clock=clock)
+def test_what_a_dock_owes_it_pays_before_it_is_heard_again(clock):
+    limiter = RateLimiter(rate=50, burst=100)
     limiter.charge("DOCK1", 120)
     assert (limiter.owes("DOCK1"), limiter.owes("DOCK2")) == (True, False)
     clock.now = 0.5
@@ -63,25 +62,23 @@ def test_what_a_dock_owes_it_pays_before_it_is_heard_again():
     assert limiter.allow("DOCK1", cost=5)
 
 
-def test_nobody_owes_more_than_a_burst():
-    clock = Clock()
-    limiter = RateLimiter(rate=50, burst=100, clock=clock)
+def test_nobody_owes_more_than_a_burst(clock):
+    limiter = RateLimiter(rate=50, burst=100)
     limiter.charge("DOCK1", 1_000_000)
     clock.now = 2.1
     assert limiter.allow("DOCK1")
 
 
 def test_one_sender_does_not_use_up_the_tokens_of_another():
-    limiter = RateLimiter(rate=50, burst=1, clock=Clock())
+    limiter = RateLimiter(rate=50, burst=1)
     limiter.allow("DOCK1")
     assert not limiter.allow("DOCK1")
     assert limiter.allow("DOCK2")
 
 
-def test_quiet_senders_are_forgotten(monkeypatch):
+def test_quiet_senders_are_forgotten(monkeypatch, clock):
     monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_GATEWAYS", 10)
-    clock = Clock()
-    limiter = RateLimiter(rate=1, burst=1, clock=clock)
+    limiter = RateLimiter(rate=1, burst=1)
     for number in range(10):
         limiter.allow(f"DOCK{number}")
     clock.now = 5.0
@@ -91,7 +88,7 @@ def test_quiet_senders_are_forgotten(monkeypatch):
 
 def test_a_flood_of_new_senders_is_not_looked_through_again_for_each(monkeypatch):
     monkeypatch.setattr("mqtt_bridge.rate_limit.MAX_GATEWAYS", 10)
-    limiter = RateLimiter(rate=1, burst=1, clock=Clock())
+    limiter = RateLimiter(rate=1, burst=1)
     for number in range(11):
         limiter.allow(f"DOCK{number}")
     assert limiter._full_at == {}
