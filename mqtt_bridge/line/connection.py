@@ -205,15 +205,8 @@ class TelemetryConnection(BridgeConnection):
     version, gives all of them.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        client_id: str,
-        sink: Callable[[str, bytes], None],
-        filters: Sequence[str] = SHARED_TELEMETRY_FILTERS,
-    ) -> None:
-        super().__init__(address, client_id=client_id, filters=filters)
+    def __init__(self, address: Address, *, client_id: str, sink: Callable[[str, bytes], None]) -> None:
+        super().__init__(address, client_id=client_id, filters=SHARED_TELEMETRY_FILTERS)
         self._sink = sink
         self._end, self._other_end = socket.socketpair()  # the network thread ends when the first is closed
         self._thread = threading.Thread(target=self._run, name="telemetry network", daemon=True)

@@ -33,7 +33,7 @@ CLOSE_TIMEOUT = 1.0  # seconds
 
 
 class Receipt(Enum):
-    """What is known about a message after `publish`."""
+    """What is known about a message after `publish_many`."""
 
     DELIVERED = "delivered"  # the broker has it for somebody; at QoS 0: it is written to the socket
     NO_SUBSCRIBER = "no subscriber"  # the broker had nobody to hand it to
@@ -80,12 +80,11 @@ class Publisher:
             self._line = line
             return True
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, expiry: int) -> Receipt:
-        """Publish one message once. Never connects by itself and never sends anything twice."""
-        return self.publish_many([Message(topic, payload, qos, expiry)])[0]
-
     def publish_many(self, messages: Sequence[Message]) -> list[Receipt]:
-        """Publish each message once, in their order, without waiting for one before the next; as `publish` does."""
+        """Publish each message once, in their order, without waiting for one before the next.
+
+        Never connects by itself and never sends anything twice.
+        """
         for message in messages:
             if message.qos not in (0, 1) or message.expiry < 1:  # an expiry of 0 means "never" to Mosquitto
                 raise ValueError(f"Cannot publish with QoS {message.qos} and an expiry of {message.expiry} s.")

@@ -344,9 +344,7 @@ def test_our_processes_share_telemetry_and_get_all_of_it_where_the_broker_does_n
     for filters, warnings in ((connection.SHARED_TELEMETRY_FILTERS, 0), (refused, 1)):
         monkeypatch.setattr(connection, "SHARED_TELEMETRY_FILTERS", filters)
         received = []
-        line = TelemetryConnection(
-            address, client_id="t", filters=filters, sink=lambda topic, _payload, to=received: to.append(topic)
-        )
+        line = TelemetryConnection(address, client_id="t", sink=lambda topic, _payload, to=received: to.append(topic))
         line.open()
         dock.publish("thing/product/DOCK1/osd")
         wait_for(lambda received=received: received == ["thing/product/DOCK1/osd"])

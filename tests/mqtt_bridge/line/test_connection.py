@@ -12,7 +12,7 @@ from tests.stack import Mosquitto, wait_for
 
 
 def connection(address, client_id):
-    return TelemetryConnection(address, client_id=client_id, filters=["a"], sink=print)
+    return TelemetryConnection(address, client_id=client_id, sink=print)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,8 @@ def network_threads():
 
 
 def publish(line, payload=b"{}", *, qos=1, expiry=15):
-    return line.publish(TOPIC, payload, qos=qos, expiry=expiry)
+    [receipt] = line.publish_many([Message(TOPIC, payload, qos, expiry)])
+    return receipt
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -14,7 +14,7 @@ from mqtt_bridge.line import publisher as publisher_module
 from mqtt_bridge.line.client import parse_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
 from mqtt_bridge.line.pipe import Options, Pipe
-from mqtt_bridge.line.publisher import Publisher, Receipt, publisher
+from mqtt_bridge.line.publisher import Message, Publisher, Receipt, publisher
 from mqtt_bridge.line.session import Session
 from mqtt_bridge.line.tls import Certificates, build_context
 from mqtt_bridge.simulator.connection import Connection
@@ -91,7 +91,7 @@ class Silent(Pipe):
 
 
 def telemetry(url, certificates):
-    return TelemetryConnection(parse_url(url, certificates), client_id="t", filters=["thing/#"], sink=print)
+    return TelemetryConnection(parse_url(url, certificates), client_id="t", sink=print)
 
 
 @pytest.mark.parametrize("make", [control, telemetry])
@@ -183,7 +183,7 @@ async def test_all_are_back_after_the_broker_got_a_new_certificate(tmp_path, cap
     with Mosquitto(config=config) as broker:
         await dock.open()
         assert worker.connect()
-        assert worker.publish("a", b"1", qos=1, expiry=9) is Receipt.DELIVERED
+        assert worker.publish_many([Message("a", b"1", 1, 9)]) == [Receipt.DELIVERED]
         broker.stop()
         await dock.wait_lost()
         new.issue("broker", hosts=[HOST])
@@ -194,7 +194,7 @@ async def test_all_are_back_after_the_broker_got_a_new_certificate(tmp_path, cap
         trusted.write_bytes(new.ca_file.read_bytes())
         wait_for(worker.connect)
         await dock.open_patiently(logging.info)
-        assert worker.publish("a", b"2", qos=1, expiry=9) is Receipt.DELIVERED
+        assert worker.publish_many([Message("a", b"2", 1, 9)]) == [Receipt.DELIVERED]
         worker.close()
         await dock.close()
 
@@ -227,7 +227,7 @@ def test_a_round_trip_over_tls_takes_no_longer(listeners, clients, report):
         taken = []
         for _ in range(40):
             began = time.perf_counter()
-            worker.publish("a", b"{}", qos=1, expiry=9)
+            worker.publish_many([Message("a", b"{}", 1, 9)])
             taken.append(time.perf_counter() - began)
         times[url[:5]] = sorted(taken)[20] * 1000
         worker.close()
