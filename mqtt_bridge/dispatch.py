@@ -325,20 +325,19 @@ def _answer(item: Decoded, reply: Reply | None) -> Result:
     try:
         encoded = _encode(item, data)
     except ProtocolError as error:
-        return _refuse(item, Exchange.Outcome.ERROR, f"{UNSENDABLE}: {error}", organization_id, cost)
+        refused = _refuse(item, Exchange.Outcome.ERROR, f"{UNSENDABLE}: {error}")
+        return refused._replace(organization_id=organization_id, cost=cost)
     return Result(
         item, Exchange.Outcome.ANSWERED, reason, organization_id, cost, route.passing, encoded, data, is_owner
     )
 
 
-def _refuse(
-    item: Decoded, outcome: Exchange.Outcome, reason: str, organization_id: int | None = None, cost: int = 0
-) -> Result:
+def _refuse(item: Decoded, outcome: Exchange.Outcome, reason: str) -> Result:
     """The result of what was not understood or failed; the device is sent its route's failure if that is possible."""
     if item.route.left or not item.asks:
-        return Result(item, outcome, reason, organization_id, cost)
+        return Result(item, outcome, reason)
     failure = item.route.failure
-    return Result(item, outcome, reason, organization_id, cost, reply=_encode(item, failure), reply_data=failure)
+    return Result(item, outcome, reason, reply=_encode(item, failure), reply_data=failure)
 
 
 def _encode(item: Decoded, data: ReplyData) -> bytes:
