@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -70,10 +70,9 @@ def discover(*groups: Iterable[str]) -> None:
     Device.objects.bulk_create(new, ignore_conflicts=True)
 
 
-def known(limit: int) -> Iterable[str]:
-    """The serial numbers of owned devices, at most so many, those last seen first."""
-    owned = Device.objects.exclude(organization=None).order_by(F("state__last_seen").desc(nulls_last=True))
-    return owned.values_list("sn", flat=True)[:limit]
+def known() -> Iterable[str]:
+    """The serial numbers of owned devices."""
+    return Device.objects.exclude(organization=None).order_by().values_list("sn", flat=True)
 
 
 def owners(spoken: Mapping[str, Collection[str]]) -> dict[str, int | None]:

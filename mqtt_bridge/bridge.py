@@ -44,7 +44,7 @@ from mqtt_bridge.dispatch import Result
 from mqtt_bridge.line.client import parse_url, redact_url
 from mqtt_bridge.line.connection import BrokerUnavailableError, ConnectionClosedError, TelemetryConnection
 from mqtt_bridge.line.control import ControlConnection
-from mqtt_bridge.line.inbox import MAX_PREFERRED, Delivery
+from mqtt_bridge.line.inbox import Delivery
 from mqtt_bridge.line.pipe import Options
 from mqtt_bridge.models import Exchange, Heartbeat
 from mqtt_bridge.monitoring import metrics
@@ -130,8 +130,8 @@ class Bridge:
         with ExitStack() as stack:
             control = ControlConnection(options, self.counters, in_process=settings.CONTROL_PROCESS)
             stack.callback(control.close)
-            known = cast("Callable[[int], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
-            control.prefer(known(MAX_PREFERRED))  # before strangers, from the first moment on
+            known = cast("Callable[[], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
+            control.prefer(known())  # before strangers, from the first moment on
             control.open()
             buffer = TelemetryBuffer(self.counters)
             buffer.start()

@@ -23,7 +23,6 @@ FOR_STRANGERS = 4  # a fourth of a batch, if there are as many
 WITH_STRANGERS = 0.08
 LEAST_STRANGERS = 8  # of a batch, or its own cost would be most of the work
 FOR_ENROLMENT = 4  # a fourth of the strangers' places, whatever the serial numbers that come through enrolment
-MAX_PREFERRED = 100_000
 
 
 class Delivery(Struct, eq=False, kw_only=True, array_like=True, gc=False):  # not frozen: it fills in the last fields
@@ -126,10 +125,7 @@ class Inbox:
         return batch
 
     def prefer(self, gateways: Iterable[str]) -> None:
-        """Serve these before all others from now on, including what has arrived already."""
-        if len(self._preferred) > MAX_PREFERRED:
-            self._preferred.clear()
-            self._strangers, self._first = OrderedDict([*self._first.items(), *self._strangers.items()]), OrderedDict()
+        """Serve these before all others from now on, including what has arrived already; no more than have an owner."""
         for name in gateways:
             self._preferred.add(name)
             if (waiting := self._strangers.pop(name, None)) is not None:

@@ -53,6 +53,7 @@ class Session(BridgeConnection):
         self._ping_topic = options.ping_topic
         self._admission = Admission(options.ping_topic)
         self._inbox = Inbox()
+        self._inbox.prefer([gateway_of(options.ping_topic)])
         self._asked: Take | None = None
         self._due = 0.0  # when a report is due even if nothing arrives, on the monotonic clock
         # By packet id, in the order of arrival: how much has to happen before a message may be acknowledged. It has to
@@ -115,7 +116,6 @@ class Session(BridgeConnection):
         for gateway, tokens in orders.charges:
             self._admission.limiter.charge(gateway, tokens)
         if orders.ping:
-            self._inbox.prefer([gateway_of(self._ping_topic)])
             self._admission.ping = orders.ping
             self._waiting.append(Publish(self._ping_topic, orders.ping))
         if orders.take:

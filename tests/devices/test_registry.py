@@ -69,10 +69,6 @@ def test_only_what_was_not_disabled_yet_counts_as_changed(dock, aircraft, alice)
     assert (moved(dock), moved(aircraft)) == (True, False)
 
 
-def test_what_somebody_owns_is_known_and_of_too_many_what_was_heard_last(dock, organization):
+def test_what_somebody_owns_is_known(dock):
     Device.objects.create(sn="STRANGER")
-    for days in (3, 1, 2):
-        device = Device.objects.create(sn=f"HEARD{days}", organization=organization)
-        DeviceState.objects.create(device=device, last_seen=timezone.now() - timedelta(days=days))
-    assert list(known(3)) == [dock.sn, "HEARD1", "HEARD2"]
-    assert set(known(99)) == {"HEARD1", "HEARD2", "HEARD3", dock.sn}
+    assert list(known()) == [dock.sn]

@@ -62,14 +62,6 @@ def test_preferred_gateways_leave_a_fourth_of_a_batch_to_the_others():
     assert [said[:3] for said in take(inbox, limit=8)] == ["KNO"] * 6 + ["NEW"] * 2
 
 
-def test_too_many_preferred_gateways_are_forgotten_and_lose_nothing(monkeypatch):
-    monkeypatch.setattr("mqtt_bridge.line.inbox.MAX_PREFERRED", 1)
-    inbox = filled(delivery("A"), delivery("B"), delivery("C"))
-    inbox.prefer(["A", "B"])
-    inbox.prefer(["C"])
-    assert take(inbox) == ["C 0", "A 0", "B 0"]
-
-
 @pytest.mark.parametrize(
     ("topic", "name"), [("sys/product/DOCK1/status", "DOCK1"), ("bridge/one/ping", "ping"), ("other", "")]
 )
