@@ -141,7 +141,6 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
         yield Wave(refused + kept_out, [])
     locked: set[str] = set()  # gateways of which something is held
     for wave in _waves(items):
-        held = [item for item in wave if item.gateway in locked]
         # The row of a message that was held may still be locked: no other device must wait for it, and what the same
         # device sent after it must not overtake it.
         returned = {item.gateway for item in wave if item.delivery.was_held}
@@ -152,9 +151,9 @@ def handle(deliveries: Iterable[Delivery]) -> Iterator[Wave]:
                 groups[(item.gateway in returned, item.route.writes, *kind)].append(item)
         results: list[Result] = []
         for (is_returned, *_), group in sorted(groups.items(), key=lambda one: one[0][:2]):  # first what only reads
-            results += _attempt_each(group, held) if is_returned else _attempt(group, held)
-        locked.update(item.gateway for item in held)
-        yield Wave(results, [item.delivery for item in held])
+            results += _attempt_each(group, locked) if is_returned else _attempt(group, locked)
+        done = {result.decoded.delivery for result in results}
+        yield Wave(results, [item.delivery for item in wave if item.delivery not in done])
 
 
 def _decode(delivery: Delivery) -> Decoded | Result | None:
@@ -227,28 +226,26 @@ def _waves(items: Iterable[Decoded]) -> list[list[Decoded]]:
     return waves
 
 
-def _attempt(group: Sequence[Decoded], held: list[Decoded]) -> list[Result]:
+def _attempt(group: Sequence[Decoded], locked: set[str]) -> list[Result]:
     """Handle a group together; if that fails, message by message."""
     try:
         replies = _run(group)
     except DatabaseUnavailableError:
         raise
     except Exception:
-        return _attempt_each(group, held)
+        return _attempt_each(group, locked)
     return [_answer(item, reply) for item, reply in zip(group, replies, strict=True)]
 
 
-def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]:
+def _attempt_each(items: Iterable[Decoded], locked: set[str]) -> list[Result]:
     """Handle message by message, so that none harms another; what still fails is answered with an error.
 
-    A message that comes across a locked row, unless it is too old, has no result and is added to `held`, as is all
-    that its device sent after it.
+    A message that comes across a locked row, unless it is too old, has no result: its gateway is added to `locked`, of
+    which nothing more is handled.
     """
     results: list[Result] = []
-    locked: set[str] = set()
     for item in items:
         if item.gateway in locked:
-            held.append(item)
             continue
         try:
             [reply] = _run([item], lock_wait=SHORT_WAIT)
@@ -257,7 +254,6 @@ def _attempt_each(items: Iterable[Decoded], held: list[Decoded]) -> list[Result]
         except Exception as error:
             if is_locked(error) and timezone.now() - item.delivery.received_at < LONGEST_HOLD:
                 locked.add(item.gateway)
-                held.append(item)
                 continue
             with _about(item):
                 logger.error("No handler could cope with %s of %s", item.envelope.method, item.sn, exc_info=error)
