@@ -98,7 +98,7 @@ class Bridge:
                     standing_by = True
                 backoff = STANDBY_INTERVAL
             except (BrokerUnavailableError, DatabaseUnavailableError, DatabaseError, InterfaceError) as error:
-                standing_by = False
+                standing_by = False  # the lock is released, for its connection may be the one that broke
                 lasted = monotonic() - began
                 if isinstance(error, ConnectionClosedError):
                     # Two clients with one id throw each other out: each waits longer every time.
@@ -113,8 +113,7 @@ class Bridge:
             finally:
                 if not standing_by:
                     self._lock.release()
-            if not standing_by:
-                gc.collect()  # a client of paho's and its four sockets are in circles of references
+                    gc.collect()  # a client of paho's and its four sockets are in circles of references
             self._stop.wait(backoff)
 
     def _serve(self) -> None:

@@ -124,14 +124,13 @@ def find(channel: Channel, method: str, *, by_enrolment: bool = False) -> Route[
 
     Through enrolment only what its route says: no other service hears what comes that way.
     """
-    if by_enrolment:
-        route = tables(settings.MQTT_ROUTES).ROUTES.get((channel, method))
-        is_left = method in settings.MQTT_LEAVE_METHODS
-        return route if route is not None and route.enrols and not is_left else NOT_ENROLLING
-    if method in settings.MQTT_LEAVE_METHODS and channel in (Channel.REQUESTS, Channel.EVENTS):
-        return LEFT_PASSING if method in PERIODIC else LEFT
     routes: Routes = tables(settings.MQTT_ROUTES).ROUTES
-    return routes.get((channel, method)) or routes.get((channel, ANY)) or FALLBACKS[channel]
+    route, is_left = routes.get((channel, method)), method in settings.MQTT_LEAVE_METHODS
+    if by_enrolment:
+        return route if route is not None and route.enrols and not is_left else NOT_ENROLLING
+    if is_left and channel in (Channel.REQUESTS, Channel.EVENTS):
+        return LEFT_PASSING if method in PERIODIC else LEFT
+    return route or routes.get((channel, ANY)) or FALLBACKS[channel]
 
 
 def label(channel: Channel, method: str) -> str:

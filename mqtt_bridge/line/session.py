@@ -129,7 +129,7 @@ class Session(BridgeConnection):
         overdrawn = [delivery for delivery in taken if self._admission.is_overdrawn(delivery)]
         if overdrawn:
             taken = [delivery for delivery in taken if delivery not in overdrawn]
-            self._acknowledge([delivery.mid for delivery in overdrawn])
+            self._acknowledge(delivery.mid for delivery in overdrawn)
         if taken or monotonic() >= self._due:
             self._asked = None
             self.report(taken)
@@ -139,11 +139,10 @@ class Session(BridgeConnection):
         if mid in self._unacknowledged:
             return  # MQTT 5 forbids sending it again on the same connection, but some brokers do
         delivery = Delivery(topic=message.topic, payload=bytes(message.payload), mid=mid, retained=message.retain)
-        if self._inbox.size < INBOX_BYTES and (mid or len(self._inbox) <= INBOX_LIMIT):
-            is_wanted = self._admission.admit(delivery)
-        else:
-            is_wanted = False
+        has_room = self._inbox.size < INBOX_BYTES and (mid or len(self._inbox) <= INBOX_LIMIT)
+        if not has_room:
             self._admission.drops["inbox_full"] += 1
+        is_wanted = has_room and self._admission.admit(delivery)
         if mid:
             # What is refused changes nothing, so there is nothing to commit; it still waits for its turn.
             self._unacknowledged[mid] = int(is_wanted)
