@@ -217,7 +217,7 @@ KINDS: Final = {
         lambda visit, _: (
             gettext("Is a Celery worker running?") if visit.is_staff else gettext("ask the platform's staff")),
         lambda visit: unsent(ServiceCall.objects.visible_to(visit.user), visit.now), None,
-        CALLS, "state=unsent"),
+        CALLS, "state=unsent&by=all"),
     "trouble": Kind(
         Level.WARNING, ngettext_lazy(
             "{count:,} command did not succeed",

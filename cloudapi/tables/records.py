@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from cloudapi.tables.filters import AuditFilter, JournalFilter
 from cloudapi.tables.table import Column, Table
-from devices.admin.calls import has_moved
+from devices.admin.calls import asked_by, has_moved
 from devices.api.calls import ServiceCallFilter
 from devices.calls.methods import title
 from devices.calls.wording import describe
@@ -80,7 +80,7 @@ class CallTable(Table):
             Column("state", _("State"), lambda row: row.get_status_display()),
             Column("result", _("Result"), describe),
             Column("result_code", _("Result code"), lambda row: row.result_code),
-            Column("asked_by", _("Asked by"), lambda row: str(row.asked_by or "")),
+            Column("asked_by", _("Asked by"), asked_by),
             Column("created", _("Asked"), lambda row: row.created, is_time=True),
             Column("sent", _("Sent"), lambda row: row.sent, is_time=True),
             Column("closed", _("Closed"), lambda row: row.closed, is_time=True),

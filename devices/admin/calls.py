@@ -78,8 +78,9 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     list_display = ("state", "what", "result", "asked", "until", "owner")  # and the dock
     list_display_links = ("what",)
     list_filter = (
-        CallStateFilter, ServiceFilter, ("organization", TenantFilter), SiteOfDeviceFilter, WhoAskedFilter, BatchFilter,
+        CallStateFilter, ServiceFilter, ("organization", TenantFilter), SiteOfDeviceFilter, BatchFilter,
         ("created", admin.DateFieldListFilter),
+        WhoAskedFilter,  # the last: what it leaves out is counted among those that the others let through
     )  # fmt: skip
     list_select_related = ("device", "organization", "requested_by", "requested_with")
     list_per_page = 100
@@ -140,7 +141,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("asked"))
     def asked(self, call: ServiceCall) -> SafeString:
-        return format_html("{} <small>{}</small>", ago(call.created), call.asked_by or gettext("a script"))
+        return format_html("{} <small>{}</small>", ago(call.created), asked_by(call))
 
     @admin.display(description=_("until"))
     def until(self, call: ServiceCall) -> SafeString | str:
@@ -290,6 +291,11 @@ def note_of(call: ServiceCall) -> str:
     return stored.shown(call.note) if is_ours else call.note
 
 
+def asked_by(call: ServiceCall) -> str:
+    """Who asked for it: the schedule, a person, a program, or else a script."""
+    return gettext("the schedule") if call.by_schedule else str(call.asked_by or gettext("a script"))
+
+
 def may_command(request: HttpRequest, call: ServiceCall) -> bool:
     """Whether the user may act on this call: an operator of its organization, while that still has the dock."""
     if not may(request, Role.OPERATOR, call.organization_id):
@@ -328,6 +334,7 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         "history": history,
         "data": exchanges.indented(call.data),
         "note": note_of(call),
+        "asked_by": asked_by(call),
         "output": exchanges.indented(call.output) if call.output else gettext("nothing"),
         "result_words": wording.result(call),
         "journal": f"{journal}?{urlencode({'q': call.device.sn})}",

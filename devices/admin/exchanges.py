@@ -1,6 +1,7 @@
 """The journal and the heartbeat of the bridge in the admin."""
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -13,19 +14,75 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from devices.admin.filters import ChannelFilter, MethodFilter, OutcomeFilter
+from devices.admin.filters import Lookups, OptionFilter
 from devices.admin.panels import device_link
 from devices.diagnosis import exchanges
 from devices.diagnosis.onboarding import onboarding
 from devices.models import Device
 from devices.templatetags.moments import exact
-from mqtt_bridge.models import Exchange, Heartbeat
+from mqtt_bridge.dispatch import CONTROL_CHANNELS
+from mqtt_bridge.models import ONBOARDING, Exchange, Heartbeat
+from mqtt_bridge.protocol.topics import Channel
 from organizations.admin.tenant import CappedPaginator, ReadOnlyAdmin, TenantFilter
 from organizations.language import stored
 from organizations.tenancy import is_platform_staff, restrict
 from organizations.typed import typed
 
 MOST_DEVICES: Final = 20  # whose messages one search lists: each is a stretch of an index
+
+
+class ChannelFilter(admin.SimpleListFilter):
+    title = _("channel")
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        return [(channel.value, channel.value) for channel in sorted(CONTROL_CHANNELS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
+        return queryset.filter(channel=self.value()) if self.value() else queryset
+
+
+class OutcomeFilter(OptionFilter[Exchange]):
+    """The outcome of a message, in the words of the list: a refusal does not count as an answer."""
+
+    title = _("outcome")
+    parameter_name = "outcome"
+    options = {word: exchanges.WORDS.get(word, word) for word in exchanges.outcomes()}
+
+    def chosen(self, rows: QuerySet[Exchange], value: str) -> QuerySet[Exchange]:
+        return rows.filter(exchanges.outcomes()[value])
+
+
+class MethodFilter(admin.SimpleListFilter):
+    """A text field, for docks send more methods than a list could offer."""
+
+    title = _("method")
+    parameter_name = "method"
+    template = "admin/mqtt_bridge/exchange/method_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        return [(method, method) for method in ONBOARDING]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
+        # All channels by name, so that an index finds the method in each.
+        channels = ["", *Channel]
+        return queryset.filter(method=self.value().strip(), channel__in=channels) if self.value() else queryset
+
+    def value(self) -> str:
+        return str(super().value() or "")
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        yield {
+            "value": self.value(),
+            "suggestions": [value for value, _ in self.lookup_choices],
+            "others": [
+                (name, value)
+                for name, values in changelist.filter_params.items()
+                if name != self.parameter_name
+                for value in values
+            ],
+            "query": changelist.query,
+        }
 
 
 @admin.register(Exchange)

@@ -1,12 +1,13 @@
-"""The filters of the lists of devices, journal entries and commands."""
+"""The filters of the lists of devices and commands."""
 
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.auth import get_user_model
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
@@ -15,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.calls import batches, methods
-from devices.diagnosis import exchanges, needs
+from devices.diagnosis import needs
 from devices.models import (
     OPEN_STATUSES,
     Device,
@@ -30,11 +31,10 @@ from devices.models import (
 )
 from devices.presence import Presence, watch
 from mqtt_bridge.database.natural_sort import natural
-from mqtt_bridge.dispatch import CONTROL_CHANNELS
-from mqtt_bridge.models import ONBOARDING, Exchange
+from mqtt_bridge.models import Exchange
 from mqtt_bridge.protocol import model_keys
-from mqtt_bridge.protocol.topics import Channel
 from organizations import time_zones
+from organizations.admin.tenant import CappedPaginator
 from organizations.tenancy import is_platform_staff, restrict
 
 MAX_FIRMWARES = 100
@@ -251,63 +251,6 @@ class LicenseListFilter(OptionFilter[Device]):
         return cast("DeviceQuerySet", rows).docks().filter(lists.conditions_on_docks()[value])
 
 
-# --- the journal ---------------------------------------------------------------------------------
-
-
-class ChannelFilter(admin.SimpleListFilter):
-    title = _("channel")
-    parameter_name = "channel"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
-        return [(channel.value, channel.value) for channel in sorted(CONTROL_CHANNELS)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
-        return queryset.filter(channel=self.value()) if self.value() else queryset
-
-
-class OutcomeFilter(OptionFilter[Exchange]):
-    """The outcome of a message, in the words of the list: a refusal does not count as an answer."""
-
-    title = _("outcome")
-    parameter_name = "outcome"
-    options = {word: exchanges.WORDS.get(word, word) for word in exchanges.outcomes()}
-
-    def chosen(self, rows: QuerySet[Exchange], value: str) -> QuerySet[Exchange]:
-        return rows.filter(exchanges.outcomes()[value])
-
-
-class MethodFilter(admin.SimpleListFilter):
-    """A text field, for docks send more methods than a list could offer."""
-
-    title = _("method")
-    parameter_name = "method"
-    template = "admin/mqtt_bridge/exchange/method_filter.html"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
-        return [(method, method) for method in ONBOARDING]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> QuerySet[Exchange]:
-        # All channels by name, so that an index finds the method in each.
-        channels = ["", *Channel]
-        return queryset.filter(method=self.value().strip(), channel__in=channels) if self.value() else queryset
-
-    def value(self) -> str:
-        return str(super().value() or "")
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        yield {
-            "value": self.value(),
-            "suggestions": [value for value, _ in self.lookup_choices],
-            "others": [
-                (name, value)
-                for name, values in changelist.filter_params.items()
-                if name != self.parameter_name
-                for value in values
-            ],
-            "query": changelist.query,
-        }
-
-
 # --- service calls -------------------------------------------------------------------------------
 
 
@@ -352,19 +295,50 @@ class ServiceFilter(OptionFilter[ServiceCall]):
 
 
 class WhoAskedFilter(admin.SimpleListFilter):
-    """The users who asked for calls that the user may see."""
+    """People and programs, the schedule, both, or one of the users who asked for calls that the user may see.
+
+    The schedule asks more often than all others, and hourly where a dock does not answer: its calls would bury theirs.
+    So it is left out if nothing is chosen, unless a search or another filter asks for what only it may have asked for.
+    """
 
     title = _("who asked")
     parameter_name = "by"
 
+    def __init__(self, request: HttpRequest, *given: Any) -> None:
+        self.usual = "all" if request.GET.get(SEARCH_VAR) or request.GET.get("state") == "schedule" else "people"
+        self.left_out: QuerySet[ServiceCall] | None = None
+        self.is_refresh = "X-Refresh" in request.headers  # as CappedPaginator
+        super().__init__(request, *given)
+
+    def value(self) -> str:
+        return super().value() or self.usual
+
+    def count_left_out(self) -> int:
+        """How many calls of the schedule the list does not show of the last 24 hours: so that few rows are read."""
+        if self.left_out is None or self.is_refresh:
+            return 0
+        recent = self.left_out.filter(created__gt=timezone.now() - timedelta(days=1))
+        return recent.order_by()[: CappedPaginator.CAP].count()
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Without Django's "All", which would be the usual choice."""
+        yield from list(super().choices(changelist))[1:]
+
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
+        """The users are those of calls that the user may see."""
         asked = restrict(ServiceCall.objects.filter(requested_by=OuterRef("pk")), request.user)
         people = get_user_model().objects.filter(Exists(asked))  # by an index, where IN would read all calls
-        return [(str(user.pk), str(user)) for user in people.order_by("username")[:MAX_PEOPLE]]
+        users = [(str(user.pk), str(user)) for user in people.order_by("username")[:MAX_PEOPLE]]
+        words = {"people": gettext("people and programs"), "schedule": gettext("the schedule"), "all": gettext("all")}
+        return [*words.items(), *users]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ServiceCall]) -> QuerySet[ServiceCall]:
-        value = self.value() or ""
-        return queryset.filter(requested_by=int(value)) if value.isdecimal() and len(value) < 10 else queryset
+        value, of_schedule = self.value(), Q(by_schedule=True)
+        if value.isdecimal() and len(value) < 10:
+            return queryset.filter(requested_by=int(value))
+        if value == "people":
+            self.left_out = queryset.filter(of_schedule)
+        return queryset.filter({"people": ~of_schedule, "schedule": of_schedule}.get(value, Q()))
 
 
 class BatchFilter(admin.SimpleListFilter):

@@ -40,7 +40,7 @@ def organization_tiles(context: RequestContext, organization: Organization) -> d
             devices,
             f"{DOCKS}&{mine}&presence=offline",
         ),
-        ("", open_calls, ngettext("open command", "open commands", open_calls), called, f"{mine}&state=open"),
+        ("", open_calls, ngettext("open command", "open commands", open_calls), called, f"{mine}&state=open&by=all"),
         (
             "bad" if failed else "",
             failed,

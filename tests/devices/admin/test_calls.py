@@ -135,6 +135,28 @@ def test_the_list_can_be_narrowed(client, staff, dock, alice, other_organization
         assert listed(client, staff, **query) == {str(found.pk) for found in expected}, query
 
 
+def test_commands_of_the_schedule_do_not_bury_those_of_people(client, staff, dock):
+    scheduled, of_person = ended(dock, "expired", by_schedule=True), ended(dock, "failed", requested_by=staff)
+    ended(dock, "expired", by_schedule=True, created=timezone.now() - timedelta(days=2))
+    both, hint = {str(scheduled.pk), str(of_person.pk)}, "1 command of the schedule in the last 24 hours is not in"
+    assert listed(client, staff) == listed(client, staff, by="people", state="") == {str(of_person.pk)}
+    text = see(client, staff, CALLS, {"service": LIST})
+    assert hint in text
+    assert f"?service={LIST}&amp;by=all" in text
+    for query in ({"by": "all"}, {"q": dock.sn}, {"state": "schedule"}):
+        assert str(scheduled.pk) in listed(client, staff, **query), query
+        assert hint not in see(client, staff, CALLS, query)
+    assert both <= listed(client, staff, by="all")
+    assert str(of_person.pk) not in listed(client, staff, by="schedule")
+    assert "<small>the schedule</small>" in see(client, staff, CALLS, {"by": "schedule"})
+    assert hint not in see(client, staff, CALLS, {"state": "succeeded"})
+    ServiceCall.objects.filter(by_schedule=False).delete()
+    text = see(client, staff, CALLS)
+    assert "2 commands of the schedule" not in text
+    assert hint in text
+    assert "No commands of people or programs yet." in text
+
+
 def test_a_call_that_may_wait_for_its_dock_is_not_unsent(client, staff, dock):
     DeviceState.objects.filter(device=dock).update(online=False)
     ServiceCall.objects.create(
