@@ -79,10 +79,14 @@ class _State(NamedTuple):
         return row, values
 
     def heard(self, frame: Frame, now: datetime) -> dict[str, Any]:
-        """What changes because the device said something, whatever that was."""
+        """What changes because the device said something, whatever that was.
+
+        A dock that reports its aircraft as not connected shows nothing of when that was there.
+        """
         changes: dict[str, Any] = {}
         seen_at = min(frame.received_at, now)
-        if self.last_seen is None or seen_at >= self.last_seen or self.last_seen > now + LEAD:
+        is_newest = self.last_seen is None or seen_at >= self.last_seen or self.last_seen > now + LEAD
+        if is_newest and not frame.is_of_absent_aircraft:
             changes["last_seen"] = seen_at
             if not self.online:
                 changes |= {"online": True, "connected_since": seen_at}
@@ -148,8 +152,10 @@ def _store(by_sn: dict[str, Frame], now: datetime) -> tuple[list[Sighting], list
             continue
         row, values = state.merge(frame, now)
         rows.append(row)
-        if values is not None and (
-            values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn)
+        if (
+            values is not None
+            and not frame.is_of_absent_aircraft
+            and (values.sub_device or values.best_link_gateway or frame.gateway not in ("", frame.sn))
         ):
             sightings.append(Sighting(frame, values, state.named))
         if row["online"] and not state.online:

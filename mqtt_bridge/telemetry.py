@@ -21,6 +21,7 @@ from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
 from mqtt_bridge.protocol.errors import RemoteProtocolError
+from mqtt_bridge.protocol.model_keys import NOT_CONNECTED
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.rate_limit import RateLimiter
 
@@ -101,6 +102,11 @@ class Frame:
         for kind, members in ((kind_of(keys), keys),) if channel is Channel.OSD else ((key, (key,)) for key in keys):
             self.kinds.pop(kind, None)  # what comes again comes last
             self.kinds[kind] = Message(milliseconds(at), members)
+
+    @property
+    def is_of_absent_aircraft(self) -> bool:
+        """Whether a gateway sent this in the name of an aircraft that is not connected (DJI: aircraft properties)."""
+        return self.gateway not in ("", self.sn) and self.data.get("mode_code") == NOT_CONNECTED
 
     def newer_than(self, told: Mapping[str, int]) -> dict[str, Any]:
         """The data but for messages of which a newer one of their kind is known; `told` are moments as in `Message`."""

@@ -55,12 +55,13 @@ class Rule(NamedTuple):
     is_literal: bool = False
 
 
-# What a dock publishes as a gateway; telemetry comes from its aircraft, too.
-_TELEMETRY: Final = (Channel.OSD, Channel.STATE)
+# What a dock publishes of its aircraft, on the aircraft's own topics. The events are `hms`: a Dock 3 sends one every
+# two seconds while its Matrice 4TD is on (recorded flight in github.com/SMengqi/sim_dji_cloud).
+_OF_AIRCRAFT: Final = (Channel.OSD, Channel.STATE, Channel.EVENTS)
+# What it publishes as a gateway.
 _UPLINK: Final = (
-    *_TELEMETRY,
+    *_OF_AIRCRAFT,
     Channel.REQUESTS,
-    Channel.EVENTS,
     Channel.SERVICES_REPLY,
     Channel.PROPERTY_SET_REPLY,
     Channel.STATUS,
@@ -99,7 +100,7 @@ def _of_dock(account: Account) -> Iterator[Rule]:
     yield Rule(Action.PUBLISH, f"thing/product/{sn}/status")  # where some send the topology (decision 36)
     yield Rule(Action.PUBLISH, f"thing/product/{sn}/drc/up")  # live flight, for another service on the broker
     for aircraft in account.aircraft:
-        yield from (Rule(Action.PUBLISH, build(channel, aircraft)) for channel in _TELEMETRY)
+        yield from (Rule(Action.PUBLISH, build(channel, aircraft)) for channel in _OF_AIRCRAFT)
     # A dock may subscribe with a wildcard of its own. It does not get back what it says itself: one that does not read
     # would fill the broker's memory with that.
     yield from (Rule(Action.SUBSCRIBE, f"{root}/product/{sn}/#") for root in ("thing", "sys"))

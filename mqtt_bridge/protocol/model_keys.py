@@ -108,6 +108,7 @@ _DOCK_MODES: Final = (  # Dock 1, Dock 2 and Dock 3, a page each: dock-to-cloud/
     ("waiting for calibration", "待标定"),  # 5: not in DJI's repository of pages (V1.11), only on its site
 )
 
+NOT_CONNECTED: Final = 14  # `mode_code` of an aircraft: its dock reports this, for the aircraft itself is not there
 _AIRCRAFT_MODES: Final = (
     ("standing by", "待机"),  # 0
     ("preparing for take-off", "起飞准备"),
@@ -123,7 +124,7 @@ _AIRCRAFT_MODES: Final = (
     ("forced to land", "强制降落"),
     ("landing on three propellers", "三桨叶降落"),
     ("updating firmware", "升级中"),
-    ("not connected", "未连接"),  # 14; an aircraft that is switched off sends nothing at all
+    ("not connected", "未连接"),  # NOT_CONNECTED
     ("avoiding obstacles (APAS)", "APAS"),
     ("flown by virtual sticks", "虚拟摇杆状态"),
     ("flown live from the cloud", "指令飞行"),  # 17

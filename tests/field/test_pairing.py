@@ -85,6 +85,17 @@ def test_silence_ends_no_pairing(world, dock, aircraft):
     assert place(world, aircraft) == ("12345678", dock)
 
 
+def test_an_aircraft_that_its_dock_reports_as_not_connected_stays_offline(world, dock, aircraft):
+    """`mode_code` 14 (DJI: aircraft properties), which FlightHub 2, too, shows of an aircraft that is switched off."""
+    is_bound_with(world, dock, aircraft)
+    world.topology(dock)
+    world.osd(aircraft, gateway=dock, mode_code=14)
+    world.eventually(lambda: world.device(aircraft)["state"]["mode"] == "not connected")
+    assert world.device(aircraft)["presence"] == "offline"
+    world.osd(aircraft, gateway=dock, mode_code=0)
+    world.eventually(lambda: world.device(aircraft)["presence"] == "online")
+
+
 # --- any order, before or after there is an owner ---
 
 

@@ -119,12 +119,12 @@ def test_role_follows_the_pairing_and_nobody_is_thrown_out_for_it(broker, keeper
     _, secret = accounts.issue(device=dock, actor=actor)
     keeper.look()
     with connect(broker, "DOCK0001", secret) as client:
-        assert client.publish("thing/product/DRONE0001/osd")
+        assert client.publish("thing/product/DRONE0001/events")
         Pairing.objects.update(until=timezone.now())
         put_in(dock, "DRONE0002")
         keeper.look()
-        assert client.publish("thing/product/DRONE0002/osd")
-        assert not client.publish("thing/product/DRONE0001/osd")
+        assert client.publish("thing/product/DRONE0002/events")
+        assert not client.publish("thing/product/DRONE0001/events")
         assert client.is_connected
 
 

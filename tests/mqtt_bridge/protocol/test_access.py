@@ -38,12 +38,12 @@ DECISIONS = [
     (DOCK, SUBSCRIBE, "$SYS/# $SYS/broker/log/N $CONTROL/# $CONTROL/dynamic-security/v1/response", False),
     (DOCK, SUBSCRIBE, "$share/x/thing/product/A1/services $share/x/# $share/x/thing/product/B2/services", False),
     (DOCK, SUBSCRIBE, "bridge/dock-cloud-bridge/ping bridge/# enrol/# enrol/thing/product/A1/requests_reply", False),
-    # its aircraft, which only sends telemetry
-    (DOCK, PUBLISH, "thing/product/F1/osd thing/product/F1/state", True),
-    (DOCK, PUBLISH, "thing/product/F1/requests thing/product/F1/events sys/product/F1/status", False),
+    # its aircraft, which asks nothing and reports no topology
+    (DOCK, PUBLISH, "thing/product/F1/osd thing/product/F1/state thing/product/F1/events", True),
+    (DOCK, PUBLISH, "thing/product/F1/requests thing/product/F1/services_reply sys/product/F1/status", False),
     (DOCK, SUBSCRIBE, "thing/product/F1/osd thing/product/F1/# thing/product/F2/osd", False),
     (DOCK, RECEIVE, "thing/product/F1/osd", False),
-    (DOCK, PUBLISH, "thing/product/F2/osd thing/product/F2/state", False),  # another's, or its own of yesterday
+    (DOCK, PUBLISH, "thing/product/F2/osd thing/product/F2/state thing/product/F2/events", False),  # not its own now
     # an enrolment account: any serial number, one at a time, and onboarding only
     (ENROLMENT, PUBLISH, "thing/product/A1/requests thing/product/B2/requests", True),
     (ENROLMENT, SUBSCRIBE, "thing/product/A1/requests_reply thing/product/B2/requests_reply", True),
