@@ -13,6 +13,7 @@ const QUIET = 150; // milliseconds after a movement of the map
 const NEAR = 50; // metres: no zoom tells such devices apart
 const NAMED = 40; // devices; with more, their names would hide the map
 const LISTED = 50; // devices of a group
+const NAME = 120; // pixels for a name, on the right of its mark
 const LICENSE_SPACING = 60; // pixels from group to group of licenses
 const POPUP = { minWidth: 200, autoPanPaddingTopLeft: [56, 8] }; // clear of the zoom buttons
 
@@ -42,7 +43,7 @@ async function start() {
   });
   licenses.addTo(map);
   whole = found.box;
-  if (whole) fit(map, boundsOf(whole));
+  if (whole) fit(map, boundsOf(whole), NAME);
   await follow();
   let timer;
   map.on("moveend", () => {
@@ -51,7 +52,7 @@ async function start() {
   });
   document.addEventListener("refreshed", () => drawView().catch(fail));
   showLicenses.addEventListener("change", () => drawLicenses().catch(fail));
-  root.querySelector("[data-fit]").addEventListener("click", () => whole && fit(map, boundsOf(whole)));
+  root.querySelector("[data-fit]").addEventListener("click", () => whole && fit(map, boundsOf(whole), NAME));
 }
 
 function fail(error) {

@@ -72,8 +72,8 @@ export function boundsOf([west, south, east, north]) {
   return L.latLngBounds([[south, west], [north, east]]);
 }
 
-export function fit(map, bounds) {
-  const clear = { paddingTopLeft: [64, 40], paddingBottomRight: [40, 40] }; // of the zoom buttons
+export function fit(map, bounds, right = 40) {
+  const clear = { paddingTopLeft: [64, 40], paddingBottomRight: [right, 40] }; // of the zoom buttons
   if (bounds?.isValid()) map.fitBounds(bounds, { maxZoom: CLOSEST, animate: false, ...clear });
 }
 

@@ -80,7 +80,8 @@ def test_the_comparison_follows_an_update(visit, alice, dock, license_):
 
 
 def test_no_page_is_wider_than_the_screen(visit, alice, dock, license_):
-    UnlockLicense.objects.update(name="Sondergenehmigung Flughafen Hamburg-Fuhlsbüttel", user_only=True, type=4)
+    whole = {"name": "Sondergenehmigung Flughafen Hamburg-Fuhlsbüttel", "device_sn": "1581F6QWD242200WMQ7A"}
+    UnlockLicense.objects.update(**whole, user_only=True, type=0)
     Organization.objects.update(name="Vermessungs- und Katasterverwaltung Mittelrhein")
     page = visit(alice, LIST)
     table = page.locator("#changelist .results")
