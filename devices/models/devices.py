@@ -336,4 +336,4 @@ class Pairing(models.Model):
         if self.witness == self.Witness.AIRCRAFT:
             return gettext_noop("not adopted: only the aircraft says that it belongs to this dock")
         is_known = model_keys.domain(aircraft.model_key) == model_keys.AIRCRAFT
-        return None if is_known else gettext_noop("not adopted: its model is not known yet")
+        return None if is_known else gettext_noop("not adopted: its model is not known until it is switched on")

@@ -165,6 +165,16 @@ def test_the_first_page_of_dock_1_calls_the_model_product_type(world, dock, airc
     assert world.device(aircraft)["model_key"] == "0-67-0"
 
 
+def test_a_dock_3_gives_the_model_of_its_aircraft_only_while_that_is_on(world, dock, aircraft):
+    """Recorded in github.com/damon-liu/Dji-cloud-api-tool (off) and github.com/SMengqi/sim_dji_cloud (on)."""
+    assert world.bind((dock, DOCK3)) == [0]
+    world.osd(dock, sub_device={"device_sn": aircraft, "device_online_status": 0, "device_paired": 1})
+    world.eventually(lambda: "its model is not known until it is switched on" in world.device_page(dock))
+    world.osd(dock, sub_device=own(aircraft))
+    settles(world, aircraft, ("12345678", dock))
+    assert "is not its owner's" not in world.device_page(dock)
+
+
 def test_properties_before_the_bind(world, dock, aircraft):
     world.osd(dock, sub_device=own(aircraft))
     settles(world, aircraft, (None, dock))
