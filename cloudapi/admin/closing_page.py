@@ -90,7 +90,7 @@ def close(request: HttpRequest, organization: Organization, context: dict[str, o
             "opts": Organization._meta,
             "organization": organization,
             "form": form,
-            **_counts(organization),
+            **counted(organization),
         }
         return TemplateResponse(request, "admin/organizations/organization/close.html", context | more)
     if is_new:
@@ -101,7 +101,7 @@ def close(request: HttpRequest, organization: Organization, context: dict[str, o
     return HttpResponseRedirect(reverse("admin:organizations_organization_change", args=[organization.pk]))
 
 
-def _counts(organization: Organization) -> dict[str, object]:
+def counted(organization: Organization) -> dict[str, object]:
     """What it has, counted, as its page and the list of organizations count it; devices of no known kind apart."""
     has = closing.belongings(organization)
     counts = has.counts()

@@ -1,6 +1,7 @@
 """Below a list of the admin: `import/`, where a file is uploaded, tried out, and then carried out."""
 
 import base64
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
@@ -30,7 +31,7 @@ from organizations import rights
 from organizations.admin.spreadsheet import MARK, encoded
 from organizations.admin.tenant import actor, may
 from organizations.audit import Actor
-from organizations.models import AuditEvent, FileJob
+from organizations.models import AuditEvent, FileJob, Organization
 
 SHOWN: Final = 200  # rows of each kind on the page
 Status = FileJob.Status
@@ -79,12 +80,8 @@ class ImportPages:
         given = (request.POST, request.FILES) if request.method == "POST" else ()
         form = UploadForm(*given, most=self.resource.most)
         if not form.is_valid():
-            labels = self.resource.labels()
-            more = {
-                "form": form,
-                "columns": [(name, labels[name], name in self.resource.needed) for name in labels],
-            }
-            return TemplateResponse(request, "admin/tables/import.html", self._context(request, **more))
+            page = self._context(request, form=form, **self.columns(request))
+            return TemplateResponse(request, "admin/tables/import.html", page)
         data = form.cleaned_data["file"]
         who, held, needed = actor(request), rights.in_request(request), self.resource.role
         values: dict[str, Any] = {"table": self.resource.name, "format": reading.kind_of(data), "source": data}
@@ -163,6 +160,15 @@ class ImportPages:
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(outcome, str) else HTTPStatus.OK
         return TemplateResponse(request, "admin/tables/import_job.html", context, status=status)
 
+    def columns(self, request: HttpRequest) -> dict[str, object]:
+        """What may stand in the columns of the file, with an example that could be imported, and a file of heads."""
+        resource = self.resource
+        own = rights.in_request(request).readable(Organization.objects.filter(closed_at=None), resource.role)
+        owner = own.order_by("name", "pk").values_list("organization_id", flat=True).first()
+        labels, explained = resource.labels(), resource.explained(owner or "")
+        columns = [(label, name, name in resource.needed, *explained[name]) for name, label in labels.items()]
+        return {"columns": columns, "template": as_link([labels.values()]), "table": resource.name}
+
     def _context(self, request: HttpRequest, **more: object) -> dict[str, Any]:
         title = gettext("Import: {rows}").format(rows=capfirst(self.opts.verbose_name_plural))
         addresses = {"list": self._page("changelist"), "upload": self._page("import")}
@@ -176,6 +182,12 @@ class ImportPages:
 def as_file(secrets: list[tuple[Any, Any, str]]) -> str:
     """A link's address that holds the file itself: the server keeps nothing that it could serve later."""
     rows = [("row", "organization", "secret"), *((str(row), owner.name, text) for row, owner, text in secrets)]
+    return as_link(rows)
+
+
+@sensitive_variables()
+def as_link(rows: Iterable[Iterable[str]]) -> str:
+    """The address of a link that is a CSV file of these rows."""
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(MARK + encoded(rows)).decode()
 
 

@@ -87,6 +87,11 @@ class RowsResource(ModelResource):  # type: ignore[misc]  # the library has no t
         """The head of each column, by its name."""
         raise NotImplementedError
 
+    @classmethod
+    def explained(cls, organization_id: str) -> dict[str, tuple[str, str]]:
+        """What may stand in each column, by its name, and an example, with this ID of an organization."""
+        raise NotImplementedError
+
     def before_import(self, dataset: Dataset, **kwargs: Any) -> None:
         """Read the organizations that this user may choose, of those that the file names; at most two queries."""
         open_ones = Organization.objects.filter(closed_at=None).defer("app_key", "app_license")

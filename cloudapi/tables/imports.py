@@ -56,6 +56,25 @@ class DeviceRows(RowsResource):
             "model_key": _("Model key"),
         }
 
+    @classmethod
+    def explained(cls, organization_id: str) -> dict[str, tuple[str, str]]:
+        sn = _(
+            "As printed on the device: up to 64 letters, digits, hyphens or underscores."
+            " One that is here gets the callsign; one that is not is added, by platform staff only."
+        )
+        callsign = _("Any name, up to 128 characters. An empty cell takes the name away; without this column it stays.")
+        owner = _("Whose a new device is; empty: nobody's yet. Of one that is here: empty or unchanged.")
+        model_key = _(
+            "Domain, type and sub-type of a new device with hyphens; empty: it reports them when it connects."
+            " Of one that is here: empty or unchanged."
+        )
+        return {
+            "sn": (sn, "4TADL330010001"),
+            "callsign": (callsign, "Pier 1"),
+            "organization_id": (owner, organization_id),
+            "model_key": (model_key, "3-2-0"),
+        }
+
     def before_import(self, dataset: Dataset, **kwargs: Any) -> None:
         super().before_import(dataset, **kwargs)
         sns = set(dataset["sn"])
@@ -163,6 +182,19 @@ class CodeRows(IssuedRows):
             "max_uses": _("Most uses"),
         }
 
+    @classmethod
+    def explained(cls, organization_id: str) -> dict[str, tuple[str, str]]:
+        end = _(
+            "A day or a time in UTC, such as 2030-01-31 or 2030-01-31 18:00; a day is its first moment."
+            " Empty: in {days} days. “never”: not at all."
+        ).format(days=CODE_LIFETIME.days)
+        return {
+            "label": (_("For whom or which site, up to 100 characters; each once."), "North pier"),
+            "organization_id": (_whose(), organization_id),
+            "expires_at": (end, f"{timezone.now() + 2 * CODE_LIFETIME:%Y-%m-%d} 18:00"),
+            "max_uses": (_("How many docks may bind with it, a whole number from 1; empty: no limit."), "1"),
+        }
+
     def import_instance(self, instance: BindingCode, row: dict[str, str], **kwargs: Any) -> None:
         """Fill in the row; raises ValidationError. Without a time a code lives as long as one of the form."""
         instance.organization, instance.label = self.of(row), row["label"]
@@ -220,6 +252,14 @@ class InvitationRows(IssuedRows):
     def labels(cls) -> dict[str, str]:
         return {"username": _("User name"), "role": _("Role"), "organization_id": _("Organization ID")}
 
+    @classmethod
+    def explained(cls, organization_id: str) -> dict[str, tuple[str, str]]:
+        return {
+            "username": (_("Up to 150 letters, digits and @ . + - _; of somebody who is no member yet."), "olga.n"),
+            "role": (_("One of these words: viewer, operator, manager."), "operator"),
+            "organization_id": (_whose(), organization_id),
+        }
+
     def import_instance(self, instance: Invitation, row: dict[str, str], **kwargs: Any) -> None:
         """Fill in the row; raises ValidationError, also for members and for those who are invited already."""
         owner, username = self.of(row), row["username"]
@@ -245,6 +285,10 @@ class InvitationRows(IssuedRows):
             role=Role(instance.role),
         )
         self.secrets.append(issued)
+
+
+def _whose() -> str:
+    return _("The ID of one of your organizations; not needed if you have only one.")
 
 
 def shown_once(row: Model, plain: str) -> str:

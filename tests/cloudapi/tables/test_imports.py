@@ -1,5 +1,6 @@
 """A file is tried out first, then carried out once, all of it or nothing, by the steps that forms take."""
 
+import base64
 import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.utils import timezone
+from django.utils.html import escape
 from django.utils.translation import override
 from openpyxl import Workbook
 from tablib import Dataset
@@ -407,6 +409,26 @@ def test_every_import_asks_for_a_role_and_names_its_columns():
         columns = {field.column_name for field in resource.fields.values()}
         assert set(resource.needed) <= columns == set(resource.labels())
         assert Role(resource.role).includes(Role.OPERATOR)
+
+
+@pytest.mark.parametrize("address", [DEVICES, CODES, INVITATIONS])
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_the_page_explains_each_column_and_its_example_and_empty_file_are_taken(
+    client, upload, staff, organization, address, language
+):
+    client.force_login(staff)
+    client.cookies["django_language"] = language
+    page = client.get(address)
+    columns, link = page.context["columns"], page.context["template"]
+    heads = base64.b64decode(link.partition("base64,")[2]).decode("utf-8-sig").strip()
+    assert heads == ",".join(label for label, *_ in columns)
+    for label, name, is_needed, text, example in columns:
+        needed = {"en": ["no", "yes"], "zh-hans": ["否", "是"]}[language][is_needed]
+        cells = [label, f"<code>{name}</code>", needed, escape(text), f"<code>{example}</code>"]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in page.content.decode()
+        assert name != "role" or all(role in text for role in Role.values)
+    outcome = upload(staff, address, f"{heads}\n{','.join(example for *_, example in columns)}\n").context["outcome"]
+    assert (outcome.problems, outcome.new, outcome.ignored) == ([], 1, [])
 
 
 FOREIGN = {  # a file that names what belongs to another organization
