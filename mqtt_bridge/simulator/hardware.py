@@ -101,10 +101,14 @@ class Hardware:
     def sub_device(self) -> Json:
         """The `sub_device` of the dock's osd; its texts are "" in a dock that never had an aircraft."""
         aircraft = self.aircraft or Device("", "", "")
-        is_old = "product-type" in self.habits or self.devices[0].model_key.startswith("3-1-")
+        own_model = self.devices[0].model_key
+        is_old = "product-type" in self.habits or own_model.startswith("3-1-")
+        model = {"product_type" if is_old else "device_model_key": aircraft.model_key}
+        if own_model.startswith("3-3-") and not self.aircraft_on:
+            model = {}  # a Dock 3 knows it only then (recorded in github.com/damon-liu/Dji-cloud-api-tool)
         return {
             "device_sn": aircraft.sn,
-            "product_type" if is_old else "device_model_key": aircraft.model_key,
+            **model,
             "device_online_status": int(self.aircraft_on),
             "device_paired": int(self.is_paired),
         }
