@@ -12,7 +12,7 @@ from cloudapi.tables.table import Column, Table
 from devices.admin.calls import asked_by, has_moved
 from devices.api.calls import ServiceCallFilter
 from devices.calls.methods import title
-from devices.calls.wording import describe
+from devices.calls.wording import describe, state
 from devices.models import ServiceCall
 from licenses import validity, wording
 from licenses.api import LicenseFilter
@@ -77,7 +77,7 @@ class CallTable(Table):
             Column("organization", _("Organization"), lambda row: row.organization.name),
             Column("method", _("Method"), lambda row: row.method),
             Column("asked_for", _("Asked for"), lambda row: title(row.method, row.data)),
-            Column("state", _("State"), lambda row: row.get_status_display()),
+            Column("state", _("State"), lambda row: state(row)[1]),
             Column("result", _("Result"), describe),
             Column("result_code", _("Result code"), lambda row: row.result_code),
             Column("asked_by", _("Asked by"), asked_by),

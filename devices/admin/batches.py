@@ -35,6 +35,8 @@ from organizations.models import Role
 from organizations.tenancy import restrict
 
 BATCH_ROWS = 500  # docks on a batch's page
+OUTCOMES = list(ServiceCall.Status.choices)  # in the order of the bar
+OUTCOMES.insert(ServiceCall.Status.values.index("succeeded") + 1, (batches.NO_LIST, _("answered without a list")))
 MOST_LIVE = 10  # organizations that a page follows live, each on a socket
 # On a batch's page the calls that need a person come first.
 URGENCY = Case(
@@ -254,7 +256,7 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
     is_planned = batch.due_at is not None and batch.started_at is None
     may_stop = (queued or (is_planned and not batch.stopped)) and may(request, Role.OPERATOR, batch.organization_id)
     bar, x = [], 0
-    for status, word in [*ServiceCall.Status.choices, (batches.NO_LIST, gettext("answered without a list"))]:
+    for status, word in OUTCOMES:
         if count := counted.get(status, 0):
             kind = wording.KINDS.get(status, "unsure")
             bar.append({"x": x, "count": count, "kind": kind, "word": str(word), "status": status})

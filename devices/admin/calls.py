@@ -125,8 +125,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
     @admin.display(description=_("state"))
     def state(self, call: ServiceCall) -> SafeString:
         """A coloured word with a mark that does not need the colour."""
-        kind = wording.KINDS.get(call.status, "")
-        return format_html('<span class="call-state call-{}">{}</span>', kind, call.get_status_display())
+        return format_html('<span class="call-state call-{}">{}</span>', *wording.state(call))
 
     @admin.display(description=pgettext_lazy("column", "asked for"))
     def what(self, call: ServiceCall) -> str:

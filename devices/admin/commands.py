@@ -50,6 +50,7 @@ class Row(NamedTuple):
     call: ServiceCall
     title: str
     kind: str
+    word: str  # of its state
     text: str
 
 
@@ -64,7 +65,7 @@ class Offer(NamedTuple):
 
 def row(call: ServiceCall) -> Row:
     """A call in words."""
-    return Row(call, methods.title(call.method, call.data), wording.KINDS.get(call.status, ""), wording.describe(call))
+    return Row(call, methods.title(call.method, call.data), *wording.state(call), wording.describe(call))
 
 
 def panel(

@@ -282,7 +282,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
             return rows.filter(batches.WITHOUT_LIST)
         if value == "waiting":
             return rows.filter(status=ServiceCall.Status.QUEUED, queue=True)
-        return rows.filter(status=value)
+        return rows.filter(~batches.WITHOUT_LIST, status=value)
 
 
 class ServiceFilter(OptionFilter[ServiceCall]):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Status = ServiceCall.Status
 UNSUCCESSFUL: Final = (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.TIMED_OUT)
-# A dock that succeeds in reading its licenses and sends none of them: the call ended well, and nobody knows the list.
+# As `ServiceCall.is_without_list`.
 WITHOUT_LIST: Final = Q(status=Status.SUCCEEDED, method=LIST) & ~Q(output__has_key="licenses")
 MISSED: Final = Q(status__in=UNSUCCESSFUL) | WITHOUT_LIST  # did not do what it was for
 NO_LIST: Final = "no_list"

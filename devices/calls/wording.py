@@ -43,6 +43,13 @@ def words() -> dict[str, str]:
     return {str(value): str(label) for value, label in Status.choices}
 
 
+def state(call: ServiceCall) -> tuple[str, str]:
+    """The kind and the word of its state, in the active language; a success without the list is told apart."""
+    if call.is_without_list:
+        return "unsure", gettext("answered without a list")
+    return KINDS.get(call.status, ""), str(call.get_status_display())
+
+
 def describe(call: ServiceCall) -> str:
     """Where a call stands, in one or two plain sentences, in the active language."""
     outcome = _outcome(call)

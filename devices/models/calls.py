@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext, pgettext_lazy
 
-from devices.calls.methods import title
+from devices.calls.methods import LIST, title
 from devices.models.devices import Device
 from mqtt_bridge.database.prepared import Parameter
 from organizations.changing import ChangingModel, ChangingQuerySet
@@ -259,6 +259,11 @@ class ServiceCall(ChangingModel):
     def __str__(self) -> str:
         values = {"command": title(self.method, self.data), "dock": self.device.sn, "state": self.get_status_display()}
         return pgettext("command", "{command}, {dock} – {state}").format(**values)
+
+    @property
+    def is_without_list(self) -> bool:
+        """Whether it read the licenses with success, and yet the dock sent no list of them, so that nobody knows it."""
+        return self.status == self.Status.SUCCEEDED and self.method == LIST and "licenses" not in self.output
 
     @property
     def is_open(self) -> bool:
