@@ -111,7 +111,7 @@ def update_topo(messages: Sequence[Message[UpdateTopo]]) -> list[Reply]:
 
 
 def services_reply(messages: Sequence[Message[object]]) -> list[Reply]:
-    """The answer to a service call, of any method: the call that its `tid` or `bid` names knows what was asked."""
+    """The answer to a service call, of any method: the call that its `tid` names knows what was asked."""
     return _hear(Source.REPLY, messages)
 
 

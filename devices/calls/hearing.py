@@ -46,14 +46,13 @@ class Report(NamedTuple):
 def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     """Apply replies and events, in order; returns for each why it was not used, "" if it was.
 
-    A reply counts by its tid, else its bid, an event by its bid, else its tid; both from the gateway that was asked.
-    Docks with older firmware change the ids in their replies (DJI: Edge SDK, release notes of 1.1.1). An event that
-    cannot be read does not end a call: the next one, or the clock, will. Must run in a transaction; a constant number
-    of statements and what the outcomes of closed calls need.
+    A reply counts by its tid, an event by its bid, else its tid, and only from the gateway that was asked. An event
+    that cannot be read does not end a call: the next one, or the clock, will. Must run in a transaction; a constant
+    number of statements and what the outcomes of closed calls need.
     """
     calls = REPORTED(
         tids={report.tid for report in reports if report.tid},
-        bids={report.bid for report in reports if report.bid},
+        bids={report.bid for report in reports if report.bid and report.source == Source.EVENT},
         sns={report.sn for report in reports},
     )
     by_tid = {(call.device.sn, call.tid): call for call in calls}
@@ -64,8 +63,8 @@ def hear_docks(reports: Sequence[Report], *, now: datetime) -> list[str]:
     ends: list[End] = []
     reasons = []
     for report in reports:
-        of_tid, of_bid = by_tid.get((report.sn, report.tid)), by_bid.get((report.sn, report.bid))
-        call = of_tid or of_bid if report.source == Source.REPLY else of_bid or of_tid
+        bid = report.bid if report.source == Source.EVENT else ""
+        call = by_bid.get((report.sn, bid)) or by_tid.get((report.sn, report.tid))
         if call is None:
             reasons.append(gettext_noop("not a command of this server"))
             continue

@@ -37,10 +37,10 @@ def ask(world, sn, method, data=None, status=(201,)):
     return world.post("service-calls/", {"device": sn, "method": method, "data": data or {}}, status=status)
 
 
-def say(world, sn, call, status, channel="events", **changed):
+def say(world, sn, call, status, channel="events"):
     """A step of the call as the dock tells it."""
     [(tid, bid)] = world.stack.rows(f"SELECT tid, bid FROM devices_servicecall WHERE id = '{key(world, call)}'")
-    message = {"tid": tid, "bid": bid, "timestamp": 1700000000000, "gateway": sn, "method": call["method"]} | changed
+    message = {"tid": tid, "bid": bid, "timestamp": 1700000000000, "gateway": sn, "method": call["method"]}
     world.say(f"thing/product/{sn}/{channel}", message | {"data": {"result": 0, "output": {"status": status}}})
 
 
@@ -75,14 +75,6 @@ def test_a_login_that_timed_out_is_unknown_until_the_dock_says_how_it_ended(worl
     say(world, dock, call, "ok")
     world.eventually(lambda: is_now(world, call, "succeeded"))
     assert account(world, dock) == "logged_in"
-
-
-def test_a_reply_with_another_tid_is_known_by_its_bid(world, dock):
-    """DJI, Edge SDK, release notes of 1.1.1: Dock and Dock 2 replied with other ids than those of the request."""
-    call = ask(world, dock, LOGOUT)
-    world.eventually(lambda: is_now(world, call, "sent"))
-    say(world, dock, call, "ok", channel="services_reply", tid="another")
-    world.eventually(lambda: is_now(world, call, "succeeded"))
 
 
 def test_a_logout_ends_a_login_that_makes_no_progress(world, dock):
