@@ -297,6 +297,7 @@ def export_and_import(operator, dock, file):
 # --- the story -------------------------------------------------------------------------------------
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("operator", [("en", "en-US"), ("zh-hans", "zh-CN")], indirect=True, ids=["en", "zh"])
 def test_from_a_new_organization_to_docks_that_obey_and_move_on(operator, stack, tmp_path):
     name, key, who = (
