@@ -277,7 +277,7 @@ function itemOf(entry) {
     drawing(properties.type, properties.state),
     element("strong", "", properties.name || properties.label),
     element("span", "", properties.description),
-    element("span", `map-state map-state-${properties.state}`, `${properties.state_text} · ${windowOf(properties)}`),
+    element("span", `map-state map-state-${properties.state}`, `${properties.state_text} · `, ...windowOf(properties)),
     element("span", "quiet", `${dock} · ${where}`),
     ...ages(licenses),
     ...whyNowhere(entry),
@@ -297,7 +297,8 @@ function windowOf({ begin_time, end_time }) {
   const day = (moment) => (moment ? toTheMinute(moment).replace(" 00:00", "") : texts.open);
   const [begin, end] = [day(begin_time), day(end_time)];
   const zone = end.slice(end.lastIndexOf(" ")); // once, where both have the same
-  return fill(texts.window, { begin: begin.endsWith(zone) ? begin.slice(0, -zone.length) : begin, end });
+  const values = { "{begin}": begin.endsWith(zone) ? begin.slice(0, -zone.length) : begin, "{end}": end };
+  return texts.window.split(/(\{\w+\})/).map((part) => (part in values ? element("span", "moment", values[part]) : part));
 }
 
 function ages(licenses) {

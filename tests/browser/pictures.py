@@ -49,9 +49,12 @@ def sheet(page: Page) -> None:
 
 
 def commands(page: Page) -> None:
-    """DJI wants a verification code of this account."""
+    """The licenses are read, for the map; DJI wants a verification code of this account."""
     dock(page)
     page.goto(re.sub("/change/.*", "/commands/", page.url))
+    for name in ("read-dock", "read-aircraft"):
+        page.click(f"#command-{name} button")
+        page.wait_for_timeout(3000)
     page.eval_on_selector("#details-login", "details => { details.open = true; }")
     page.fill("#details-login [name=username]", "pilot@example.org")
     page.fill("#details-login [name=password]", "a password")
