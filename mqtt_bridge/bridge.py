@@ -193,12 +193,10 @@ class Bridge:
         try:
             owners = journal.write(results)
             journal.note_answers(deliveries)
-        except (DatabaseError, InterfaceError) as error:
-            if not is_locked(error):
+        except Exception as error:
+            if isinstance(error, DatabaseError | InterfaceError) and not is_locked(error):
                 raise
-            logger.warning("%d journal rows are lost: a row that they change is locked", len(results))
-        except Exception:
-            # Our own fault: the broker would send the batch again and again if it stopped the bridge.
+            # The broker would send the batch again and again if a locked row, or our own fault, stopped the bridge.
             logger.exception("%d journal rows are lost", len(results))
         return owners
 

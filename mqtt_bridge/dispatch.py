@@ -36,13 +36,11 @@ from mqtt_bridge.protocol.messages import decode_data
 from mqtt_bridge.protocol.redaction import Confidential
 from mqtt_bridge.protocol.topics import Channel
 from mqtt_bridge.protocol.topology import says_offline
-from mqtt_bridge.router import NOT_ENROLLING, Message, Reply, ReplyData, Route, find, label, noted
+from mqtt_bridge.router import FALLBACKS, NOT_ENROLLING, Message, Reply, ReplyData, Route, find, label, noted
 
 logger = logging.getLogger(__name__)
 
-CONTROL_CHANNELS = frozenset(
-    {Channel.REQUESTS, Channel.EVENTS, Channel.STATUS, Channel.SERVICES_REPLY, Channel.PROPERTY_SET_REPLY}
-)
+CONTROL_CHANNELS = frozenset(FALLBACKS)
 # in the journal
 HANDLER_FAILED = gettext_noop("handler failed")
 UNSENDABLE = gettext_noop("reply cannot be sent")

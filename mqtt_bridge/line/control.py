@@ -123,8 +123,6 @@ class ControlConnection:
             self._pipe.send(encode(message))
         except TimeoutError:
             raise BrokerUnavailableError("the process of the control connection takes no orders") from None
-        except OSError:
-            pass  # it ended; its last report says why
 
     def _receive(self) -> None:
         try:
