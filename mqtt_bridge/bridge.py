@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from time import monotonic
-from typing import cast
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -129,7 +128,7 @@ class Bridge:
         with ExitStack() as stack:
             control = ControlConnection(options, self.counters, in_process=settings.CONTROL_PROCESS)
             stack.callback(control.close)
-            known = cast("Callable[[], Iterable[str]]", import_string(settings.KNOWN_GATEWAYS))
+            known: Callable[[], Iterable[str]] = import_string(settings.KNOWN_GATEWAYS)
             control.prefer(known())  # before strangers, from the first moment on
             control.open()
             buffer = TelemetryBuffer(self.counters)

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
@@ -195,7 +195,7 @@ def _keep_out(items: Sequence[Decoded]) -> tuple[list[Decoded], list[Result]]:
     asking = {item.sn for item in items if item.delivery.by_enrolment}
     if not asking:
         return list(items), []
-    admit = cast("Callable[[Set[str]], Set[str]]", import_string(settings.ENROLMENT_GATE))
+    admit: Callable[[Set[str]], Set[str]] = import_string(settings.ENROLMENT_GATE)
     admitted = admit(asking)
     handled, kept_out = [], []
     for item in items:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -63,7 +63,7 @@ def write(results: Sequence[Result]) -> dict[str, int | None]:
             owners[result.decoded.sn] = result.organization_id
         else:
             channels[result.decoded.sn].add(result.decoded.channel)
-    read_owners = cast("Owners", import_string(settings.GATEWAY_OWNERS))
+    read_owners: Owners = import_string(settings.GATEWAY_OWNERS)
     if unknown := {sn: used for sn, used in channels.items() if sn not in owners}:
         owners |= read_owners(unknown)
     owners_of_claimed = read_owners(claimed) if claimed else {}

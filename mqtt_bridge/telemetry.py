@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -176,7 +176,7 @@ class TelemetryBuffer:
         self._seen.extend((sn, refused_why, at) for sn, refused_why in seen)
 
     def _run(self) -> None:
-        sink = cast("Sink", import_string(settings.TELEMETRY_SINK))
+        sink: Sink = import_string(settings.TELEMETRY_SINK)
         began = monotonic()
         while not self._stop.wait(began + FLUSH_INTERVAL - monotonic()):
             began = monotonic()
