@@ -104,8 +104,8 @@ class _Line(Connection):
 
     def __init__(self, address: Address) -> None:
         super().__init__(address, client_id=f"dock-cloud-publisher-{uuid4().hex[:12]}")
-        self._lock = threading.Lock()  # never held around publish: paho calls on_publish with its own lock held
-        # What becomes of each, by packet id; on_publish may be called before publish() returns it.
+        # What becomes of each, by packet id; on_publish may be called before publish() returns it, and whichever comes
+        # first makes the entry (`setdefault`, which needs no lock: paho calls on_publish with its own lock held).
         self._fates: dict[int, Future[Receipt]] = {}
         self._ended = threading.Event()
         self._window = threading.Semaphore(self.window)
@@ -118,13 +118,13 @@ class _Line(Connection):
             if mid is None:
                 receipts.append(Receipt.NOT_SENT)
                 continue
+            fate = self._fates.setdefault(mid, Future())
             try:
-                receipts.append(self._fate(mid).result(0 if self.lost else PUBACK_TIMEOUT))
+                receipts.append(fate.result(0 if self.lost else PUBACK_TIMEOUT))
             except TimeoutError:
                 self._give_up()
                 receipts.append(Receipt.UNCONFIRMED)
-            with self._lock:
-                del self._fates[mid]
+            del self._fates[mid]
         return receipts
 
     def close(self) -> None:
@@ -154,10 +154,6 @@ class _Line(Connection):
             cut(self._client)
         self._window.release()  # nobody needs to wait to publish
 
-    def _fate(self, mid: int) -> Future[Receipt]:
-        with self._lock:
-            return self._fates.setdefault(mid, Future())
-
     def begin(self) -> None:
         self._window = threading.Semaphore(self.window)
         super().begin()
@@ -168,14 +164,12 @@ class _Line(Connection):
             receipt = Receipt.REFUSED
         else:
             receipt = Receipt.NO_SUBSCRIBER if reason.value == NO_MATCHING_SUBSCRIBERS else Receipt.DELIVERED
-        self._fate(mid).set_result(receipt)
+        self._fates.setdefault(mid, Future()).set_result(receipt)
         self._window.release()
 
     def on_disconnect(self, reason: ReasonCode | None) -> None:
         super().on_disconnect(reason)
-        with self._lock:
-            fates = list(self._fates.values())
-        for fate in fates:
+        for fate in list(self._fates.values()):
             if not fate.done():
                 fate.set_result(Receipt.UNCONFIRMED)
         self._window.release()
