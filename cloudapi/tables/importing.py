@@ -178,7 +178,7 @@ def texts_of(error: ValidationError, labels: dict[str, str]) -> list[str]:
     if not hasattr(error, "error_dict"):
         return list(error.messages)
     return [
-        f"{labels[name]}: {text}" if name in labels else text
+        _("{about}: {text}").format(about=labels[name], text=text) if name in labels else text
         for name, texts in error.message_dict.items()
         for text in texts
     ]
