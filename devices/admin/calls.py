@@ -174,7 +174,12 @@ class ServiceCallAdmin(ReadOnlyAdmin):
         open_to_all = [call for call in calls if call.method in METHODS and not needs_secrets(call)]
         if len(calls) > MANY or not open_to_all:
             text = gettext("Choose {most} commands at most.").format(most=MANY)
-            if not open_to_all:
+            if not calls:
+                text = gettext(
+                    "None of them can be retried here: it has not failed or was tried again already, or its dock has"
+                    " moved or is not yours to command."
+                )
+            elif not open_to_all:
                 text = gettext("None of them can be retried here: a login is retried on the page of its batch or dock.")
             self.message_user(request, text, messages.ERROR)
             return None

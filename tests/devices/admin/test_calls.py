@@ -528,7 +528,9 @@ def test_what_failed_is_retried_from_the_list_after_a_question(client, olga, doc
         (switch.method, organization, "again"),
     }
     assert AuditEvent.objects.filter(action="start batch").values("request_id").distinct().count() == 1
-    assert "None of them can be retried here" in act(client, olga, "retry_selected", chosen)
+    assert "None of them can be retried here: it has not failed or was" in act(client, olga, "retry_selected", chosen)
+    login = ended(dock, "failed", method="login_dji_account")
+    assert "a login is retried on the page of its batch" in act(client, olga, "retry_selected", [login])
 
 
 @pytest.mark.parametrize("action", ["cancel_selected", "retry_selected"])

@@ -441,6 +441,9 @@ def test_the_panel_shows_the_open_calls_and_the_latest_ten(client, olga, dock):
     assert str(first.pk) in text
     assert 'value="40"' in text
     assert "The dock works on it: 40 %." in text
+    assert ", the schedule</small>" not in text
+    ServiceCall.objects.filter(pk=first.pk).update(by_schedule=True)
+    assert client.get(panel_of(dock)).content.decode().count(", the schedule</small>") == 1
 
 
 def test_a_call_that_ends_while_the_panel_is_read_is_in_it_once(client, olga, dock):
