@@ -78,14 +78,16 @@ class Decoded(NamedTuple):
         """Whether the device itself sent this just now.
 
         Not what the broker kept or sends in its name: a last will, and what has no tid, for a last will is often that.
-        Nor what came through enrolment: anybody with an enrolment account may have sent it.
+        Nor what came through enrolment: anybody with an enrolment account may have sent it. Nor an aircraft's events,
+        which its dock sends: one may follow the topology that says that it is off.
         """
         if self.delivery.retained or self.delivery.by_enrolment:
             return False
         if not self.is_parsed:
             return True
         is_farewell = self.channel is Channel.STATUS and says_offline(self.envelope.data)
-        return bool(self.envelope.tid) and not is_farewell
+        is_of_aircraft = self.channel is Channel.EVENTS and self.envelope.gateway not in ("", self.sn)
+        return bool(self.envelope.tid) and not is_farewell and not is_of_aircraft
 
 
 class Result(NamedTuple):

@@ -89,6 +89,7 @@ def test_an_aircraft_that_its_dock_reports_as_not_connected_stays_offline(world,
     """`mode_code` 14 (DJI: aircraft properties), which FlightHub 2, too, shows of an aircraft that is switched off."""
     is_bound_with(world, dock, aircraft)
     world.topology(dock)
+    assert world.ask(aircraft, "events", "hms", {"list": []}, gateway=dock, need_reply=1) == {"result": 0}
     world.osd(aircraft, gateway=dock, mode_code=14)
     world.eventually(lambda: world.device(aircraft)["state"]["mode"] == "not connected")
     assert world.device(aircraft)["presence"] == "offline"

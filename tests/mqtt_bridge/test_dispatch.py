@@ -242,6 +242,7 @@ def test_only_what_a_device_says_itself_is_a_sign_of_life():
     not_alive = [
         delivery("D4", "config", retained=True),
         delivery("D5", "hms", channel="events", tid=None),
+        delivery("AIRCRAFT", "hms", channel="events", gateway="D2"),
         delivery("D6", "update_topo", {"online": False}, channel="status"),
         delivery("D7", "update_topo", {"online": False}, channel="status", tid=None),
     ]
