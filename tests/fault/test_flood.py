@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 2_000  # messages per second
 STRANGERS = 6_000  # the same of ever new serial numbers: so many more than the bridge can handle
-SECONDS = size(1, 10)  # of each flood
+SECONDS = size(2, 10)  # of each flood
 ASKED = size(50, 100)  # requests of the other dock during each flood
 TIMES = 2  # as long, at least, does a dock wait without the protection
 IN_TIME = 0.3  # seconds
