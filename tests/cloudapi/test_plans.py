@@ -9,6 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.harness import fleet
+from devices.models import ServiceCall
 
 pytestmark = [pytest.mark.django_db, pytest.mark.turns(2)]
 
@@ -20,6 +21,7 @@ ROWS = 20_000  # of each large table but one, which has 10,000
 LARGE = {"devices_servicecall", "mqtt_bridge_exchange", "organizations_auditevent"}
 LISTS = {
     "staff": (
+        "/admin/devices/servicecall/",
         "/admin/devices/servicecall/?service=logout_dji_account",
         "/admin/devices/servicecall/?q=7CTDM000000007",
         "/admin/devices/servicecall/?q=00000000-0000-4000-8000-000000000000",
@@ -66,6 +68,9 @@ def rows_read(sql):
 def test_no_page_goes_through_a_large_table():
     fleet.fill(0.02, only=FILLED)
     fleet.members()
+    ServiceCall.objects.exclude(subject__endswith="00").update(by_schedule=True)  # where people seldom ask for anything
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE devices_servicecall")
     found = {}
     for person, addresses in LISTS.items():
         client = Client()
