@@ -1,10 +1,12 @@
 """Telemetry on its way to the database: kept per device in memory, merged and handed over once a second."""
 
 import logging
+import secrets
 import threading
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +19,8 @@ from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 from mqtt_bridge.database.timeouts import is_away
+from mqtt_bridge.line.client import Address
+from mqtt_bridge.line.connection import BrokerUnavailableError, TelemetryConnection
 from mqtt_bridge.monitoring import metrics
 from mqtt_bridge.protocol import envelope as envelopes
 from mqtt_bridge.protocol import topics
@@ -34,6 +38,8 @@ DEVICES = 2_500
 BACKLOG = 100_000  # messages kept when the database is slow; more are dropped
 BACKLOG_BYTES = 128 * 1024 * 1024
 REASON_CAP = 200  # characters
+PAUSE = 1.0  # seconds until `run` tries again to reach the broker
+CHECK_INTERVAL = 0.2  # seconds between two looks at its connection
 
 
 def milliseconds(at: datetime) -> int:
@@ -221,3 +227,30 @@ class TelemetryBuffer:
                 self._bytes_out += _room(payload)
             frame.unread.clear()  # it may come again
         return frames
+
+
+def run(address: Address, *, client_id: str, stop: threading.Event) -> None:
+    """Take a share of the telemetry, beside the bridge, until `stop` is set; what has arrived then is written.
+
+    Nobody has to know of the others. The broker hands each message to one of those that subscribe to the same share: it
+    is the broker that notices when one joins or is gone, at once if its connection ends and within 15 seconds if it
+    hangs. So nothing is handed over and nothing taken over, and the last one that is left gets all. What a process had
+    in memory when it was killed is lost, as QoS 0 allows: the next osd comes within two seconds, and is as likely to
+    come to another one.
+    """
+    client_id = f"{client_id}-telemetry-{secrets.token_hex(4)}"  # another one for each process
+    counters: Counter[str] = Counter()
+    metrics.live_figures.counters = counters
+    buffer = TelemetryBuffer(counters)
+    buffer.start()
+    while not stop.is_set():
+        try:
+            with closing(TelemetryConnection(address, client_id=client_id, sink=buffer.add)) as connection:
+                connection.open()
+                logger.info("Taking telemetry as %s", client_id)
+                while not stop.wait(CHECK_INTERVAL):
+                    connection.check()
+        except BrokerUnavailableError as error:
+            logger.warning("Taking no telemetry: %s. Next try in %.1f s", error, PAUSE)
+            stop.wait(PAUSE)
+    buffer.stop()

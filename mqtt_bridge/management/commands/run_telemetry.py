@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from prometheus_client import REGISTRY
 
-from mqtt_bridge import telemetry_process
+from mqtt_bridge import telemetry
 from mqtt_bridge.database import timeouts
 from mqtt_bridge.line.client import parse_url
 from mqtt_bridge.monitoring import exposition, log_fields
@@ -35,4 +35,4 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         exposition.serve(settings.TELEMETRY_METRICS_ADDRESS, [REGISTRY, BRIDGE])
-        telemetry_process.run(address, client_id=settings.MQTT_CLIENT_ID, stop=stop)
+        telemetry.run(address, client_id=settings.MQTT_CLIENT_ID, stop=stop)
