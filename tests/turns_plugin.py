@@ -2,9 +2,11 @@
 
 Some tests take turns, chosen by pytest's random seed: those that show what is lost without a protection, those of what
 seldom changes, and, of tests over the wire, those on SQLite, which only the demo uses. The parameters of one test take
-them one after the other. FAULT_FULL=1 runs them all, and so does a run without workers.
+them one after the other, and a file whose tests share servers takes them as a whole. FAULT_FULL=1 runs them all, and so
+does a run without workers.
 """
 
+import hashlib
 import os
 import re
 import zlib
@@ -129,7 +131,8 @@ def name_of(nodeid: str) -> str:
 
 def has_its_turn(nodeid: str, turns: int, seed: int, place: int = 0) -> bool:
     """Tell whether a test runs this time; `place` is its number among those of the same name: of `turns`, one runs."""
-    return (zlib.crc32(f"{seed} {name_of(nodeid)}".encode()) + place) % turns == 0
+    number = hashlib.blake2b(f"{seed} {name_of(nodeid)}".encode(), digest_size=4).digest()
+    return (int.from_bytes(number) + place) % turns == 0
 
 
 def in_order(nodeids: Iterable[str]) -> dict[str, list[str]]:
@@ -151,7 +154,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("FAULT_FULL") == "1":
         return
     seed = config.getoption("randomly_seed", 0)
-    waiting = set()
+    files = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("file_turns"))}
+    waiting = {one for one, turns in files.items() if not has_its_turn(one.nodeid.partition("::")[0], turns, seed)}
     for _, same in groupby(sorted(items, key=lambda item: item.nodeid), lambda item: name_of(item.nodeid)):
         waiting |= {one for place, one in enumerate(same) if not has_its_turn(one.nodeid, turns_of(one), seed, place)}
     config.hook.pytest_deselected(items=[*waiting])

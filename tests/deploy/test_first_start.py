@@ -10,6 +10,8 @@ from cryptography import x509
 
 from tests.stack import ROOT
 
+pytestmark = pytest.mark.file_turns(2)
+
 
 def first_start(folder, *options, host="docks.example.com"):
     command = [sys.executable, ROOT / "deploy/first_start.py", "--host", host, "--folder", folder, *options]

@@ -15,6 +15,8 @@ from tests.deploy.engine import copy_of_deploy
 from tests.deploy.site import shell
 from tests.stack import ROOT, wait_for
 
+pytestmark = pytest.mark.file_turns(2)
+
 PAGE = (ROOT / "docs/operations.md").read_text()
 BLOCK = re.compile(r"^## ([^\n]+)$|<!-- (run|check)(?:: ([a-z ]+))? -->\n```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 FULL = bool(os.environ.get("FAULT_FULL"))

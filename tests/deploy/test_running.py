@@ -22,6 +22,8 @@ from tests.deploy.engine import Engine
 from tests.deploy.site import HOST, ISSUE, PREPARE, Site, first_start, shell
 from tests.stack import wait_for
 
+pytestmark = pytest.mark.file_turns(2)
+
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory, tables):
