@@ -196,7 +196,7 @@ class Bridge:
             if isinstance(error, DatabaseError | InterfaceError) and not is_locked(error):
                 raise
             # The broker would send the batch again and again if a locked row, or our own fault, stopped the bridge.
-            logger.exception("%d journal rows are lost", len(results))
+            logger.error("%d journal rows are lost: %s", len(results), error, exc_info=not is_locked(error))
         return owners
 
     def _take_out_ping(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
