@@ -22,6 +22,7 @@ def test_codes_are_shown_once_and_saved_as_a_file(page_of, alice, tmp_path):
     page.set_input_files("#id_file", {"name": "codes.csv", "mimeType": "text/csv", "buffer": b"label\nNorth\nSouth\n"})
     page.click("text=Check the file")
     page.click("text=Carry it out")
+    page.wait_for_selector("code.once")
     shown = page.locator("code.once").all_inner_texts()
     assert [code[-4:] for code in shown] == list(BindingCode.objects.order_by("label").values_list("hint", flat=True))
     assert too_wide(page, 390, 1280) == []

@@ -24,10 +24,10 @@ def test_a_migrated_database_with_room_is_well():
 
 
 def test_missing_migrations_are_named():
-    [(app, name)] = MigrationLoader(connection).graph.leaf_nodes("mqtt_bridge")
+    [(app, name)] = MigrationLoader(connection).graph.leaf_nodes("devices")
     MigrationRecorder(connection).record_unapplied(app, name)
     level, text = lines(database.check_database)["Migrations"]
-    assert (level, f"1 missing: mqtt_bridge.{name}" in text) == (Level.PROBLEM, True)
+    assert (level, f"1 missing: devices.{name}" in text) == (Level.PROBLEM, True)
 
 
 def test_few_connections_and_another_time_zone_are_problems(monkeypatch):
