@@ -1,4 +1,4 @@
-"""The commands of people and programs, which the list shows, are found among those of the schedule."""
+"""Commands of people and programs are found among those of the schedule, and the other way round."""
 
 from django.db import migrations, models
 
@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
     operations = [
         AddIndexLive(
             "servicecall",
-            models.Index(fields=["-created"], condition=models.Q(by_schedule=False), name="call_people_list"),
+            models.Index(fields=["by_schedule", "-created"], name="call_people_list"),
         ),
     ]

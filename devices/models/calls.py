@@ -235,7 +235,7 @@ class ServiceCall(ChangingModel):
             ),
         ]
         indexes = [
-            models.Index(fields=["-created"], condition=Q(by_schedule=False), name="call_people_list"),  # staff's list
+            models.Index(fields=["by_schedule", "-created"], name="call_people_list"),  # platform staff's list
             models.Index(fields=["-created"], name="call_list"),  # the same with those of the schedule
             models.Index(fields=["organization", "-created"], name="call_organization_list"),
             models.Index(fields=["device", "-created"], name="call_device_list"),
