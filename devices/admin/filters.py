@@ -166,14 +166,14 @@ class GroupingFilter(admin.SimpleListFilter, Generic[Row]):
     rows: type[Site | Label]
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Lookups:
-        rows: QuerySet[Any] = self.rows._default_manager.select_related("organization")
-        rows = restrict(rows, request.user)
+        rows: QuerySet[Any] = restrict(self.rows._default_manager.all(), request.user)
         owner = request.GET.get("organization__id__exact") or request.GET.get("device__organization__id__exact", "")
         if owner.isdecimal() and len(owner) < 19:
             rows = rows.filter(organization=int(owner))
-        found = list(rows.order_by(natural("name"), "pk")[:MAX_GROUPS])
-        several = len({row.organization_id for row in found}) > 1
-        named = [(str(row.pk), f"{row.name} ({row.organization.name})" if several else row.name) for row in found]
+        values = rows.order_by(natural("name"), "pk").values_list("pk", "name", "organization", "organization__name")
+        found = list(values[:MAX_GROUPS])
+        several = len({key for _, _, key, _ in found}) > 1
+        named = [(str(pk), f"{name} ({owner_name})" if several else name) for pk, name, _, owner_name in found]
         return [*named, ("none", gettext("none"))] if found else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:

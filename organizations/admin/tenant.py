@@ -80,7 +80,7 @@ class TenantFilter(admin.RelatedFieldListFilter):
         if rows.model is Organization:
             if len(roles(request)) < 2 and not is_platform_staff(request.user):
                 return []  # there is nothing to choose
-            rows = rows.filter(closed_at=None).order_by(natural("name"), "pk")
+            rows = rows.filter(closed_at=None).order_by(natural("name"), "pk").only("name", "organization_id")
         return [(str(row.pk), str(row)) for row in rows]
 
 
