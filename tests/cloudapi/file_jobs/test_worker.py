@@ -8,7 +8,7 @@ from django.conf import settings
 
 from tests.stack import Redis, running_stack, wait_for
 
-ROWS = 20_000
+ROWS = 80_000  # so many that the file is looked at while it is made, on a quick machine, too
 FILL = f"""
 INSERT INTO organizations_auditevent
   (at, request_id, through, action, object_type, object_id, object_name, before, after)
@@ -53,7 +53,7 @@ def is_amid(stack):
 
 
 def start(stack):
-    return stack.start_worker(queues="files", pool="solo", beat=False)
+    return stack.start_worker(queues="files", pool="solo", beat=False, wait=False)
 
 
 def wake(stack):
