@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 
 from cloudapi.tables.filters import AuditFilter, JournalFilter
 from cloudapi.tables.table import Column, Table
-from devices.admin.calls import asked_by, has_moved
+from devices.admin.calls import has_moved
 from devices.api.calls import ServiceCallFilter
 from devices.calls.methods import title
-from devices.calls.wording import describe, state
+from devices.calls.wording import asked_by, describe, state
 from devices.models import ServiceCall
 from licenses import validity, wording
 from licenses.api import LicenseFilter

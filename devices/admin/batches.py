@@ -245,12 +245,9 @@ def batch_page(request: HttpRequest, batch: ServiceCallBatch) -> dict[str, objec
     counted = dict(calls.order_by().values_list(batches.OUTCOME).annotate(Count("pk")))
     total = sum(counted.values())
     state = request.GET.get("state", "")
-    if state == batches.NO_LIST:
-        shown = calls.filter(batches.WITHOUT_LIST)
-    elif state in ServiceCall.Status.values:
-        shown = calls.filter(~batches.WITHOUT_LIST, status=state)
-    else:
-        state, shown = "", calls
+    if state not in dict(OUTCOMES):
+        state = ""
+    shown = batches.with_outcome(calls, state) if state else calls
     shown = shown.select_related("device", "organization").annotate(urgency=URGENCY).order_by("urgency", "device__sn")
     queued = counted.get(ServiceCall.Status.QUEUED, 0)
     is_planned = batch.due_at is not None and batch.started_at is None

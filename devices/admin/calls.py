@@ -140,7 +140,7 @@ class ServiceCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("asked"))
     def asked(self, call: ServiceCall) -> SafeString:
-        return format_html("{} <small>{}</small>", ago(call.created), asked_by(call))
+        return format_html("{} <small>{}</small>", ago(call.created), wording.asked_by(call))
 
     @admin.display(description=_("until"))
     def until(self, call: ServiceCall) -> SafeString | str:
@@ -295,11 +295,6 @@ def note_of(call: ServiceCall) -> str:
     return stored.shown(call.note) if is_ours else call.note
 
 
-def asked_by(call: ServiceCall) -> str:
-    """Who asked for it: the schedule, a person, a program, or else a script."""
-    return gettext("the schedule") if call.by_schedule else str(call.asked_by or gettext("a script"))
-
-
 def may_command(request: HttpRequest, call: ServiceCall) -> bool:
     """Whether the user may act on this call: an operator of its organization, while that still has the dock."""
     if not may(request, Role.OPERATOR, call.organization_id):
@@ -338,7 +333,6 @@ def call_page(request: HttpRequest, call: ServiceCall) -> dict[str, object]:
         "history": history,
         "data": exchanges.indented(call.data),
         "note": note_of(call),
-        "asked_by": asked_by(call),
         "output": exchanges.indented(call.output) if call.output else gettext("nothing"),
         "result_words": wording.result(call),
         "journal": f"{journal}?{urlencode({'q': call.device.sn})}",

@@ -52,6 +52,7 @@ class Row(NamedTuple):
     kind: str
     word: str  # of its state
     text: str
+    by: str  # who asked for it
 
 
 class Offer(NamedTuple):
@@ -65,7 +66,13 @@ class Offer(NamedTuple):
 
 def row(call: ServiceCall) -> Row:
     """A call in words."""
-    return Row(call, methods.title(call.method, call.data), *wording.state(call), wording.describe(call))
+    return Row(
+        call,
+        methods.title(call.method, call.data),
+        *wording.state(call),
+        wording.describe(call),
+        wording.asked_by(call),
+    )
 
 
 def panel(

@@ -265,7 +265,7 @@ class CallStateFilter(OptionFilter[ServiceCall]):
         "schedule": _("scheduled read fails"),
         "unsent": _("waits for a worker"),
         "waiting": _("waits for its dock"),
-        "no_list": _("answered without a list"),
+        batches.NO_LIST: _("answered without a list"),
         **{str(value): word for value, word in ServiceCall.Status.choices},
     }
 
@@ -278,11 +278,9 @@ class CallStateFilter(OptionFilter[ServiceCall]):
             return rows.filter(needs.schedule_in_trouble(timezone.now()))
         if value == "unsent":
             return needs.unsent(cast("ServiceCallQuerySet", rows), timezone.now())
-        if value == "no_list":
-            return rows.filter(batches.WITHOUT_LIST)
         if value == "waiting":
             return rows.filter(status=ServiceCall.Status.QUEUED, queue=True)
-        return rows.filter(~batches.WITHOUT_LIST, status=value)
+        return batches.with_outcome(cast("ServiceCallQuerySet", rows), value)
 
 
 class ServiceFilter(OptionFilter[ServiceCall]):

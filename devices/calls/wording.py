@@ -50,6 +50,11 @@ def state(call: ServiceCall) -> tuple[str, str]:
     return KINDS.get(call.status, ""), str(call.get_status_display())
 
 
+def asked_by(call: ServiceCall) -> str:
+    """Who asked for it: the schedule, a person, a program, or else a script, in the active language."""
+    return gettext("the schedule") if call.by_schedule else str(call.asked_by or gettext("a script"))
+
+
 def describe(call: ServiceCall) -> str:
     """Where a call stands, in one or two plain sentences, in the active language."""
     outcome = _outcome(call)
