@@ -27,5 +27,6 @@ def test_counts_of_lists_and_of_the_start_page_are_grouped(client, staff, organi
     for page in ("", *(f"{name}/?q=DOCK" for name in LISTS)):
         text = client.get(f"/admin/{page}", headers={"Accept-Language": language}).content.decode()
         text = re.sub(r'<div class="actions">.*?</div>', "", text, flags=re.DOTALL)  # Django's own words
+        text = re.sub(r'(href|value|action)="[^"]*"', "", text)  # keys are in them, which nobody reads
         assert "1842" not in text, page
         assert "1,842" in text or "7,368" in text, page  # licenses are counted in four parts
